@@ -1,0 +1,1 @@
+"""effbench: where does compressing a neural network stop being free?"""

@@ -1,0 +1,154 @@
+"""What a technique imposes on a tensor, as a torch parametrization.
+
+A constraint stays on its tensor while the network is trained further: training respects it without knowing it, and the
+codec reads the tensor's native form (codes and scales) from it. Constraints stack: the one registered last sees what
+the earlier ones made of the tensor.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+Scheme = Literal["symmetric", "affine"]
+Granularity = Literal["tensor", "channel"]
+
+WEIGHT_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedTensor:
+    """A tensor in the form in which it is stored: value = (codes - zero_point) * scale, computed in float32.
+
+    codes: int32, the tensor's own shape. scale (float32) and zero_point (int32) have shape () for one grid over the
+    whole tensor, or (n_out,) for one grid per slice along dimension 0. `bits` is the nominal width of a code.
+    """
+
+    codes: Tensor
+    scale: Tensor
+    zero_point: Tensor
+    bits: int
+
+    def dequantize(self) -> Tensor:
+        """Return the float32 values, computed the same way wherever codes become values."""
+        return (self.codes - _along_first(self.zero_point, self.codes)).float() * _along_first(self.scale, self.codes)
+
+
+class Mask(nn.Module):
+    """Keep the weights where `mask` is True, hold the others at zero."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask.bool())
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return `weight` with its masked entries at (positive) zero, and no gradient to them."""
+        return torch.where(self.mask, weight, 0.0)
+
+
+class UniformQuantizer(nn.Module):
+    """Round a weight to a uniform grid that follows its current range (Krishnamoorthi 2018, arXiv:1806.08342, section 2).
+
+    symmetric: 2^bits - 1 levels around zero, scale = max|w| / (2^(bits-1) - 1).
+    affine: 2^bits levels from min(w, 0) to max(w, 0); zero is always a level.
+    One bit (either scheme) is a scaled sign: sign(w) times the mean |w| of the non-zero weights (arXiv:1603.05279,
+    section 3.1); a weight that a mask holds at zero stays zero.
+    Gradients pass straight through (Bengio et al. 2013, arXiv:1308.3432).
+    """
+
+    def __init__(self, bits: int, *, scheme: Scheme = "symmetric", granularity: Granularity = "channel") -> None:
+        super().__init__()
+        self.bits = bits
+        self.scheme = scheme
+        self.granularity = granularity
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the dequantised weight, differentiable as if it were `weight`."""
+        rounded = self.quantize(weight.detach()).dequantize().to(weight.dtype)
+        return weight + (rounded - weight).detach() if torch.is_grad_enabled() and weight.requires_grad else rounded
+
+    def quantize(self, weight: Tensor) -> QuantizedTensor:
+        """Return the codes of `weight` (any float dtype) and their grid. ValueError where it is not finite."""
+        weight = weight.detach().float()
+        if not bool(torch.isfinite(weight).all()):
+            raise ValueError("a weight that is not finite can't be quantised")
+        rows = weight.reshape(weight.shape[0], -1) if self.granularity == "channel" else weight.reshape(1, -1)
+        scale, zero_point, low, high = self._grid(rows)
+        if self.granularity == "tensor":
+            scale, zero_point = scale.squeeze(0), zero_point.squeeze(0)
+        if self.bits == 1:
+            codes = torch.sign(weight).to(torch.int32)
+        else:
+            steps = torch.round(weight / _along_first(scale, weight)).to(torch.int32)
+            codes = (steps + _along_first(zero_point, weight)).clamp(low, high)
+        return QuantizedTensor(codes=codes, scale=scale, zero_point=zero_point, bits=self.bits)
+
+    def _grid(self, rows: Tensor) -> tuple[Tensor, Tensor, int, int]:
+        """Return scale and zero point per row, and the lowest and highest code."""
+        zero = torch.zeros(len(rows), dtype=torch.int32, device=rows.device)
+        if self.bits == 1:
+            n_nonzero = (rows != 0).sum(1).clamp(min=1)
+            return rows.abs().sum(1) / n_nonzero, zero, -1, 1
+        if self.scheme == "symmetric":
+            high = 2 ** (self.bits - 1) - 1
+            return _usable(rows.abs().amax(1) / high), zero, -high, high
+        minimum, maximum = rows.amin(1).clamp(max=0), rows.amax(1).clamp(min=0)
+        n_steps = 2**self.bits - 1
+        scale = _usable((maximum - minimum) / n_steps)
+        zero_point = torch.round(-minimum / scale).to(torch.int32).clamp(0, n_steps)
+        return scale, zero_point, 0, n_steps
+
+
+def weight_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the convolution and linear layers with their names: those whose weights techniques act on."""
+    for name, module in model.named_modules():
+        if isinstance(module, WEIGHT_LAYERS):
+            yield name, module
+
+
+def quantizer_of(module: nn.Module, tensor_name: str) -> UniformQuantizer | None:
+    """Return the quantiser that has the last word on a tensor, if there is one."""
+    if not parametrize.is_parametrized(module, tensor_name):
+        return None
+    stack = module.parametrizations[tensor_name]  # type: ignore[union-attr, index]
+    last = stack[-1]  # type: ignore[index]
+    return last if isinstance(last, UniformQuantizer) else None
+
+
+def constrained_input(module: nn.Module, tensor_name: str) -> Tensor:
+    """Return what the last constraint on a tensor receives: the original, after the earlier constraints."""
+    stack = module.parametrizations[tensor_name]  # type: ignore[union-attr, index]
+    value: Tensor = stack.original.detach()  # type: ignore[union-attr, assignment]
+    with torch.no_grad():
+        for constraint in list(stack)[:-1]:  # type: ignore[arg-type]
+            value = constraint(value)
+    return value
+
+
+def bake(model: nn.Module) -> nn.Module:
+    """Return a copy whose constrained tensors are plain parameters that hold the constrained values."""
+    baked = copy.deepcopy(model)
+    for module in baked.modules():
+        if parametrize.is_parametrized(module):
+            for tensor_name in list(module.parametrizations):  # type: ignore[arg-type]
+                with torch.no_grad():
+                    parametrize.remove_parametrizations(module, tensor_name, leave_parametrized=True)
+    return baked
+
+
+def _along_first(per_slice: Tensor, like: Tensor) -> Tensor:
+    """Shape () or (n_out,) so that it broadcasts along dimension 0 of `like`."""
+    return per_slice if per_slice.ndim == 0 else per_slice.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _usable(scale: Tensor) -> Tensor:
+    """An all-zero (or vanishing) slice gets scale 1: its codes are all zero, and nothing is divided by zero."""
+    return torch.where(scale > torch.finfo(torch.float32).tiny, scale, torch.ones_like(scale))
