@@ -1,1 +1,58 @@
-"""effbench: where does compressing a neural network stop being free?"""
+"""effbench: where does compressing a neural network stop being free?
+
+The public API is loaded on first use: importing effbench imports neither torch nor MLflow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from effbench import models
+    from effbench.analysis import Saturation, pareto_front, plot_saturation, saturation_point
+    from effbench.codec import decode, encode
+    from effbench.measure.compute import Cost, count_cost
+    from effbench.measure.latency import measure_latency
+    from effbench.tracking.read import load_runs
+
+__all__ = [
+    "Cost",
+    "Saturation",
+    "count_cost",
+    "decode",
+    "encode",
+    "load_runs",
+    "measure_latency",
+    "models",
+    "pareto_front",
+    "plot_saturation",
+    "saturation_point",
+]
+
+_HOMES = {
+    "Cost": "effbench.measure.compute",
+    "Saturation": "effbench.analysis",
+    "count_cost": "effbench.measure.compute",
+    "decode": "effbench.codec",
+    "encode": "effbench.codec",
+    "load_runs": "effbench.tracking.read",
+    "measure_latency": "effbench.measure.latency",
+    "pareto_front": "effbench.analysis",
+    "plot_saturation": "effbench.analysis",
+    "saturation_point": "effbench.analysis",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home on first use."""
+    if name == "models":
+        return importlib.import_module("effbench.models")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'effbench' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,10 @@ class Mask(nn.Module):
         """Return `weight` with its masked entries at (positive) zero, and no gradient to them."""
         return torch.where(self.mask, weight, 0.0)
 
+    def settings(self) -> dict[str, Any]:
+        """Return what `impose` needs to make the constraint again, beside its buffers."""
+        return {"kind": "mask"}
+
 
 class UniformQuantizer(nn.Module):
     """Round a weight to a uniform grid that follows its current range (Krishnamoorthi 2018, arXiv:1806.08342, section 2).
@@ -74,6 +78,10 @@ class UniformQuantizer(nn.Module):
         """Return the dequantised weight, differentiable as if it were `weight`."""
         rounded = self.quantize(weight.detach()).dequantize().to(weight.dtype)
         return weight + (rounded - weight).detach() if torch.is_grad_enabled() and weight.requires_grad else rounded
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `impose` needs to make the constraint again."""
+        return {"kind": "uniform", "bits": self.bits, "scheme": self.scheme, "granularity": self.granularity}
 
     def quantize(self, weight: Tensor) -> QuantizedTensor:
         """Return the codes of `weight` (any float dtype) and their grid. ValueError where it is not finite."""
@@ -152,3 +160,29 @@ def _along_first(per_slice: Tensor, like: Tensor) -> Tensor:
 def _usable(scale: Tensor) -> Tensor:
     """An all-zero (or vanishing) slice gets scale 1: its codes are all zero, and nothing is divided by zero."""
     return torch.where(scale > torch.finfo(torch.float32).tiny, scale, torch.ones_like(scale))
+
+
+def describe(model: nn.Module) -> list[dict[str, Any]]:
+    """Return which constraints a network carries, as JSON-able data: what `impose` needs, beside the state dict."""
+    found = []
+    for name, module in model.named_modules():
+        if parametrize.is_parametrized(module):
+            for tensor_name, stack in module.parametrizations.items():  # type: ignore[union-attr, operator]
+                found += [{"module": name, "tensor": tensor_name, **constraint.settings()} for constraint in stack]
+    return found
+
+
+def impose(model: nn.Module, descriptions: list[dict[str, Any]]) -> None:
+    """Register the described constraints on a network that has none; their buffers come with the state dict."""
+    for entry in descriptions:
+        module = model.get_submodule(entry["module"])
+        tensor = getattr(module, entry["tensor"])
+        constraint: nn.Module
+        if entry["kind"] == "mask":
+            constraint = Mask(torch.ones_like(tensor, dtype=torch.bool))
+        elif entry["kind"] == "uniform":
+            options = {"scheme": entry["scheme"], "granularity": entry["granularity"]}
+            constraint = UniformQuantizer(entry["bits"], **options)
+        else:
+            raise ValueError(f"unknown kind of constraint: {entry['kind']!r}")
+        parametrize.register_parametrization(module, entry["tensor"], constraint)

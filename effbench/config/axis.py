@@ -1,0 +1,84 @@
+"""The declaration of an axis: it drives validation, the recipe, the reference, the help page and the docs."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Value = float | int | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """A swept top-level key. Read from conf/axis/<name>.yaml."""
+
+    name: str
+    help: str
+    type: Literal["float", "int", "str"]
+    neutral: Value
+    """The value at which the axis does nothing: the reference's."""
+    reads: Literal["stage", "network", "data"]
+    target: str
+    """What the value becomes: "<stage>.<field>", an argument of the network, or the data's "side" or "eval_side"."""
+    minimum: float | None = None
+    above: float | None = None
+    maximum: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+    pattern: str | None = None
+    """Of values beside the choices (a regular expression, matched whole)."""
+    compresses: Literal["up", "down", "no order"] = "no order"
+    phase: str | None = None
+    """Where a stage's axis stands in a recipe."""
+    moves: tuple[str, ...] = ()
+    """The costs that the axis changes."""
+    realised: Mapping[str, str] = field(default_factory=dict)
+    """How real a saving is, by cost: simulated, masked, removed or executed."""
+    example: str = ""
+
+    def check(self, value: object) -> Value:
+        """Return `value` as the axis's type. ValueError names the value, what is allowed and an example."""
+        if isinstance(value, (list, tuple)):  # [1, 3] is another way to write 1-3
+            value = "-".join(str(part) for part in value)
+        checked = self._typed(value)
+        if checked is None or not (checked == self.neutral or self._allows(checked)):
+            raise ValueError(f"{self.name}={value}: must be {self.allowed()}; for example {self.name}={self.example}")
+        return checked
+
+    def is_neutral(self, value: Value) -> bool:
+        """Whether the axis does nothing at `value`."""
+        return value == self.neutral
+
+    def allowed(self) -> str:
+        """Say what values are allowed, as in "an integer, 1 to 16, or 32"."""
+        if self.type == "str":
+            known = ", ".join(self.choices)
+            return known if self.pattern is None else f"{known}, or layer numbers such as 1-3"
+        parts = [{"int": "a whole number", "float": "a number"}[self.type]]
+        for bound, word in ((self.minimum, "at least"), (self.above, "above"), (self.maximum, "at most"), (self.below, "below")):
+            if bound is not None:
+                parts.append(f"{word} {bound:g}")
+        text = ", ".join(parts)
+        return text if self._allows(self.neutral) else f"{text}; or {self.neutral} for none"
+
+    def _typed(self, value: object) -> Value | None:
+        if self.type == "str":
+            return str(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return None
+        if self.type == "int":
+            return int(value) if value == int(value) else None
+        return float(value)
+
+    def _allows(self, value: Value) -> bool:
+        if isinstance(value, str):
+            return value in self.choices or (self.pattern is not None and bool(re.fullmatch(self.pattern, value)))
+        return (
+            (self.minimum is None or value >= self.minimum)
+            and (self.above is None or value > self.above)
+            and (self.maximum is None or value <= self.maximum)
+            and (self.below is None or value < self.below)
+        )

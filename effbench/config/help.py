@@ -1,0 +1,50 @@
+"""The help page: axes and keys, from their declarations."""
+
+from __future__ import annotations
+
+from effbench.config.compose import conf_folder, declared_axes
+
+_KEYS = """\
+keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the runs)
+  model=            {models}
+                    model.<option>= sets an option; model._target_=my_package.my_net takes your own network
+  data=             {data}
+                    data.root= where it lies, data.side= base side in pixels, data.split_seed=
+  recipe=           {recipes}; recipe.rounds=3 prunes and finetunes in three rounds
+  stage.<s>.<o>=    options of a technique: stage.prune.criterion=random, stage.quantize.scheme=affine, …
+  seed=0,1,2        repeats every point with other initial weights and another order of the data
+  device=           auto, cpu, cuda, cuda:N or mps
+  train.*           epochs, lr, batch_size, weight_decay, precision, layout, threads, fraction
+  finetune.*        epochs, lr
+  tolerance=0.02    the loss of accuracy (a fraction) at which a point counts as saturated
+  engine=           {engines}; measure.batch=1,8 measure.threads=1,2 measure.seconds=1: measured within each run
+  tracking.uri=     where MLflow is (default: MLFLOW_TRACKING_URI, else mlflow.db here); tracking.experiment=
+  store.root=       where models and results are kept (default .effbench)
+"""
+
+_EXAMPLES = """\
+examples
+  python -m effbench.sweep +prune=0.1,0.5,0.9
+  python -m effbench.sweep +prune=0.5,0.9 +bits=8,4,2 +seed=0,1,2
+  python -m effbench.sweep +alpha=0.25,0.5,0.75 model=mobilenet_v1 data=cifar10 data.root=data/cifar10
+
+exit status: 0, 1 when runs failed, 2 for wrong input"""
+
+
+def help_page() -> str:
+    """Return the page that --help prints."""
+    axes = declared_axes()
+    lines = [
+        "python -m effbench.sweep [axis=values …] [key=value …]",
+        "Sweep compression, log every run to MLflow, and say where compression stops being free.",
+        "",
+        "axes (one or several; prune=…, +prune=… and ++prune=… mean the same)",
+    ]
+    for axis in axes.values():
+        lines += [f"  {f'{axis.name}={axis.example}':<25} {axis.help}", f"  {'':<25} {axis.allowed()}; moves {', '.join(axis.moves)}"]
+    keys = _KEYS.format(models=_choices("model"), data=_choices("data"), recipes=_choices("recipe"), engines=_choices("engine"))
+    return "\n".join([*lines, "", keys, _EXAMPLES])
+
+
+def _choices(group: str) -> str:
+    return ", ".join(sorted(path.stem for path in (conf_folder() / group).glob("*.yaml")))

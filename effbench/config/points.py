@@ -1,0 +1,203 @@
+"""From what the command line says to the points of a plan."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from effbench.blueprint import Blueprint
+from effbench.config.axis import Axis, Value
+from effbench.config.compose import CommandLine, Composed
+from effbench.config.typed import typed, unknown_name
+from effbench.measure.compute import count_cost
+from effbench.measure.size import float32_bytes
+from effbench.plan import Plan, Point, build_network, load_data
+from effbench.recipe import Stage, lay_out
+
+Node = Mapping[str, Any]
+
+
+def plan_of(command: CommandLine, /) -> Plan:
+    """Return the plan of a command: its points and the reference of each. ValueError for what can't be run."""
+    points: list[Point] = []
+    for composed in command.configurations:
+        builder = _Builder(command.axes, composed)
+        neutral = {name: command.axes[name].neutral for name in command.axis_values}
+        for seed in command.seeds:
+            reference = builder.point(neutral, seed, None)
+            points.append(reference)
+            for values in _grid(command.axis_values):
+                if values != neutral:
+                    points.append(builder.point(values, seed, reference))
+    return Plan.of(points)
+
+
+def _grid(axis_values: Mapping[str, Sequence[Value]]) -> Iterator[dict[str, Value]]:
+    for combination in itertools.product(*axis_values.values()):
+        yield dict(zip(axis_values, combination, strict=True))
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """Makes points from one composed configuration."""
+
+    axes: Mapping[str, Axis]
+    composed: Composed
+
+    @cached_property
+    def node(self) -> dict[str, Any]:
+        """The configuration, resolved."""
+        return _resolved(self.composed.node)
+
+    def point(self, values: Mapping[str, Value], seed: int, reference: Point | None) -> Point:
+        """Return the point at these axis values; `reference` is None for a reference itself."""
+        node = self.node
+        data = _factory(node["data"], leave_out=("epochs",))
+        loaded = load_data(data)
+        side = _side(values.get("rho", 1.0), loaded.side, "rho")
+        eval_side = side if values.get("rho_eval", 1.0) == 1 else _side(values["rho_eval"], loaded.side, "rho_eval")
+        network = self._network(node["model"], values)
+        label = self._label(values)
+        n_bytes = _check_shapes(network, data, side, eval_side, label)
+        return Point(
+            label=label,
+            axes=dict(values),
+            swept=dict(self.composed.swept),
+            seed=seed,
+            network=network,
+            data=data,
+            fingerprint=loaded.fingerprint,
+            side=side,
+            eval_side=eval_side,
+            steps=lay_out(node["recipe"]["steps"], self._chooser(node, values), rounds=_rounds(node)),
+            coder=_coder(node),
+            threads=_threads(node),
+            reference_bytes=n_bytes if reference is None else reference.reference_bytes,
+            reference_key=None if reference is None else reference.key,
+            config={**{k: v for k, v in node.items() if k not in ("axis",)}, "seed": seed, **values},
+        )
+
+    def _network(self, node: Node, values: Mapping[str, Value]) -> Blueprint:
+        network = _factory(node)
+        for name, axis in self._given(values, "network"):
+            if axis.target not in network.parameters:
+                readable = [a.name for a in self.axes.values() if a.reads == "network" and a.target in network.parameters]
+                also = [a.name for a in self.axes.values() if a.reads != "network"]
+                raise ValueError(
+                    f"{name}={values[name]}: the network {network.target} does not read {name}; "
+                    f"it can be swept over {', '.join([*readable, *also])}"
+                )
+            if not axis.is_neutral(values[name]):
+                network = network.with_options(**{axis.target: values[name]})
+        return network
+
+    def _given(self, values: Mapping[str, Value], reads: str) -> Iterator[tuple[str, Axis]]:
+        return ((name, self.axes[name]) for name in values if self.axes[name].reads == reads)
+
+    def _chooser(self, node: Node, values: Mapping[str, Value]) -> Any:
+        """Return what says which stages stand at an entry of the recipe."""
+        entries = set(itertools.chain(*([e] if isinstance(e, str) else e for e in node["recipe"]["steps"])))
+        phases = {axis.phase for axis in self.axes.values() if axis.phase is not None}
+        for name, axis in self._given(values, "stage"):
+            if axis.phase not in entries:
+                raise ValueError(f"{name}={values[name]}: the recipe has no step {axis.phase!r}; it has {', '.join(sorted(entries))}")
+        for entry in entries - phases - set(node["stage"]):
+            raise ValueError(unknown_name(f"recipe.steps: {entry}", [*phases, *node["stage"]], "step"))
+
+        def choose(entry: str, position: int, n_rounds: int) -> Sequence[tuple[str, Stage]]:
+            if entry not in phases:
+                stage = _stage(entry, node["stage"][entry])
+                return [] if getattr(stage, "is_neutral", False) else [(entry, stage)]
+            chosen = []
+            for name, axis in self._given(values, "stage"):
+                if axis.phase == entry and not axis.is_neutral(values[name]):
+                    stage_name, field = axis.target.split(".")
+                    stage = _stage(stage_name, {**node["stage"][stage_name], field: values[name]})
+                    chosen.append((stage_name, stage.at_round(position, n_rounds) if n_rounds > 1 else stage))
+            return chosen
+
+        return choose
+
+    def _label(self, values: Mapping[str, Value]) -> str:
+        parts = [f"{key}={value}" for key, value in self.composed.swept.items()]
+        moved = [f"{name}={_short(value)}" for name, value in values.items() if not self.axes[name].is_neutral(value)]
+        return ", ".join([*parts, *(moved or ["reference"])])
+
+
+def _short(value: Value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _resolved(node: Node) -> dict[str, Any]:
+    """Return a configuration with the epochs that suit its data, and its interpolations resolved."""
+    config = OmegaConf.create(dict(node))
+    comes_trained = config.model.get("weights", "none") != "none"
+    suited = config.data.get("epochs") or {"train": 10, "finetune": 3}
+    for phase in ("train", "finetune"):
+        if config[phase].epochs is None:
+            config[phase].epochs = 0 if comes_trained else suited[phase]
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _factory(node: Node, leave_out: Sequence[str] = ()) -> Blueprint:
+    return Blueprint(node["_target_"], {k: v for k, v in node.items() if k != "_target_" and k not in leave_out})
+
+
+def _stage(name: str, node: Node) -> Any:
+    where = name if name in ("train", "finetune") else f"stage.{name}"
+    kind = Blueprint(node["_target_"]).callable
+    assert isinstance(kind, type)
+    return typed(kind, {key: value for key, value in node.items() if key != "_target_"}, where=where)
+
+
+def _side(multiplier: Value, base: int, name: str) -> int:
+    """Return floor(multiplier · base + 1/2), at least one pixel."""
+    side = math.floor(float(multiplier) * base + 0.5)
+    if side < 1:
+        raise ValueError(f"{name}={multiplier}: nothing is left of images of {base} x {base}; use a larger {name}")
+    return side
+
+
+@lru_cache(maxsize=1024)
+def _check_shapes(network: Blueprint, data: Blueprint, side: int, eval_side: int, label: str) -> int:
+    """Build the network and count it at both sides; returns its float32 bytes. ValueError where it can't be run."""
+    loaded = load_data(data)
+    with torch.random.fork_rng(devices=[]):
+        model = build_network(network, loaded, side)
+    for pixels in {side, eval_side}:
+        try:
+            count_cost(model, (loaded.channels, pixels, pixels))
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{label}: {network.target} can't take images of {pixels} x {pixels} ({reason})") from None
+    return float32_bytes(model)
+
+
+def _rounds(node: Node) -> int:
+    rounds = node["recipe"]["rounds"]
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
+        raise ValueError(f"recipe.rounds={rounds}: must be a whole number, 1 or more")
+    return rounds
+
+
+def _threads(node: Node) -> int:
+    threads = node["train"]["threads"]
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"train.threads={threads}: must be a whole number, 1 or more")
+    return threads
+
+
+def _coder(node: Node) -> str:
+    coder: str = node["coder"]
+    if coder not in ("none", "huffman"):
+        raise ValueError(f"coder={coder}: must be none or huffman")
+    return coder

@@ -1,0 +1,64 @@
+"""What a command asks for beside its points: measuring, tracking, the store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from effbench.blueprint import Blueprint
+from effbench.plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureSettings:
+    """How latency is measured: every engine with every batch size and number of threads."""
+
+    batch: tuple[int, ...]
+    threads: tuple[int, ...]
+    seconds: float
+    """Of timing for each model and engine."""
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be measured."""
+        for name in ("batch", "threads"):
+            for value in getattr(self, name):
+                if value < 1:
+                    raise ValueError(f"{name}={value}: must be 1 or more")
+        if not (math.isfinite(self.seconds) and self.seconds > 0):
+            raise ValueError(f"seconds={self.seconds}: must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingSettings:
+    """Where runs are logged. `uri` None: see `effbench.tracking.location`."""
+
+    uri: str | None
+    experiment: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """Where models and results are kept."""
+
+    root: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A whole sweep, checked, as plain typed objects."""
+
+    plan: Plan
+    device: torch.device
+    tolerance: float
+    engines: Mapping[str, Blueprint]
+    measure: MeasureSettings
+    tracking: TrackingSettings
+    store: StoreSettings
+    realised: Mapping[str, Mapping[str, str]]
+    """By axis and cost: how real a saving is."""
+    neutral: Mapping[str, object]
+    """The neutral value of each axis of the sweep."""
+    command: str

@@ -1,0 +1,94 @@
+"""The last part of a sweep: one quiet process times its models, interleaved with their reference."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from effbench.blueprint import Blueprint
+from effbench.config.settings import Sweep
+from effbench.environment import describe_machine
+from effbench.measure.latency import measure_latency
+from effbench.plan import Point
+from effbench.recipe import digest
+from effbench.store import Store
+
+VERSION = 1
+"""Bumped when latencies come to mean something else."""
+
+
+def measure_points(
+    points: Sequence[Point],
+    models: Mapping[str, nn.Module],
+    sweep: Sweep,
+    store: Store,
+    progress: Callable[[int, int], None] | None = None,
+    /,
+) -> dict[str, dict[str, float]]:
+    """Return latency metrics by run key: latency_ms/<name>, latency_ms_p90/<name>, speedup/<name>.
+
+    What was measured of the same runs, in the same way, on the same machine is taken from the store.
+    """
+    found: dict[str, dict[str, float]] = {point.key: {} for point in points}
+    passes = [
+        (engine, blueprint, batch, threads)
+        for engine, blueprint in sweep.engines.items()
+        for batch in sweep.measure.batch
+        for threads in sweep.measure.threads
+    ]
+    for position, (engine, blueprint, batch, threads) in enumerate(passes):
+        if progress is not None:
+            progress(position, len(passes))
+        entry = f"latency/{_pass_key(points, blueprint, batch, threads, sweep)}.json"
+        measured = store.get_json(entry)
+        if measured is None:
+            table = measure_latency(
+                {point.key: models[point.key] for point in points},
+                {point.key: point.input_size for point in points},
+                engine=blueprint.build(),
+                threads=threads,
+                batch=batch,
+                seconds=sweep.measure.seconds,
+            )
+            rows = table.set_index("model")
+            measured = {
+                point.key: _metrics(rows, point, name=_name(engine, batch, threads)) for point in points
+            }
+            store.put_json(entry, measured)
+        for key, metrics in measured.items():
+            found[key] |= metrics
+    if progress is not None:
+        progress(len(passes), len(passes))
+    return found
+
+
+def _metrics(rows: Any, point: Point, *, name: str) -> dict[str, float]:
+    own = rows.loc[point.key]
+    metrics = {f"latency_ms/{name}": float(own["latency_ms"]), f"latency_ms_p90/{name}": float(own["latency_ms_p90"])}
+    reference_key = point.reference_key or point.key
+    if reference_key in rows.index:
+        metrics[f"speedup/{name}"] = float(rows.loc[reference_key, "latency_ms"] / own["latency_ms"])
+    return metrics
+
+
+def _name(engine: str, batch: int, threads: int) -> str:
+    """Return the metric's suffix: batch 1 and one thread go without saying."""
+    return engine + (f".b{batch}" if batch != 1 else "") + (f".t{threads}" if threads != 1 else "")
+
+
+def _pass_key(points: Sequence[Point], engine: Blueprint, batch: int, threads: int, sweep: Sweep) -> str:
+    content = {
+        "runs": sorted(point.key for point in points),
+        "engine": engine.identity(),
+        "batch": batch,
+        "threads": threads,
+        "seconds": sweep.measure.seconds,
+        "machine": describe_machine(),
+        "torch": torch.__version__,
+        "version": VERSION,
+    }
+    return digest(json.loads(json.dumps(content)))

@@ -1,0 +1,103 @@
+"""The end of a sweep: table, answer, figure; on the terminal and on the parent run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from effbench.analysis import plot_saturation, points_table, saturation_point, saturation_sentence, varying_costs
+from effbench.config.settings import Sweep
+from effbench.orchestrate import Outcome
+from effbench.store import Store
+from effbench.terminal import print_failures, print_table
+from effbench.tracking.location import for_writing, sqlite_path
+from effbench.tracking.tracker import Tracker
+
+
+def report(sweep: Sweep, outcome: Outcome, store: Store, tracker: Tracker, /) -> None:
+    """Print what came out, save table and figure, and end the sweep's parent run with them."""
+    console = Console(soft_wrap=True)
+    frame, plan = outcome.frame, sweep.plan
+    files: dict[str, bytes] = {}
+    metrics = {"n_runs": len(plan.points), "n_failed": len(outcome.failures)}
+    if len(frame):
+        table = points_table(frame, axes=[*plan.axes, *_swept(frame, sweep)])
+        print_table(table, console)
+        files["table.csv"] = table.to_csv(index=False).encode()
+        console.print()
+        for sentence in sentences(frame, tolerance=sweep.tolerance):
+            console.print(sentence, highlight=False, markup=False)
+        costs = _costs(frame)
+        if costs:
+            files["saturation.png"] = figure(frame, costs, tolerance=sweep.tolerance)
+            metrics |= _saturation_metrics(frame, costs, sweep.tolerance)
+    print_failures(outcome.failures, console)
+    folder = store.root / "sweeps" / plan.sweep_id
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    tracker.close_sweep(status="FAILED" if outcome.failures else "FINISHED", metrics=metrics, files=files)
+    if "saturation.png" in files:
+        console.print(f"figure: {_shown(folder / 'saturation.png')}", highlight=False)
+    console.print(f"runs:   {_ui_command(sweep)}", highlight=False)
+
+
+def sentences(frame: pd.DataFrame, *, tolerance: float) -> list[str]:
+    """Return the answer on every cost that varies."""
+    costs = _costs(frame)
+    if not costs:
+        return ["no cost varies over these runs: sweep an axis, as in +prune=0.1,0.5,0.9"]
+    return [saturation_sentence(frame, cost=cost, tolerance=tolerance) for cost in costs]
+
+
+def figure(frame: pd.DataFrame, costs: list[str], *, tolerance: float) -> bytes:
+    """Return a PNG with accuracy against each cost."""
+    import io
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(5.4 * len(costs), 4.2), layout="constrained")
+    FigureCanvasAgg(drawing)
+    for cost, axes in zip(costs, drawing.subplots(1, len(costs), squeeze=False)[0], strict=True):
+        plot_saturation(frame, cost=cost, ax=axes, tolerance=tolerance)
+    stream = io.BytesIO()
+    drawing.savefig(stream, format="png", dpi=200)
+    return stream.getvalue()
+
+
+def _costs(frame: pd.DataFrame) -> list[str]:
+    return varying_costs(frame) if frame["point"].nunique() > 1 else []
+
+
+def _swept(frame: pd.DataFrame, sweep: Sweep) -> list[str]:
+    """Return the columns beside the axes that tell points apart."""
+    keys = dict.fromkeys(key for point in sweep.plan.points for key in point.swept)
+    return [key for key in keys if key in frame.columns]
+
+
+def _saturation_metrics(frame: pd.DataFrame, costs: list[str], tolerance: float) -> dict[str, float]:
+    """Return the cost and quality at the saturation point, where there is one."""
+    found = {}
+    for cost in costs:
+        point = saturation_point(frame, cost=cost, tolerance=tolerance).point
+        if point is not None:
+            found |= {f"saturation/{cost}": float(point[cost]), f"saturation_accuracy_val/{cost}": float(point["accuracy_val"])}
+    return found
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def _ui_command(sweep: Sweep) -> str:
+    """Return the command that shows the runs."""
+    uri = for_writing(sweep.tracking.uri)
+    path = sqlite_path(uri)
+    if path is None:
+        return uri
+    here = path.parent == Path.cwd()
+    return "mlflow ui" if here else f"mlflow ui --backend-store-uri {uri}"

@@ -1,0 +1,38 @@
+"""Training as a stage: of the fresh network, or once more after a technique."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from effbench.recipe import Context
+from effbench.training.loop import TrainingOptions, fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(TrainingOptions):
+    """Train on the training split; constraints on the weights (masks, quantisers) hold throughout."""
+
+    VERSION: ClassVar[int] = 1
+
+    @property
+    def is_neutral(self) -> bool:
+        """No epochs: nothing happens."""
+        return self.epochs == 0
+
+    def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
+        """Return a trained copy of `model`."""
+        trained = copy.deepcopy(model)
+        fit(
+            trained,
+            context.data,
+            self,
+            side=context.side,
+            generator=context.generator(),
+            device=context.device,
+            progress=context.progress,
+        )
+        return trained

@@ -1,0 +1,123 @@
+"""Models and results by key: written whole or not at all, checked on every read, computed once even by two processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import safetensors.torch
+from torch import Tensor, nn
+
+from effbench import constraints
+
+log = logging.getLogger(__name__)
+
+_DIGEST_BYTES = 32
+_CONSTRAINTS = "effbench.constraints"
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of entries, each a file that begins with the SHA-256 of what follows."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        """Make the folder. ValueError where it can't be written."""
+        try:
+            for folder in ("entries", "locks"):
+                (self.root / folder).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root / "entries"):
+                pass
+        except OSError as error:
+            reason = error.strerror or error
+            raise ValueError(f"store.root={self.root}: can't be written ({reason}); name another folder") from None
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write an entry; a reader sees all of it or nothing."""
+        path = self._path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(hashlib.sha256(content).digest())
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+    def get(self, name: str) -> bytes | None:
+        """Return an entry, or None where there is none; a damaged one is named in a warning and counts as none."""
+        path = self._path(name)
+        try:
+            stored = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        content = stored[_DIGEST_BYTES:]
+        if hashlib.sha256(content).digest() != stored[:_DIGEST_BYTES]:
+            log.warning("%s is damaged (its checksum differs): it is computed again", path)
+            return None
+        return content
+
+    def has(self, name: str) -> bool:
+        """Whether there is an entry of that name (unchecked: `get` may still find it damaged)."""
+        return self._path(name).exists()
+
+    def put_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write an entry of JSON-able data."""
+        self.put(name, json.dumps(content, sort_keys=True).encode())
+
+    def get_json(self, name: str) -> dict[str, Any] | None:
+        """Return an entry that `put_json` wrote, or None."""
+        content = self.get(name)
+        return None if content is None else json.loads(content)
+
+    def put_model(self, key: str, model: nn.Module) -> None:
+        """Keep a network's state and its constraints, bit by bit."""
+        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+        metadata = {_CONSTRAINTS: json.dumps(constraints.describe(model))}
+        self.put(f"models/{key}", safetensors.torch.save(tensors, metadata))
+
+    def get_model(self, key: str, network: nn.Module) -> nn.Module | None:
+        """Turn a fresh `network` into the one kept under `key` and return it; None where there is none."""
+        content = self.get(f"models/{key}")
+        if content is None:
+            return None
+        constraints.impose(network, json.loads(_metadata(content)[_CONSTRAINTS]))
+        tensors: dict[str, Tensor] = safetensors.torch.load(content)
+        network.load_state_dict(tensors, strict=True)
+        return network.eval()
+
+    def has_model(self, key: str) -> bool:
+        """Whether a network is kept under `key`."""
+        return self.has(f"models/{key}")
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Let one process at a time compute what `key` names."""
+        with filelock.FileLock(self.root / "locks" / f"{key}.lock"):
+            yield
+
+    def _path(self, name: str) -> Path:
+        return self.root / "entries" / name
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Return the metadata of a safetensors file (its library reads them from files only)."""
+    length = int.from_bytes(content[:8], "little")
+    header: dict[str, Any] = json.loads(content[8 : 8 + length])
+    metadata: dict[str, str] = header["__metadata__"]
+    return metadata

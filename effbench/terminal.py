@@ -1,0 +1,113 @@
+"""What a sweep shows on the terminal: progress on stderr, the answer on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from effbench.plan import Plan, Point
+
+_HEADINGS = {
+    "n_seeds": "seeds",
+    "accuracy": "test acc.",
+    "accuracy_std": "±",
+    "accuracy_val": "val. acc.",
+    "size_bytes": "bytes",
+    "size_ratio": "ratio",
+    "macs": "MACs",
+    "macs_effective": "effective",
+    "params_nonzero": "non-zero",
+}
+
+
+class ProgressDisplay:
+    """One bar for the sweep and one for the step that runs; silent where stderr is no terminal."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Show a sweep of that many runs."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        console = Console(stderr=True)
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+        self._runs = self._progress.add_task("runs", total=len(plan.points))
+        self._step = self._progress.add_task("", total=None, visible=False)
+        self._n_failed = 0
+
+    def __enter__(self) -> ProgressDisplay:
+        """Begin to show."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bars away."""
+        self._progress.update(self._step, visible=False)
+        self._progress.stop()
+
+    def run_started(self, point: Point) -> None:
+        """Name the run."""
+        self._progress.update(self._step, description=str(point), total=None, completed=0, visible=True)
+
+    def step(self, point: Point, step: str, done: int, total: int) -> None:
+        """Move the bar of the step."""
+        self._progress.update(self._step, description=f"{point}: {step}", completed=done, total=total)
+
+    def run_ended(self, point: Point, *, failed: bool) -> None:
+        """Count the run."""
+        self._n_failed += failed
+        description = f"runs ({self._n_failed} failed)" if self._n_failed else "runs"
+        self._progress.update(self._runs, advance=1, description=description)
+
+    def measuring(self, done: int, total: int) -> None:
+        """Show the latency pass."""
+        self._progress.update(self._step, description="latency", completed=done, total=total, visible=True)
+
+
+def print_table(table: pd.DataFrame, console: Console) -> None:
+    """Print the table of points."""
+    rendered = Table(box=None, pad_edge=False, header_style="bold")
+    shown = [name for name in table.columns if not _is_constant_extra(table, name)]
+    for name in shown:
+        rendered.add_column(_heading(name), justify="right", no_wrap=True)
+    for _, row in table.iterrows():
+        rendered.add_row(*(_cell(str(name), row[name]) for name in shown))
+    console.print(rendered)
+
+
+def _is_constant_extra(table: pd.DataFrame, name: str) -> bool:
+    """Whether a column tells nothing: one seed everywhere, a spread that is not there, p90 beside its median."""
+    if name == "n_seeds":
+        return bool((table[name] == 1).all())
+    return name.startswith("latency_ms_p90") or bool(table[name].isna().all())
+
+
+def _heading(name: str) -> str:
+    if name.startswith("latency_ms/"):
+        return f"ms ({name.partition('/')[2]})"
+    if name.startswith("speedup/"):
+        return f"speed-up ({name.partition('/')[2]})"
+    return _HEADINGS.get(name, name)
+
+
+def _cell(name: str, value: object) -> str:
+    if not isinstance(value, (int, float)) or pd.isna(value):
+        return "" if not isinstance(value, str) else value
+    if name.startswith("accuracy"):
+        return f"{100 * value:.2f} %"
+    if name.startswith(("latency_ms", "speedup/")) or name == "size_ratio":
+        return f"{value:.2f}" + ("×" if not name.startswith("latency_ms") else "")
+    if name in _HEADINGS:
+        return f"{value:,.0f}"
+    return f"{value:g}"
+
+
+def print_failures(failures: Mapping[str, BaseException], console: Console) -> None:
+    """Name every failed run and why it failed."""
+    for name, error in failures.items():
+        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        console.print(f"failed: {name}: {type(error).__name__}: {first}", highlight=False, markup=False, soft_wrap=True)

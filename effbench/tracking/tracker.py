@@ -1,0 +1,51 @@
+"""What a sweep asks of whatever keeps its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The data set of a run. sizes: examples by split."""
+
+    name: str
+    digest: str
+    source: str
+    sizes: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What is logged of one run, in one go. `files` are artifacts by name."""
+
+    name: str
+    key: str
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    dataset: Dataset | None = None
+
+
+class Tracker(Protocol):
+    """Keeps one parent run per sweep and one nested run per point."""
+
+    def open_sweep(self, sweep_id: str, *, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Continue the parent of that sweep, or begin one."""
+
+    def finished_keys(self) -> frozenset[str]:
+        """Return the keys of the runs that the sweep has as FINISHED."""
+
+    def log_run(self, record: RunRecord, *, status: RunStatus, reused_from: str | None = None) -> None:
+        """Log a run that ended."""
+
+    def log_metrics(self, key: str, metrics: Mapping[str, float]) -> None:
+        """Add metrics to a finished run."""
+
+    def close_sweep(self, *, status: RunStatus, metrics: Mapping[str, float], files: Mapping[str, bytes]) -> None:
+        """End the parent."""

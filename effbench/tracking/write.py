@@ -1,0 +1,151 @@
+"""Runs to MLflow: one request per run for its values, one for its files."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import filelock
+from mlflow.entities import Dataset as MlflowDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from effbench.tracking import names
+from effbench.tracking.location import sqlite_path
+from effbench.tracking.tracker import Dataset, RunRecord, RunStatus
+
+MAX_PARAM_LENGTH = 500
+BATCH = 100
+"""MLflow takes at most 100 params in one request."""
+
+
+class MlflowTracker:
+    """Logs a sweep to the MLflow at `uri`: a parent run with one nested run per point."""
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        """Open the database (creating it once, even when several processes start together)."""
+        self.uri = uri
+        self._client, self._experiment_id = _open(uri, experiment)
+        self._sweep_id = ""
+        self._parent = ""
+        self._run_ids: dict[str, str] = {}
+
+    def open_sweep(self, sweep_id: str, *, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Continue the parent of that sweep, or begin one."""
+        self._sweep_id = sweep_id
+        found = self._search(f"tags.`{names.SWEEP}` = '{sweep_id}'")
+        parents = [run for run in found if names.PARENT not in run.data.tags]
+        if parents:
+            self._parent = parents[0].info.run_id
+            self._client.update_run(self._parent, status="RUNNING")
+            children = [run for run in found if run.data.tags.get(names.PARENT) == self._parent]
+            for run in children:
+                if run.info.status == "FINISHED":
+                    self._run_ids[run.data.tags[names.RUN_KEY]] = run.info.run_id
+            return
+        run_tags = {names.SWEEP: sweep_id, **tags}
+        self._parent = self._client.create_run(self._experiment_id, run_name=name, tags=run_tags).info.run_id
+        self._log_params(self._parent, params)
+
+    @property
+    def experiment_id(self) -> str:
+        """MLflow's number of the experiment."""
+        return self._experiment_id
+
+    def finished_keys(self) -> frozenset[str]:
+        """Return the keys of the runs that the sweep has as FINISHED."""
+        return frozenset(self._run_ids)
+
+    def log_run(self, record: RunRecord, *, status: RunStatus, reused_from: str | None = None) -> None:
+        """Log a run that ended: its values first, its end last."""
+        tags = {names.PARENT: self._parent, names.SWEEP: self._sweep_id, names.RUN_KEY: record.key, **record.tags}
+        if reused_from is not None:
+            tags["reused_from"] = reused_from
+        run_id = self._client.create_run(self._experiment_id, run_name=record.name, tags=tags).info.run_id
+        self._log_params(run_id, record.params)
+        self._client.log_batch(run_id, metrics=_metrics(record.metrics))
+        if record.dataset is not None:
+            self._client.log_inputs(run_id, [_dataset_input(record.dataset)])
+        self._log_files(run_id, record.files)
+        self._client.set_terminated(run_id, status)
+        if status == "FINISHED":
+            self._run_ids[record.key] = run_id
+
+    def log_metrics(self, key: str, metrics: Mapping[str, float]) -> None:
+        """Add metrics to a finished run."""
+        self._client.log_batch(self._run_ids[key], metrics=_metrics(metrics))
+
+    def close_sweep(self, *, status: RunStatus, metrics: Mapping[str, float], files: Mapping[str, bytes]) -> None:
+        """End the parent."""
+        self._client.log_batch(self._parent, metrics=_metrics(metrics))
+        self._log_files(self._parent, files)
+        self._client.set_terminated(self._parent, status)
+
+    def _search(self, filter_string: str) -> list[Run]:
+        found: list[Run] = []
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment_id], filter_string, max_results=1000, page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        entries = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in params.items()]
+        for start in range(0, len(entries), BATCH):
+            self._client.log_batch(run_id, params=entries[start : start + BATCH])
+
+    def _log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
+        if not files:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in files.items():
+                Path(folder, name).write_bytes(content)
+            self._client.log_artifacts(run_id, folder)
+
+
+def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
+    """Return a client and the experiment's id. ConnectionError, in one line, when MLflow can't be reached or opened."""
+    path = sqlite_path(uri)
+    try:
+        if path is None:
+            client = MlflowClient(uri)
+            return client, _experiment_id(client, experiment, None)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Two processes that create the database at once would both run MLflow's migrations, and one would crash.
+        with filelock.FileLock(f"{path}.lock"):
+            client = MlflowClient(uri)
+            return client, _experiment_id(client, experiment, (path.parent / "mlruns").resolve().as_uri())
+    except (MlflowException, OSError) as error:
+        raise ConnectionError(f"tracking.uri={uri}: can't be used ({str(error).splitlines()[0]})") from error
+
+
+def _experiment_id(client: MlflowClient, name: str, artifact_location: str | None) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    return str(client.create_experiment(name, artifact_location=artifact_location))
+
+
+def _metrics(metrics: Mapping[str, float]) -> list[Metric]:
+    now = round(time.time() * 1000)
+    return [Metric(name, float(value), now, 0) for name, value in metrics.items() if not math.isnan(value)]
+
+
+def _dataset_input(dataset: Dataset) -> DatasetInput:
+    entity = MlflowDataset(
+        name=dataset.name,
+        digest=dataset.digest,
+        source_type="code",
+        source=json.dumps({"tags": {"source": dataset.source}}),
+        profile=json.dumps({f"n_{split}": size for split, size in dataset.sizes.items()}),
+    )
+    return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
+

@@ -1,0 +1,126 @@
+"""The training loop: AdamW with a warm-up and a cosine decay. Every stage that trains goes through it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from effbench.data import ImageData
+
+Precision = Literal["float32", "bfloat16", "float16"]
+Layout = Literal["channels_last", "contiguous"]
+Progress = Callable[[int, int], None]
+"""Called as progress(steps_done, steps_in_all)."""
+
+WARM_UP_SHARE = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How a network is trained. The options decide the weights, to the last bit, together with data, seed and threads."""
+
+    epochs: int
+    """Passes over the training split; 0 trains nothing."""
+    lr: float
+    """The highest learning rate, reached after a tenth of the steps; then a cosine down to zero."""
+    batch_size: int = 64
+    weight_decay: float = 0.01
+    """Decoupled (Loshchilov & Hutter 2017, arXiv:1711.05101); on tensors of two or more dimensions only."""
+    precision: Precision = "float32"
+    """Of the forward and backward pass (autocast); weights and optimiser stay float32."""
+    layout: Layout = "channels_last"
+    fraction: float = 1.0
+    """Share of the training split that is used: the same examples for every seed."""
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be trained with."""
+        if self.epochs < 0:
+            raise ValueError(f"epochs={self.epochs}: must be 0 or more")
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ValueError(f"lr={self.lr}: must be a positive number")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size={self.batch_size}: must be 1 or more")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ValueError(f"weight_decay={self.weight_decay}: must be 0 or more")
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction={self.fraction}: must be in (0, 1]")
+
+
+def fit(
+    model: nn.Module,
+    data: ImageData,
+    options: TrainingOptions,
+    /,
+    *,
+    side: int,
+    generator: torch.Generator,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> None:
+    """Train `model` in place on the training split at `side`, then leave it on the CPU in the default layout.
+
+    The order of examples, augmentation and dropout are drawn from `generator`. FloatingPointError when the loss is not
+    finite.
+    """
+    memory_format = torch.channels_last if options.layout == "channels_last" else torch.contiguous_format
+    model.to(device=device, memory_format=memory_format).train()
+    n_examples = max(1, round(options.fraction * data.n_examples("train")))
+    n_steps = options.epochs * math.ceil(n_examples / options.batch_size)
+    optimizer = torch.optim.AdamW(_groups(model, options.weight_decay), lr=options.lr)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_cosine(n_steps))
+    step = 0
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        # Layers with a random forward pass (dropout) draw from the global generator.
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        for epoch in range(options.epochs):
+            batches = data.batches(
+                "train", side=side, batch_size=options.batch_size, generator=generator, fraction=options.fraction
+            )
+            losses = torch.zeros((), device=device)
+            for images, labels in batches:
+                if len(labels) == 1 and n_examples > 1:
+                    continue  # batch norm has no variance of one example
+                images = images.to(device=device, memory_format=memory_format)
+                with torch.autocast(device.type, _DTYPES[options.precision], enabled=options.precision != "float32"):
+                    loss = F.cross_entropy(model(images), labels.to(device))
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                losses += loss.detach()
+                step += 1
+                if progress is not None:
+                    progress(step, n_steps)
+            if not math.isfinite(losses.item()):
+                raise FloatingPointError(f"the loss is {losses.item()} in epoch {epoch + 1}: a lower lr may help (lr={options.lr})")
+    model.to(device="cpu", memory_format=torch.contiguous_format).eval()
+
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def _warm_up_then_cosine(n_steps: int) -> Callable[[int], float]:
+    """Return the factor on the learning rate as a function of the step."""
+    n_warm_up = max(1, round(WARM_UP_SHARE * n_steps))
+
+    def factor(step: int) -> float:
+        if step < n_warm_up:
+            return (step + 1) / n_warm_up
+        return 0.5 * (1 + math.cos(math.pi * (step - n_warm_up) / max(1, n_steps - n_warm_up)))
+
+    return factor
