@@ -1,4 +1,4 @@
-"""effbench: where does compressing a neural network stop being free?
+"""A bench for one question: where does compressing a neural network stop being free.
 
 The public API is loaded on first use: importing effbench imports neither torch nor MLflow.
 """

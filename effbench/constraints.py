@@ -77,7 +77,8 @@ class UniformQuantizer(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Return the dequantised weight, differentiable as if it were `weight`."""
         rounded = self.quantize(weight.detach()).dequantize().to(weight.dtype)
-        return weight + (rounded - weight).detach() if torch.is_grad_enabled() and weight.requires_grad else rounded
+        # Added to the rounded weight is an exact zero: training sees the very values that evaluation and the file have.
+        return rounded + (weight - weight.detach()) if torch.is_grad_enabled() and weight.requires_grad else rounded
 
     def settings(self) -> dict[str, Any]:
         """Return what `impose` needs to make the constraint again."""
@@ -146,6 +147,9 @@ def bake(model: nn.Module) -> nn.Module:
     baked = copy.deepcopy(model)
     for module in baked.modules():
         if parametrize.is_parametrized(module):
+            # A copy shares its class with the original, and torch removes a tensor's property from the class.
+            shared = type(module)
+            module.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
             for tensor_name in list(module.parametrizations):  # type: ignore[arg-type]
                 with torch.no_grad():
                     parametrize.remove_parametrizations(module, tensor_name, leave_parametrized=True)

@@ -31,7 +31,7 @@ def describe_machine() -> str:
 
 
 def git_commit() -> str | None:
-    """Return the commit that is checked out in the working folder, marked when files differ from it; None outside git."""
+    """Return the commit of the working folder, marked when files differ from it; None outside git."""
     try:
         commit = _git("rev-parse", "HEAD")
         return f"{commit}-modified" if _git("status", "--porcelain", "--untracked-files=no") else commit

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 
 from effbench.blueprint import Blueprint
 from effbench.config.settings import Sweep
 from effbench.environment import describe_machine
-from effbench.measure.latency import measure_latency
+from effbench.measure.latency import sample_latency, summarise_latency
 from effbench.plan import Point
 from effbench.recipe import digest
 from effbench.store import Store
@@ -46,7 +46,7 @@ def measure_points(
         entry = f"latency/{_pass_key(points, blueprint, batch, threads, sweep)}.json"
         measured = store.get_json(entry)
         if measured is None:
-            table = measure_latency(
+            samples = sample_latency(
                 {point.key: models[point.key] for point in points},
                 {point.key: point.input_size for point in points},
                 engine=blueprint.build(),
@@ -54,10 +54,7 @@ def measure_points(
                 batch=batch,
                 seconds=sweep.measure.seconds,
             )
-            rows = table.set_index("model")
-            measured = {
-                point.key: _metrics(rows, point, name=_name(engine, batch, threads)) for point in points
-            }
+            measured = _metrics(samples, points, name=_name(engine, batch, threads))
             store.put_json(entry, measured)
         for key, metrics in measured.items():
             found[key] |= metrics
@@ -66,13 +63,19 @@ def measure_points(
     return found
 
 
-def _metrics(rows: Any, point: Point, *, name: str) -> dict[str, float]:
-    own = rows.loc[point.key]
-    metrics = {f"latency_ms/{name}": float(own["latency_ms"]), f"latency_ms_p90/{name}": float(own["latency_ms_p90"])}
-    reference_key = point.reference_key or point.key
-    if reference_key in rows.index:
-        metrics[f"speedup/{name}"] = float(rows.loc[reference_key, "latency_ms"] / own["latency_ms"])
-    return metrics
+def _metrics(samples: pd.DataFrame, points: Sequence[Point], *, name: str) -> dict[str, dict[str, float]]:
+    """Return the metrics by run key; each run's speed-up is against its own reference, where that was measured."""
+    found: dict[str, dict[str, float]] = {}
+    groups: dict[str, list[str]] = {}
+    for point in points:
+        groups.setdefault(point.reference_key or point.key, []).append(point.key)
+    for reference, keys in groups.items():
+        yardstick = reference if reference in keys else keys[0]
+        summary = summarise_latency(samples[samples["model"].isin(keys)], reference=yardstick).set_index("model")
+        for key in keys:
+            wanted = ["latency_ms", "latency_ms_p90", *(["speedup"] if yardstick == reference else [])]
+            found[key] = {f"{metric}/{name}": float(summary[metric].loc[key]) for metric in wanted}
+    return found
 
 
 def _name(engine: str, batch: int, threads: int) -> str:

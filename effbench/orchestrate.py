@@ -25,16 +25,16 @@ class Display(Protocol):
     """Shows how far a sweep is."""
 
     def run_started(self, point: Point) -> None:
-        """A run begins."""
+        """Show that a run begins."""
 
     def step(self, point: Point, step: str, done: int, total: int) -> None:
-        """A stage of a run has come so far."""
+        """Show how far a stage of a run is."""
 
     def run_ended(self, point: Point, *, failed: bool) -> None:
-        """A run ended."""
+        """Show that a run ended."""
 
     def measuring(self, done: int, total: int) -> None:
-        """The latency pass has come so far."""
+        """Show how far the latency pass is."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -16,6 +16,8 @@ from torch import nn
 from effbench.blueprint import Blueprint
 from effbench.data import ImageData
 from effbench.recipe import Step, digest, prefix_keys, seed_of
+
+Coder = Literal["none", "huffman"]
 
 RESULT_VERSION = 1
 """Bumped when what is measured of an equal model, or the layout of a kept result, changes."""
@@ -39,7 +41,7 @@ class Point:
     side: int
     eval_side: int
     steps: tuple[Step, ...]
-    coder: str
+    coder: Coder
     threads: int
     reference_bytes: int
     """The uncompressed reference's float32 bytes."""

@@ -19,9 +19,7 @@ REALNESS = ("simulated", "masked", "removed", "executed")
 """How real a saving is, the least real first."""
 
 
-def describe_run(
-    point: Point, sweep: Sweep, *, result: RunResult | None = None, error: str | None = None
-) -> RunRecord:
+def describe_run(point: Point, sweep: Sweep, *, result: RunResult | None = None, error: str | None = None) -> RunRecord:
     """Return the record of a run that ended with a result, or with the traceback `error`."""
     data = load_data(point.data)
     tags = {

@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ def make_model(
                 device=device,
                 evaluate=lambda candidate: evaluate(candidate, data, "val", side=point.side, device=device).accuracy,
                 cost=lambda candidate: count_cost(candidate, (data.channels, point.side, point.side)),
-                progress=None if progress is None else lambda done, total, s=str(step): progress(s, done, total),
+                progress=None if progress is None else partial(progress, str(step)),
             )
             model = step.stage.apply(model, context).eval()
             elapsed = time.perf_counter() - started
@@ -150,19 +151,22 @@ def _keep_result(key: str, result: RunResult, store: Store) -> None:
 def pack_correctness(result: RunResult, /) -> bytes:
     """Return the correctness of every example, eight a byte, as an npz file."""
     stream = io.BytesIO()
-    bits = {
-        name: values
-        for split, correct in (("val", result.correct_val), ("test", result.correct_test))
-        for name, values in ((split, np.packbits(correct)), (f"n_{split}", np.array(len(correct))))
-    }
-    np.savez(stream, **bits)
+    np.savez(
+        stream,
+        val=np.packbits(result.correct_val),
+        n_val=np.array(len(result.correct_val)),
+        test=np.packbits(result.correct_test),
+        n_test=np.array(len(result.correct_test)),
+    )
     return stream.getvalue()
 
 
 def unpack_correctness(content: bytes, /) -> tuple[np.ndarray, np.ndarray]:
     """Return the correctness of the validation and of the test examples, each (n_examples,) bool."""
     with np.load(io.BytesIO(content), allow_pickle=False) as bits:
-        val, test = (np.unpackbits(bits[split], count=int(bits[f"n_{split}"])).astype(bool) for split in ("val", "test"))
+        val, test = (
+            np.unpackbits(bits[split], count=int(bits[f"n_{split}"])).astype(bool) for split in ("val", "test")
+        )
     return val, test
 
 

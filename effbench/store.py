@@ -1,4 +1,4 @@
-"""Models and results by key: written whole or not at all, checked on every read, computed once even by two processes."""
+"""Models and results by key: written whole or not at all, checked on every read, computed once by any processes."""
 
 from __future__ import annotations
 

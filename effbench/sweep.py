@@ -33,13 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"effbench: {error}", file=sys.stderr)
         return WRONG_INPUT
 
+    from effbench.answer import give_answer
     from effbench.orchestrate import carry_out
-    from effbench.report import report
     from effbench.terminal import ProgressDisplay
 
     with ProgressDisplay(sweep.plan) as display:
         outcome = carry_out(sweep, store, tracker, display)
-    report(sweep, outcome, store, tracker)
+    give_answer(sweep, outcome, store, tracker)
     return FAILED if outcome.failures else 0
 
 

@@ -18,11 +18,12 @@ _HEADINGS = {
     "accuracy_std": "±",
     "accuracy_val": "val. acc.",
     "size_bytes": "bytes",
-    "size_ratio": "ratio",
+    "size_ratio": "smaller",
     "macs": "MACs",
     "macs_effective": "effective",
     "params_nonzero": "non-zero",
 }
+_COUNTS = ("size_bytes", "macs", "macs_effective", "params_nonzero")
 
 
 class ProgressDisplay:
@@ -68,6 +69,14 @@ class ProgressDisplay:
         self._progress.update(self._step, description="latency", completed=done, total=total, visible=True)
 
 
+def terminal_console() -> Console:
+    """Return the console of stdout; where that is no terminal, lines are as long as they need."""
+    console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 240
+    return console
+
+
 def print_table(table: pd.DataFrame, console: Console) -> None:
     """Print the table of points."""
     rendered = Table(box=None, pad_edge=False, header_style="bold")
@@ -87,23 +96,33 @@ def _is_constant_extra(table: pd.DataFrame, name: str) -> bool:
 
 
 def _heading(name: str) -> str:
-    if name.startswith("latency_ms/"):
-        return f"ms ({name.partition('/')[2]})"
-    if name.startswith("speedup/"):
-        return f"speed-up ({name.partition('/')[2]})"
-    return _HEADINGS.get(name, name)
+    """Return a column's heading; a word that would widen the column goes on a second line."""
+    kind, _, engine = name.partition("/")
+    if kind == "latency_ms":
+        return f"ms\n{engine}"
+    if kind == "speedup":
+        return f"faster\n{engine}"
+    return _HEADINGS.get(name, name).replace(" ", "\n")
 
 
 def _cell(name: str, value: object) -> str:
     if not isinstance(value, (int, float)) or pd.isna(value):
-        return "" if not isinstance(value, str) else value
+        return value if isinstance(value, str) else ""
     if name.startswith("accuracy"):
-        return f"{100 * value:.2f} %"
-    if name.startswith(("latency_ms", "speedup/")) or name == "size_ratio":
-        return f"{value:.2f}" + ("×" if not name.startswith("latency_ms") else "")
-    if name in _HEADINGS:
-        return f"{value:,.0f}"
-    return f"{value:g}"
+        return f"{100 * value:.1f} %"
+    if name == "size_ratio" or name.startswith("speedup/"):
+        return f"{value:.2f}×"
+    if name.startswith("latency_ms"):
+        return f"{value:.3g}"
+    return _count(value) if name in _COUNTS else f"{value:g}"
+
+
+def _count(value: float) -> str:
+    """Return a count in three figures, as in 65.3 K or 3.67 M."""
+    for unit, suffix in ((1e9, " G"), (1e6, " M"), (1e3, " K")):
+        if value >= unit:
+            return f"{value / unit:#.3g}".rstrip(".") + suffix
+    return f"{value:.0f}"
 
 
 def print_failures(failures: Mapping[str, BaseException], console: Console) -> None:

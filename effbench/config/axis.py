@@ -58,7 +58,12 @@ class Axis:
             known = ", ".join(self.choices)
             return known if self.pattern is None else f"{known}, or layer numbers such as 1-3"
         parts = [{"int": "a whole number", "float": "a number"}[self.type]]
-        for bound, word in ((self.minimum, "at least"), (self.above, "above"), (self.maximum, "at most"), (self.below, "below")):
+        for bound, word in (
+            (self.minimum, "at least"),
+            (self.above, "above"),
+            (self.maximum, "at most"),
+            (self.below, "below"),
+        ):
             if bound is not None:
                 parts.append(f"{word} {bound:g}")
         text = ", ".join(parts)

@@ -81,7 +81,7 @@ def declared_axes() -> dict[str, Axis]:
 
 
 def _read(arguments: Sequence[str]) -> CommandLine:
-    overrides = OverridesParser.create().parse_overrides(list(arguments))
+    overrides = _parse(arguments)
     axes = _axes(_compose(_every("axis")))
     axis_values: dict[str, tuple[Value, ...]] = {}
     seeds: tuple[object, ...] = ()
@@ -109,14 +109,30 @@ def _read(arguments: Sequence[str]) -> CommandLine:
     )
 
 
+def _parse(arguments: Sequence[str]) -> list[Override]:
+    parser = OverridesParser.create()
+    parsed = []
+    for argument in arguments:
+        try:
+            parsed.append(parser.parse_override(argument))
+        except HydraException:
+            raise ValueError(
+                f"{argument}: must be key=value, as in +prune=0.1,0.5,0.9 or model=lenet_5; see --help"
+            ) from None
+    return parsed
+
+
 def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> Iterator[Composed]:
     """Compose each combination of the values of the swept overrides."""
     groups = {key for key in ("model", "data", "recipe", "train", "tracking") if options_of(key)}
     for override in overrides:
         if override.key_or_group in groups:
             _check_choice(override)
-    fixed = [_as_list(override) if override.is_sweep_override() else override.input_line or "" for override in overrides
-             if not override.is_sweep_override() or override.key_or_group in MEASURED_LISTS]
+    fixed = [
+        _as_list(override) if override.is_sweep_override() else override.input_line or ""
+        for override in overrides
+        if not override.is_sweep_override() or override.key_or_group in MEASURED_LISTS
+    ]
     swept = [o for o in overrides if o.is_sweep_override() and o.key_or_group not in MEASURED_LISTS]
     chosen_groups = [o.input_line or "" for o in overrides if o.key_or_group in groups and not o.is_sweep_override()]
     first_groups = [next(_lines(o)) for o in swept if o.key_or_group in groups]
@@ -157,7 +173,7 @@ def _values(override: Override) -> Iterator[object]:
     if override.is_sweep_override():
         found = override.sweep_iterator(transformer=Transformer.identity)
     else:
-        found = iter([override.value()])
+        found = iter([override.value()])  # type: ignore[list-item]
     for value in found:
         yield value.text if isinstance(value, QuotedString) else value
 
@@ -177,17 +193,17 @@ def _engines(names: Sequence[object]) -> dict[str, Mapping[str, Any]]:
         raise ValueError(f"engine=: name at least one of {', '.join(known)}")
     plain = OmegaConf.to_container(_compose(_every("engine", package="engines")).engines, resolve=True)
     assert isinstance(plain, dict)
-    return {str(name): plain[name] for name in dict.fromkeys(names)}
+    return {str(name): plain[str(name)] for name in dict.fromkeys(names)}
 
 
 def _lines(override: Override) -> Iterator[str]:
     """Yield the overrides with one value each that a sweep stands for."""
     for value in override.sweep_string_iterator():
-        yield f"{override.get_key_element()}={value}"
+        yield "=".join((override.get_key_element(), str(value)))
 
 
 def _as_list(override: Override) -> str:
-    values = ",".join(str(value) for value in override.sweep_string_iterator())
+    values = ",".join(map(str, override.sweep_string_iterator()))
     return f"{override.get_key_element()}=[{values}]"
 
 
@@ -195,7 +211,9 @@ def _check_choice(override: Override) -> None:
     group = override.key_or_group
     for value in _values(override):
         if value not in options_of(group):
-            raise ValueError(unknown_name(f"{group}={value}", [f"{group}={name}" for name in options_of(group)], "choice"))
+            raise ValueError(
+                unknown_name(f"{group}={value}", [f"{group}={name}" for name in options_of(group)], "choice")
+            )
 
 
 def _check_key(override: Override, base: DictConfig, axis_names: Sequence[str]) -> None:
@@ -226,7 +244,9 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
 
 def _keep_given_options(node: DictConfig, overrides: Sequence[Override]) -> None:
     """Drop the options of the network that `model._target_` replaces: the new one may not know them."""
-    given = {o.key_or_group.removeprefix("model.").split(".")[0] for o in overrides if o.key_or_group.startswith("model.")}
+    given = {
+        o.key_or_group.removeprefix("model.").split(".")[0] for o in overrides if o.key_or_group.startswith("model.")
+    }
     OmegaConf.set_struct(node, False)
     for name in list(node.model):
         if name not in given:
@@ -235,7 +255,9 @@ def _keep_given_options(node: DictConfig, overrides: Sequence[Override]) -> None
 
 def _check_seed(seed: object) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed={seed}: must be a whole number, 0 or more; a list such as seed=0,1,2 repeats every point")
+        raise ValueError(
+            f"seed={seed}: must be a whole number, 0 or more; a list such as seed=0,1,2 repeats every point"
+        )
     return seed
 
 

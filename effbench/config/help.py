@@ -41,8 +41,13 @@ def help_page() -> str:
         "axes (one or several; prune=…, +prune=… and ++prune=… mean the same)",
     ]
     for axis in axes.values():
-        lines += [f"  {f'{axis.name}={axis.example}':<25} {axis.help}", f"  {'':<25} {axis.allowed()}; moves {', '.join(axis.moves)}"]
-    keys = _KEYS.format(models=_choices("model"), data=_choices("data"), recipes=_choices("recipe"), engines=_choices("engine"))
+        lines += [
+            f"  {f'{axis.name}={axis.example}':<25} {axis.help}",
+            f"  {'':<25} {axis.allowed()}; moves {', '.join(axis.moves)}",
+        ]
+    keys = _KEYS.format(
+        models=_choices("model"), data=_choices("data"), recipes=_choices("recipe"), engines=_choices("engine")
+    )
     return "\n".join([*lines, "", keys, _EXAMPLES])
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from omegaconf import OmegaConf
@@ -18,7 +18,7 @@ from effbench.config.compose import CommandLine, Composed
 from effbench.config.typed import typed, unknown_name
 from effbench.measure.compute import count_cost
 from effbench.measure.size import float32_bytes
-from effbench.plan import Plan, Point, build_network, load_data
+from effbench.plan import Coder, Plan, Point, build_network, load_data
 from effbench.recipe import Stage, lay_out
 
 Node = Mapping[str, Any]
@@ -88,7 +88,9 @@ class _Builder:
         network = _factory(node)
         for name, axis in self._given(values, "network"):
             if axis.target not in network.parameters:
-                readable = [a.name for a in self.axes.values() if a.reads == "network" and a.target in network.parameters]
+                readable = [
+                    a.name for a in self.axes.values() if a.reads == "network" and a.target in network.parameters
+                ]
                 also = [a.name for a in self.axes.values() if a.reads != "network"]
                 raise ValueError(
                     f"{name}={values[name]}: the network {network.target} does not read {name}; "
@@ -107,7 +109,9 @@ class _Builder:
         phases = {axis.phase for axis in self.axes.values() if axis.phase is not None}
         for name, axis in self._given(values, "stage"):
             if axis.phase not in entries:
-                raise ValueError(f"{name}={values[name]}: the recipe has no step {axis.phase!r}; it has {', '.join(sorted(entries))}")
+                raise ValueError(
+                    f"{name}={values[name]}: the recipe has no step {axis.phase!r}; it has {', '.join(sorted(entries))}"
+                )
         for entry in entries - phases - set(node["stage"]):
             raise ValueError(unknown_name(f"recipe.steps: {entry}", [*phases, *node["stage"]], "step"))
 
@@ -196,8 +200,8 @@ def _threads(node: Node) -> int:
     return threads
 
 
-def _coder(node: Node) -> str:
-    coder: str = node["coder"]
-    if coder not in ("none", "huffman"):
-        raise ValueError(f"coder={coder}: must be none or huffman")
+def _coder(node: Node) -> Coder:
+    coder: Coder = node["coder"]
+    if coder not in get_args(Coder):
+        raise ValueError(f"coder={coder}: must be {' or '.join(get_args(Coder))}")
     return coder

@@ -19,16 +19,15 @@ def read_sweep(arguments: Sequence[str], /) -> Sweep:
     """Return the sweep that the arguments ask for. ValueError, in one clear line, for anything that does not fit."""
     command = read_command_line(arguments)
     node = command.configurations[0].node
-    measure = {key: _as_tuple(value) if key in ("batch", "threads") else value for key, value in node["measure"].items()}
-    settings = {
-        "device": resolve_device(str(node["device"])),
-        "tolerance": _tolerance(node["tolerance"]),
-        "measure": typed(MeasureSettings, measure, where="measure"),
-        "tracking": typed(TrackingSettings, node["tracking"], where="tracking"),
-        "store": typed(StoreSettings, node["store"], where="store"),
+    measure = {
+        key: _as_tuple(value) if key in ("batch", "threads") else value for key, value in node["measure"].items()
     }
     return Sweep(
-        **settings,
+        device=resolve_device(str(node["device"])),
+        tolerance=_tolerance(node["tolerance"]),
+        measure=typed(MeasureSettings, measure, where="measure"),
+        tracking=typed(TrackingSettings, node["tracking"], where="tracking"),
+        store=typed(StoreSettings, node["store"], where="store"),
         plan=plan_of(command),
         engines={name: _engine(entry) for name, entry in command.engines.items()},
         realised={name: command.axes[name].realised for name in command.axis_values},
@@ -47,5 +46,7 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
 
 def _tolerance(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and 0 <= value < 1):
-        raise ValueError(f"tolerance={value}: must be a fraction of accuracy, at least 0 and below 1; 0.02 is two points")
+        raise ValueError(
+            f"tolerance={value}: must be a fraction of accuracy, at least 0 and below 1; 0.02 is two points"
+        )
     return float(value)

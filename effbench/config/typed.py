@@ -30,7 +30,7 @@ def typed(kind: type[T], node: Mapping[str, Any], /, *, where: str) -> T:
 def unknown_name(name: str, known: Iterable[str], what: str) -> str:
     """Return the message for a name that is none of those known, with the nearest one where there is one."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
     return f"{name}: there is no such {what}; {hint}"
 

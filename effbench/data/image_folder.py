@@ -1,9 +1,10 @@
-"""Any folder of class folders, streamed from disk by worker processes."""
+"""Any folder of class folders: streamed from disk by worker processes, or decoded once where it fits in memory."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,20 +12,22 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2 as transforms
 
 from effbench.data import SPLITS, Split
-from effbench.data.in_memory import subset
-from effbench.data.splits import stratified_split
+from effbench.data.folder_files import find_files, open_image
+from effbench.data.in_memory import InMemoryData, subset
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 HASHED_BYTES = 256 * 2**20
 """Up to this total size the fingerprint reads every file; beyond it names, sizes and times of change must do."""
+IN_MEMORY_BYTES = 2**30
+"""Up to this total size of the images at the base side they are kept in memory, unless asked otherwise."""
+N_DECODED_TOGETHER = 64
 
 FolderAugmentation = Literal["none", "crop_flip", "resized_crop"]
+_MODES = {1: "L", 3: "RGB"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,17 +103,57 @@ class ImageFolder:
         )
         yield from loader
 
+    def decoded(self) -> InMemoryData:
+        """Decode every image to the base side and keep it (crop_flip then shifts black borders in).
+
+        ValueError names a file that can't be decoded, and an augmentation that needs the files.
+        """
+        if self.augment == "resized_crop":
+            raise ValueError("data.in_memory=true: augment=resized_crop needs the files; use augment=crop_flip or none")
+        return InMemoryData(
+            name=self.name,
+            n_classes=self.n_classes,
+            images={split: self._pixels(self.files[split]) for split in SPLITS},
+            labels={split: torch.tensor([label for _, label in self.files[split]]) for split in SPLITS},
+            mean=self.mean,
+            std=self.std,
+            side=self.side,
+            augment=self.augment,
+        )
+
+    def _pixels(self, files: Sequence[tuple[Path, int]]) -> Tensor:
+        """Return the images of `files` at the base side, (n, channels, side, side) uint8."""
+        crop = transforms.Compose(self._centre_crop(self.side))
+        pixels = torch.empty(len(files), self.channels, self.side, self.side, dtype=torch.uint8)
+
+        def decode(start: int) -> None:
+            for position in range(start, min(start + N_DECODED_TOGETHER, len(files))):
+                image = np.array(crop(open_image(files[position][0], _MODES[self.channels])))
+                pixels[position] = torch.from_numpy(image).view(self.side, self.side, -1).permute(2, 0, 1)
+
+        with ThreadPoolExecutor() as threads:
+            try:
+                list(threads.map(decode, range(0, len(files), N_DECODED_TOGETHER)))
+            except ValueError:
+                threads.shutdown(wait=False, cancel_futures=True)  # the user need not wait for the other files
+                raise
+        return pixels
+
+    def _centre_crop(self, side: int) -> list[transforms.Transform]:
+        return [
+            transforms.Resize(max(side, round(side / self.crop_share)), antialias=True),
+            transforms.CenterCrop(side),
+        ]
+
     def _pipeline(self, side: int, *, augmented: bool) -> transforms.Transform:
         if augmented and self.augment == "resized_crop":
             crop = [transforms.RandomResizedCrop(side, antialias=True), transforms.RandomHorizontalFlip()]
+        elif augmented and self.augment == "crop_flip":
+            resize, reach = self._centre_crop(side)[0], max(1, side // 8)
+            crop = [resize, transforms.Pad(reach), transforms.CenterCrop(side + 2 * reach)]
+            crop += [transforms.RandomCrop(side), transforms.RandomHorizontalFlip()]
         else:
-            crop = [transforms.Resize(max(side, round(side / self.crop_share)), antialias=True)]
-            if augmented and self.augment == "crop_flip":
-                padding = transforms.Pad(max(1, side // 8))
-                crop += [padding, transforms.CenterCrop(side + 2 * max(1, side // 8)), transforms.RandomCrop(side)]
-                crop += [transforms.RandomHorizontalFlip()]
-            else:
-                crop += [transforms.CenterCrop(side)]
+            crop = self._centre_crop(side)
         to_tensor = [transforms.ToImage(), transforms.ToDtype(torch.float32, scale=True)]
         return transforms.Compose([*crop, *to_tensor, transforms.Normalize(self.mean, self.std)])
 
@@ -126,14 +169,14 @@ class _Files(Dataset[tuple[Tensor, int]]):
         channels: int,
     ) -> None:
         self.files, self.seeds, self.pipeline = files, seeds, pipeline
-        self.mode = "L" if channels == 1 else "RGB"
+        self.mode = _MODES[channels]
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         path, label = self.files[index]
-        image = _open(path, self.mode)
+        image = open_image(path, self.mode)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seeds[index])
             return self.pipeline(image).as_subclass(torch.Tensor), label
@@ -151,25 +194,34 @@ def image_folder(
     shares: Sequence[float] = (0.6, 0.2, 0.2),
     split_seed: int = 0,
     n_workers: int = 2,
-) -> ImageFolder:
+    in_memory: bool | None = None,
+) -> ImageFolder | InMemoryData:
     """Return the images under `root`: folders train, val and test of class folders, or class folders alone.
 
     What is missing comes from a seeded, stratified split: class folders alone are divided by `shares`; without `val`, a
     part of `train` becomes validation (as large as shares say, relative to train); without `test`, `val` is halved.
-    `mean` and `std` default to ImageNet's. ValueError says what is wrong with a folder or a value.
+    `mean` and `std` default to ImageNet's. in_memory: decode every image once, to the base side, and keep it; None does
+    so where all images take at most 1 GiB and `augment` works on kept images (resized_crop needs the files).
+    ValueError says what is wrong with a folder, a file or a value.
     """
+    if side < 1:
+        raise ValueError(f"data.side={side}: must be 1 or more")
     if channels not in (1, 3):
         raise ValueError(f"data.channels={channels}: 1 or 3")
     if augment not in ("none", "crop_flip", "resized_crop"):
         raise ValueError(f"data.augment={augment}: none, crop_flip or resized_crop")
     if not 0 < crop_share <= 1:
         raise ValueError(f"data.crop_share={crop_share}: must be in (0, 1]")
-    if channels == 1 and len(mean) == 3:
+    if len(shares) != 3:
+        raise ValueError(f"data.shares={list(shares)}: must be three, of train, validation and test")
+    if channels == 1 and len(mean) == len(std) == 3:
         mean, std = (sum(mean) / 3,), (sum(std) / 3,)
+    if not len(mean) == len(std) == channels:
+        raise ValueError(f"data.mean={list(mean)}, data.std={list(std)}: must be {channels} each, one per channel")
     folder = Path(root).expanduser().resolve()
-    classes, files = _split_files(folder, (shares[0], shares[1], shares[2]), split_seed)
-    _open(files["train"][0][0], "RGB")
-    return ImageFolder(
+    classes, files = find_files(folder, (shares[0], shares[1], shares[2]), split_seed=split_seed)
+    open_image(files["train"][0][0], "RGB")
+    streamed = ImageFolder(
         name=folder.name,
         root=folder,
         classes=classes,
@@ -182,65 +234,7 @@ def image_folder(
         augment=augment,
         n_workers=n_workers,
     )
-
-
-Files = list[tuple[Path, int]]
-
-
-def _split_files(
-    folder: Path, shares: tuple[float, float, float], split_seed: int
-) -> tuple[tuple[str, ...], dict[Split, Files]]:
-    """Return the class names and the files of each split."""
-    if not folder.is_dir():
-        raise ValueError(f"data.root={folder}: there is no such folder")
-    present: list[Split] = [split for split in SPLITS if (folder / split).is_dir()]
-    if not present or present == ["test"]:
-        present, parts = ["train"], {"train": folder}
-    else:
-        parts = {split: folder / split for split in present}
-    classes = tuple(sorted({entry.name for part in parts.values() for entry in part.iterdir() if entry.is_dir()}))
-    found = {split: _list_files(part, classes) for split, part in parts.items()}
-    if not any(found.values()):
-        raise ValueError(f"data.root={folder}: holds no images; one folder a class is expected, with {_suffixes()} files")
-    if present == ["train"] or present == ["val"]:
-        pool = found[present[0]]
-        return classes, _divide(pool, SPLITS, shares, split_seed)
-    if "train" not in found:
-        raise ValueError(f"data.root={folder}: has {' and '.join(present)} but no train folder")
-    if "val" not in found:
-        total = shares[0] + shares[1]
-        found |= _divide(found["train"], ("train", "val", "test"), (shares[0] / total, shares[1] / total, 0.0), split_seed) | {
-            "test": found["test"]
-        }
-    if "test" not in found:
-        halves = _divide(found["val"], ("val", "test", "train"), (0.5, 0.5, 0.0), split_seed)
-        found |= {"val": halves["val"], "test": halves["test"]}
-    return classes, found
-
-
-def _divide(pool: Files, names: Sequence[Split], shares: tuple[float, float, float], seed: int) -> dict[Split, Files]:
-    """Divide files by `shares`, the first share to the first name."""
-    labels = np.array([label for _, label in pool])
-    parts = stratified_split(labels, shares, seed=seed)
-    return {name: [pool[i] for i in parts[split]] for name, split in zip(names, SPLITS, strict=True)}
-
-
-def _list_files(part: Path, classes: Sequence[str]) -> Files:
-    return [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in sorted((part / name).glob("**/*"))
-        if path.suffix.lower() in SUFFIXES
-    ]
-
-
-def _open(path: Path, mode: str) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return image.convert(mode)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: not a readable image ({error}); mend or remove it") from None
-
-
-def _suffixes() -> str:
-    return ", ".join(sorted(SUFFIXES))
+    if in_memory is None:
+        n_bytes = sum(len(part) for part in files.values()) * channels * side**2
+        in_memory = augment != "resized_crop" and n_bytes <= IN_MEMORY_BYTES
+    return streamed.decoded() if in_memory else streamed

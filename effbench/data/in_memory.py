@@ -48,6 +48,8 @@ class InMemoryData:
                 raise ValueError(f"{split} has {len(images)} images but {len(labels)} labels")
             if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.n_classes:
                 raise ValueError(f"{split} labels must be in 0..{self.n_classes - 1}")
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError(f"mean={self.mean}, std={self.std}: must be {self.channels} each, one per channel")
         if self.side < 1:
             raise ValueError(f"data.side={self.side}: must be 1 or more")
         if self.augment not in ("none", "crop_flip"):
@@ -60,8 +62,8 @@ class InMemoryData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of every pixel, label and split, and of what is done to them."""
-        digest = hashlib.sha256(repr((self.name, self.n_classes, self.mean, self.std, self.side, self.augment)).encode())
+        """A digest of every pixel, label and split, and of what is done to them; not of the name."""
+        digest = hashlib.sha256(repr((self.n_classes, self.mean, self.std, self.side, self.augment)).encode())
         for split in SPLITS:
             digest.update(f"{split} {tuple(self.images[split].shape)}".encode())
             digest.update(self.images[split].contiguous().numpy().data)
@@ -88,7 +90,7 @@ class InMemoryData:
         deviation = 255 * torch.tensor(self.std).view(-1, 1, 1)
         if generator is not None:
             chosen = chosen[torch.randperm(len(chosen), generator=generator)]
-        for indices in chosen.split(batch_size):
+        for indices in torch.split(chosen, batch_size):
             batch = images[indices]
             if generator is not None and self.augment == "crop_flip":
                 batch = _shift_and_mirror(batch, generator)

@@ -61,7 +61,9 @@ class Prune:
         else:
             flat = torch.cat([score.flatten() for score in scores])
             mask = _largest(flat, self._n_kept(len(flat)))
-            kept = [part.view_as(s) for part, s in zip(mask.split([s.numel() for s in scores]), scores, strict=True)]
+            kept = [
+                part.view_as(s) for part, s in zip(torch.split(mask, [s.numel() for s in scores]), scores, strict=True)
+            ]
         for layer, mask in zip(layers, kept, strict=True):
             _constrain(layer, mask)
         return pruned

@@ -21,9 +21,10 @@ def load_runs(
     """Return the finished runs of an experiment, one row each, and each run key once (the latest).
 
     Columns: run_id, run_name, sweep, run_key, point (the label shared by a point's seeds), reference (bool),
-    reference_key, seed, start_time, then the params (axes under their own names) and the metrics. `sweep` keeps one sweep (its id, or the
-    beginning of it). `.attrs["unfinished"]` lists the other runs as (run_id, run_name, status, error); `.attrs["axes"]`
-    names the axes that were swept. ValueError where there is no database, experiment or sweep of that name.
+    reference_key, start_time, then the params (axes under their own names, seed) and the metrics. `sweep` keeps one
+    sweep (its id, or the beginning of it). `.attrs["unfinished"]` lists the other runs as (run_id, run_name, status,
+    error); `.attrs["axes"]` names the axes that were swept. ValueError where there is no database, experiment or sweep
+    of that name.
     """
     uri = for_reading(tracking_uri)
     client = MlflowClient(uri)

@@ -148,4 +148,3 @@ def _dataset_input(dataset: Dataset) -> DatasetInput:
         profile=json.dumps({f"n_{split}": size for split, size in dataset.sizes.items()}),
     )
     return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
-

@@ -16,7 +16,9 @@ def resolve_device(name: str) -> torch.device:
     if device is None or device.type not in ("cpu", "cuda", "mps"):
         raise ValueError(f"device={name}: must be auto, cpu, cuda, cuda:N or mps")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices; device=auto takes one that is there")
+        raise ValueError(
+            f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices; device=auto takes one that is there"
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device=mps: not available on this machine; use device=auto")
     return device

@@ -33,7 +33,7 @@ def evaluate(
     """Run `model` over a split at `side` pixels, in evaluation mode; leaves the model's mode and place as they were."""
     device = device or torch.device("cpu")
     home = next((p.device for p in model.parameters()), device)
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]  # part of a network may be frozen
     correct, total_loss = [], 0.0
     model.to(device).eval()
     try:
@@ -44,6 +44,8 @@ def evaluate(
                 total_loss += F.cross_entropy(logits, labels, reduction="sum").item()
                 correct.append((logits.argmax(1) == labels).cpu().numpy())
     finally:
-        model.to(home).train(was_training)
+        model.to(home)
+        for module, was_training in modes:
+            module.training = was_training
     bits = np.concatenate(correct)
     return Evaluation(correct=bits, loss=total_loss / len(bits))

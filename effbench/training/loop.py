@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +48,10 @@ class TrainingOptions:
             raise ValueError(f"batch_size={self.batch_size}: must be 1 or more")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(f"weight_decay={self.weight_decay}: must be 0 or more")
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"precision={self.precision}: must be {', '.join(get_args(Precision))}")
+        if self.layout not in get_args(Layout):
+            raise ValueError(f"layout={self.layout}: must be {', '.join(get_args(Layout))}")
         if not 0 < self.fraction <= 1:
             raise ValueError(f"fraction={self.fraction}: must be in (0, 1]")
 
@@ -99,7 +103,9 @@ def fit(
                 if progress is not None:
                     progress(step, n_steps)
             if not math.isfinite(losses.item()):
-                raise FloatingPointError(f"the loss is {losses.item()} in epoch {epoch + 1}: a lower lr may help (lr={options.lr})")
+                raise FloatingPointError(
+                    f"the loss is {losses.item()} in epoch {epoch + 1}: a lower lr may help (lr={options.lr})"
+                )
     model.to(device="cpu", memory_format=torch.contiguous_format).eval()
 
 

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
-
 from effbench.analysis import plot_saturation, points_table, saturation_point, saturation_sentence, varying_costs
 from effbench.config.settings import Sweep
 from effbench.orchestrate import Outcome
 from effbench.store import Store
-from effbench.terminal import print_failures, print_table
+from effbench.terminal import print_failures, print_table, terminal_console
 from effbench.tracking.location import for_writing, sqlite_path
 from effbench.tracking.tracker import Tracker
 
 
-def report(sweep: Sweep, outcome: Outcome, store: Store, tracker: Tracker, /) -> None:
+def give_answer(sweep: Sweep, outcome: Outcome, store: Store, tracker: Tracker, /) -> None:
     """Print what came out, save table and figure, and end the sweep's parent run with them."""
-    console = Console(soft_wrap=True)
+    console = terminal_console()
     frame, plan = outcome.frame, sweep.plan
     files: dict[str, bytes] = {}
-    metrics = {"n_runs": len(plan.points), "n_failed": len(outcome.failures)}
+    metrics: dict[str, float] = {"n_runs": len(plan.points), "n_failed": len(outcome.failures)}
     if len(frame):
         table = points_table(frame, axes=[*plan.axes, *_swept(frame, sweep)])
         print_table(table, console)
@@ -55,14 +54,16 @@ def sentences(frame: pd.DataFrame, *, tolerance: float) -> list[str]:
 
 def figure(frame: pd.DataFrame, costs: list[str], *, tolerance: float) -> bytes:
     """Return a PNG with accuracy against each cost."""
-    import io
-
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(5.4 * len(costs), 4.2), layout="constrained")
+    width, height = 5.4 * len(costs), 4.2
+    drawing = Figure(figsize=(width, height))
     FigureCanvasAgg(drawing)
-    for cost, axes in zip(costs, drawing.subplots(1, len(costs), squeeze=False)[0], strict=True):
+    # Margins in inches, fixed: labels are placed where the axes are, so these must not move afterwards.
+    margins = {"left": 0.75 / width, "right": 1 - 0.2 / width, "bottom": 0.6 / height, "top": 1 - 0.5 / height}
+    panels = drawing.subplots(1, len(costs), squeeze=False, gridspec_kw={**margins, "wspace": 0.22})[0]
+    for cost, axes in zip(costs, panels, strict=True):
         plot_saturation(frame, cost=cost, ax=axes, tolerance=tolerance)
     stream = io.BytesIO()
     drawing.savefig(stream, format="png", dpi=200)
@@ -81,11 +82,14 @@ def _swept(frame: pd.DataFrame, sweep: Sweep) -> list[str]:
 
 def _saturation_metrics(frame: pd.DataFrame, costs: list[str], tolerance: float) -> dict[str, float]:
     """Return the cost and quality at the saturation point, where there is one."""
-    found = {}
+    found: dict[str, float] = {}
     for cost in costs:
         point = saturation_point(frame, cost=cost, tolerance=tolerance).point
         if point is not None:
-            found |= {f"saturation/{cost}": float(point[cost]), f"saturation_accuracy_val/{cost}": float(point["accuracy_val"])}
+            found |= {
+                f"saturation/{cost}": float(point[cost]),
+                f"saturation_accuracy_val/{cost}": float(point["accuracy_val"]),
+            }
     return found
 
 

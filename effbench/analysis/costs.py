@@ -1,0 +1,129 @@
+"""The costs: what they are called, in which units they are read, and which of them a sweep moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from effbench.analysis.columns import parse_numbers
+from effbench.analysis.curve import average_runs, marked_references
+
+_DECIMAL = ((1.0, ""), (1e3, "K"), (1e6, "M"), (1e9, "G"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostWords:
+    """How a cost is written."""
+
+    title: str
+    """On an axis, without its unit."""
+
+    share: str
+    """In a sentence, after a ratio: "0.41× ..."."""
+
+    units: tuple[tuple[float, str], ...] = ((1.0, ""),)
+    """(size of the unit, its symbol), ascending."""
+
+    def unit_for(self, low: float, high: float) -> tuple[float, str]:
+        """Return the unit in which values from `low` to `high` read best: the largest one below their middle."""
+        middle = float(np.sqrt(low * high)) if low > 0 else high / 2
+        return next((unit for unit in reversed(self.units) if middle >= unit[0]), self.units[0])
+
+
+_WORDS = {
+    "size_bytes": CostWords(
+        title="file size", share="the bytes", units=((1.0, "bytes"), (1e3, "KB"), (1e6, "MB"), (1e9, "GB"))
+    ),
+    "macs_effective": CostWords(
+        title="effective multiply-adds",
+        share="the effective multiply-adds",
+        units=tuple((size, f"{prefix} MACs".strip()) for size, prefix in _DECIMAL),
+    ),
+    "macs": CostWords(
+        title="multiply-adds",
+        share="the multiply-adds",
+        units=tuple((size, f"{prefix} MACs".strip()) for size, prefix in _DECIMAL),
+    ),
+    "flops": CostWords(
+        title="compute", share="the FLOPs", units=tuple((size, f"{prefix}FLOPs") for size, prefix in _DECIMAL)
+    ),
+    "params": CostWords(title="parameters", share="the parameters", units=_DECIMAL),
+    "params_nonzero": CostWords(title="non-zero parameters", share="the non-zero parameters", units=_DECIMAL),
+    "train_seconds": CostWords(title="training time", share="the training time", units=((1.0, "s"),)),
+}
+_LATENCY, _LATENCY_P90 = "latency_ms/", "latency_ms_p90/"
+_CHOICES = ("size_bytes", "macs_effective", "macs")
+
+# A cost varies when its points spread over more than this share of the reference's. Milliseconds jitter; the entropy
+# coder gives networks of one shape files of almost one size; multiply-adds are exact.
+_LEAST_SPREAD = {"size_bytes": 0.01, "macs_effective": 0.0, "macs": 0.0}
+_LEAST_LATENCY_SPREAD = 0.10
+
+
+def cost_words(cost: str, /) -> CostWords:
+    """Return how a cost is written; a cost that is not effbench's own goes by its column's name.
+
+    >>> cost_words("latency_ms/eager").share
+    'the latency (eager)'
+    """
+    for prefix, title in ((_LATENCY, "latency"), (_LATENCY_P90, "90th-percentile latency")):
+        if cost.startswith(prefix):
+            engine = cost.removeprefix(prefix)
+            return CostWords(title=f"{title}, {engine}", share=f"the {title} ({engine})", units=((1.0, "ms"),))
+    return _WORDS.get(cost, CostWords(title=cost, share=f"the {cost}"))
+
+
+def varying_costs(frame: pd.DataFrame) -> list[str]:
+    """Return those of size_bytes, macs_effective, macs and latency (latency_ms/...) that vary over the points.
+
+    frame: one row per run; seeds are averaged first. Multiply-adds vary when any point differs; bytes when the points
+    spread over more than 1 % of the reference's (the entropy coder alone moves them a little), a latency when they
+    spread over more than 10 % of it. A column that was never measured does not vary, a partly measured one is judged by
+    what is there. ValueError when none varies.
+
+    >>> varying_costs(pd.DataFrame({"size_bytes": [400, 100], "macs": [7, 7], "latency_ms/eager": [1.00, 1.04]}))
+    ['size_bytes']
+    """
+    points = average_runs(frame).means
+    varying = [cost for cost in _known_costs(frame) if _varies(points, cost)]
+    if not varying:
+        known = _known_costs(frame)
+        there = (
+            f"none of {known} varies over the {len(points)} points" if known else "the frame has no cost of effbench"
+        )
+        raise ValueError(f"{there}: name a column with cost=")
+    return varying
+
+
+def chosen_cost(frame: pd.DataFrame, cost: str | None, /) -> str:
+    """Return `cost`, or for None the first cost that varies. ValueError lists the columns there when it is unknown."""
+    if cost is None:
+        # One point can't vary; it still deserves the answer "too few points".
+        too_few = len(average_runs(frame).n_runs) < 2
+        known = _known_costs(frame)
+        return known[0] if too_few and known else varying_costs(frame)[0]
+    if cost not in frame.columns:
+        numeric = [str(name) for name in frame.columns if parse_numbers(frame[name]) is not None]
+        raise ValueError(f"no cost column {cost!r}; the frame has {_known_costs(frame) or numeric}")
+    if cost.startswith(("accuracy", "size_ratio", "speedup/")):
+        raise ValueError(f"cost={cost!r} is better when higher; a cost is better when lower")
+    return cost
+
+
+def _known_costs(frame: pd.DataFrame) -> list[str]:
+    latencies = [str(name) for name in frame.columns if str(name).startswith(_LATENCY)]
+    return [cost for cost in (*_CHOICES, *latencies) if cost in frame.columns]
+
+
+def _varies(points: pd.DataFrame, cost: str) -> bool:
+    values = parse_numbers(points[cost])
+    if values is None:
+        raise ValueError(f"{cost} holds values that are not numbers")
+    known = np.isfinite(values)
+    if not known.any():
+        return False
+    references = known & marked_references(points)
+    scale = values[references if references.any() else known].max()
+    return bool(np.ptp(values[known]) > _LEAST_SPREAD.get(cost, _LEAST_LATENCY_SPREAD) * abs(scale))

@@ -1,0 +1,90 @@
+"""What a point is called, and which axes its label names ("prune=0.5, bits=4")."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from effbench.analysis.columns import METRIC, parse_numbers
+
+_AXIS = re.compile(r"(?:^|, )([A-Za-z_][\w.]*)=")
+_RECORD = re.compile(r"realised/|effbench\.|n_seeds$|.*_std$")
+_BOOKKEEPING = {"point", "seed", "reference", "data", "model", "recipe", "run_id", "run_name", "sweep", "status"}
+_MOST_AXES = 3
+
+
+def label_axes(label: str, /) -> dict[str, str]:
+    """Split a label into axes and values, as text; a label that names no axis gives nothing.
+
+    >>> label_axes("pooling=[1, 3], prune=0.5")
+    {'pooling': '[1, 3]', 'prune': '0.5'}
+    >>> label_axes("reference")
+    {}
+    """
+    names = list(_AXIS.finditer(label))
+    ends = [*(name.start() for name in names[1:]), len(label)][: len(names)]
+    return {name[1]: label[name.end() : end] for name, end in zip(names, ends, strict=True)}
+
+
+def point_labels(points: pd.DataFrame, /, *, cost: str, quality: str) -> list[str]:
+    """Name every point: its `point`, with its model where there are several.
+
+    Without `point`, the columns that vary and are neither metrics nor bookkeeping name a row, or else its cost does.
+    """
+    if "point" not in points.columns:
+        axes = _axis_columns(points, excluded={cost, quality}) or [cost]
+        rows = zip(*(points[axis] for axis in axes), strict=True)
+        return [", ".join(f"{axis}={_text(value)}" for axis, value in zip(axes, row, strict=True)) for row in rows]
+    labels = [str(label) for label in points["point"]]
+    if "model" not in points.columns or points["model"].nunique(dropna=False) < 2:
+        return labels
+    return [
+        label if "model" in label_axes(label) else f"{label} ({model})"
+        for label, model in zip(labels, points["model"], strict=True)
+    ]
+
+
+def axes_are_numeric(points: pd.DataFrame, /, labels: list[str]) -> bool:
+    """Whether every axis that varies over the points is a number, so that a line between points means something.
+
+    An axis is read from its column where there is one (the reference's label doesn't say its value), else from labels.
+    """
+    named = [label_axes(label) for label in labels]
+    if "model" in points.columns and points["model"].nunique(dropna=False) > 1:
+        return False
+    names = {axis for axes in named for axis in axes}
+    if not names:
+        return False
+    for axis in names:
+        values = points[axis] if axis in points.columns else pd.Series([axes.get(axis) for axes in named], dtype=object)
+        if values.astype(str)[values.notna()].nunique() > 1 and parse_numbers(values) is None:
+            return False
+    return True
+
+
+def short_label(label: str, /, *, after: str) -> str:
+    """Write a label that follows another one: only the value, where both name the same single axis.
+
+    >>> short_label("prune=0.9", after="prune=0.5")
+    '0.9'
+    >>> short_label("bits=4", after="prune=0.5")
+    'bits=4'
+    """
+    axes = label_axes(label)
+    return next(iter(axes.values())) if len(axes) == 1 and list(axes) == list(label_axes(after)) else label
+
+
+def _axis_columns(points: pd.DataFrame, *, excluded: set[str]) -> list[str]:
+    names = [
+        name
+        for name in map(str, points.columns)
+        if name not in _BOOKKEEPING | excluded
+        and not (METRIC.match(name) or _RECORD.match(name))
+        and points[name].astype(str).nunique() > 1
+    ]
+    return sorted(names) if len(names) <= _MOST_AXES else []
+
+
+def _text(value: object) -> str:
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,63 @@
+"""The Pareto front: the points that no other point beats."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from effbench.analysis.costs import chosen_cost
+from effbench.analysis.curve import Curve, curve_of
+
+
+def pareto_front(frame: pd.DataFrame, *, cost: str | None = None, quality: str = "accuracy_val") -> pd.DataFrame:
+    """Return the points that no other point beats: none is as cheap and as good, and better in one of the two.
+
+    Parameters
+    ----------
+    frame
+        One row per run, in any order. Runs with the same `point` are averaged over their seeds first.
+    cost
+        Column that is better when lower; None takes the first of size_bytes, macs_effective, macs, latency that varies.
+    quality
+        Column that is better when higher.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per point of the front, by cost ascending, and so by quality ascending. Of points that are equal in
+        both, one stays: the reference, else the first by its other columns.
+
+    Raises
+    ------
+    ValueError
+        A column is missing or not finite (the message names it and the row), or the frame mixes data sets.
+
+    Notes
+    -----
+    Non-dominance by moocore's O(n log n) sweep (Kung, Luccio and Preparata 1975, J. ACM 22(4)).
+
+    Examples
+    --------
+    >>> runs = pd.DataFrame({"size_bytes": [400, 300, 200, 100], "accuracy_val": [0.95, 0.90, 0.94, 0.80]})
+    >>> pareto_front(runs)
+       size_bytes  accuracy_val
+    0       100.0          0.80
+    1       200.0          0.94
+    2       400.0          0.95
+    """
+    curve = curve_of(frame, cost=chosen_cost(frame, cost), quality=quality)
+    return curve.points.iloc[front_rows(curve)].reset_index(drop=True)
+
+
+def front_rows(curve: Curve, /) -> NDArray[np.int64]:
+    """Return the rows of a curve that are on its front, ascending in cost: (n_front,)."""
+    if len(curve) == 0:
+        return np.zeros(0, dtype=np.int64)
+    import moocore
+
+    objectives = np.column_stack([curve.costs, -curve.qualities])
+    # Of equal points the curve's order decides which stays, not the library's version.
+    repeated = np.r_[False, (objectives[1:] == objectives[:-1]).all(axis=1)]
+    distinct = np.flatnonzero(~repeated)
+    return np.asarray(distinct[moocore.is_nondominated(objectives[distinct])], dtype=np.int64)

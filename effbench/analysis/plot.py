@@ -1,0 +1,217 @@
+"""The figure: accuracy against cost, the front, the saturation point and the reference."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from effbench.analysis.costs import chosen_cost, cost_words
+from effbench.analysis.curve import Curve, curve_of
+from effbench.analysis.labels import axes_are_numeric
+from effbench.analysis.pareto import front_rows
+from effbench.analysis.placement import Box, Label, line_boxes, marker_boxes, place_labels, place_legend
+from effbench.analysis.saturation import saturation_point
+from effbench.analysis.words import allowance, decimals, quality_title, share
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette, told apart with every kind of colour vision; shapes differ as well, for grey prints.
+_BLUE, _VERMILION, _BLACK, _GREY = "#0072B2", "#D55E00", "#000000", "#8C8C8C"
+_FONT_SIZE = 8.0
+_FEW_POINTS = 8
+_DECADE = 10.0
+
+
+def plot_saturation(
+    frame: pd.DataFrame,
+    *,
+    cost: str | None = None,
+    quality: str = "accuracy_val",
+    ax: Axes | None = None,
+    method: str = "tolerance",
+    **options: float,
+) -> Axes:
+    """Draw quality against cost, with the front, the saturation point and the reference.
+
+    Seeds are averaged; error bars are their sample standard deviation, in both directions. The front is joined only
+    when every axis that varies is a number. With many points only the reference, the front and the saturation point are
+    named. The cost's axis is logarithmic where the points span more than a decade; 1 KB is 1000 bytes.
+
+    Parameters
+    ----------
+    frame, cost, quality, method, **options
+        As for `saturation_point`.
+    ax
+        Where to draw. None makes a pyplot figure, which is the caller's to close; axes of a
+        `matplotlib.figure.Figure()` leave nothing open.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Its artists have the gids points, front, saturation, reference, tolerance and deviations.
+
+    Raises
+    ------
+    ValueError
+        As for `saturation_point`, and when the frame has no rows.
+    """
+    found = saturation_point(frame, cost=chosen_cost(frame, cost), quality=quality, method=method, **options)
+    curve = curve_of(frame, cost=found.cost, quality=quality)
+    if len(curve) == 0:
+        raise ValueError("the frame has no rows: there is nothing to draw")
+    chosen = None if found.point is None else int(str(found.point.name))
+    drawn = _new_axes() if ax is None else ax
+    _draw_deviations(drawn, curve)
+    _draw_points(drawn, curve)
+    if chosen is not None:
+        _circle(drawn, curve, chosen)
+    if method == "tolerance":
+        _draw_tolerance(drawn, curve, options.get("tolerance", 0.02))
+    _write_axes(drawn, curve)
+    if chosen is None or chosen == curve.reference:
+        drawn.set_title(textwrap.fill(found.reason, 80), loc="left", fontsize=_FONT_SIZE + 1, color=_VERMILION)
+    if ax is None:
+        drawn.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]  # final before text is placed
+    _write_labels(drawn, curve, chosen)
+    return drawn
+
+
+def _new_axes() -> Axes:
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots(figsize=(6.0, 4.0), layout="constrained")
+    return ax
+
+
+def _draw_deviations(ax: Axes, curve: Curve) -> None:
+    """Error bars, only at the points and in the directions that have a deviation."""
+    for name in (curve.cost, curve.quality):
+        deviations = curve.deviations[name].to_numpy(dtype=np.float64)
+        known = deviations > 0  # not where it is NaN: one run has none
+        if known.any():
+            bars = ax.errorbar(
+                curve.costs[known],
+                curve.qualities[known],
+                xerr=deviations[known] if name == curve.cost else None,
+                yerr=deviations[known] if name == curve.quality else None,
+                fmt="none", ecolor=_GREY, elinewidth=0.9, capsize=2.5, zorder=2,
+            )  # fmt: skip
+            for lines in bars[2]:
+                lines.set_gid("deviations")
+
+
+def _draw_points(ax: Axes, curve: Curve) -> None:
+    x, y = curve.costs, curve.qualities
+    front = front_rows(curve)
+    dominated = np.setdiff1d(np.arange(len(curve)), [*front, curve.reference])
+    if axes_are_numeric(curve.points, curve.labels):
+        ax.plot(x[front], y[front], color=_BLUE, linewidth=1.3, zorder=2.5, gid="front")
+    ax.scatter(x[front], y[front], s=30, color=_BLUE, zorder=3.5, label="Pareto front", gid="points")
+    if len(dominated) > 0:
+        ax.scatter(
+            x[dominated], y[dominated], s=26, facecolors="white", edgecolors=_GREY,
+            zorder=3, label="dominated points", gid="points",
+        )  # fmt: skip
+    at = curve.reference
+    ax.scatter(x[at], y[at], s=48, marker="D", color=_BLACK, zorder=4, label="reference", gid="reference")
+
+
+def _circle(ax: Axes, curve: Curve, row: int) -> None:
+    ax.scatter(
+        curve.costs[row], curve.qualities[row], s=170, facecolors="none", edgecolors=_VERMILION, linewidths=2.0,
+        zorder=5, label="saturation point", gid="saturation",
+    )  # fmt: skip
+
+
+def _draw_tolerance(ax: Axes, curve: Curve, tolerance: float) -> None:
+    level = curve.qualities[curve.reference] - tolerance
+    label = f"reference − {allowance(curve, tolerance)}"
+    ax.axhline(level, color=_BLACK, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1, label=label, gid="tolerance")
+
+
+def _write_axes(ax: Axes, curve: Curve) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    low, high = float(curve.costs[0]), float(curve.costs[-1])
+    words = cost_words(curve.cost)
+    size, unit = words.unit_for(low, high)
+    ax.set_xlabel(words.title + (f" ({unit})" if unit else ""))
+    ax.set_ylabel(quality_title(curve.quality) + (" (%)" if curve.is_fraction else ""))
+    if low > 0 and high > _DECADE * low:
+        _scale_logarithmically(ax, decades=np.log10(high / low))
+    scale = 100.0 if curve.is_fraction else 1.0
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:.6g}"))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{scale * value:.6g}"))
+    ax.margins(x=0.12, y=0.14)
+    ax.grid(True, color="0.92", linewidth=0.7)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _scale_logarithmically(ax: Axes, *, decades: float) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 3 else (1.0,)))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _write_labels(ax: Axes, curve: Curve, chosen: int | None) -> None:
+    """Write the legend, then names: the saturation point and the reference always, others where there is room."""
+    ax.autoscale_view()
+    obstacles = _obstacles(ax, curve, chosen)
+    _, legend_box = place_legend(ax, obstacles=obstacles, fontsize=_FONT_SIZE)
+    few = len(curve) <= _FEW_POINTS
+    front = front_rows(curve)
+    rows = dict.fromkeys([row for row in (chosen, curve.reference) if row is not None])
+    rows |= dict.fromkeys(int(row) for row in front) | (dict.fromkeys(range(len(curve))) if few else {})
+    labels = [
+        Label(
+            text=_chosen_text(curve, row) if row == chosen else _name(curve, row),
+            x=float(curve.costs[row]),
+            y=float(curve.qualities[row]),
+            optional=not few and row not in (chosen, curve.reference),
+            bold=row == chosen,
+            clearance=5.0 if row == chosen else 0.0,
+        )
+        for row in rows
+    ]
+    place_labels(ax, labels, obstacles=[*obstacles, legend_box], fontsize=_FONT_SIZE)
+
+
+def _obstacles(ax: Axes, curve: Curve, chosen: int | None) -> list[Box]:
+    """Return what text should not cover: markers, error bars, the joined front and the tolerance line."""
+    x, y = curve.costs, curve.qualities
+    boxes = marker_boxes(ax, x, y, size=7)
+    if chosen is not None:
+        boxes += marker_boxes(ax, x[[chosen]], y[[chosen]], size=14)
+    for row in range(len(curve)):
+        wide, tall = np.nan_to_num([curve.deviations[name].iloc[row] for name in (curve.cost, curve.quality)])
+        boxes += line_boxes(ax, x[row].repeat(2), np.array([y[row] - tall, y[row] + tall]))
+        boxes += line_boxes(ax, np.array([max(x[row] - wide, ax.get_xlim()[0]), x[row] + wide]), y[row].repeat(2))
+    for line in ax.lines:
+        if line.get_gid() == "front":
+            boxes += line_boxes(ax, *np.asarray(line.get_xydata(), dtype=np.float64).T)
+        elif line.get_gid() == "tolerance":
+            boxes += line_boxes(ax, np.asarray(ax.get_xlim()), np.asarray(line.get_ydata(), dtype=np.float64))
+    return boxes
+
+
+def _name(curve: Curve, row: int) -> str:
+    return "reference" if row == curve.reference and curve.marked[row] else curve.labels[row]
+
+
+def _chosen_text(curve: Curve, row: int) -> str:
+    """Name the saturation point, and say under it what it saves and what it costs."""
+    reference_cost = float(curve.costs[curve.reference])
+    if row == curve.reference or reference_cost <= 0:
+        return _name(curve, row)
+    lost = float(curve.losses[row]) * (100 if curve.is_fraction else 1)
+    sign = "−" if lost > 0 else "+"
+    unit = " points" if curve.is_fraction else ""
+    saved = f"{share(float(curve.costs[row]) / reference_cost)} {cost_words(curve.cost).share}"
+    return f"{curve.labels[row]}\n{saved}, {sign}{decimals(abs(lost))}{unit}"

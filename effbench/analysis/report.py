@@ -1,0 +1,103 @@
+"""The answer in words and in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from effbench.analysis.columns import codes_of, parse_numbers
+from effbench.analysis.costs import chosen_cost, cost_words
+from effbench.analysis.curve import average_runs, curve_of, marked_references
+from effbench.analysis.labels import short_label
+from effbench.analysis.saturation import cheaper_rival, tolerated_row
+from effbench.analysis.words import allowance, change, quality_word, share
+
+_METRICS = (
+    "accuracy",
+    "accuracy_std",
+    "accuracy_val",
+    "size_bytes",
+    "size_ratio",
+    "macs",
+    "macs_effective",
+    "params_nonzero",
+)
+
+
+def saturation_sentence(
+    frame: pd.DataFrame, *, cost: str, quality: str = "accuracy_val", tolerance: float = 0.02
+) -> str:
+    """Say where compression stops being free on one cost, in one sentence.
+
+    frame, cost, quality, tolerance and the errors: as for `saturation_point` with method "tolerance". "Accuracy" is the
+    validation's, on which points are chosen; quality="accuracy" is called "test accuracy". "Points" are percentage
+    points.
+
+    >>> runs = pd.DataFrame(
+    ...     {"point": ["reference", "prune=0.5", "prune=0.9"],
+    ...      "size_bytes": [400, 164, 60], "accuracy_val": [0.960, 0.952, 0.897]})
+    >>> saturation_sentence(runs, cost="size_bytes")
+    'size_bytes: prune=0.5 keeps accuracy within 2 points at 0.41× the bytes; 0.9 loses 6.3'
+    >>> saturation_sentence(runs, cost="size_bytes", tolerance=0.001)
+    'size_bytes: nothing stays within 0.1 points: already prune=0.5 loses 0.8'
+    >>> saturation_sentence(runs, cost="size_bytes", tolerance=0.1)
+    'size_bytes: not reached: even prune=0.9 stays within 10 points; sweep further'
+    """
+    curve = curve_of(frame, cost=chosen_cost(frame, cost), quality=quality)
+    row, reason = tolerated_row(curve, tolerance=tolerance)
+    if row is None:
+        return f"{curve.cost}: {reason}"
+    within = allowance(curve, tolerance)
+    worse = cheaper_rival(curve, row)
+    loss = change(curve, worse, beyond=tolerance, unit=False)
+    reference_cost = float(curve.costs[curve.reference])
+    if curve.costs[row] >= reference_cost:
+        return f"{curve.cost}: nothing stays within {within}: already {curve.labels[worse]} {loss}"
+    saving = f" at {share(float(curve.costs[row]) / reference_cost)} {cost_words(curve.cost).share}"
+    label, rejected = curve.labels[row], short_label(curve.labels[worse], after=curve.labels[row])
+    return f"{curve.cost}: {label} keeps {quality_word(quality)} within {within}{saving}; {rejected} {loss}"
+
+
+def points_table(frame: pd.DataFrame, *, axes: Sequence[str]) -> pd.DataFrame:
+    """Return one row per point, the reference first, then by axes: the axes, the number of seeds, the means over them.
+
+    frame: one row per run, in any order. axes: the swept columns, in the order in which they sort. Metrics that the
+    frame lacks are left out. `accuracy_std` is the sample standard deviation over seeds, NaN where there is one. Units
+    are in the names; accuracies are fractions. ValueError when an axis is not there or the frame mixes data sets.
+
+    >>> runs = pd.DataFrame(
+    ...     {"point": ["prune=0.5", "prune=0.5", "reference"], "prune": [0.5, 0.5, 0.0], "seed": [0, 1, 0],
+    ...      "reference": [False, False, True], "accuracy": [0.93, 0.95, 0.96]})
+    >>> points_table(runs, axes=["prune"])
+       prune  n_seeds  accuracy  accuracy_std
+    0    0.0        1      0.96           NaN
+    1    0.5        2      0.94      0.014142
+    """
+    for axis in axes:
+        if axis not in frame.columns:
+            raise ValueError(f"no axis column {axis!r}; the frame has {sorted(map(str, frame.columns))}")
+    averages = average_runs(frame)
+    for axis in axes:
+        if axis not in averages.means.columns or (
+            axis in averages.deviations and (averages.deviations[axis] > 0).any()
+        ):
+            raise ValueError(f"{axis!r} is no axis: it differs between runs of one point")
+    points = averages.means.assign(n_seeds=averages.n_runs)
+    if "accuracy" in points.columns:
+        points["accuracy_std"] = averages.deviations["accuracy"]
+    timings = [str(name) for name in points.columns if str(name).startswith(("latency_ms", "speedup/"))]
+    names = [name for name in dict.fromkeys((*axes, "n_seeds", *_METRICS, *timings)) if name in points.columns]
+    return points.iloc[_table_order(points, axes)][names].reset_index(drop=True)
+
+
+def _table_order(points: pd.DataFrame, axes: Sequence[str]) -> NDArray[np.int64]:
+    keys: list[NDArray[np.int64] | NDArray[np.float64]] = [(~marked_references(points)).astype(np.int64)]
+    for axis in axes:
+        numbers = parse_numbers(points[axis])
+        keys.append(codes_of(points[axis]) if numbers is None else numbers)
+    # What no axis tells apart still comes in one order, whatever that of the rows.
+    keys += [codes_of(points[name]) for name in sorted(map(str, points.columns)) if name not in axes]
+    return np.lexsort(keys[::-1])

@@ -1,0 +1,146 @@
+"""The saturation point: where on the trade-off curve compression stops being free."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from effbench.analysis.costs import chosen_cost
+from effbench.analysis.curve import Curve, curve_of
+from effbench.analysis.knee import knee_row
+from effbench.analysis.words import allowance, change
+
+# Accuracies are counts divided by counts: differences far below one example are round-off, not losses.
+_ROUND_OFF = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Saturation:
+    """A saturation point, or why there is none."""
+
+    point: pd.Series | None
+    """The chosen point: a row of the runs, averaged over seeds."""
+
+    reason: str
+    """Why this point, or why none; never empty."""
+
+    method: str
+    cost: str
+    quality: str
+    interval: tuple[float, float] | None = None
+    """Range of the cost at the saturation point, where the method gives one."""
+
+    def __post_init__(self) -> None:
+        assert self.reason, "a saturation says why"
+
+
+def saturation_point(
+    frame: pd.DataFrame,
+    *,
+    cost: str | None = None,
+    quality: str = "accuracy_val",
+    method: str = "tolerance",
+    **options: float,
+) -> Saturation:
+    """Find where compression stops being free.
+
+    Parameters
+    ----------
+    frame
+        One row per run, in any order; runs with the same `point` are averaged over their seeds first. The reference is
+        the row whose `reference` is true (the most accurate of several), else the most expensive one.
+    cost
+        Column that is better when lower; None takes the first of size_bytes, macs_effective, macs, latency that varies.
+    quality
+        Column that is better when higher.
+    method
+        "tolerance" (option `tolerance`, default 0.02): the cheapest point whose quality is within the tolerance of the
+        reference's, inclusive: the last acceptable one. "kneedle" (option `sensitivity`, default 1.0): the knee of the
+        front (Satopaa et al. 2011, doi:10.1109/ICDCSW.2011.20).
+    **options
+        The method's own option.
+
+    Returns
+    -------
+    Saturation
+        Its `point` is None, with the reason, when there are too few points (2; kneedle needs 3 on the front), when the
+        cheapest point still is within tolerance (the sweep did not go far enough), or when the front has no knee. It
+        is the reference when nothing cheaper is acceptable.
+
+    Raises
+    ------
+    ValueError
+        Unknown method, option or column, a value that is not finite, or a frame that mixes data sets.
+
+    Examples
+    --------
+    >>> runs = pd.DataFrame(
+    ...     {"point": ["reference", "prune=0.5", "prune=0.9"],
+    ...      "size_bytes": [400, 164, 60], "accuracy_val": [0.960, 0.952, 0.897]})
+    >>> found = saturation_point(runs)
+    >>> found.point["point"], found.reason
+    ('prune=0.5', 'prune=0.5 loses 0.8 points; the next cheaper, prune=0.9, loses 6.3 points')
+    """
+    choose = _method(method, options)
+    curve = curve_of(frame, cost=chosen_cost(frame, cost), quality=quality)
+    row, reason = choose(curve, **options)
+    if len(curve) > 0 and "reference" in frame.columns and not curve.marked.any():
+        reason += (
+            f" (no row is marked as the reference: {curve.labels[curve.reference]}, the most expensive, stands in)"
+        )
+    point = None if row is None else curve.points.iloc[row]
+    return Saturation(point=point, reason=reason, method=method, cost=curve.cost, quality=quality)
+
+
+def tolerated_row(curve: Curve, /, *, tolerance: float = 0.02) -> tuple[int | None, str]:
+    """Return the row of the cheapest point within `tolerance` of the reference's quality, and why; None when none is.
+
+    tolerance: in the quality's own unit (0.02 is two percentage points of accuracy), inclusive, at least 0.
+    """
+    if not (math.isfinite(tolerance) and tolerance >= 0):
+        raise ValueError(f"tolerance must be a finite number of at least 0, got {tolerance}")
+    if len(curve) < 2:
+        return None, f"2 points are needed, there {_are(len(curve))}"
+    slack = _ROUND_OFF * max(1.0, abs(float(curve.qualities[curve.reference])))
+    row = int(np.argmax(curve.losses <= tolerance + slack))
+    within = allowance(curve, tolerance)
+    if curve.costs[row] == curve.costs[0]:
+        if curve.costs[curve.reference] == curve.costs[0]:
+            return None, "not reached: no point is cheaper than the reference; sweep further"
+        return None, f"not reached: even {curve.labels[row]} stays within {within}; sweep further"
+    worse = cheaper_rival(curve, row)
+    loss = change(curve, worse, beyond=tolerance)
+    if curve.costs[row] >= curve.costs[curve.reference]:
+        reason = f"nothing cheaper than the reference stays within {within}: already {curve.labels[worse]} {loss}"
+        return row, reason
+    return row, f"{curve.labels[row]} {change(curve, row)}; the next cheaper, {curve.labels[worse]}, {loss}"
+
+
+def cheaper_rival(curve: Curve, row: int, /) -> int:
+    """Return the best of the points cheaper than `row`; of equally good ones the cheapest: the front's next one."""
+    cheaper = curve.costs < curve.costs[row]
+    assert cheaper.any(), "the cheapest point has no cheaper rival"
+    return int(np.argmax(np.where(cheaper, curve.qualities, -np.inf)))
+
+
+_METHODS: dict[str, Callable[..., tuple[int | None, str]]] = {"tolerance": tolerated_row, "kneedle": knee_row}
+
+
+def _method(method: str, options: dict[str, float]) -> Callable[..., tuple[int | None, str]]:
+    if method not in _METHODS:
+        raise ValueError(f"unknown method {method!r}; there are {sorted(_METHODS)}")
+    choose = _METHODS[method]
+    allowed = [p.name for p in inspect.signature(choose).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in allowed:
+            raise ValueError(f"method {method!r} has no option {option!r}; it takes {allowed}")
+    return choose
+
+
+def _are(count: int) -> str:
+    return "is 1" if count == 1 else f"are {count}"

@@ -1,0 +1,182 @@
+"""The file of a network: a head, one record a tensor, a checksum.
+
+=========  ============================================================================================================
+bytes      what
+=========  ============================================================================================================
+3          magic
+1          format version
+1          coder: 0 none, 1 huffman
+4          fingerprint (BLAKE2b) of the names, types and shapes in the network's state dict
+varint     number of records
+...        the records (`records`), in the order of their tensors' names
+4          CRC-32 of all bytes before
+=========  ============================================================================================================
+
+The file holds no names and no code: the network that it belongs to is given when it is read.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import zlib
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from effbench.codec.bits import Form, to_patterns
+from effbench.codec.records import read_record, write_record, write_repeat
+from effbench.codec.streams import Coder
+from effbench.codec.wire import Reader, damaged, varint
+from effbench.constraints import QuantizedTensor, bake, constrained_input, quantizer_of
+
+_MAGIC = b"eff"
+_VERSION = 1
+_CODERS: tuple[Coder, ...] = ("none", "huffman")
+_N_FINGERPRINT = 4
+_N_CHECKSUM = 4
+
+
+def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
+    """Return the state of a network as the bytes of a file, without loss.
+
+    A tensor under a constraint is stored in its native form (codes and scales, where a quantiser has the last word) and
+    comes back as the plain tensor that the constraint makes of it: see `decode`. Each tensor is stored dense or sparse,
+    entropy coded or packed, whichever is smallest (Han et al. 2016, arXiv:1510.00149); the same network always gives
+    the same bytes. Like a state dict, the file leaves out non-persistent buffers.
+
+    coder: "huffman", or "none" for packed bits only. ValueError for another, or a state that tensors can't hold.
+
+    >>> from torch import nn
+    >>> network = nn.Linear(4, 2)
+    >>> restored = decode(encode(network), network)
+    >>> bool((restored.weight == network.weight).all())
+    True
+    """
+    if coder not in _CODERS:
+        raise ValueError(f"coder must be one of {', '.join(_CODERS)}, got {coder!r}")
+    tensors = _state(_plain(model))
+    native = _native_forms(model)
+    records: list[bytes] = []
+    numbers: dict[bytes, int] = {}
+    for name, tensor in tensors.items():
+        form = Form.of(tensor, name)
+        quantized = native.get(name)
+        exact = quantized is not None and _same_bits(quantized.dequantize().to(tensor.dtype), tensor)
+        record = write_record(quantized if quantized is not None and exact else tensor, form, coder=coder)
+        repeat = write_repeat(numbers.setdefault(record, len(records)))
+        records.append(repeat if numbers[record] < len(records) and len(repeat) < len(record) else record)
+    head = _MAGIC + bytes([_VERSION, _CODERS.index(coder)]) + _fingerprint(tensors) + varint(len(records))
+    body = head + b"".join(records)
+    return body + _checksum(body)
+
+
+def decode(blob: bytes, model: nn.Module, /) -> nn.Module:
+    """Return a new network with the state in `blob`, on the CPU.
+
+    model: the network that `blob` belongs to, with its constraints or without. It is left alone, and its values are not
+    used (though a quantiser refuses values that are not finite). The result has the structure of
+    ``constraints.bake(model)``, and ``decode(encode(m), m)`` has its state too, bit for bit. ValueError, in one line,
+    when the bytes are damaged, of an unknown version, or of another network; nothing in them is executed, and no memory
+    is taken but for tensors of the network's own shapes.
+    """
+    reader = _open(bytes(blob))
+    network = _plain(model)
+    tensors = _state(network)
+    forms = {name: Form.of(tensor, name) for name, tensor in tensors.items()}
+    coder, fingerprint = reader.byte(), reader.take(_N_FINGERPRINT)
+    if coder >= len(_CODERS):
+        raise damaged(f"it names the unknown coder {coder}")
+    n_records = reader.varint("the number of records", at_most=2**31)
+    if n_records != len(tensors) or fingerprint != _fingerprint(tensors):
+        raise ValueError(
+            f"the file is of another network: it has {n_records} tensors, the given one {len(tensors)}, "
+            "and their names, types and shapes must be the same"
+        )
+    tensors = _state(network.cpu())
+    _fill(tensors, forms, reader)
+    if reader.n_left:
+        raise damaged(f"{reader.n_left} bytes are left over after the last tensor")
+    return network
+
+
+def _open(blob: bytes) -> Reader:
+    """Check what can be checked without a network; return a reader after the version."""
+    if not blob.startswith(_MAGIC):
+        raise damaged("it does not begin like one")
+    if len(blob) < len(_MAGIC) + 1 + _N_CHECKSUM:
+        raise damaged(f"it ends after {len(blob)} bytes")
+    if blob[len(_MAGIC)] != _VERSION:
+        raise ValueError(f"the file has format version {blob[len(_MAGIC)]}, this effbench reads version {_VERSION}")
+    body = blob[:-_N_CHECKSUM]
+    if blob[-_N_CHECKSUM:] != _checksum(body):
+        raise damaged("its checksum does not match")
+    reader = Reader(body)
+    reader.take(len(_MAGIC) + 1)
+    return reader
+
+
+def _fill(tensors: dict[str, Tensor], forms: dict[str, Form], reader: Reader) -> None:
+    """Read a record into each tensor of the new network."""
+    storages = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values() if tensor.numel())
+    shared: dict[str, Tensor] = {}
+    earlier: list[Tensor] = []
+    for name, tensor in tensors.items():
+        value = read_record(reader, forms[name], earlier)
+        tensor.copy_(value)
+        earlier.append(tensor)
+        if storages[tensor.untyped_storage().data_ptr()] > 1:
+            shared[name] = value
+    for name, value in shared.items():
+        if not _same_bits(tensors[name], value):
+            raise ValueError(f"{name} shares memory with another tensor of the network, but not its values in the file")
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """Return ``bake(model)`` and leave `model` as it is."""
+    if any(parametrize.is_parametrized(module) for module in model.modules()):
+        model = copy.deepcopy(model)
+        for module in model.modules():
+            if parametrize.is_parametrized(module):
+                # A copy shares its class with the original, and baking deletes the tensor's property from the class.
+                shared = type(module)
+                module.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
+    return bake(model)
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a network without constraints by name, sorted: order of registration does not matter."""
+    state = network.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} in the state of the network is a {type(value).__name__}, not a tensor")
+    return {name: state[name].detach() for name in sorted(state)}
+
+
+def _native_forms(model: nn.Module) -> dict[str, QuantizedTensor]:
+    """Return the codes of each tensor on which a quantiser has the last word, by the tensor's name, on the CPU."""
+    native = {}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        for tensor_name in getattr(module, "parametrizations", {}):
+            quantizer = quantizer_of(module, tensor_name)
+            if quantizer is not None:
+                codes = quantizer.quantize(constrained_input(module, tensor_name))
+                native[f"{prefix}.{tensor_name}".removeprefix(".")] = QuantizedTensor(
+                    codes=codes.codes.cpu(), scale=codes.scale.cpu(), zero_point=codes.zero_point.cpu(), bits=codes.bits
+                )
+    return native
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    return torch.equal(torch.from_numpy(to_patterns(a)), torch.from_numpy(to_patterns(b)))
+
+
+def _fingerprint(tensors: dict[str, Tensor]) -> bytes:
+    lines = "".join(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\n" for name, tensor in tensors.items())
+    return hashlib.blake2b(lines.encode(), digest_size=_N_FINGERPRINT).digest()
+
+
+def _checksum(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(_N_CHECKSUM, "little")

@@ -1,0 +1,159 @@
+"""Canonical Huffman codes of limited length over the symbols 0..255, and their tables."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from effbench.codec.wire import Reader, damaged
+
+N_SYMBOLS = 256
+MAX_LENGTH = 15
+
+# A table of 2**12 entries stays in the processor's first-level cache. Longer codes only where they save this much.
+_FAST_LENGTH = 12
+_WORTH_SLOWING = 1.001
+
+
+def limited_lengths(counts: NDArray[np.int64], /, *, limit: int) -> NDArray[np.uint8]:
+    """Return the lengths of an optimal prefix code whose codes have at most `limit` bits.
+
+    counts: (n,), two of them at least positive. Returns (n,), 0 for what never occurs. ValueError when `limit` bits are
+    too few for so many symbols. Package-merge (Larmore and Hirschberg 1990, doi:10.1145/79147.79150), which needs only
+    know how many of the cheapest items of each level are symbols.
+    """
+    used = np.flatnonzero(counts)
+    if not 2 <= len(used) <= 2**limit:
+        raise ValueError(f"a code of {len(used)} symbols in at most {limit} bits is not possible")
+    order = used[np.argsort(counts[used], kind="stable")]
+    weights = counts[order]
+    packages = weights[:0]
+    levels = []
+    for _ in range(limit):
+        items = np.concatenate([weights, packages])
+        rank = np.argsort(items, kind="stable")
+        levels.append(rank < len(weights))
+        pairs = items[rank][: len(items) // 2 * 2].reshape(-1, 2)
+        packages = pairs.sum(1)
+    lengths = np.zeros(len(counts), np.uint8)
+    n_taken = 2 * len(weights) - 2
+    for is_symbol in reversed(levels):
+        n_symbols = int(np.count_nonzero(is_symbol[:n_taken]))
+        lengths[order[:n_symbols]] += 1
+        n_taken = 2 * (n_taken - n_symbols)
+    return lengths
+
+
+def best_lengths(counts: NDArray[np.int64], /) -> NDArray[np.uint8]:
+    """Return the code lengths for symbols that occur `counts` times, (256,): short tables unless they cost bits."""
+    fast = limited_lengths(counts, limit=_FAST_LENGTH)
+    if fast.max() < _FAST_LENGTH:
+        return fast
+    full = limited_lengths(counts, limit=MAX_LENGTH)
+    return full if int(counts @ fast) > _WORTH_SLOWING * int(counts @ full) else fast
+
+
+def fixed_lengths(width: int, /) -> NDArray[np.uint8]:
+    """Return the lengths of plain binary numbers of `width` bits as a code, (256,)."""
+    lengths = np.zeros(N_SYMBOLS, np.uint8)
+    lengths[: 2**width] = width
+    return lengths
+
+
+def write_entries(lengths: NDArray[np.uint8], /) -> NDArray[np.uint32]:
+    """Return ``code << 8 | length`` of each symbol, (256,), for `kernels.pack`. The code must be complete."""
+    order, spans, width = _canonical(lengths)
+    codes = (np.cumsum(spans) - spans) >> (width - lengths[order].astype(np.int64))
+    entries = np.zeros(N_SYMBOLS, np.uint32)
+    entries[order] = codes << 8 | lengths[order]
+    return entries
+
+
+def read_table(lengths: NDArray[np.uint8], /) -> tuple[NDArray[np.uint16], int]:
+    """Return ``symbol << 8 | length`` of each pattern of `width` bits, (2**width,), and `width`, for `kernels.unpack`.
+
+    The code must be complete: then the table has no holes.
+    """
+    order, spans, width = _canonical(lengths)
+    return np.repeat((order << 8 | lengths[order]).astype(np.uint16), spans), width
+
+
+def _canonical(lengths: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Return the symbols in the order of their codes, the share of each of 2**width patterns, and the width."""
+    order = np.argsort(lengths, kind="stable")[np.count_nonzero(lengths == 0) :]
+    width = int(lengths.max())
+    spans = np.left_shift(1, width - lengths[order].astype(np.int64))
+    assert int(spans.sum()) == 2**width, "the code is not complete"
+    return order, spans, width
+
+
+def write_lengths(lengths: NDArray[np.uint8], /) -> bytes:
+    """Return the lengths of a complete code in few bytes: neighbours mostly have the same length, or nearly.
+
+    From symbol 0 on, each by the last length there was (at first 4): ``0`` the same; ``10s`` one more (s = 0) or one
+    less; ``110`` and an Elias gamma number: so many symbols that don't occur; ``111`` and four bits: the length itself.
+    It needs no end: a complete code shows that it is.
+    """
+    bits: list[str] = []
+    last, unused = 4, 0
+    for length in lengths[: np.flatnonzero(lengths)[-1] + 1].tolist():
+        if length == 0:
+            unused += 1
+            continue
+        if unused:
+            bits.append("110" + "0" * (unused.bit_length() - 1) + f"{unused:b}")
+        step = length - last
+        bits.append("0" if step == 0 else "100" if step == 1 else "101" if step == -1 else f"111{length:04b}")
+        last, unused = length, 0
+    text = "".join(bits)
+    n_bytes = -(-len(text) // 8)
+    return int(text.ljust(8 * n_bytes, "0"), 2).to_bytes(n_bytes, "big")
+
+
+def read_lengths(reader: Reader, /) -> NDArray[np.uint8]:
+    """Return the lengths of a complete code, (256,). ValueError unless they are one (Kraft's sum is 1)."""
+    bits = _Bits(reader)
+    lengths = np.zeros(N_SYMBOLS, np.uint8)
+    symbol, last, room = 0, 4, 2**MAX_LENGTH
+    while room > 0:
+        if bits.next(1) == 0:
+            pass
+        elif bits.next(1) == 0:
+            last += -1 if bits.next(1) else 1
+        elif bits.next(1) == 0:
+            symbol += bits.gamma()
+            if symbol < N_SYMBOLS:
+                continue
+        else:
+            last = bits.next(4)
+        if not 1 <= last <= MAX_LENGTH or symbol >= N_SYMBOLS:
+            raise damaged(f"a Huffman table gives symbol {symbol} a code of {last} bits")
+        lengths[symbol] = last
+        room -= 2 ** (MAX_LENGTH - last)
+        symbol += 1
+    if room < 0:
+        raise damaged("a Huffman table has more codes than fit")
+    return lengths
+
+
+class _Bits:
+    """The bits of a reader, taken byte by byte."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.buffer = self.n_buffered = 0
+
+    def next(self, n_bits: int) -> int:
+        while self.n_buffered < n_bits:
+            self.buffer = (self.buffer & 0xFF) << 8 | self.reader.byte()
+            self.n_buffered += 8
+        self.n_buffered -= n_bits
+        return self.buffer >> self.n_buffered & (1 << n_bits) - 1
+
+    def gamma(self) -> int:
+        n_more = 0
+        while self.next(1) == 0:
+            n_more += 1
+            if n_more > 8:
+                raise damaged("a Huffman table leaves out more symbols than there are")
+        return 1 << n_more | self.next(n_more)

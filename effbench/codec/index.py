@@ -1,0 +1,85 @@
+"""Where the non-zero entries of a tensor are, in few bytes.
+
+A form byte, then
+
+* 0: a bitmap, one bit an entry, eight to a symbol, the first in the highest bit;
+* 2..8, the width w of a gap symbol: the number of non-zero entries (varint), the number of escapes (varint), and the
+  gaps: k < 2**w - 1 is k zeros and then a non-zero entry, the highest symbol is 2**w - 1 zeros and no entry.
+
+The gaps are the relative index of Han et al. 2016 (arXiv:1510.00149, section 2), whose escape stores a filler zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from effbench.codec.streams import Coder, Symbols, plan_symbols, read_symbols, stream_bytes
+from effbench.codec.wire import Plan, Reader, damaged, literal, smallest, varint
+
+Positions = NDArray[np.int64]
+
+_BITMAP = 0
+_WIDTHS = range(2, 9)
+_FEW = 2**12
+
+
+def plan_index(positions: Positions, n_entries: int, /, *, coder: Coder) -> Plan:
+    """Choose the form of the index whose non-zero entries are at `positions`, (n_nonzero,), ascending, of n_entries."""
+    mask = np.zeros(n_entries, bool)
+    mask[positions] = True
+    bitmap = literal(bytes([_BITMAP])) + plan_symbols(np.packbits(mask), coder=coder)
+    gaps = np.diff(positions, prepend=-1) - 1
+    count_gap_symbols = _gap_counter(gaps)
+    width = min(_WIDTHS, key=lambda width: stream_bytes(count_gap_symbols(width), coder=coder))
+    symbols = _gap_symbols(gaps, 2**width - 1)
+    head = bytes([width]) + varint(len(positions)) + varint(len(symbols) - len(positions))
+    return smallest(literal(head) + plan_symbols(symbols, coder=coder), bitmap)
+
+
+def read_index(reader: Reader, n_entries: int, /) -> Positions:
+    """Return the positions of the non-zero entries, (n_nonzero,), ascending, each below n_entries."""
+    form = reader.byte()
+    if form == _BITMAP:
+        bits = np.unpackbits(read_symbols(reader, -(-n_entries // 8)))
+        if bits[n_entries:].any():
+            raise damaged("a bitmap goes on after its last entry")
+        return np.flatnonzero(bits)
+    if form not in _WIDTHS:
+        raise damaged(f"an index has the unknown form {form}")
+    n_nonzero = reader.varint("the number of non-zero entries", at_most=n_entries)
+    escape = 2**form - 1
+    n_escapes = reader.varint("the number of escapes", at_most=(n_entries - n_nonzero) // escape)
+    symbols = read_symbols(reader, n_nonzero + n_escapes)
+    is_entry = symbols < escape
+    ends = np.cumsum(symbols + is_entry, dtype=np.int64)
+    positions: Positions = ends[is_entry] - 1
+    if len(positions) != n_nonzero or (ends.size and ends[-1] > n_entries) or (symbols > escape).any():
+        raise damaged(f"an index does not lead to {n_nonzero} of {n_entries} entries")
+    return positions
+
+
+def _gap_symbols(gaps: NDArray[np.int64], escape: int) -> Symbols:
+    n_escapes = gaps // escape
+    ends = np.cumsum(n_escapes + 1)
+    symbols = np.full(int(ends[-1]) if ends.size else 0, escape, np.uint8)
+    symbols[ends - 1] = gaps - n_escapes * escape
+    return symbols
+
+
+def _gap_counter(gaps: NDArray[np.int64]) -> Callable[[int], NDArray[np.int64]]:
+    """Return a function from the width of a gap symbol to how often each symbol would occur, (256,)."""
+    counts = np.bincount(gaps[gaps < _FEW], minlength=_FEW)
+    sizes, size_counts = np.unique(gaps[gaps >= _FEW], return_counts=True)
+    sizes, size_counts = np.concatenate([np.arange(_FEW), sizes]), np.concatenate([counts, size_counts])
+
+    def count(width: int) -> NDArray[np.int64]:
+        escape = 2**width - 1
+        symbol_counts = np.zeros(256, np.int64)
+        np.add.at(symbol_counts, sizes % escape, size_counts)
+        symbol_counts[escape] = int(sizes // escape @ size_counts)
+        return symbol_counts
+
+    return count

@@ -1,0 +1,123 @@
+"""Sequences of integers wider than a symbol: bit patterns of floats, and integers as offsets from their lowest.
+
+Both are cut into symbols of eight bits from the highest bit down; what is left over is a last, narrower symbol. Each
+cut is a stream of its own, so the bits that say much (exponents, high bits of a code) are coded apart from the noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+from operator import add
+
+import numpy as np
+from numpy.typing import NDArray
+
+from effbench.codec.streams import Coder, plan_symbols, read_symbols
+from effbench.codec.wire import Plan, Reader, damaged, literal, signed_varint, smallest
+
+Unsigned = NDArray[np.unsignedinteger]
+Integers = NDArray[np.int64]
+
+# Takes the place of the first stream's head, whose values are small.
+_VERBATIM = 255
+
+
+def plan_patterns(patterns: Unsigned, /, *, coder: Coder) -> Plan:
+    """Choose the form of floats given by their bit patterns, (n,): as they are, or cut into streams.
+
+    The sign goes to the lowest place first: the exponent then fills symbols of its own.
+    """
+    if patterns.size == 0:
+        return literal(b"")
+    width = 8 * patterns.itemsize
+    n_bytes = 1 + patterns.nbytes
+    verbatim = Plan(n_bytes, lambda: bytes([_VERBATIM]) + patterns.astype(_little(patterns.dtype)).tobytes())
+    return smallest(verbatim, _plan_cuts(_rotated(patterns, 1), width, coder))
+
+
+def read_patterns(reader: Reader, n_patterns: int, dtype: np.dtype[np.unsignedinteger], /) -> Unsigned:
+    """Return bit patterns, (n_patterns,) of an unsigned type, a new array. The caller has bounded their number."""
+    if n_patterns == 0:
+        return np.empty(0, dtype)
+    if reader.peek() == _VERBATIM:
+        reader.byte()
+        return np.frombuffer(reader.take(n_patterns * dtype.itemsize), _little(dtype)).astype(dtype)
+    width = 8 * dtype.itemsize
+    return _rotated(_read_cuts(reader, n_patterns, width, dtype), width - 1)
+
+
+def plan_integers(values: Integers, /, *, without_zero: bool = False, coder: Coder) -> Plan:
+    """Choose the form of integers, (n,): the lowest, the bits of the largest offset from it, the offsets.
+
+    `without_zero`: none of them is 0, and the offsets of those above close the gap (-1 and 1 then differ by one).
+    """
+    if values.size == 0:
+        return literal(b"")
+    lowest = int(values.min())
+    # Modulo 2**64 an offset is right even where the signed difference overflows.
+    offsets = values.view(np.uint64) - np.array([lowest]).view(np.uint64)
+    if without_zero and lowest < 0:
+        offsets -= (values > 0).astype(np.uint64)
+    width = int(offsets.max()).bit_length()
+    return literal(signed_varint(lowest) + bytes([width])) + _plan_cuts(offsets, width, coder)
+
+
+def read_integers(reader: Reader, n_values: int, /, *, limits: tuple[int, int], without_zero: bool = False) -> Integers:
+    """Return integers, (n_values,), a new array. ValueError where one is outside `limits` (inclusive, within int64)."""
+    if n_values == 0:
+        return np.empty(0, np.int64)
+    lowest = reader.signed_varint("the lowest of some integers")
+    width = reader.byte()
+    if width > 64:
+        raise damaged(f"integers of {width} bits")
+    dtype: np.dtype[np.unsignedinteger] = np.dtype("u1" if width <= 8 else "u4" if width <= 32 else "u8")
+    offsets = _read_cuts(reader, n_values, width, dtype)
+    closes_gap = without_zero and lowest < 0
+    highest = lowest + int(offsets.max())
+    if closes_gap and highest >= 0:
+        highest += 1
+    if lowest < limits[0] or highest > limits[1]:
+        raise damaged(f"integers from {lowest} to {highest} where {limits[0]} to {limits[1]} is possible")
+    values = (offsets.astype(np.uint64) + np.array([lowest]).view(np.uint64)).view(np.int64)
+    if closes_gap:
+        values += values >= 0
+    return values
+
+
+def _plan_cuts(values: Unsigned, width: int, coder: Coder) -> Plan:
+    """Choose the form of values below 2**width, cut by cut."""
+    cuts = [
+        plan_symbols((values >> values.dtype.type(shift)).astype(np.uint8) & np.uint8(2**n_bits - 1), coder=coder)
+        for shift, n_bits in _cuts(width)
+    ]
+    return reduce(add, cuts, literal(b""))
+
+
+def _read_cuts(reader: Reader, n_values: int, width: int, dtype: np.dtype[np.unsignedinteger]) -> Unsigned:
+    """Return values below 2**width, which fits into `dtype`."""
+    values = np.zeros(n_values, dtype)
+    for shift, n_bits in _cuts(width):
+        symbols = read_symbols(reader, n_values)
+        if n_bits < 8 and int(symbols.max()) >= 2**n_bits:
+            raise damaged(f"a symbol of {n_bits} bits is {int(symbols.max())}")
+        values |= symbols.astype(dtype) << dtype.type(shift)
+    return values
+
+
+def _cuts(width: int) -> Iterator[tuple[int, int]]:
+    """Yield the lowest bit and the number of bits of each cut, from the highest down."""
+    while width > 0:
+        n_bits = min(8, width)
+        width -= n_bits
+        yield width, n_bits
+
+
+def _rotated(patterns: Unsigned, n_bits: int) -> Unsigned:
+    """Move the highest `n_bits` of each pattern to its low end."""
+    scalar = patterns.dtype.type
+    return patterns << scalar(n_bits) | patterns >> scalar(8 * patterns.itemsize - n_bits)
+
+
+def _little(dtype: np.dtype[np.unsignedinteger]) -> np.dtype[np.unsignedinteger]:
+    return dtype.newbyteorder("<")

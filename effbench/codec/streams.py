@@ -1,0 +1,132 @@
+"""A sequence of symbols 0..255 as bytes: constant, packed in their width, or Huffman coded, whichever is smallest.
+
+The reader knows the number of symbols n. A stream of none is no bytes; others are a head byte and
+
+* 0: one byte, the symbol that all of them are;
+* 1..8: the symbols as binary numbers of so many bits;
+* 9: a table of code lengths (`huffman.write_lengths`) and the codes. From `MIN_LANED` symbols on the codes are in four
+  lanes, for speed: 4 x (n // 8 * 2) symbols, what is left over in the last; three varints give the bytes of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from effbench.codec import huffman
+from effbench.codec.wire import Plan, Reader, damaged, literal, varint
+
+Coder = Literal["none", "huffman"]
+Symbols = NDArray[np.uint8]
+
+CONSTANT, HUFFMAN = 0, 9
+MIN_LANED = 2**15
+
+
+def plan_symbols(symbols: Symbols, /, *, coder: Coder) -> Plan:
+    """Choose the form of a stream, (n,). Coder "none" is constant or packed."""
+    from effbench.codec import kernels
+
+    if symbols.size == 0:
+        return literal(b"")
+    lanes = _lanes(symbols)
+    counts = np.stack([kernels.histogram(lane) for lane in lanes])
+    head, lengths = _choose(counts.sum(0), coder)
+    if head == CONSTANT:
+        return literal(bytes([head, symbols[0]]))
+    if head == 8:
+        return Plan(1 + symbols.size, lambda: bytes([head]) + symbols.tobytes())
+    if head < 8:
+        n_bytes = -(-symbols.size * head // 8)
+        return Plan(1 + n_bytes, lambda: bytes([head]) + _packed([symbols], lengths, [n_bytes]))
+    sizes = [-(-int(lane_counts @ lengths) // 8) for lane_counts in counts]
+    opening = bytes([head]) + huffman.write_lengths(lengths) + b"".join(map(varint, sizes[:-1]))
+    return Plan(len(opening) + sum(sizes), lambda: opening + _packed(lanes, lengths, sizes))
+
+
+def stream_bytes(counts: NDArray[np.int64], /, *, coder: Coder) -> int:
+    """Return the bytes of a stream whose symbols occur `counts` times, (256,), were it in one lane."""
+    if not counts.any():
+        return 0
+    head, lengths = _choose(counts, coder)
+    n_table = 1 if head == CONSTANT else len(huffman.write_lengths(lengths)) if head == HUFFMAN else 0
+    return 1 + n_table - (-int(counts @ lengths) // 8)
+
+
+def read_symbols(reader: Reader, n_symbols: int, /) -> Symbols:
+    """Return the symbols of a stream, (n_symbols,), a new array. The caller has bounded their number."""
+    if n_symbols == 0:
+        return np.empty(0, np.uint8)
+    head = reader.byte()
+    if head == CONSTANT:
+        return np.full(n_symbols, reader.byte(), np.uint8)
+    if head == 8:
+        return np.frombuffer(reader.take(n_symbols), np.uint8).copy()
+    if head > HUFFMAN:
+        raise damaged(f"a stream has the unknown form {head}")
+    lengths = huffman.read_lengths(reader) if head == HUFFMAN else huffman.fixed_lengths(head)
+    n_lanes = 4 if head == HUFFMAN and n_symbols >= MIN_LANED else 1
+    sizes = [reader.varint("the size of a lane", at_most=reader.n_left) for _ in range(n_lanes - 1)]
+    shortest = int(lengths[lengths > 0].min())
+    if n_symbols * shortest > 8 * reader.n_left:
+        raise damaged(f"{n_symbols} symbols of at least {shortest} bits don't fit into {reader.n_left} bytes")
+    return _unpacked(reader, n_symbols, lengths, sizes)
+
+
+def _lanes(symbols: Symbols) -> list[Symbols]:
+    if len(symbols) < MIN_LANED:
+        return [symbols]
+    n_lane = _lane_symbols(len(symbols))
+    return np.split(symbols, [n_lane, 2 * n_lane, 3 * n_lane])
+
+
+def _lane_symbols(n_symbols: int) -> int:
+    return n_symbols // 8 * 2
+
+
+def _choose(counts: NDArray[np.int64], coder: Coder) -> tuple[int, NDArray[np.uint8]]:
+    """Return the head byte of the smallest form and the bits of each symbol in it, (256,)."""
+    used = np.flatnonzero(counts)
+    if len(used) == 1:
+        return CONSTANT, np.zeros(huffman.N_SYMBOLS, np.uint8)
+    width = int(used[-1]).bit_length()
+    if coder == "huffman":
+        lengths = huffman.best_lengths(counts)
+        n_table = len(huffman.write_lengths(lengths))
+        if 8 * n_table + int(counts @ lengths) < width * int(counts.sum()):
+            return HUFFMAN, lengths
+    return width, huffman.fixed_lengths(width)
+
+
+def _packed(lanes: Sequence[Symbols], lengths: NDArray[np.uint8], sizes: Sequence[int]) -> bytes:
+    """Return the codes of each lane, from a whole byte on; `sizes` are the bytes of the lanes."""
+    from effbench.codec import kernels
+
+    entries = huffman.write_entries(lengths)
+    parts: list[bytes | memoryview] = []
+    for lane, size in zip(lanes, sizes, strict=True):
+        words = np.zeros(size // 4 + 1, np.uint32)
+        kernels.pack(lane, entries, words)
+        parts.append(words.astype(">u4").view(np.uint8)[:size].data)
+    return b"".join(parts)
+
+
+def _unpacked(reader: Reader, n_symbols: int, lengths: NDArray[np.uint8], sizes: Sequence[int]) -> Symbols:
+    """Read the codes at the reader's position; `sizes` are the bytes of all lanes but the last."""
+    from effbench.codec import kernels
+
+    table, width = huffman.read_table(lengths)
+    symbols = np.empty(n_symbols, np.uint8)
+    starts = reader.position + np.cumsum([0, *sizes])
+    if len(starts) == 1:
+        ends = np.array([kernels.unpack(reader.array(), int(starts[0]), table, width, symbols)])
+    else:
+        ends = kernels.unpack_lanes(reader.array(), starts, table, width, symbols, _lane_symbols(n_symbols))
+    stops = -(-ends // 8)
+    if not np.array_equal(stops[:-1], starts[1:]) or stops[-1] > len(reader.data):
+        raise damaged("the codes of a stream don't end where they should")
+    reader.position = int(stops[-1])
+    return symbols

@@ -1,0 +1,156 @@
+"""Multiply-adds and parameters of a model, counted on the meta device: no weight is copied, no activation allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import parametrize
+
+from effbench.measure.input_size import checked_size, input_dtype
+from effbench.measure.meta import meta_double
+from effbench.measure.tally import Tally, Weight, storage_key
+from effbench.measure.tensors import Place, count_nonzero, parameter_places, standing_modules
+
+COUNTS = ["macs", "macs_effective", "params", "params_nonzero"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a model computes for one input, and what it holds.
+
+    A MAC is one multiply-add of a convolution, linear layer, matrix product or attention; biases, normalisation,
+    activations and poolings are not counted. Papers' "mult-adds" are `macs`; one MAC is two FLOPs.
+    """
+
+    macs: int
+    macs_effective: int
+    """Multiply-adds whose weight is not zero. Those without a weight (attention's products) all count."""
+    params: int
+    """Parameters, biases and normalisation included; a shared one counts in every place it stands."""
+    params_nonzero: int
+    """Parameters that are not zero once their constraints are applied; all of them on the meta device."""
+    by_layer: pd.DataFrame = field(compare=False, repr=False)
+    """A row per module with parameters or MACs: layer (its name), kind (its class) and the four counts."""
+    unknown: tuple[str, ...] = ()
+    """Operations that the counter does not know: `macs` leaves out whatever they multiply-add."""
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations: 2 × `macs`."""
+        return 2 * self.macs
+
+
+def count_cost(model: nn.Module, input_size: Sequence[int], /) -> Cost:
+    """Count multiply-adds and parameters of `model` in eval mode for one input.
+
+    A double of the model runs once on the meta device: nothing is allocated, and the model (its training flags,
+    gradients, hooks and weights) is left alone. Multiply-adds follow torch.utils.flop_counter, padding included.
+
+    Parameters
+    ----------
+    model
+        A network of one floating-point input, on any device, with or without constraints.
+    input_size
+        Size of one input without the batch: (channels, height, width) for images, (n_features,) for a linear network.
+
+    Raises
+    ------
+    ValueError
+        If `input_size` is not made of integers of at least 1, if the network does not accept it, or if its forward pass
+        can't run without values.
+
+    Examples
+    --------
+    >>> cost = count_cost(nn.Conv2d(3, 64, 3, padding=1, bias=False), (3, 224, 224))
+    >>> cost.macs, cost.params
+    (86704128, 1728)
+    """
+    size = checked_size(input_size)
+    counted = [_count(place) for place in parameter_places(model)]
+    double = meta_double(model, {(one.layer, one.tensor): one.stand_in for one in counted if one.is_constrained})
+    tally = Tally(double, _weights(double, counted))
+    with _plain_attention(), torch.no_grad(), tally:
+        try:
+            double(torch.empty(1, *size, dtype=input_dtype(double), device="meta"))
+        except (RuntimeError, AssertionError, IndexError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ValueError(
+                f"{type(model).__name__} can't be counted on one input of size {size} (without the batch): {reason}"
+            ) from error
+    by_layer = _by_layer(model, counted, tally)
+    totals = {name: int(by_layer[name].sum()) for name in COUNTS}
+    return Cost(**totals, by_layer=by_layer, unknown=tuple(sorted(tally.unknown)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Counted:
+    """A parameter in its place, counted; `stand_in` has its shape and no values."""
+
+    layer: str
+    tensor: str
+    is_constrained: bool
+    stand_in: Tensor
+    n_nonzero: int
+
+
+def _count(place: Place) -> _Counted:
+    """Count one parameter. A constrained value exists only while this function runs."""
+    value = place.value()
+    return _Counted(
+        layer=place.layer,
+        tensor=place.tensor,
+        is_constrained=parametrize.is_parametrized(place.module, place.tensor),
+        stand_in=torch.empty_like(value, device="meta", requires_grad=False),
+        n_nonzero=count_nonzero(value),
+    )
+
+
+def _weights(double: nn.Module, counted: Sequence[_Counted]) -> dict[int, Weight]:
+    """Map the double's tensors to what was counted of them."""
+    weights: dict[int, Weight] = {}
+    for one in counted:
+        if one.stand_in.numel() > 0:
+            key = storage_key(getattr(double.get_submodule(one.layer), one.tensor))
+            weight = weights.setdefault(key, Weight(numel=one.stand_in.numel(), n_nonzero=one.n_nonzero))
+            weight.layers.append(one.layer)
+    return weights
+
+
+def _by_layer(model: nn.Module, counted: Sequence[_Counted], tally: Tally) -> pd.DataFrame:
+    """Return the counts of every module that has any, in the order of the modules."""
+    params: dict[str, int] = dict.fromkeys((one.layer for one in counted), 0)
+    nonzero = params.copy()
+    for one in counted:
+        params[one.layer] += one.stand_in.numel()
+        nonzero[one.layer] += one.n_nonzero
+    modules = [(name, module) for name, module in standing_modules(model) if name in params or name in tally.macs]
+    columns = dict(zip(COUNTS, (tally.macs, tally.macs_effective, params, nonzero), strict=True))
+    return pd.DataFrame(
+        {
+            "layer": [name for name, _module in modules],
+            "kind": [parametrize.type_before_parametrizations(module).__name__ for _name, module in modules],
+            **{
+                count: np.array([column.get(name, 0) for name, _module in modules], dtype=np.int64)
+                for count, column in columns.items()
+            },
+        }
+    )
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Let attention run as the matrix products it is made of: its fused paths count as nothing."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)

@@ -1,0 +1,1 @@
+"""Inference engines, one file each; `effbench.measure.engine` says what an engine is."""

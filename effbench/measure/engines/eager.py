@@ -1,0 +1,50 @@
+"""PyTorch as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from effbench.constraints import bake
+
+
+@dataclass(frozen=True, kw_only=True)
+class EagerEngine:
+    """Run a network's own forward pass in inference mode: no compilation, no fusion, its own memory layout.
+
+    Constraints are baked into a copy first: nobody deploys a network that quantises its weights in every pass. Zeros
+    and low bit widths are therefore plain floats here, and not faster than others.
+    """
+
+    name: ClassVar[str] = "eager"
+    device: str = "cpu"
+    """cpu, cuda or mps."""
+
+    def __post_init__(self) -> None:
+        if self.device not in ("cpu", "cuda", "mps"):
+            raise ValueError(f"device must be cpu, cuda or mps, got {self.device!r}")
+
+    def prepare(self, model: nn.Module, example_input: Tensor, /, *, threads: int) -> Callable[[], object]:
+        """Return a function that runs a baked copy of `model` on `example_input`.
+
+        `threads` is torch's own setting, for the whole process: the caller holds it while it measures.
+        """
+        runnable = bake(model).eval().to(self.device)
+        images = example_input.to(self.device)
+
+        def run() -> object:
+            with torch.inference_mode():
+                return runnable(images)
+
+        return run
+
+    def synchronise(self) -> None:
+        """Wait for the device; the CPU is never behind."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        elif self.device == "mps":
+            torch.mps.synchronize()

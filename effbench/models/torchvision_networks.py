@@ -1,0 +1,106 @@
+"""Any classification network of torchvision by name, with its classifier fitted to the data's classes."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import torchvision
+from torch import Tensor, nn
+
+from effbench.models.arguments import require_positive_integers
+from effbench.models.weights import load_fitting, read_state_dict
+
+
+def torchvision_model(
+    *,
+    name: str,
+    weights: str = "none",
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    input_side: int = 224,
+) -> nn.Module:
+    """Build a torchvision classification network. Input (N, in_channels, H, W).
+
+    Parameters
+    ----------
+    name
+        As in `torchvision.models.list_models`: "mobilenet_v2", "resnet50", …
+    weights
+        "none": fresh weights. "default": torchvision's best ones, downloaded on first use. Otherwise the path of a
+        file with a state_dict of this network, trained for any number of classes. Classifier tensors for another number
+        of classes keep their fresh values; anything else that does not fit is an error.
+    in_channels
+        3, or 1: grey images are then repeated to three channels inside the network. Its state_dict is the same.
+    input_side
+        Read by the networks whose tensors depend on it (the vit and maxvit families); the others take any side that
+        leaves something to pool.
+
+    googlenet and inception_v3 come without their auxiliary heads.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name (the known ones are listed), other channels than 1 and 3, a side that the network refuses,
+        weights that are missing, are no state_dict or do not fit.
+    """
+    require_positive_integers(num_classes=num_classes, input_side=input_side)
+    if in_channels not in (1, 3):
+        raise ValueError(f"in_channels must be 3, or 1 (grey, repeated to three) for {name}, got {in_channels!r}")
+    _require_known(name)
+    network = _build(name, input_side, num_classes=num_classes, **_without_auxiliary_heads(name))
+    if weights == "default":
+        pretrained = _pretrained(name, input_side)
+        if hasattr(pretrained, "transform_input"):
+            network.transform_input = pretrained.transform_input
+        load_fitting(network, pretrained.state_dict(), origin="torchvision's default weights")
+    elif weights != "none":
+        load_fitting(network, read_state_dict(weights), origin=weights)
+    if in_channels == 1:
+        network.register_forward_pre_hook(_repeat_grey)
+    return network
+
+
+def _require_known(name: str) -> None:
+    """Raise a ValueError that lists the networks and suggests one, if `name` is not among them."""
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        close = difflib.get_close_matches(str(name), known, n=1)
+        suggestion = f"did you mean {close[0]}? " if close else ""
+        raise ValueError(f"torchvision has no classification network {name!r}: {suggestion}Known: {', '.join(known)}")
+
+
+def _without_auxiliary_heads(name: str) -> dict[str, bool]:
+    """Return the options that build googlenet and inception_v3 as one plain network, without torchvision's warning."""
+    return {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
+
+
+def _pretrained(name: str, input_side: int) -> nn.Module:
+    """Return torchvision's own 1000-class network with its default weights, without auxiliary heads."""
+    network = _build(name, input_side, weights="DEFAULT")
+    for head in ("aux1", "aux2", "AuxLogits"):
+        if hasattr(network, head):
+            setattr(network, head, None)
+    return network
+
+
+def _build(name: str, input_side: int, **options: Any) -> nn.Module:
+    """Call torchvision's builder, telling it the side where it asks for it. A side that it refuses is a ValueError."""
+    if name.startswith("vit_"):
+        options["image_size"] = input_side
+    elif name.startswith("maxvit_"):
+        options["input_size"] = (input_side, input_side)
+    try:
+        network: nn.Module = torchvision.models.get_model(name, **options)
+    except (AssertionError, ValueError) as error:
+        raise ValueError(f"{name} can't be built for input_side {input_side}: {error}") from error
+    return network
+
+
+def _repeat_grey(_network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Let the three channels of (N, 3, H, W) share the one of (N, 1, H, W).
+
+    A hook and not a wrapping module: the state_dict keeps torchvision's names, so that weights fit either way.
+    """
+    images, *others = inputs
+    return (images.expand(-1, 3, *images.shape[2:]) if images.shape[1] == 1 else images, *others)

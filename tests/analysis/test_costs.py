@@ -1,0 +1,71 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from effbench.analysis import pareto_front, varying_costs
+from effbench.analysis.costs import cost_words
+
+
+def test_costs_that_vary_come_in_their_order(runs):
+    assert varying_costs(runs) == ["size_bytes", "macs_effective"]
+    assert varying_costs(runs.assign(macs=[1, 2, 3, 4])[::-1]) == ["size_bytes", "macs_effective", "macs"]
+
+
+@pytest.mark.parametrize(("fastest", "varies"), [(0.95, False), (0.90, False), (0.89, True)])
+def test_a_latency_varies_beyond_its_jitter(fastest, varies):
+    frame = pd.DataFrame(
+        {"point": ["reference", "prune=0.5"], "size_bytes": [2, 1], "latency_ms/eager": [1.0, fastest]}
+    )
+    assert ("latency_ms/eager" in varying_costs(frame)) is varies
+
+
+def test_a_latency_is_judged_by_the_points_means_not_by_single_runs():
+    frame = pd.DataFrame(
+        {
+            "point": ["reference"] * 2 + ["prune=0.5"] * 2,
+            "seed": [0, 1, 0, 1],
+            "size_bytes": [2, 2, 1, 1],
+            "latency_ms/eager": [0.8, 1.2, 1.2, 0.8],
+            "latency_ms_p90/eager": [1, 2, 3, 4],
+        }
+    )
+    assert varying_costs(frame) == ["size_bytes"]
+
+
+def test_bytes_that_only_the_entropy_coder_moved_do_not_vary():
+    frame = pd.DataFrame({"size_bytes": [100_000, 100_300, 99_900], "macs": [1, 2, 3]})
+    assert varying_costs(frame) == ["macs"]
+
+
+def test_an_unmeasured_column_does_not_vary(runs):
+    assert "latency_ms/eager" not in varying_costs(runs.assign(**{"latency_ms/eager": np.nan}))
+
+
+def test_none_varies_is_an_error(runs):
+    with pytest.raises(ValueError, match=r"none of .* varies over the 4 points"):
+        varying_costs(runs[["point", "macs"]])
+    with pytest.raises(ValueError, match="no cost of effbench"):
+        varying_costs(pd.DataFrame({"energy": [1, 2]}))
+
+
+def test_what_is_better_when_higher_is_no_cost(runs):
+    with pytest.raises(ValueError, match="better when higher"):
+        pareto_front(runs, cost="accuracy")
+    with pytest.raises(ValueError, match="macs holds values that are not numbers"):
+        varying_costs(runs.assign(macs=["many", "few", "few", "none"]))
+
+
+@pytest.mark.parametrize(
+    ("cost", "low", "high", "unit"),
+    [
+        ("size_bytes", 100, 900, "bytes"),
+        ("size_bytes", 5_000, 2_000_000, "KB"),
+        ("size_bytes", 2_000_000, 9_000_000, "MB"),
+        ("macs", 2e5, 4e6, "K MACs"),
+        ("macs", 5e5, 4e6, "M MACs"),
+        ("latency_ms/eager", 0.1, 3.0, "ms"),
+        ("energy", 0.0, 3.0, ""),
+    ],
+)
+def test_units(cost, low, high, unit):
+    assert cost_words(cost).unit_for(low, high)[1] == unit

@@ -1,0 +1,133 @@
+import itertools
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from effbench.analysis import plot_saturation
+
+
+@pytest.fixture
+def ax():
+    """Axes of a figure that pyplot does not know; afterwards, nothing is left open and no setting changed."""
+    before = dict(mpl.rcParams)
+    yield Figure(figsize=(6, 4)).subplots()
+    assert plt.get_fignums() == []
+    assert dict(mpl.rcParams) == before
+
+
+def with_gid(ax, gid):
+    return [artist for artist in ax.get_children() if artist.get_gid() == gid]
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def drawn_boxes(ax):
+    ax.figure.draw_without_rendering()
+    return [super(type(text), text).get_window_extent() for text in ax.texts]
+
+
+def test_everything_is_drawn(runs, ax):
+    assert plot_saturation(runs, ax=ax) is ax
+    drawn = [
+        tuple(xy) for gid in ("points", "reference") for artist in with_gid(ax, gid) for xy in artist.get_offsets()
+    ]
+    assert set(drawn) == set(zip(runs["size_bytes"], runs["accuracy_val"], strict=True))
+    assert [len(with_gid(ax, gid)) for gid in ("front", "saturation", "reference", "tolerance")] == [1, 1, 1, 1]
+    assert with_gid(ax, "saturation")[0].get_offsets().tolist() == [[164_000, 0.952]]
+    assert with_gid(ax, "reference")[0].get_offsets().tolist() == [[400_000, 0.96]]
+    assert with_gid(ax, "tolerance")[0].get_ydata()[0] == pytest.approx(0.94)
+    assert with_gid(ax, "deviations") == []
+
+
+def test_titles_have_units_and_every_point_its_name(runs, ax):
+    plot_saturation(runs, ax=ax)
+    assert ax.get_xlabel() == "file size (KB)"
+    assert ax.get_ylabel() == "validation accuracy (%)"
+    assert set(texts(ax)) == {"prune=0.1", "prune=0.9", "reference", "prune=0.5\n0.41× the bytes, −0.8 points"}
+    assert ax.xaxis.get_major_formatter()(200_000, 0) == "200"
+    assert ax.yaxis.get_major_formatter()(0.95, 0) == "95"
+
+
+def test_names_do_not_overlap(runs, seeded, ax):
+    plot_saturation(seeded, ax=ax)
+    for one, other in itertools.combinations(drawn_boxes(ax), 2):
+        assert not one.overlaps(other)
+
+
+def test_seeds_give_error_bars_in_both_directions(seeded, ax):
+    plot_saturation(seeded, ax=ax)
+    bars = with_gid(ax, "deviations")
+    assert len(bars) == 2
+    half = np.std([-0.003, 0.001, 0.002], ddof=1)
+    vertical = bars[1].get_segments()
+    assert len(vertical) == 4
+    assert all(np.ptp(segment[:, 1]) == pytest.approx(2 * half) for segment in vertical)
+
+
+def test_no_line_joins_categories(ax):
+    frame = pd.DataFrame(
+        {
+            "point": ["pooling=early", "reference", "pooling=late"],
+            "pooling": ["early", "even", "late"],
+            "reference": [False, True, False],
+            "macs": [1e6, 2e6, 6e6],
+            "accuracy_val": [0.93, 0.955, 0.967],
+        }
+    )
+    plot_saturation(frame, ax=ax)
+    assert with_gid(ax, "front") == []
+    assert ax.get_xlabel() == "multiply-adds (M MACs)"
+    assert ax.get_title(loc="left").startswith("nothing cheaper than the reference stays within 2 points")
+
+
+def test_a_wide_range_is_logarithmic(runs, ax):
+    plot_saturation(runs.assign(size_bytes=[20_000, 400_000, 300_000, 100_000]), ax=ax)
+    assert ax.get_xscale() == "log"
+    low, high = ax.get_xlim()
+    assert sum(low <= tick <= high for tick in ax.get_xticks()) >= 3
+
+
+def test_not_reached_is_said(runs, ax):
+    plot_saturation(runs, ax=ax, tolerance=0.1)
+    assert with_gid(ax, "saturation") == []
+    assert ax.get_title(loc="left") == "not reached: even prune=0.9 stays within 10 points; sweep further"
+
+
+def test_a_grid_names_only_what_matters(ax):
+    rows = [{"point": "reference", "reference": True, "size_bytes": 1e6, "accuracy_val": 0.98}]
+    for a, p in itertools.product((0.25, 0.5, 0.75, 1.0), (0.1, 0.3, 0.5, 0.7, 0.9)):
+        quality = 0.98 - 0.02 / a - 0.03 * p**3
+        label = f"alpha={a}, prune={p}"
+        rows.append({"point": label, "reference": False, "size_bytes": 1e6 * a * a * (1 - p), "accuracy_val": quality})
+    plot_saturation(pd.DataFrame(rows), ax=ax)
+    assert "reference" in texts(ax)
+    assert 2 <= len(ax.texts) <= 12
+    for one, other in itertools.combinations(drawn_boxes(ax), 2):
+        assert not one.overlaps(other)
+
+
+def test_the_knee_has_no_tolerance_line(runs, ax):
+    plot_saturation(runs, ax=ax, method="kneedle")
+    assert with_gid(ax, "tolerance") == []
+
+
+def test_a_single_point_can_be_drawn_and_no_point_can_not(runs, ax):
+    plot_saturation(runs.iloc[1:2], ax=ax)
+    ax.figure.draw_without_rendering()
+    assert ax.get_title(loc="left") == "2 points are needed, there is 1"
+    with pytest.raises(ValueError, match="nothing to draw"):
+        plot_saturation(runs.iloc[:0], ax=ax)
+
+
+def test_without_axes_one_figure_is_made_and_saved(runs, tmp_path):
+    drawn = plot_saturation(runs)
+    assert plt.get_fignums() == [drawn.figure.number]
+    drawn.figure.savefig(tmp_path / "figure.png", dpi=200)
+    plt.close(drawn.figure)
+    assert (tmp_path / "figure.png").stat().st_size > 10_000

@@ -1,0 +1,93 @@
+"""What every network in conf/model must do."""
+
+import copy
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from effbench.measure.compute import count_cost
+from effbench.measure.size import float32_bytes
+
+CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
+SIDE = 32
+
+
+def factory_and_options(config):
+    node = yaml.safe_load(config.read_text())
+    module, _, name = node.pop("_target_").rpartition(".")
+    return getattr(importlib.import_module(module), name), node
+
+
+def build(config, in_channels, num_classes=10):
+    factory, options = factory_and_options(config)
+    if "input_side" in inspect.signature(factory).parameters:
+        options["input_side"] = SIDE
+    torch.manual_seed(0)
+    return factory(**options, in_channels=in_channels, num_classes=num_classes)
+
+
+@pytest.fixture(params=CONFIGS, ids=lambda config: config.stem)
+def config(request):
+    return request.param
+
+
+@pytest.fixture(params=[1, 3], ids=["grey", "colour"])
+def in_channels(request):
+    return request.param
+
+
+def test_the_yaml_leaves_axes_and_data_alone(config):
+    factory, options = factory_and_options(config)
+    parameters = inspect.signature(factory).parameters
+    assert set(options) <= set(parameters)
+    assert not set(options) & {"alpha", "pooling", "num_classes", "in_channels", "input_side"}
+    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters.values())
+
+
+def test_output_on_meta(config, in_channels):
+    model = build(config, in_channels).to("meta").eval()
+    assert model(torch.empty(2, in_channels, SIDE, SIDE, device="meta")).shape == (2, 10)
+
+
+def test_gradients_reach_every_parameter(config, in_channels):
+    model = build(config, in_channels, num_classes=3).train()
+    images = torch.randn(4, in_channels, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    torch.nn.functional.cross_entropy(model(images), torch.tensor([0, 1, 2, 0])).backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
+    assert any(gradient.abs().sum() > 0 for gradient in gradients)
+
+
+def test_the_same_seed_gives_the_same_network(config):
+    one, other = (build(config, 1).state_dict() for _ in range(2))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_copy_and_a_reloaded_state_give_the_same_outputs(config, in_channels, tmp_path):
+    model = build(config, in_channels).eval()
+    images = torch.randn(1, in_channels, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    duplicate = copy.deepcopy(model)
+    torch.save(model.state_dict(), tmp_path / "state.pt")
+    reloaded = build(config, in_channels).eval()
+    with torch.no_grad():
+        for parameter in reloaded.parameters():
+            parameter.zero_()
+        reloaded.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+        expected = model(images)
+        assert torch.equal(duplicate(images), expected)
+        assert torch.equal(reloaded(images), expected)
+
+
+def test_every_operation_is_known_to_the_counter(config, in_channels):
+    model = build(config, in_channels)
+    cost = count_cost(model, (in_channels, SIDE, SIDE))
+    assert cost.unknown == ()
+    assert 0 < cost.macs_effective <= cost.macs
+    assert cost.params == sum(parameter.numel() for parameter in model.parameters())
+    assert cost.by_layer[["macs", "params"]].sum().tolist() == [cost.macs, cost.params]
+    assert float32_bytes(model) >= 4 * cost.params

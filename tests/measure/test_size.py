@@ -1,0 +1,27 @@
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from effbench.constraints import Mask
+from effbench.measure.size import float32_bytes
+from effbench.models import lenet_300_100
+
+
+def test_lenet_300_100_has_the_kilobytes_of_the_paper():
+    # arXiv:1510.00149, table 1: 1070 KB.
+    assert float32_bytes(lenet_300_100()) == 4 * 266_610
+
+
+def test_float_buffers_count_and_counters_do_not():
+    assert float32_bytes(nn.BatchNorm2d(8)) == 4 * (8 + 8 + 8 + 8)
+
+
+def test_constraints_change_nothing():
+    model = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5))
+    before = float32_bytes(model)
+    parametrize.register_parametrization(model[0], "weight", Mask(torch.zeros(5, 6)))
+    assert float32_bytes(model) == before == 4 * (35 + 20)
+
+
+def test_half_precision_has_the_same_yardstick():
+    assert float32_bytes(nn.Linear(6, 5).half()) == float32_bytes(nn.Linear(6, 5)) == 140
