@@ -64,7 +64,7 @@ def figure(frame: pd.DataFrame, costs: list[str], *, tolerance: float) -> bytes:
     margins = {"left": 0.75 / width, "right": 1 - 0.2 / width, "bottom": 0.6 / height, "top": 1 - 0.5 / height}
     panels = drawing.subplots(1, len(costs), squeeze=False, gridspec_kw={**margins, "wspace": 0.22})[0]
     for cost, axes in zip(costs, panels, strict=True):
-        plot_saturation(frame, cost=cost, ax=axes, tolerance=tolerance)
+        plot_saturation(frame, cost=cost, ax=axes, tolerance=tolerance, legend=cost == costs[0])
     stream = io.BytesIO()
     drawing.savefig(stream, format="png", dpi=200)
     return stream.getvalue()

@@ -59,7 +59,7 @@ class Mask(nn.Module):
 
 
 class UniformQuantizer(nn.Module):
-    """Round a weight to a uniform grid that follows its current range (Krishnamoorthi 2018, arXiv:1806.08342, section 2).
+    """Round a weight to a uniform grid that follows its current range (Krishnamoorthi 2018, arXiv:1806.08342).
 
     symmetric: 2^bits - 1 levels around zero, scale = max|w| / (2^(bits-1) - 1).
     affine: 2^bits levels from min(w, 0) to max(w, 0); zero is always a level.
@@ -123,21 +123,24 @@ def weight_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
+def constraints_on(module: nn.Module, tensor_name: str) -> tuple[nn.Module, ...]:
+    """Return the constraints on a tensor, in the order in which they act; none for a plain tensor."""
+    return tuple(_stack(module, tensor_name)) if parametrize.is_parametrized(module, tensor_name) else ()
+
+
 def quantizer_of(module: nn.Module, tensor_name: str) -> UniformQuantizer | None:
     """Return the quantiser that has the last word on a tensor, if there is one."""
-    if not parametrize.is_parametrized(module, tensor_name):
-        return None
-    stack = module.parametrizations[tensor_name]  # type: ignore[union-attr, index]
-    last = stack[-1]  # type: ignore[index]
+    last = next(reversed(constraints_on(module, tensor_name)), None)
     return last if isinstance(last, UniformQuantizer) else None
 
 
 def constrained_input(module: nn.Module, tensor_name: str) -> Tensor:
     """Return what the last constraint on a tensor receives: the original, after the earlier constraints."""
-    stack = module.parametrizations[tensor_name]  # type: ignore[union-attr, index]
-    value: Tensor = stack.original.detach()  # type: ignore[union-attr, assignment]
+    stack = _stack(module, tensor_name)
+    value = stack.original.detach()
+    assert isinstance(value, Tensor)
     with torch.no_grad():
-        for constraint in list(stack)[:-1]:  # type: ignore[arg-type]
+        for constraint in list(stack)[:-1]:
             value = constraint(value)
     return value
 
@@ -156,13 +159,21 @@ def bake(model: nn.Module) -> nn.Module:
     return baked
 
 
+def _stack(module: nn.Module, tensor_name: str) -> parametrize.ParametrizationList:
+    stacks = module.parametrizations
+    assert isinstance(stacks, nn.ModuleDict)
+    stack = stacks[tensor_name]
+    assert isinstance(stack, parametrize.ParametrizationList)
+    return stack
+
+
 def _along_first(per_slice: Tensor, like: Tensor) -> Tensor:
     """Shape () or (n_out,) so that it broadcasts along dimension 0 of `like`."""
     return per_slice if per_slice.ndim == 0 else per_slice.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def _usable(scale: Tensor) -> Tensor:
-    """An all-zero (or vanishing) slice gets scale 1: its codes are all zero, and nothing is divided by zero."""
+    """Give an all-zero (or vanishing) slice scale 1: its codes are all zero, and nothing is divided by zero."""
     return torch.where(scale > torch.finfo(torch.float32).tiny, scale, torch.ones_like(scale))
 
 
@@ -171,7 +182,7 @@ def describe(model: nn.Module) -> list[dict[str, Any]]:
     found = []
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module):
-            for tensor_name, stack in module.parametrizations.items():  # type: ignore[union-attr, operator]
+            for tensor_name, stack in module.parametrizations.items():
                 found += [{"module": name, "tensor": tensor_name, **constraint.settings()} for constraint in stack]
     return found
 

@@ -33,6 +33,7 @@ def plot_saturation(
     quality: str = "accuracy_val",
     ax: Axes | None = None,
     method: str = "tolerance",
+    legend: bool = True,
     **options: float,
 ) -> Axes:
     """Draw quality against cost, with the front, the saturation point and the reference.
@@ -45,6 +46,8 @@ def plot_saturation(
     ----------
     frame, cost, quality, method, **options
         As for `saturation_point`.
+    legend
+        Whether to write one; panels beside each other need it once.
     ax
         Where to draw. None makes a pyplot figure, which is the caller's to close; axes of a
         `matplotlib.figure.Figure()` leave nothing open.
@@ -76,7 +79,7 @@ def plot_saturation(
         drawn.set_title(textwrap.fill(found.reason, 80), loc="left", fontsize=_FONT_SIZE + 1, color=_VERMILION)
     if ax is None:
         drawn.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]  # final before text is placed
-    _write_labels(drawn, curve, chosen)
+    _write_labels(drawn, curve, chosen, legend=legend)
     return drawn
 
 
@@ -160,11 +163,12 @@ def _scale_logarithmically(ax: Axes, *, decades: float) -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _write_labels(ax: Axes, curve: Curve, chosen: int | None) -> None:
+def _write_labels(ax: Axes, curve: Curve, chosen: int | None, *, legend: bool) -> None:
     """Write the legend, then names: the saturation point and the reference always, others where there is room."""
     ax.autoscale_view()
     obstacles = _obstacles(ax, curve, chosen)
-    _, legend_box = place_legend(ax, obstacles=obstacles, fontsize=_FONT_SIZE)
+    if legend:
+        obstacles.append(place_legend(ax, obstacles=obstacles, fontsize=_FONT_SIZE)[1])
     few = len(curve) <= _FEW_POINTS
     front = front_rows(curve)
     rows = dict.fromkeys([row for row in (chosen, curve.reference) if row is not None])
@@ -180,7 +184,7 @@ def _write_labels(ax: Axes, curve: Curve, chosen: int | None) -> None:
         )
         for row in rows
     ]
-    place_labels(ax, labels, obstacles=[*obstacles, legend_box], fontsize=_FONT_SIZE)
+    place_labels(ax, labels, obstacles=obstacles, fontsize=_FONT_SIZE)
 
 
 def _obstacles(ax: Axes, curve: Curve, chosen: int | None) -> list[Box]:
@@ -214,4 +218,4 @@ def _chosen_text(curve: Curve, row: int) -> str:
     sign = "−" if lost > 0 else "+"
     unit = " points" if curve.is_fraction else ""
     saved = f"{share(float(curve.costs[row]) / reference_cost)} {cost_words(curve.cost).share}"
-    return f"{curve.labels[row]}\n{saved}, {sign}{decimals(abs(lost))}{unit}"
+    return f"{curve.labels[row]}\n{textwrap.fill(saved, 24)},\n{sign}{decimals(abs(lost))}{unit}"

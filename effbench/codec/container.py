@@ -17,14 +17,12 @@ The file holds no names and no code: the network that it belongs to is given whe
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import zlib
 from collections import Counter
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from effbench.codec.bits import Form, to_patterns
 from effbench.codec.records import read_record, write_record, write_repeat
@@ -57,7 +55,7 @@ def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
     """
     if coder not in _CODERS:
         raise ValueError(f"coder must be one of {', '.join(_CODERS)}, got {coder!r}")
-    tensors = _state(_plain(model))
+    tensors = _state(bake(model))
     native = _native_forms(model)
     records: list[bytes] = []
     numbers: dict[bytes, int] = {}
@@ -83,7 +81,7 @@ def decode(blob: bytes, model: nn.Module, /) -> nn.Module:
     is taken but for tensors of the network's own shapes.
     """
     reader = _open(bytes(blob))
-    network = _plain(model)
+    network = bake(model)
     tensors = _state(network)
     forms = {name: Form.of(tensor, name) for name, tensor in tensors.items()}
     coder, fingerprint = reader.byte(), reader.take(_N_FINGERPRINT)
@@ -132,18 +130,6 @@ def _fill(tensors: dict[str, Tensor], forms: dict[str, Form], reader: Reader) ->
     for name, value in shared.items():
         if not _same_bits(tensors[name], value):
             raise ValueError(f"{name} shares memory with another tensor of the network, but not its values in the file")
-
-
-def _plain(model: nn.Module) -> nn.Module:
-    """Return ``bake(model)`` and leave `model` as it is."""
-    if any(parametrize.is_parametrized(module) for module in model.modules()):
-        model = copy.deepcopy(model)
-        for module in model.modules():
-            if parametrize.is_parametrized(module):
-                # A copy shares its class with the original, and baking deletes the tensor's property from the class.
-                shared = type(module)
-                module.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
-    return bake(model)
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:

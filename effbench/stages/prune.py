@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from effbench.constraints import Mask, weight_layers
+from effbench.constraints import Mask, constraints_on, weight_layers
 from effbench.recipe import Context
 
 Criterion = Literal["magnitude", "gradient", "random"]
@@ -24,9 +24,10 @@ N_SCORING_EXAMPLES = 1_000
 class Prune:
     """Set a share of the convolution and linear weights to zero and hold them there with a mask.
 
-    criterion: what makes a weight important: `magnitude` |w| (Han et al. 2015, arXiv:1506.02626), `gradient` |w · dL/dw|
-    on training examples (Mozer & Smolensky 1989; Molchanov et al. 2016, arXiv:1611.06440, section 2.2), or `random`, the
-    control. scope: `global` ranks the weights of all layers together, `layer` removes the same share of each.
+    criterion: what makes a weight important: `magnitude` |w| (Han et al. 2015, arXiv:1506.02626), `gradient`
+    |w · dL/dw| on training examples (Mozer & Smolensky 1989; Molchanov et al. 2016, arXiv:1611.06440, section 2.2), or
+    `random`, the control. scope: `global` ranks the weights of all layers together, `layer` removes the same share of
+    each.
     """
 
     VERSION: ClassVar[int] = 1
@@ -90,7 +91,9 @@ def _gradient_times_weight(
     for images, labels in context.data.batches("train", side=context.side, batch_size=250, generator=generator):
         with parametrize.cached():  # so that the weight that was used is the one that is asked for
             loss = F.cross_entropy(model(images.to(context.device)), labels.to(context.device), reduction="sum")
-            gradients = torch.autograd.grad(loss, [layer.weight for layer in layers])  # type: ignore[misc]
+            weights = [_weight(layer) for layer in layers]
+            # A layer that this network does not run (an auxiliary head) has the gradient zero.
+            gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
         totals = [total + gradient.cpu() for total, gradient in zip(totals, gradients, strict=True)]
         n_seen += len(labels)
         if n_seen >= N_SCORING_EXAMPLES:
@@ -100,10 +103,14 @@ def _gradient_times_weight(
 
 
 def _value(layer: nn.Module) -> Tensor:
-    """The weight as it is in use, after its constraints."""
+    """Return the weight as it is in use, after its constraints."""
+    return _weight(layer).detach().cpu()
+
+
+def _weight(layer: nn.Module) -> Tensor:
     weight = layer.weight
     assert isinstance(weight, Tensor)
-    return weight.detach().cpu()
+    return weight
 
 
 def _largest(scores: Tensor, n_kept: int) -> Tensor:
@@ -116,12 +123,8 @@ def _largest(scores: Tensor, n_kept: int) -> Tensor:
 
 def _constrain(layer: nn.Module, mask: Tensor) -> None:
     """Hold the weight to `mask`: tighten the mask that is there, or register one."""
-    if parametrize.is_parametrized(layer, "weight"):
-        stack = layer.parametrizations["weight"]  # type: ignore[union-attr, index]
-        earlier = next((c for c in stack if isinstance(c, Mask)), None)  # type: ignore[union-attr]
-        if earlier is not None:
-            earlier.mask &= mask.to(earlier.mask.device)
-            return
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    parametrize.register_parametrization(layer, "weight", Mask(mask.to(weight.device)))
+    earlier = next((c for c in constraints_on(layer, "weight") if isinstance(c, Mask)), None)
+    if earlier is not None:
+        earlier.mask &= mask.to(earlier.mask.device)
+        return
+    parametrize.register_parametrization(layer, "weight", Mask(mask.to(_weight(layer).device)))

@@ -17,8 +17,8 @@ from effbench.recipe import Context
 class Quantize:
     """Round the convolution and linear weights to a uniform grid of `bits` bits (arXiv:1806.08342, sections 2 and 3).
 
-    The grid is a constraint: where a recipe finetunes after this stage, training is quantisation-aware (the forward pass
-    sees rounded weights, gradients pass straight through). Biases and batch norms stay in float32.
+    The grid is a constraint: where a recipe finetunes after this stage, training is quantisation-aware (the forward
+    pass sees rounded weights, gradients pass straight through). Biases and batch norms stay in float32.
     """
 
     VERSION: ClassVar[int] = 1

@@ -6,7 +6,10 @@ import torch
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device that a name stands for; `auto` is CUDA, else MPS, else the CPU. ValueError where it isn't there."""
+    """Return the device that a name stands for; `auto` is CUDA, else MPS, else the CPU.
+
+    ValueError where it isn't there.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -17,7 +20,8 @@ def resolve_device(name: str) -> torch.device:
         raise ValueError(f"device={name}: must be auto, cpu, cuda, cuda:N or mps")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices; device=auto takes one that is there"
+            f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices; "
+            f"device=auto takes one that is there"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device=mps: not available on this machine; use device=auto")

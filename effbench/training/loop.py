@@ -23,7 +23,10 @@ WARM_UP_SHARE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """How a network is trained. The options decide the weights, to the last bit, together with data, seed and threads."""
+    """How a network is trained.
+
+    The options decide the weights, to the last bit, together with data, seed and threads.
+    """
 
     epochs: int
     """Passes over the training split; 0 trains nothing."""
@@ -73,7 +76,7 @@ def fit(
     finite.
     """
     memory_format = torch.channels_last if options.layout == "channels_last" else torch.contiguous_format
-    model.to(device=device, memory_format=memory_format).train()
+    model.to(device).to(memory_format=memory_format).train()
     n_examples = max(1, round(options.fraction * data.n_examples("train")))
     n_steps = options.epochs * math.ceil(n_examples / options.batch_size)
     optimizer = torch.optim.AdamW(_groups(model, options.weight_decay), lr=options.lr)
@@ -106,7 +109,7 @@ def fit(
                 raise FloatingPointError(
                     f"the loss is {losses.item()} in epoch {epoch + 1}: a lower lr may help (lr={options.lr})"
                 )
-    model.to(device="cpu", memory_format=torch.contiguous_format).eval()
+    model.to("cpu").to(memory_format=torch.contiguous_format).eval()
 
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

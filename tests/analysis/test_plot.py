@@ -49,7 +49,7 @@ def test_titles_have_units_and_every_point_its_name(runs, ax):
     plot_saturation(runs, ax=ax)
     assert ax.get_xlabel() == "file size (KB)"
     assert ax.get_ylabel() == "validation accuracy (%)"
-    assert set(texts(ax)) == {"prune=0.1", "prune=0.9", "reference", "prune=0.5\n0.41× the bytes, −0.8 points"}
+    assert set(texts(ax)) == {"prune=0.1", "prune=0.9", "reference", "prune=0.5\n0.41× the bytes,\n−0.8 points"}
     assert ax.xaxis.get_major_formatter()(200_000, 0) == "200"
     assert ax.yaxis.get_major_formatter()(0.95, 0) == "95"
 
