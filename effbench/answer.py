@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pandas as pd
+
 from effbench.analysis import plot_saturation, points_table, saturation_point, saturation_sentence, varying_costs
 from effbench.config.settings import Sweep
 from effbench.orchestrate import Outcome

@@ -120,6 +120,11 @@ def measure(
     )
 
 
+def is_kept(key: str, store: Store, /) -> bool:
+    """Whether the store has a result of that run (unchecked: `load_result` may still find it damaged)."""
+    return store.has(f"runs/{key}.json")
+
+
 def load_result(key: str, store: Store, /) -> RunResult | None:
     """Return the kept result of a run, or None; a part that is damaged or missing makes it none."""
     record, blob, bits = store.get_json(f"runs/{key}.json"), store.get(f"runs/{key}.effb"), store.get(f"runs/{key}.npz")
@@ -168,6 +173,11 @@ def unpack_correctness(content: bytes, /) -> tuple[np.ndarray, np.ndarray]:
             np.unpackbits(bits[split], count=int(bits[f"n_{split}"])).astype(bool) for split in ("val", "test")
         )
     return val, test
+
+
+def n_kept_steps(point: Point, store: Store, /) -> int:
+    """Return how many of a point's steps the store has the result of."""
+    return max((n for n in range(1, len(point.steps) + 1) if store.has_model(point.prefix_keys[n])), default=0)
 
 
 def _resume(point: Point, store: Store) -> tuple[nn.Module, int]:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-WRONG_INPUT, FAILED = 2, 1
+if TYPE_CHECKING:
+    from effbench.config.settings import Sweep
+    from effbench.store import Store
+
+FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a sweep; returns the exit status: 0, 1 when runs failed, 2 for wrong input."""
+    """Run a sweep; returns the exit status: 0, 1 when runs failed, 2 for wrong input, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(format="effbench: %(message)s", level=logging.WARNING)
     if any(argument in ("-h", "--help") for argument in arguments):
@@ -21,26 +27,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     from effbench.config.sweep import read_sweep
     from effbench.store import Store
-    from effbench.tracking.location import for_writing
 
     try:
         sweep = read_sweep(arguments)
         store = Store(Path(sweep.store.root))
-        from effbench.tracking.write import MlflowTracker
+    except ValueError as error:
+        return _complain(error, WRONG_INPUT)
+    if sweep.dry_run:
+        from effbench.terminal import print_plan
 
-        tracker = MlflowTracker(for_writing(sweep.tracking.uri), sweep.tracking.experiment)
-    except (ValueError, ConnectionError) as error:
-        print(f"effbench: {error}", file=sys.stderr)
-        return WRONG_INPUT
+        print_plan(sweep, store)
+        return 0
+    return _run(sweep, store)
 
+
+def _run(sweep: Sweep, store: Store) -> int:
     from effbench.answer import give_answer
+    from effbench.execute import Executor, choose_executor
     from effbench.orchestrate import carry_out
     from effbench.terminal import ProgressDisplay
+    from effbench.tracking.location import for_writing
+    from effbench.tracking.tracker import TrackingError
+    from effbench.tracking.write import MlflowTracker
 
-    with ProgressDisplay(sweep.plan) as display:
-        outcome = carry_out(sweep, store, tracker, display)
-    give_answer(sweep, outcome, store, tracker)
+    try:
+        tracker = MlflowTracker(for_writing(sweep.tracking.uri), sweep.tracking.experiment)
+    except TrackingError as error:
+        return _complain(error, WRONG_INPUT)
+    try:
+        with store.lock(f"sweep-{sweep.plan.sweep_id}"), ProgressDisplay(sweep.plan) as display:
+            try:
+                if sweep.launcher:
+                    from effbench.config.launcher import run_by_launcher
+
+                    execute: Executor = partial(run_by_launcher, overrides=sweep.launcher)
+                else:
+                    execute = choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs)
+                outcome = carry_out(sweep, store, tracker, display, execute)
+            except BaseException:
+                tracker.abandon_sweep()
+                raise
+        give_answer(sweep, outcome, store, tracker)
+    except KeyboardInterrupt:
+        return _complain("interrupted; the same command goes on where this one stopped", INTERRUPTED)
+    except (TrackingError, OSError) as error:
+        return _complain(f"{error}; what was finished is kept, and the same command goes on from there", FAILED)
     return FAILED if outcome.failures else 0
+
+
+def _complain(error: object, status: int) -> int:
+    print(f"effbench: {error}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
+from effbench.config.settings import Sweep
+from effbench.execute import RunError
 from effbench.plan import Plan, Point
+from effbench.run import is_kept, n_kept_steps
+from effbench.store import Store
 
 _HEADINGS = {
     "n_seeds": "seeds",
@@ -27,7 +39,7 @@ _COUNTS = ("size_bytes", "macs", "macs_effective", "params_nonzero")
 
 
 class ProgressDisplay:
-    """One bar for the sweep and one for the step that runs; silent where stderr is no terminal."""
+    """One bar for the sweep and one for each run that is under way; silent where stderr is no terminal."""
 
     def __init__(self, plan: Plan) -> None:
         """Show a sweep of that many runs."""
@@ -35,7 +47,7 @@ class ProgressDisplay:
         console = Console(stderr=True)
         self._progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
         self._runs = self._progress.add_task("runs", total=len(plan.points))
-        self._step = self._progress.add_task("", total=None, visible=False)
+        self._under_way: dict[str, TaskID] = {}
         self._n_failed = 0
 
     def __enter__(self) -> ProgressDisplay:
@@ -46,27 +58,63 @@ class ProgressDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the bars away."""
-        self._progress.update(self._step, visible=False)
+        """Stop showing."""
         self._progress.stop()
 
     def run_started(self, point: Point) -> None:
-        """Name the run."""
-        self._progress.update(self._step, description=str(point), total=None, completed=0, visible=True)
+        """Show a bar for the run."""
+        self._under_way[point.key] = self._progress.add_task(str(point), total=None)
+        self._describe()
 
     def step(self, point: Point, step: str, done: int, total: int) -> None:
-        """Move the bar of the step."""
-        self._progress.update(self._step, description=f"{point}: {step}", completed=done, total=total)
+        """Move the run's bar."""
+        self._progress.update(self._under_way[point.key], description=f"{point}: {step}", completed=done, total=total)
 
     def run_ended(self, point: Point, *, failed: bool) -> None:
-        """Count the run."""
+        """Count the run, and take its bar away."""
         self._n_failed += failed
-        description = f"runs ({self._n_failed} failed)" if self._n_failed else "runs"
-        self._progress.update(self._runs, advance=1, description=description)
+        self._progress.remove_task(self._under_way.pop(point.key))
+        self._progress.advance(self._runs)
+        self._describe()
 
     def measuring(self, done: int, total: int) -> None:
         """Show the latency pass."""
-        self._progress.update(self._step, description="latency", completed=done, total=total, visible=True)
+        task = self._under_way.get("latency")
+        if task is None:
+            task = self._under_way["latency"] = self._progress.add_task("latency", total=total)
+        self._progress.update(task, completed=done, total=total)
+
+    def _describe(self) -> None:
+        running = f", {len(self._under_way)} running" if self._under_way else ""
+        failed = f", {self._n_failed} failed" if self._n_failed else ""
+        self._progress.update(self._runs, description=f"runs{running}{failed}")
+
+
+def print_plan(sweep: Sweep, store: Store) -> None:
+    """Print what a sweep would do: its runs, which steps are there already, what would be measured."""
+    console = terminal_console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("run", "seed", "status", "steps (kept ones in brackets)"):
+        table.add_column(heading, no_wrap=True)
+    n_kept = 0
+    for point in sweep.plan.points:
+        kept = is_kept(point.key, store)
+        n_kept += kept
+        n_steps = len(point.steps) if kept else n_kept_steps(point, store)
+        steps = [f"({step})" if number < n_steps else str(step) for number, step in enumerate(point.steps)]
+        table.add_row(point.label, str(point.seed), "kept" if kept else "to run", " → ".join(steps))
+    console.print(table, markup=False)
+    n_runs = len(sweep.plan.points)
+    console.print(f"sweep {sweep.plan.sweep_id}: {n_runs} runs, {n_kept} kept, {n_runs - n_kept} to run")
+    measure = sweep.measure
+    console.print(
+        f"latency: {', '.join(sweep.engines)}; batch {_listed(measure.batch)}, {_listed(measure.threads)} threads, "
+        f"{measure.seconds:g} s a model"
+    )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def terminal_console() -> Console:
@@ -128,5 +176,8 @@ def _count(value: float) -> str:
 def print_failures(failures: Mapping[str, BaseException], console: Console) -> None:
     """Name every failed run and why it failed."""
     for name, error in failures.items():
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        console.print(f"failed: {name}: {type(error).__name__}: {first}", highlight=False, markup=False, soft_wrap=True)
+        why = str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"
+        first = (why.strip().splitlines() or [""])[0]
+        console.print(f"failed: {name}: {first}", highlight=False, markup=False, soft_wrap=True)
+    if failures:
+        console.print("the same command tries the failed runs again, and only those", highlight=False)

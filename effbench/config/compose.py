@@ -19,6 +19,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString, Transformer
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -49,6 +50,8 @@ class CommandLine:
     engines: Mapping[str, Mapping[str, Any]]
     """The configuration of each engine that latency is measured on, by name."""
     configurations: tuple[Composed, ...]
+    launcher: tuple[str, ...]
+    """The overrides that are Hydra's own: which launcher runs the points, and how."""
 
 
 def conf_folder() -> Path:
@@ -87,6 +90,7 @@ def _read(arguments: Sequence[str]) -> CommandLine:
     seeds: tuple[object, ...] = ()
     engines: tuple[object, ...] = ()
     others: list[Override] = []
+    launcher: list[str] = []
     for override in overrides:
         key = override.key_or_group
         if key in axes:
@@ -95,6 +99,8 @@ def _read(arguments: Sequence[str]) -> CommandLine:
             seeds = tuple(_flat(_values(override)))
         elif key == "engine":
             engines = tuple(_flat(_values(override)))
+        elif key == "hydra/launcher" or key.startswith("hydra.launcher."):
+            launcher.append(override.input_line or "")
         else:
             others.append(override)
     configurations = tuple(_compositions(others, tuple(axes)))
@@ -106,6 +112,7 @@ def _read(arguments: Sequence[str]) -> CommandLine:
         seeds=tuple(dict.fromkeys(_check_seed(seed) for seed in seeds)),
         engines=_engines(engines),
         configurations=configurations,
+        launcher=_check_launcher(launcher),
     )
 
 
@@ -163,7 +170,8 @@ def _every(group: str, *, package: str | None = None) -> list[str]:
 def _axes(node: DictConfig) -> dict[str, Axis]:
     plain = OmegaConf.to_container(node.axis, resolve=True)
     assert isinstance(plain, dict)
-    return {str(name): typed(Axis, {"name": name, **entry}, where=f"axis.{name}") for name, entry in plain.items()}
+    named = {str(name): entry for name, entry in plain.items()}
+    return {name: typed(Axis, {"name": name, **entry}, where=f"axis.{name}") for name, entry in named.items()}
 
 
 def _values(override: Override) -> Iterator[object]:
@@ -176,6 +184,12 @@ def _values(override: Override) -> Iterator[object]:
         found = iter([override.value()])  # type: ignore[list-item]
     for value in found:
         yield value.text if isinstance(value, QuotedString) else value
+
+
+def _check_launcher(overrides: Sequence[str]) -> tuple[str, ...]:
+    if overrides:
+        GlobalHydra.instance().config_loader().load_configuration("config", list(overrides), run_mode=RunMode.MULTIRUN)
+    return tuple(overrides)
 
 
 def _flat(values: Iterable[object]) -> Iterator[object]:
@@ -219,7 +233,7 @@ def _check_choice(override: Override) -> None:
 def _check_key(override: Override, base: DictConfig, axis_names: Sequence[str]) -> None:
     """Refuse a key that the configuration lacks, with or without a plus before it."""
     key = override.key_or_group
-    if key.startswith(("hydra", *FREE_NODES)) or _has(base, key):
+    if key.startswith(FREE_NODES) or _has(base, key):
         return
     known = [*_leaves(OmegaConf.to_container(base, resolve=False)), *axis_names, "model", "data", "recipe"]
     raise ValueError(unknown_name(key, known, "key") if "." in key or len(key) > 2 else f"{key}: there is no such key")

@@ -47,6 +47,13 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """How the runs of a sweep are spread over the machine."""
+
+    jobs: int | str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sweep:
     """A whole sweep, checked, as plain typed objects."""
 
@@ -57,6 +64,12 @@ class Sweep:
     measure: MeasureSettings
     tracking: TrackingSettings
     store: StoreSettings
+    jobs: int | None
+    """How many runs at once; None: as many as pay off."""
+    launcher: tuple[str, ...]
+    """Overrides of the Hydra launcher that runs the points; empty: effbench itself."""
+    dry_run: bool
+    """Only print the plan."""
     realised: Mapping[str, Mapping[str, str]]
     """By axis and cost: how real a saving is."""
     neutral: Mapping[str, object]

@@ -10,7 +10,7 @@ from typing import Any
 from effbench.blueprint import Blueprint
 from effbench.config.compose import read_command_line
 from effbench.config.points import plan_of
-from effbench.config.settings import MeasureSettings, StoreSettings, Sweep, TrackingSettings
+from effbench.config.settings import MeasureSettings, StoreSettings, Sweep, SweepSettings, TrackingSettings
 from effbench.config.typed import typed
 from effbench.training.device import resolve_device
 
@@ -29,6 +29,9 @@ def read_sweep(arguments: Sequence[str], /) -> Sweep:
         tracking=typed(TrackingSettings, node["tracking"], where="tracking"),
         store=typed(StoreSettings, node["store"], where="store"),
         plan=plan_of(command),
+        jobs=_jobs(node["sweep"]),
+        launcher=command.launcher,
+        dry_run=_flag(node["dry_run"]),
         engines={name: _engine(entry) for name, entry in command.engines.items()},
         realised={name: command.axes[name].realised for name in command.axis_values},
         neutral={name: command.axes[name].neutral for name in command.axis_values},
@@ -42,6 +45,19 @@ def _engine(node: Mapping[str, Any]) -> Blueprint:
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def _jobs(node: Mapping[str, Any]) -> int | None:
+    jobs = typed(SweepSettings, node, where="sweep").jobs
+    if jobs != "auto" and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
+        raise ValueError(f"sweep.jobs={jobs}: must be auto or a whole number, 1 or more")
+    return None if jobs == "auto" else int(jobs)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"dry_run={value}: must be true or false")
+    return value
 
 
 def _tolerance(value: object) -> float:

@@ -23,11 +23,11 @@ def stratified_split(labels: np.ndarray, shares: tuple[float, float, float], *, 
     n_train = _spread(sizes, shares[0])
     n_rest = sizes - n_train
     n_val = _spread(n_rest, shares[1] / (shares[1] + shares[2])) if n_rest.any() else n_rest
+    for split, share, n_taken in zip(SPLITS, shares, (n_train, n_val, n_rest - n_val), strict=True):
+        if share > 0 and not n_taken.sum():
+            raise ValueError(f"{len(labels)} examples are too few: the {split} split would be empty")
     cut = [np.split(m, [train, train + val]) for m, train, val in zip(members, n_train, n_val, strict=True)]
     parts = [np.concatenate(of_split) for of_split in zip(*cut, strict=True)]
-    for split, share, part in zip(SPLITS, shares, parts, strict=True):
-        if share > 0 and not len(part):
-            raise ValueError(f"{len(labels)} examples are too few: the {split} split would be empty")
     return {split: np.sort(part) for split, part in zip(SPLITS, parts, strict=True)}
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import nn
 from torch.nn.utils import parametrize
 
-from effbench.constraints import Granularity, Scheme, UniformQuantizer, weight_layers
+from effbench.constraints import Granularity, Scheme, UniformQuantizer, quantizer_of, weight_layers
 from effbench.recipe import Context
 
 
@@ -38,10 +38,16 @@ class Quantize:
         if self.granularity not in ("tensor", "channel"):
             raise ValueError(f"granularity={self.granularity}: must be tensor or channel")
 
+    def at_round(self, position: int, n_rounds: int) -> Quantize:
+        """Return the stage itself: the width is the same in every round."""
+        return self
+
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose weights are on their grids."""
         quantized = copy.deepcopy(model)
         for _, layer in weight_layers(quantized):
             grid = UniformQuantizer(self.bits, scheme=self.scheme, granularity=self.granularity)
-            parametrize.register_parametrization(layer, "weight", grid)
+            earlier = quantizer_of(layer, "weight")
+            if earlier is None or earlier.settings() != grid.settings():  # a later round finds its grid there already
+                parametrize.register_parametrization(layer, "weight", grid)
         return quantized

@@ -32,6 +32,10 @@ class RunRecord:
     dataset: Dataset | None = None
 
 
+class TrackingError(RuntimeError):
+    """The tracker can't be reached, or can't write: one line that says which and why."""
+
+
 class Tracker(Protocol):
     """Keeps one parent run per sweep and one nested run per point."""
 
@@ -41,11 +45,14 @@ class Tracker(Protocol):
     def finished_keys(self) -> frozenset[str]:
         """Return the keys of the runs that the sweep has as FINISHED."""
 
-    def log_run(self, record: RunRecord, *, status: RunStatus, reused_from: str | None = None) -> None:
-        """Log a run that ended."""
+    def log_run(self, record: RunRecord, *, status: RunStatus, reused: bool = False) -> None:
+        """Log a run that ended; `reused`: its result was there before this sweep, and is marked with where from."""
 
     def log_metrics(self, key: str, metrics: Mapping[str, float]) -> None:
         """Add metrics to a finished run."""
+
+    def abandon_sweep(self) -> None:
+        """End the parent, and whatever is open, as KILLED: the sweep did not come to its end."""
 
     def close_sweep(self, *, status: RunStatus, metrics: Mapping[str, float], files: Mapping[str, bytes]) -> None:
         """End the parent."""

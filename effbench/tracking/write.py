@@ -6,7 +6,9 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Mapping
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +17,29 @@ from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from effbench.tracking import names
 from effbench.tracking.location import sqlite_path
-from effbench.tracking.tracker import Dataset, RunRecord, RunStatus
+from effbench.tracking.tracker import Dataset, RunRecord, RunStatus, TrackingError
 
+ANSWER_SECONDS = 5
 MAX_PARAM_LENGTH = 500
 BATCH = 100
 """MLflow takes at most 100 params in one request."""
 
 
 class MlflowTracker:
-    """Logs a sweep to the MLflow at `uri`: a parent run with one nested run per point."""
+    """Logs a sweep to the MLflow at `uri`: a parent run with one nested run per point.
+
+    Every method raises TrackingError, in one line, when MLflow can't be reached or can't write.
+    """
 
     def __init__(self, uri: str, experiment: str) -> None:
         """Open the database (creating it once, even when several processes start together)."""
-        self.uri = uri
-        self._client, self._experiment_id = _open(uri, experiment)
+        self._uri = uri
+        with self._speaking_plainly():
+            self._client, self._experiment_id = _open(uri, experiment)
         self._sweep_id = ""
         self._parent = ""
         self._run_ids: dict[str, str] = {}
@@ -39,53 +47,79 @@ class MlflowTracker:
     def open_sweep(self, sweep_id: str, *, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Continue the parent of that sweep, or begin one."""
         self._sweep_id = sweep_id
-        found = self._search(f"tags.`{names.SWEEP}` = '{sweep_id}'")
-        parents = [run for run in found if names.PARENT not in run.data.tags]
-        if parents:
+        with self._speaking_plainly():
+            found = self._search(f"tags.`{names.SWEEP}` = '{sweep_id}'")
+            parents = [run for run in found if names.PARENT not in run.data.tags]
+            if not parents:
+                run_tags = {names.SWEEP: sweep_id, **tags}
+                self._parent = self._client.create_run(self._experiment_id, run_name=name, tags=run_tags).info.run_id
+                self._log_params(self._parent, params)
+                return
             self._parent = parents[0].info.run_id
             self._client.update_run(self._parent, status="RUNNING")
-            children = [run for run in found if run.data.tags.get(names.PARENT) == self._parent]
-            for run in children:
+            for run in found:
+                if run.data.tags.get(names.PARENT) != self._parent:
+                    continue
                 if run.info.status == "FINISHED":
                     self._run_ids[run.data.tags[names.RUN_KEY]] = run.info.run_id
-            return
-        run_tags = {names.SWEEP: sweep_id, **tags}
-        self._parent = self._client.create_run(self._experiment_id, run_name=name, tags=run_tags).info.run_id
-        self._log_params(self._parent, params)
-
-    @property
-    def experiment_id(self) -> str:
-        """MLflow's number of the experiment."""
-        return self._experiment_id
+                elif run.info.status == "RUNNING":  # whoever was logging it was killed
+                    self._client.set_terminated(run.info.run_id, "KILLED")
 
     def finished_keys(self) -> frozenset[str]:
         """Return the keys of the runs that the sweep has as FINISHED."""
         return frozenset(self._run_ids)
 
-    def log_run(self, record: RunRecord, *, status: RunStatus, reused_from: str | None = None) -> None:
+    def log_run(self, record: RunRecord, *, status: RunStatus, reused: bool = False) -> None:
         """Log a run that ended: its values first, its end last."""
-        tags = {names.PARENT: self._parent, names.SWEEP: self._sweep_id, names.RUN_KEY: record.key, **record.tags}
-        if reused_from is not None:
-            tags["reused_from"] = reused_from
-        run_id = self._client.create_run(self._experiment_id, run_name=record.name, tags=tags).info.run_id
-        self._log_params(run_id, record.params)
-        self._client.log_batch(run_id, metrics=_metrics(record.metrics))
-        if record.dataset is not None:
-            self._client.log_inputs(run_id, [_dataset_input(record.dataset)])
-        self._log_files(run_id, record.files)
-        self._client.set_terminated(run_id, status)
+        with self._speaking_plainly():
+            tags = {names.PARENT: self._parent, names.SWEEP: self._sweep_id, names.RUN_KEY: record.key, **record.tags}
+            origin = self._origin(record.key) if reused else None
+            if origin is not None:
+                tags[names.REUSED] = origin
+            run_id = self._client.create_run(self._experiment_id, run_name=record.name, tags=tags).info.run_id
+            self._log_params(run_id, record.params)
+            self._client.log_batch(run_id, metrics=_metrics(record.metrics))
+            if record.dataset is not None:
+                self._client.log_inputs(run_id, [_dataset_input(record.dataset)])
+            self._log_files(run_id, record.files)
+            self._client.set_terminated(run_id, status)
         if status == "FINISHED":
             self._run_ids[record.key] = run_id
 
     def log_metrics(self, key: str, metrics: Mapping[str, float]) -> None:
         """Add metrics to a finished run."""
-        self._client.log_batch(self._run_ids[key], metrics=_metrics(metrics))
+        with self._speaking_plainly():
+            self._client.log_batch(self._run_ids[key], metrics=_metrics(metrics))
 
     def close_sweep(self, *, status: RunStatus, metrics: Mapping[str, float], files: Mapping[str, bytes]) -> None:
         """End the parent."""
-        self._client.log_batch(self._parent, metrics=_metrics(metrics))
-        self._log_files(self._parent, files)
-        self._client.set_terminated(self._parent, status)
+        with self._speaking_plainly():
+            self._client.log_batch(self._parent, metrics=_metrics(metrics))
+            self._log_files(self._parent, files)
+            self._client.set_terminated(self._parent, status)
+
+    def abandon_sweep(self) -> None:
+        """End the parent, and whatever is open, as KILLED."""
+        if not self._parent:
+            return
+        with self._speaking_plainly():
+            for run in self._search(f"tags.`{names.SWEEP}` = '{self._sweep_id}'"):
+                if run.info.status == "RUNNING":
+                    self._client.set_terminated(run.info.run_id, "KILLED")
+
+    @contextmanager
+    def _speaking_plainly(self) -> Iterator[None]:
+        """Turn whatever MLflow and its database raise into a TrackingError."""
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise TrackingError(f"tracking.uri={self._uri}: can't be used ({_gist(error)})") from error
+
+    def _origin(self, key: str) -> str | None:
+        """Return the finished run of another sweep with that key, if one is logged here."""
+        wanted = f"tags.`{names.RUN_KEY}` = '{key}' and attributes.status = 'FINISHED'"
+        found = self._client.search_runs([self._experiment_id], wanted, max_results=1, order_by=["start_time ASC"])
+        return found[0].info.run_id if found else None
 
     def _search(self, filter_string: str) -> list[Run]:
         found: list[Run] = []
@@ -112,19 +146,26 @@ class MlflowTracker:
 
 
 def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
-    """Return a client and the experiment's id. ConnectionError, in one line, when MLflow can't be reached or opened."""
+    """Return a client and the experiment's id."""
     path = sqlite_path(uri)
-    try:
-        if path is None:
-            client = MlflowClient(uri)
-            return client, _experiment_id(client, experiment, None)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Two processes that create the database at once would both run MLflow's migrations, and one would crash.
-        with filelock.FileLock(f"{path}.lock"):
-            client = MlflowClient(uri)
-            return client, _experiment_id(client, experiment, (path.parent / "mlruns").resolve().as_uri())
-    except (MlflowException, OSError) as error:
-        raise ConnectionError(f"tracking.uri={uri}: can't be used ({str(error).splitlines()[0]})") from error
+    if path is None:
+        if uri.startswith(("http://", "https://")):
+            # MLflow itself would try for minutes before it says that nobody answers.
+            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS):
+                pass
+        client = MlflowClient(uri)
+        return client, _experiment_id(client, experiment, None)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes that create the database at once would both run MLflow's migrations, and one would crash.
+    with filelock.FileLock(f"{path}.lock"):
+        client = MlflowClient(uri)
+        return client, _experiment_id(client, experiment, (path.parent / "mlruns").resolve().as_uri())
+
+
+def _gist(error: Exception) -> str:
+    """Return the line of a message that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
 
 
 def _experiment_id(client: MlflowClient, name: str, artifact_location: str | None) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import torch
 from torch import nn
 
 from effbench.blueprint import Blueprint
+from effbench.codec import decode
 from effbench.config.settings import Sweep
 from effbench.environment import describe_machine
 from effbench.measure.latency import sample_latency, summarise_latency
 from effbench.plan import Point
 from effbench.recipe import digest
+from effbench.run import load_result
 from effbench.store import Store
 
 VERSION = 1
@@ -23,7 +25,6 @@ VERSION = 1
 
 def measure_points(
     points: Sequence[Point],
-    models: Mapping[str, nn.Module],
     sweep: Sweep,
     store: Store,
     progress: Callable[[int, int], None] | None = None,
@@ -40,14 +41,16 @@ def measure_points(
         for batch in sweep.measure.batch
         for threads in sweep.measure.threads
     ]
-    for position, (engine, blueprint, batch, threads) in enumerate(passes):
+    models: dict[str, nn.Module] = {}
+    for position, (engine, blueprint, batch, threads) in enumerate(passes if points else []):
         if progress is not None:
             progress(position, len(passes))
         entry = f"latency/{_pass_key(points, blueprint, batch, threads, sweep)}.json"
         measured = store.get_json(entry)
         if measured is None:
+            models = models or {point.key: _model(point, store) for point in points}
             samples = sample_latency(
-                {point.key: models[point.key] for point in points},
+                models,
                 {point.key: point.input_size for point in points},
                 engine=blueprint.build(),
                 threads=threads,
@@ -61,6 +64,14 @@ def measure_points(
     if progress is not None:
         progress(len(passes), len(passes))
     return found
+
+
+def _model(point: Point, store: Store) -> nn.Module:
+    """Return the model of a finished run, read back from its file."""
+    result = load_result(point.key, store)
+    if result is None:
+        raise OSError(f"the result of {point} is gone from {store.root}; the same command computes it again")
+    return decode(result.blob, point.fresh_network())
 
 
 def _metrics(samples: pd.DataFrame, points: Sequence[Point], *, name: str) -> dict[str, dict[str, float]]:

@@ -1,0 +1,65 @@
+"""Points run by one of Hydra's launchers (joblib, Ray, submitit …): hydra/launcher=joblib hydra.launcher.n_jobs=4."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import hydra
+import torch
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
+
+from effbench.config.compose import conf_folder
+from effbench.execute import Observer, Result, RunError, Runs
+from effbench.plan import Point
+from effbench.run import run_point
+from effbench.store import Store
+
+
+def run_by_launcher(
+    points: Sequence[Point], store: Store, device: torch.device, observer: Observer, *, overrides: Sequence[str]
+) -> Runs:
+    """Run the references, then the other points, by the launcher that `overrides` name; the store must be shared."""
+    by_key = {point.key: point for point in points}
+    task = partial(_run, points=by_key, root=store.root.resolve(), device=device)
+    folder = store.root.resolve() / "launcher"
+    settings = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=${hydra.job.num}", "hydra.output_subdir=null"]
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration("config", [*settings, *overrides], run_mode=RunMode.MULTIRUN)
+        context = HydraContext(config_loader=loader, callbacks=Callbacks())
+        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
+        waves = [[p for p in points if p.is_reference], [p for p in points if not p.is_reference]]
+        n_launched = 0
+        for wave in filter(None, waves):
+            for point in wave:
+                observer.run_started(point)
+            jobs = [[f"+launched_point={point.key}"] for point in wave]
+            for point, job in zip(wave, launcher.launch(jobs, initial_job_idx=n_launched), strict=True):
+                yield point, _result(job)
+            n_launched += len(wave)
+
+
+def _run(config: DictConfig, *, points: Mapping[str, Point], root: Path, device: torch.device) -> Result:
+    """Run one point, wherever the launcher put it."""
+    try:
+        return run_point(points[str(config.launched_point)], Store(root), device=device)
+    except Exception as error:
+        import traceback
+
+        return RunError(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
+
+
+def _result(job: JobReturn) -> Result:
+    try:
+        result: Result = job.return_value
+    except Exception as error:  # the launcher itself could not run it
+        return error
+    return result

@@ -1,0 +1,106 @@
+"""What several tests share: one thread, seeded property tests, a tiny data set, small networks, a stage's context."""
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from effbench.data.in_memory import InMemoryData
+from effbench.recipe import Context
+from effbench.training.evaluation import evaluate
+
+torch.set_num_threads(1)
+hypothesis.settings.register_profile("effbench", derandomize=True, deadline=None, database=None, max_examples=50)
+hypothesis.settings.load_profile("effbench")
+
+TOY_SIDE = 8
+TOY_CLASSES = 4
+
+
+def _toy_split(n_examples, rng):
+    """Noise, in which the quadrant that shines says the class."""
+    labels = rng.permutation(np.arange(n_examples) % TOY_CLASSES)
+    images = rng.integers(0, 120, (n_examples, 1, TOY_SIDE, TOY_SIDE))
+    half = TOY_SIDE // 2
+    for image, label in zip(images, labels, strict=True):
+        image[0, label // 2 * half :, label % 2 * half :][:half, :half] += 100
+    return torch.from_numpy(images.astype(np.uint8)), torch.from_numpy(labels)
+
+
+@pytest.fixture(scope="session")
+def make_toy_data():
+    """Return a factory of four-class data sets, 8 x 8 pixels: 203 / 61 / 62 examples (no batch size divides them)."""
+
+    def make(seed=0, **changes):
+        rng = np.random.default_rng(seed)
+        sizes = {"train": 203, "val": 61, "test": 62}
+        parts = {split: _toy_split(n, rng) for split, n in sizes.items()}
+        options = {
+            "name": "toy",
+            "n_classes": TOY_CLASSES,
+            "images": {split: images for split, (images, _) in parts.items()},
+            "labels": {split: labels for split, (_, labels) in parts.items()},
+            "mean": (0.3,),
+            "std": (0.25,),
+            "side": TOY_SIDE,
+        }
+        return InMemoryData(**{**options, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def toy_data(make_toy_data):
+    return make_toy_data()
+
+
+@pytest.fixture(scope="session")
+def digits_data():
+    from effbench.data.digits import digits
+
+    return digits()
+
+
+@pytest.fixture(scope="session")
+def toy_network():
+    """Return a factory of small networks for the toy data: convolution, batch norm, linear layer."""
+
+    def make(seed=0):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return nn.Sequential(
+                nn.Conv2d(1, 6, 3, padding=1),
+                nn.BatchNorm2d(6),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Flatten(),
+                nn.Linear(6 * (TOY_SIDE // 2) ** 2, TOY_CLASSES),
+            )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_context():
+    """Return a factory of what a stage may ask for."""
+
+    def make(data, *, seed=0, step="stage", side=None):
+        side = data.side if side is None else side
+
+        def cost(model):
+            from effbench.measure.compute import count_cost
+
+            return count_cost(model, (data.channels, side, side))
+
+        return Context(
+            data=data,
+            side=side,
+            seed=seed,
+            step=step,
+            device=torch.device("cpu"),
+            evaluate=lambda model: evaluate(model, data, "val", side=side).accuracy,
+            cost=cost,
+        )
+
+    return make

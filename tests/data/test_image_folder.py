@@ -1,0 +1,328 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from effbench.data import SPLITS
+from effbench.data.image_folder import ImageFolder, image_folder
+from effbench.data.in_memory import InMemoryData
+
+CLASSES = ("cat", "dog", "emu")
+
+
+def write_images(folder, n_per_class, *, seed=0, classes=CLASSES, size=(20, 14), mode="RGB", suffix=".png"):
+    """Class folders of images: noise around a brightness that says the class."""
+    rng = np.random.default_rng(seed)
+    for label, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for number in range(n_per_class):
+            shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
+            pixels = rng.integers(0, 60, shape) + 90 * label
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number:03}{suffix}")
+
+
+@pytest.fixture
+def whole_folder(tmp_path):
+    """Folders for train (10 per class), val (4) and test (5)."""
+    for seed, (split, n_per_class) in enumerate((("train", 10), ("val", 4), ("test", 5))):
+        write_images(tmp_path / split, n_per_class, seed=seed)
+    return tmp_path
+
+
+def load(root, **options):
+    defaults = {"side": 12, "augment": "crop_flip", "n_workers": 0, "crop_share": 1.0}
+    return image_folder(root=str(root), **{**defaults, **options})
+
+
+def stream(root, **options):
+    data = load(root, in_memory=False, **options)
+    assert isinstance(data, ImageFolder)
+    return data
+
+
+def one_pass(data, split="train", *, seed=None, side=12, batch_size=8):
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    images, labels = zip(*data.batches(split, side=side, batch_size=batch_size, generator=generator), strict=True)
+    return torch.cat(images), torch.cat(labels)
+
+
+def paths(data, split):
+    return {path.relative_to(data.root).as_posix() for path, _ in data.files[split]}
+
+
+class TestLayouts:
+    def test_three_folders_are_taken_as_they_are(self, whole_folder):
+        data = stream(whole_folder)
+        assert data.classes == CLASSES
+        for split, n_per_class in (("train", 10), ("val", 4), ("test", 5)):
+            assert paths(data, split) == {f"{split}/{c}/{i:03}.png" for c in CLASSES for i in range(n_per_class)}
+
+    def test_without_val_a_part_of_train_is_held_out_and_test_is_left_alone(self, whole_folder):
+        shutil.rmtree(whole_folder / "val")
+        data = stream(whole_folder, shares=(0.4, 0.1, 0.5))
+        assert [data.n_examples(split) for split in SPLITS] == [24, 6, 15]  # 30 divided as 0.4 to 0.1
+        assert paths(data, "train") | paths(data, "val") == {
+            f"train/{c}/{i:03}.png" for c in CLASSES for i in range(10)
+        }
+        assert all(path.startswith("test/") for path in paths(data, "test"))
+
+    def test_without_test_the_validation_images_are_halved(self, whole_folder):
+        shutil.rmtree(whole_folder / "test")
+        data = stream(whole_folder)
+        assert [data.n_examples(split) for split in SPLITS] == [30, 6, 6]
+        assert all(path.startswith("val/") for path in paths(data, "val") | paths(data, "test"))
+        assert not paths(data, "val") & paths(data, "test")
+
+    @pytest.mark.parametrize("inside", [".", "val", "train"])
+    def test_one_folder_of_class_folders_is_divided_by_the_shares(self, tmp_path, inside):
+        write_images(tmp_path / inside, 10)
+        data = stream(tmp_path)
+        assert data.classes == CLASSES
+        assert [data.n_examples(split) for split in SPLITS] == [18, 6, 6]
+        for split, n_of_each in (("train", 6), ("val", 2), ("test", 2)):
+            assert np.bincount([label for _, label in data.files[split]]).tolist() == [n_of_each] * 3
+        parts = [paths(data, split) for split in SPLITS]
+        assert len(set.union(*parts)) == 30
+
+    def test_the_split_follows_its_seed(self, tmp_path):
+        write_images(tmp_path, 10)
+        one, again, other = (stream(tmp_path, split_seed=seed) for seed in (0, 0, 1))
+        assert paths(one, "test") == paths(again, "test") != paths(other, "test")
+
+    @pytest.mark.parametrize("removed", [None, "val", "test"])
+    def test_a_test_image_is_never_trained_on(self, whole_folder, removed):
+        if removed is not None:
+            shutil.rmtree(whole_folder / removed)
+        data = stream(whole_folder)
+        content = [{path.read_bytes() for path, _ in data.files[split]} for split in SPLITS]
+        assert not (content[0] & content[1] or content[0] & content[2] or content[1] & content[2])
+
+    def test_a_class_may_be_called_test(self, tmp_path):
+        write_images(tmp_path, 10, classes=("control", "test"))
+        assert stream(tmp_path).classes == ("control", "test")
+
+    def test_hidden_folders_are_no_classes(self, tmp_path):
+        write_images(tmp_path, 10)
+        (tmp_path / ".ipynb_checkpoints").mkdir()
+        assert stream(tmp_path).classes == CLASSES
+
+    def test_images_may_lie_deeper_and_other_files_are_passed_over(self, tmp_path):
+        write_images(tmp_path, 10)
+        (tmp_path / "cat" / "more").mkdir()
+        shutil.move(tmp_path / "cat" / "000.png", tmp_path / "cat" / "more" / "000.PNG")
+        (tmp_path / "cat" / "notes.txt").write_text("not an image")
+        assert sum(stream(tmp_path).n_examples(split) for split in SPLITS) == 30
+
+
+class TestImages:
+    @pytest.mark.parametrize("in_memory", [False, True])
+    @pytest.mark.parametrize("channels", [1, 3])
+    @pytest.mark.parametrize("mode", ["L", "RGB"])
+    def test_grey_and_colour_become_the_channels_asked_for(self, tmp_path, mode, channels, in_memory):
+        write_images(tmp_path, 10, mode=mode)
+        data = load(tmp_path, channels=channels, in_memory=in_memory)
+        images, labels = one_pass(data)
+        assert data.channels == channels
+        assert images.shape == (18, channels, 12, 12)
+        assert images.dtype == torch.float32
+        brightness = [images[labels == label].mean().item() for label in range(3)]
+        assert brightness == sorted(brightness)
+        if mode == "L" and channels == 3:
+            pixels = images * torch.tensor([0.229, 0.224, 0.225]).view(-1, 1, 1)
+            pixels += torch.tensor([0.485, 0.456, 0.406]).view(-1, 1, 1)
+            assert torch.allclose(pixels[:, 0], pixels[:, 2], atol=1e-5)
+
+    def test_the_centre_is_kept_and_the_short_side_sets_the_size(self, tmp_path):
+        pixels = np.zeros((20, 40, 3), dtype=np.uint8)
+        pixels[:, 10:30] = 255  # the central square is white, the sides are black
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            for number in range(5):
+                Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+        images, _ = one_pass(load(tmp_path, mean=(0, 0, 0), std=(1, 1, 1), in_memory=True), side=12)
+        assert images[:, :, :, 1:-1].min() == 1
+        images, _ = one_pass(stream(tmp_path, mean=(0, 0, 0), std=(1, 1, 1), crop_share=0.5), side=10)
+        assert images.shape[-2:] == (10, 10)
+        assert images.min() == 1
+
+    @pytest.mark.parametrize("in_memory", [False, True])
+    def test_a_fixed_order_in_which_each_example_comes_once(self, whole_folder, in_memory):
+        data = load(whole_folder, in_memory=in_memory)
+        images, labels = one_pass(data, "val", batch_size=5)
+        assert labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+        assert torch.equal(images, one_pass(data, "val", batch_size=12)[0])
+
+    @pytest.mark.parametrize("augment", ["crop_flip", "resized_crop"])
+    def test_the_number_of_workers_changes_no_augmented_image(self, whole_folder, augment):
+        alone, with_workers = (stream(whole_folder, augment=augment, n_workers=n) for n in (0, 2))
+        images, labels = one_pass(alone, seed=3)
+        others, other_labels = one_pass(with_workers, seed=3)
+        assert torch.equal(images, others)
+        assert torch.equal(labels, other_labels)
+        assert not torch.equal(images, one_pass(alone, seed=4)[0])
+
+    @pytest.mark.parametrize("augment", ["none", "crop_flip", "resized_crop"])
+    def test_augmentation_is_for_training_only(self, tmp_path, augment):
+        write_images(tmp_path, 10)
+        data = stream(tmp_path, augment=augment)
+        plain, labels = one_pass(data)
+        assert torch.equal(plain, one_pass(stream(tmp_path, augment="none"))[0])
+        shuffled, shuffled_labels = one_pass(data, seed=0)
+        assert sorted(shuffled_labels.tolist()) == sorted(labels.tolist())
+        n_same = sum(bool((plain == image).all((1, 2, 3)).any()) for image in shuffled)
+        assert n_same == 18 if augment == "none" else n_same < 9
+
+    def test_crop_flip_shifts_by_at_most_an_eighth_and_mirrors(self, tmp_path):
+        pixels = np.zeros((16, 16, 3), dtype=np.uint8)
+        pixels[8, 11] = 255
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            for number in range(100):
+                Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+        places = []
+        for in_memory in (False, True):
+            data = load(tmp_path, side=16, mean=(0, 0, 0), std=(1, 1, 1), in_memory=in_memory)
+            _, _, rows, columns = one_pass(data, seed=0, side=16)[0][:, :1].nonzero(as_tuple=True)
+            places.append((set(rows.tolist()), set(columns.tolist())))
+        assert places[0] == places[1] == (set(range(6, 11)), set(range(2, 7)) | set(range(9, 14)))
+
+    def test_global_random_state_is_left_alone(self, whole_folder):
+        before = torch.get_rng_state()
+        one_pass(stream(whole_folder, augment="resized_crop"), seed=0)
+        assert torch.equal(before, torch.get_rng_state())
+
+
+class TestInMemory:
+    def test_holds_the_images_that_streaming_gives(self, whole_folder):
+        streamed, kept = stream(whole_folder, crop_share=0.875), load(whole_folder, crop_share=0.875, in_memory=True)
+        assert isinstance(kept, InMemoryData)
+        assert (kept.name, kept.n_classes, kept.channels) == (streamed.name, streamed.n_classes, streamed.channels)
+        for split in SPLITS:
+            for theirs, ours in zip(one_pass(streamed, split), one_pass(kept, split), strict=True):
+                assert torch.allclose(theirs, ours, atol=1e-5)
+
+    def test_is_the_choice_where_it_fits(self, whole_folder, monkeypatch):
+        assert isinstance(load(whole_folder), InMemoryData)
+        assert isinstance(load(whole_folder, augment="none"), InMemoryData)
+        # 57 images of 3 x 12 x 12 bytes.
+        monkeypatch.setattr("effbench.data.image_folder.IN_MEMORY_BYTES", 57 * 432 - 1)
+        assert isinstance(load(whole_folder), ImageFolder)
+        assert isinstance(load(whole_folder, in_memory=True), InMemoryData)
+        monkeypatch.setattr("effbench.data.image_folder.IN_MEMORY_BYTES", 57 * 432)
+        assert isinstance(load(whole_folder), InMemoryData)
+
+    def test_random_crops_need_the_files(self, whole_folder):
+        assert isinstance(load(whole_folder, augment="resized_crop"), ImageFolder)
+        with pytest.raises(ValueError, match=r"data\.in_memory=true: augment=resized_crop needs the files"):
+            load(whole_folder, augment="resized_crop", in_memory=True)
+
+    def test_has_a_fingerprint_of_its_own(self, whole_folder):
+        assert load(whole_folder, in_memory=True).fingerprint != stream(whole_folder).fingerprint
+
+    @pytest.mark.parametrize("split", SPLITS)
+    def test_any_broken_image_is_named(self, whole_folder, split):
+        broken = whole_folder / split / "dog" / "003.png"
+        broken.write_bytes(broken.read_bytes()[:60])
+        with pytest.raises(ValueError, match=r"dog.003\.png: not a readable image"):
+            load(whole_folder, in_memory=True)
+
+
+class TestFingerprint:
+    def test_is_the_same_wherever_the_folder_is(self, whole_folder, tmp_path_factory):
+        elsewhere = tmp_path_factory.mktemp("copy") / "moved"
+        shutil.copytree(whole_folder, elsewhere)
+        for in_memory in (False, True):
+            one, other = (load(root, in_memory=in_memory).fingerprint for root in (whole_folder, elsewhere))
+            assert one == other
+        assert stream(whole_folder).fingerprint == stream(whole_folder, n_workers=2).fingerprint
+
+    @pytest.mark.parametrize("in_memory", [False, True])
+    @pytest.mark.parametrize("split", SPLITS)
+    def test_changes_with_a_file(self, whole_folder, split, in_memory):
+        before = load(whole_folder, in_memory=in_memory).fingerprint
+        path = whole_folder / split / "emu" / "000.png"
+        pixels = np.array(Image.open(path))
+        pixels[7, 10] ^= 128
+        Image.fromarray(pixels).save(path)
+        assert load(whole_folder, in_memory=in_memory).fingerprint != before
+
+    def test_of_large_folders_changes_with_size_and_time(self, whole_folder, monkeypatch):
+        monkeypatch.setattr("effbench.data.image_folder.HASHED_BYTES", 1000)
+        before = stream(whole_folder).fingerprint
+        assert stream(whole_folder).fingerprint == before
+        path = whole_folder / "test" / "emu" / "000.png"
+        path.write_bytes(path.read_bytes() + b"\0")
+        assert stream(whole_folder).fingerprint != before
+
+    def test_changes_when_a_file_changes_its_class(self, whole_folder):
+        before = stream(whole_folder).fingerprint
+        shutil.move(whole_folder / "train" / "cat" / "000.png", whole_folder / "train" / "dog" / "zzz.png")
+        assert stream(whole_folder).fingerprint != before
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"augment": "none"}, {"side": 10}, {"channels": 1}, {"crop_share": 0.9}, {"std": (0.5, 0.5, 0.5)}],
+    )
+    def test_changes_with_what_is_done_to_the_images(self, whole_folder, change):
+        assert stream(whole_folder, **change).fingerprint != stream(whole_folder).fingerprint
+
+
+class TestRefusals:
+    def test_a_missing_folder(self, tmp_path):
+        with pytest.raises(ValueError, match=r"data\.root=.*nowhere: there is no such folder"):
+            load(tmp_path / "nowhere")
+
+    @pytest.mark.parametrize("inside", [".", "train/cat"])
+    def test_an_empty_folder(self, tmp_path, inside):
+        (tmp_path / inside).mkdir(parents=True, exist_ok=True)
+        with pytest.raises(ValueError, match=r"holds no images; one folder a class is expected, with .*jpg"):
+            load(tmp_path)
+
+    @pytest.mark.parametrize("split", SPLITS)
+    def test_a_folder_without_images_among_those_with(self, whole_folder, split):
+        for path in Path(whole_folder / split).glob("*/*.png"):
+            path.unlink()
+        with pytest.raises(ValueError, match=f"its {split} folder holds no images"):
+            load(whole_folder)
+
+    @pytest.mark.parametrize("kept", [("test",), ("val", "test")])
+    def test_no_train_folder(self, whole_folder, kept):
+        for split in set(SPLITS) - set(kept):
+            shutil.rmtree(whole_folder / split)
+        with pytest.raises(ValueError, match=f"has {' and '.join(kept)} but no train folder"):
+            load(whole_folder)
+
+    def test_a_single_class(self, tmp_path):
+        write_images(tmp_path / "images", 5)  # a folder too high
+        with pytest.raises(ValueError, match="holds the one class images; two or more"):
+            load(tmp_path)
+
+    def test_an_unreadable_image_while_streaming(self, whole_folder):
+        data = stream(whole_folder)
+        (whole_folder / "train" / "dog" / "004.png").write_bytes(b"no image")
+        with pytest.raises(ValueError, match=r"dog.004\.png: not a readable image .*; mend or remove it"):
+            one_pass(data)
+
+    def test_a_first_image_that_is_unreadable_is_noticed_before_training(self, whole_folder):
+        (whole_folder / "train" / "cat" / "000.png").write_bytes(b"")
+        with pytest.raises(ValueError, match=r"cat.000\.png: not a readable image"):
+            stream(whole_folder)
+
+    @pytest.mark.parametrize(
+        ("option", "named"),
+        [
+            ({"side": 0}, "side=0"),
+            ({"channels": 2}, "channels=2"),
+            ({"augment": "flip"}, "augment=flip"),
+            ({"crop_share": 0.0}, r"crop_share=0\.0"),
+            ({"crop_share": 1.5}, r"crop_share=1\.5"),
+            ({"shares": (0.5, 0.5)}, r"shares=\[0\.5, 0\.5\]"),
+            ({"mean": (0.5,)}, r"mean=\[0\.5\]"),
+        ],
+    )
+    def test_values_out_of_range(self, whole_folder, option, named):
+        with pytest.raises(ValueError, match=rf"data\.{named}"):
+            load(whole_folder, **option)

@@ -1,0 +1,120 @@
+"""The sets are read from tiny files in torchvision's own formats; nothing is downloaded."""
+
+import hashlib
+import pickle
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+import torchvision.datasets
+
+from effbench.data.torchvision_sets import cifar10, fashion_mnist, mnist
+
+N_TRAIN, N_TEST = 100, 30
+
+
+def write_idx(path, values):
+    head = bytes([0, 0, 8, values.ndim]) + b"".join(n.to_bytes(4, "big") for n in values.shape)
+    path.write_bytes(head + values.tobytes())
+
+
+def pairs(images, labels):
+    return {(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)}
+
+
+@pytest.fixture(params=[("MNIST", mnist), ("FashionMNIST", fashion_mnist)], ids=["mnist", "fashion_mnist"])
+def grey_set(request, tmp_path):
+    """A root with a tiny set, its images and labels, and the factory that reads it."""
+    name, factory = request.param
+    rng = np.random.default_rng(0)
+    folder = tmp_path / name / "raw"
+    folder.mkdir(parents=True)
+    written = {}
+    for part, prefix, n_examples in (("train", "train", N_TRAIN), ("test", "t10k", N_TEST)):
+        images = rng.integers(0, 256, (n_examples, 28, 28)).astype(np.uint8)
+        labels = rng.permutation(np.arange(n_examples) % 10).astype(np.uint8)
+        write_idx(folder / f"{prefix}-images-idx3-ubyte", images)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", labels)
+        written[part] = (images, labels)
+    return tmp_path, written, factory
+
+
+def test_grey_sets(grey_set):
+    root, written, factory = grey_set
+    data = factory(root=str(root), n_val=20)
+    assert [data.n_examples(split) for split in ("train", "val", "test")] == [80, 20, 30]
+    assert (data.channels, data.side, data.n_classes) == (1, 28, 10)
+    assert torch.bincount(data.labels["val"]).tolist() == [2] * 10
+    assert np.array_equal(data.images["test"][:, 0].numpy(), written["test"][0])
+    assert np.array_equal(data.labels["test"].numpy(), written["test"][1])
+    ours = [pairs(data.images[split].numpy(), data.labels[split]) for split in ("train", "val")]
+    assert ours[0] | ours[1] == pairs(*written["train"])
+    assert not ours[0] & ours[1]
+
+
+def test_the_split_follows_its_seed_and_never_touches_the_test_images(grey_set):
+    root, _, factory = grey_set
+    one, again, other = (factory(root=str(root), n_val=20, split_seed=seed) for seed in (0, 0, 1))
+    assert one.fingerprint == again.fingerprint != other.fingerprint
+    assert torch.equal(one.images["test"], other.images["test"])
+
+
+@pytest.mark.parametrize("n_val", [0, N_TRAIN, -5])
+def test_a_validation_split_of_no_sensible_size_is_refused(grey_set, n_val):
+    root, _, factory = grey_set
+    with pytest.raises(ValueError, match=f"data.n_val={n_val}: must be between 1 and 99"):
+        factory(root=str(root), n_val=n_val)
+
+
+@pytest.fixture
+def colour_root(tmp_path, monkeypatch):
+    """A root with a tiny CIFAR-10; its class is told the new check sums."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / torchvision.datasets.CIFAR10.base_folder
+    folder.mkdir()
+
+    def write(name, content):
+        (folder / name).write_bytes(pickle.dumps(content))
+        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
+
+    def batch(n_examples):
+        pixels = rng.integers(0, 256, (n_examples, 3072)).astype(np.uint8)
+        return {"data": pixels, "labels": [i % 10 for i in range(n_examples)]}
+
+    train = [write(f"data_batch_{i}", batch(20)) for i in range(1, 6)]
+    test_batch = batch(30)
+    meta = write("batches.meta", {"label_names": [str(i) for i in range(10)]})
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "train_list", train)
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "test_list", [write("test_batch", test_batch)])
+    monkeypatch.setattr(
+        torchvision.datasets.CIFAR10, "meta", {"filename": meta[0], "key": "label_names", "md5": meta[1]}
+    )
+    return tmp_path, test_batch
+
+
+def test_cifar10(colour_root):
+    root, test_batch = colour_root
+    data = cifar10(root=str(root), n_val=10)
+    assert [data.n_examples(split) for split in ("train", "val", "test")] == [90, 10, 30]
+    assert (data.channels, data.side, data.augment) == (3, 32, "crop_flip")
+    assert np.array_equal(data.images["test"].numpy(), test_batch["data"].reshape(-1, 3, 32, 32))
+    assert data.labels["test"].tolist() == test_batch["labels"]
+
+
+@pytest.mark.parametrize(("name", "factory"), [("MNIST", mnist), ("FashionMNIST", fashion_mnist), ("CIFAR10", cifar10)])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Error downloading"), URLError("no route to host"), OSError("disk full")]
+)
+def test_what_is_not_there_and_cannot_be_downloaded(monkeypatch, tmp_path, name, factory, error):
+    asked = []
+
+    class Unreachable:
+        def __init__(self, root, train, download):
+            asked.append(download)
+            raise error if download else RuntimeError("Dataset not found.")
+
+    monkeypatch.setattr(torchvision.datasets, name, Unreachable)
+    with pytest.raises(ValueError, match=rf"data\.root={tmp_path}: {name} is not there and can't be downloaded \(.*\)"):
+        factory(root=str(tmp_path))
+    assert asked == [False, True]
