@@ -60,6 +60,7 @@ _CHOICES = ("size_bytes", "macs_effective", "macs")
 # coder gives networks of one shape files of almost one size; multiply-adds are exact.
 _LEAST_SPREAD = {"size_bytes": 0.01, "macs_effective": 0.0, "macs": 0.0}
 _LEAST_LATENCY_SPREAD = 0.10
+_SPEEDUP = "speedup/"
 
 
 def cost_words(cost: str, /) -> CostWords:
@@ -80,8 +81,8 @@ def varying_costs(frame: pd.DataFrame) -> list[str]:
 
     frame: one row per run; seeds are averaged first. Multiply-adds vary when any point differs; bytes when the points
     spread over more than 1 % of the reference's (the entropy coder alone moves them a little), a latency when they
-    spread over more than 10 % of it. A column that was never measured does not vary, a partly measured one is judged by
-    what is there. ValueError when none varies.
+    spread over more than 10 % of it (judged by the speed-ups, where these were measured too). A column that was never
+    measured does not vary, a partly measured one is judged by what is there. ValueError when none varies.
 
     >>> varying_costs(pd.DataFrame({"size_bytes": [400, 100], "macs": [7, 7], "latency_ms/eager": [1.00, 1.04]}))
     ['size_bytes']
@@ -118,6 +119,10 @@ def _known_costs(frame: pd.DataFrame) -> list[str]:
 
 
 def _varies(points: pd.DataFrame, cost: str) -> bool:
+    speedup = _SPEEDUP + cost.removeprefix(_LATENCY)
+    if cost.startswith(_LATENCY) and speedup in points.columns and points[speedup].notna().all():
+        # Speed-ups come from rounds paired with the reference: they jitter less than the medians themselves.
+        return bool(np.ptp(1 / points[speedup].to_numpy(dtype=np.float64)) > _LEAST_LATENCY_SPREAD)
     values = parse_numbers(points[cost])
     if values is None:
         raise ValueError(f"{cost} holds values that are not numbers")

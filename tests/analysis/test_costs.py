@@ -19,6 +19,12 @@ def test_a_latency_varies_beyond_its_jitter(fastest, varies):
     assert ("latency_ms/eager" in varying_costs(frame)) is varies
 
 
+def test_a_latency_is_judged_by_its_paired_speedup_where_there_is_one():
+    frame = pd.DataFrame({"point": ["reference", "prune=0.5"], "size_bytes": [2, 1], "latency_ms/eager": [1.0, 0.7]})
+    assert "latency_ms/eager" not in varying_costs(frame.assign(**{"speedup/eager": [1.0, 1.02]}))
+    assert "latency_ms/eager" in varying_costs(frame.assign(**{"speedup/eager": [1.0, 1.4]}))
+
+
 def test_a_latency_is_judged_by_the_points_means_not_by_single_runs():
     frame = pd.DataFrame(
         {
