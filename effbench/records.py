@@ -26,6 +26,7 @@ def describe_run(point: Point, sweep: Sweep, *, result: RunResult | None = None,
         names.REFERENCE: point.reference_key or point.key,
         names.POINT: point.label,
         names.AXES: ",".join(sweep.plan.axes),
+        names.STEPS: " → ".join(str(step) for step in point.steps),
         **{f"{names.REALISED}/{cost}": how for cost, how in _realised(point, sweep).items()},
         **describe_environment(),
     }
@@ -41,7 +42,7 @@ def describe_run(point: Point, sweep: Sweep, *, result: RunResult | None = None,
     return RunRecord(
         name=str(point),
         key=point.key,
-        params=_run_params(point),
+        params=_run_params(point, sweep),
         tags=tags,
         metrics={} if result is None else result.metrics,
         files=files,
@@ -58,26 +59,30 @@ def sweep_params(sweep: Sweep) -> dict[str, Any]:
     """Return the params of the parent run: what its runs have in common."""
     common: dict[str, Any] = {}
     for position, point in enumerate(sweep.plan.points):
-        params = _run_params(point)
+        params = _run_params(point, sweep)
         common = params if position == 0 else {k: v for k, v in common.items() if params.get(k) == v}
     return common
 
 
-def _run_params(point: Point) -> dict[str, Any]:
-    """Return the effective configuration, flat, with the axes under their own names."""
+def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:
+    """Return the effective configuration, flat, with the axes under their own names.
+
+    The options of every technique of the sweep are there in every run: what differs between runs is what was swept.
+    """
+    techniques = sorted({step.name for other in sweep.plan.points for step in other.steps} - {"train", "finetune"})
     config = {k: v for k, v in point.config.items() if k not in ("stage", "recipe", "model", "data", *point.axes)}
-    stages = {step.name for step in point.steps} - {"train", "finetune"}
     return {
         **point.axes,
         "seed": point.seed,
         "model": point.network_name,
         "data": point.data_name,
-        "recipe": " → ".join(str(step) for step in point.steps),
+        "recipe": point.config["recipe"]["name"],
+        "rounds": point.config["recipe"]["rounds"],
         "side": point.side,
         "eval_side": point.eval_side,
         **dict(_flat("model", point.network.options)),
         **dict(_flat("data", point.data.options)),
-        **{k: v for name in stages for k, v in _flat(f"stage.{name}", point.config["stage"][name])},
+        **{k: v for name in techniques for k, v in _flat(f"stage.{name}", point.config["stage"][name])},
         **{k: v for name, node in config.items() for k, v in _flat(name, node)},
     }
 
@@ -85,6 +90,8 @@ def _run_params(point: Point) -> dict[str, Any]:
 def _flat(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(node, Mapping):
         for key, value in node.items():
+            if key == "_target_":
+                continue
             yield from _flat(f"{prefix}.{key}", value)
     else:
         yield prefix, node

@@ -1,4 +1,6 @@
 import pickle
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,18 +15,10 @@ def anything(**options):
     return options
 
 
-THIS = __name__
-
-
 @pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    """Let this module be found under its name: pytest's importlib mode may not have registered it."""
-    import sys
-
-    module = sys.modules.get(THIS) or type(sys)(THIS)
-    for function in (area, anything):
-        monkeypatch.setattr(module, function.__name__, function, raising=False)
-    monkeypatch.setitem(sys.modules, "blueprint_targets", module)
+def targets(monkeypatch):
+    """Let the functions above be importable."""
+    monkeypatch.setitem(sys.modules, "blueprint_targets", SimpleNamespace(area=area, anything=anything))
 
 
 def blueprint(name, **options):
@@ -55,7 +49,7 @@ def test_a_target_that_is_not_there_is_named(target):
 
 
 def test_a_target_that_cannot_be_called_is_named():
-    with pytest.raises(ValueError, match="_target_=effbench.store.log: is not callable"):
+    with pytest.raises(ValueError, match=r"_target_=effbench\.store\.log: is not callable"):
         _ = Blueprint("effbench.store.log").callable
 
 

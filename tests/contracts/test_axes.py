@@ -1,0 +1,142 @@
+"""What every axis in conf/axis owes: a declaration that holds together and refuses what it should."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from effbench.blueprint import Blueprint
+from effbench.config.compose import declared_axes
+from effbench.plan import Point
+
+CONF = Path(__file__).parents[2] / "conf"
+AXES = declared_axes()
+COSTS = {"size_bytes": "bytes", "macs": "macs", "macs_effective": "macs", "latency": "latency"}
+
+
+def load(group, name):
+    return yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+
+
+def names(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.fixture(params=sorted(AXES))
+def axis(request):
+    return AXES[request.param]
+
+
+def read_by(reader):
+    return [axis for axis in AXES.values() if axis.reads == reader]
+
+
+def examples(axis):
+    return [axis.check(yaml.safe_load(text)) for text in axis.example.split(",")]
+
+
+def test_every_file_is_an_axis():
+    assert sorted(AXES) == names("axis")
+    assert {"prune", "bits", "alpha", "rho", "rho_eval", "pooling"} <= set(AXES)
+
+
+def test_the_neutral_value_is_allowed(axis):
+    checked = axis.check(axis.neutral)
+    assert checked == axis.neutral
+    assert axis.is_neutral(checked)
+    assert type(checked).__name__ == axis.type
+
+
+def test_the_example_is_a_sweep(axis):
+    values = examples(axis)
+    assert len(set(values)) >= 2
+    assert all(type(value).__name__ == axis.type for value in values)
+    assert not all(axis.is_neutral(value) for value in values)
+
+
+def test_what_it_says_of_itself_is_known(axis):
+    assert axis.help and axis.help == axis.help.strip()
+    assert set(axis.moves) <= set(COSTS)
+    assert axis.moves
+    assert {COSTS[cost] for cost in axis.moves} <= set(axis.realised) <= {"bytes", "macs", "latency"}
+    assert set(axis.realised.values()) <= {"simulated", "masked", "removed", "executed"}
+
+
+def test_the_direction_of_compression_leads_away_from_neutral(axis):
+    values = [value for value in examples(axis) if not axis.is_neutral(value)]
+    if axis.compresses == "up":
+        assert min(values) > axis.neutral
+    elif axis.compresses == "down":
+        assert max(values) < axis.neutral
+    else:
+        assert axis.type == "str"
+
+
+def test_what_reads_it_exists(axis):
+    if axis.reads == "stage":
+        stage, field = axis.target.split(".")
+        kind = Blueprint(load("stage", stage)["_target_"]).callable
+        assert field in {f.name for f in dataclasses.fields(kind)}
+        assert field not in load("stage", stage)  # it is given by the axis alone
+    elif axis.reads == "network":
+        factories = [Blueprint(load("model", name)["_target_"]) for name in names("model")]
+        assert any(axis.target in factory.parameters for factory in factories)
+    else:
+        assert axis.target in {"side", "eval_side"} & {f.name for f in dataclasses.fields(Point)}
+
+
+def test_a_stage_has_its_place_in_every_recipe(axis):
+    if axis.reads != "stage":
+        assert axis.phase is None
+        return
+    for recipe in names("recipe"):
+        steps = load("recipe", recipe)["steps"]
+        assert axis.phase in [name for entry in steps for name in ([entry] if isinstance(entry, str) else entry)]
+
+
+@pytest.mark.parametrize("axis", read_by("stage"), ids=lambda axis: axis.name)
+def test_its_stage_takes_what_it_allows(axis):
+    stage, field = axis.target.split(".")
+    kind = Blueprint(load("stage", stage)["_target_"]).callable
+    bounds = [bound for bound in (axis.minimum, axis.maximum) if bound is not None]
+    for value in [*examples(axis), *(axis.check(bound) for bound in bounds)]:
+        assert getattr(kind(**{field: value}), field) == value
+
+
+@pytest.mark.parametrize("axis", read_by("network"), ids=lambda axis: axis.name)
+def test_its_network_takes_its_examples_and_its_neutral_value_changes_nothing(axis):
+    for name in names("model"):
+        factory = Blueprint(load("model", name)["_target_"])
+        if axis.target not in factory.parameters:
+            continue
+        shapes = lambda **options: [p.shape for p in factory.build(**options).parameters()]  # noqa: B023, E731
+        assert shapes(**{axis.target: axis.neutral}) == shapes()
+        for value in examples(axis):
+            assert shapes(**{axis.target: value})
+
+
+def out_of_range(axis):
+    """Values just outside the bounds."""
+    if axis.minimum is not None:
+        yield axis.minimum - 1
+    if axis.above is not None:
+        yield from (axis.above, axis.above - 1)
+    if axis.maximum is not None:
+        yield axis.maximum + 1
+    if axis.below is not None:
+        yield from (axis.below, axis.below + 1)
+
+
+def test_what_is_no_value_is_refused_with_its_name(axis):
+    wrong = [math.nan, math.inf, -math.inf, "abc", None, {}, *out_of_range(axis)]
+    wrong += [True, "0.5"] if axis.type != "str" else ["", "1-", "Even"]
+    wrong += [2.5] if axis.type == "int" else []
+    for value in wrong:
+        with pytest.raises(ValueError) as refusal:
+            axis.check(value)
+        message = str(refusal.value)
+        assert message.startswith(f"{axis.name}={value}: must be ")
+        assert message.endswith(f"for example {axis.name}={axis.example}")
+        assert "\n" not in message

@@ -1,0 +1,126 @@
+"""What every data set owes: each configuration in conf/data, and each kind of implementation."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from effbench.blueprint import Blueprint
+from effbench.data import SPLITS
+from effbench.data.image_folder import image_folder
+
+CONF = Path(__file__).parents[2] / "conf"
+CONFIGURATIONS = sorted((CONF / "data").glob("*.yaml"), key=lambda path: path.stem)
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
+class TestConfiguration:
+    def test_says_what_suits_the_data(self, path):
+        node = yaml.safe_load(path.read_text())
+        assert set(node["epochs"]) == {"train", "finetune"}
+        assert all(isinstance(n, int) and n > 0 for n in node["epochs"].values())
+        assert isinstance(node["side"], int) and node["side"] > 0
+
+    def test_names_every_option_of_its_factory_and_no_other(self, path):
+        node = yaml.safe_load(path.read_text())
+        keys = set(node) - {"_target_", "epochs"}
+        assert keys == Blueprint(node["_target_"]).parameters
+
+    def test_a_split_follows_its_seed(self, path):
+        assert "split_seed" in Blueprint(yaml.safe_load(path.read_text())["_target_"]).parameters
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        (root / name).mkdir()
+        for number in range(20):
+            Image.fromarray(rng.integers(0, 256, (11, 9, 3)).astype(np.uint8)).save(root / name / f"{number:02}.png")
+    return str(root)
+
+
+@pytest.fixture(params=["digits", "in memory", "folder", "folder in memory"])
+def data(request, folder, digits_data, make_toy_data):
+    """One data set of each kind, with augmentation where it has it."""
+    if request.param == "digits":
+        return digits_data
+    if request.param == "in memory":
+        return make_toy_data(augment="crop_flip")
+    in_memory = request.param == "folder in memory"
+    return image_folder(root=folder, side=8, augment="crop_flip", in_memory=in_memory, n_workers=0)
+
+
+def batches(data, split="val", *, side=None, seed=None, batch_size=16, fraction=1.0):
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    side = data.side if side is None else side
+    return list(data.batches(split, side=side, batch_size=batch_size, generator=generator, fraction=fraction))
+
+
+def test_describes_itself(data):
+    assert data.name and isinstance(data.name, str)
+    assert data.n_classes >= 2
+    assert data.channels in (1, 3)
+    assert data.side >= 1
+    assert len(data.fingerprint) >= 16 and data.fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_batches_have_the_promised_types_shapes_and_number(data, split):
+    found = batches(data, split)
+    n_examples = data.n_examples(split)
+    assert [len(labels) for _, labels in found] == [16] * (n_examples // 16) + [n_examples % 16] * (n_examples % 16 > 0)
+    for images, labels in found:
+        assert images.shape == (len(labels), data.channels, data.side, data.side)
+        assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
+        assert type(images) is torch.Tensor
+        assert images.isfinite().all()
+        assert 0 <= labels.min() and labels.max() < data.n_classes
+
+
+def test_the_order_is_fixed_whatever_the_batch_size(data):
+    one = torch.cat([images for images, _ in batches(data)])
+    other = torch.cat([images for images, _ in batches(data, batch_size=1000)])
+    assert torch.equal(one, other)
+
+
+def test_a_generator_decides_order_and_augmentation(data):
+    one, again, other = (torch.cat([images for images, _ in batches(data, "train", seed=seed)]) for seed in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_shuffling_loses_no_example(data):
+    plain, shuffled = (torch.cat([labels for _, labels in batches(data, "train", seed=seed)]) for seed in (None, 0))
+    assert torch.equal(plain.sort().values, shuffled.sort().values)
+    assert not torch.equal(plain, shuffled)
+
+
+@pytest.mark.parametrize("side", [5, 13])
+def test_images_come_at_the_side_asked_for(data, side):
+    for seed in (None, 0):
+        images, labels = batches(data, side=side, seed=seed)[0]
+        assert images.shape == (len(labels), data.channels, side, side)
+    assert torch.equal(torch.cat([k for _, k in batches(data, side=side)]), torch.cat([k for _, k in batches(data)]))
+
+
+def test_a_fraction_keeps_the_same_examples_for_every_seed(data):
+    chosen = [torch.cat([labels for _, labels in batches(data, "train", seed=seed, fraction=0.3)]) for seed in (0, 1)]
+    assert len(chosen[0]) == round(0.3 * data.n_examples("train"))
+    assert torch.equal(chosen[0].sort().values, chosen[1].sort().values)
+
+
+def test_global_random_state_is_left_alone(data):
+    before = torch.get_rng_state()
+    batches(data, "train", seed=0)
+    batches(data)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_every_class_is_in_every_split(data):
+    for split in SPLITS:
+        assert len(torch.cat([labels for _, labels in batches(data, split)]).unique()) == data.n_classes

@@ -1,0 +1,150 @@
+"""What every stage in conf/stage owes: run for each of them, with a sensible value of its axis."""
+
+import copy
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from omegaconf import OmegaConf
+
+from effbench.blueprint import Blueprint
+from effbench.codec import decode, encode
+from effbench.config.typed import typed
+from effbench.constraints import bake
+from effbench.recipe import Step, prefix_keys
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def axes_of(stage):
+    """Yield the declarations of the axes that set a field of a stage."""
+    for path in sorted((CONF / "axis").glob("*.yaml")):
+        axis = yaml.safe_load(path.read_text())
+        if axis["reads"] == "stage" and axis["target"].split(".")[0] == stage:
+            yield axis
+
+
+def instantiate(name):
+    """Return a stage as a recipe has it, its axes at the last of their example values."""
+    tree = OmegaConf.create(
+        {
+            "train": OmegaConf.load(CONF / "train" / "default.yaml"),
+            "finetune": OmegaConf.load(CONF / "config.yaml").finetune,
+            "stage": OmegaConf.load(CONF / "stage" / f"{name}.yaml"),
+        }
+    )
+    tree.train.epochs, tree.finetune.epochs = 2, 1
+    node = OmegaConf.to_container(tree.stage, resolve=True)
+    kind = Blueprint(node.pop("_target_")).callable
+    given = {axis["target"].split(".")[1]: yaml.safe_load(axis["example"].split(",")[-1]) for axis in axes_of(name)}
+    return typed(kind, {**node, **given}, where=f"stage.{name}")
+
+
+STAGES = sorted(path.stem for path in (CONF / "stage").glob("*.yaml"))
+
+
+@pytest.fixture(params=STAGES)
+def stage(request):
+    return instantiate(request.param)
+
+
+def snapshot(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same_bits(one, other):
+    as_bits = lambda tensor: tensor.contiguous().view(torch.uint8) if tensor.numel() else tensor  # noqa: E731
+    return one.keys() == other.keys() and all(
+        one[name].dtype == other[name].dtype
+        and one[name].shape == other[name].shape
+        and torch.equal(as_bits(one[name].reshape(-1)), as_bits(other[name].reshape(-1)))
+        for name in one
+    )
+
+
+def test_there_are_stages():
+    assert {"train", "finetune", "prune", "quantize"} <= set(STAGES)
+
+
+def test_is_a_frozen_keyword_only_dataclass_with_a_version(stage):
+    kind = type(stage)
+    assert dataclasses.is_dataclass(kind)
+    assert kind.__dataclass_params__.frozen
+    assert all(field.kw_only for field in dataclasses.fields(kind))
+    assert type(kind.VERSION) is int
+    assert kind.__doc__
+
+
+def test_its_fields_make_a_key(stage):
+    fields = dataclasses.asdict(stage)
+    assert json.loads(json.dumps(fields)) == fields
+    assert type(stage)(**fields) == stage
+    assert len(prefix_keys({}, [Step("stage", stage)])) == 2
+
+
+def test_the_model_it_is_given_stays_as_it_is(stage, toy_data, toy_network, make_context):
+    model = toy_network().train()
+    model[1].eval()
+    state, modes = snapshot(model), [module.training for module in model.modules()]
+    kinds = [type(module) for module in model.modules()]
+    result = stage.apply(model, make_context(toy_data))
+    assert result is not model
+    assert same_bits(model.state_dict(), state)
+    assert [type(module) for module in model.modules()] == kinds
+    assert [module.training for module in model.modules()] == modes
+    assert all(p.grad is None for p in model.parameters())
+    own = {tensor.data_ptr() for tensor in model.state_dict().values()}
+    assert not own & {tensor.data_ptr() for tensor in result.state_dict().values()}
+
+
+def test_changes_the_model_it_returns(stage, toy_data, toy_network, make_context):
+    model = toy_network()
+    result = stage.apply(model, make_context(toy_data))
+    assert not same_bits(bake(result).state_dict(), model.state_dict())
+
+
+def test_a_seed_decides_every_bit_and_the_global_generator_has_no_say(stage, toy_data, toy_network, make_context):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    one = stage.apply(toy_network(), make_context(toy_data))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    other = stage.apply(toy_network(), make_context(toy_data))
+    assert same_bits(one.state_dict(), other.state_dict())
+
+
+def test_the_result_runs(stage, toy_data, toy_network, make_context):
+    model = stage.apply(toy_network(), make_context(toy_data)).eval()
+    with torch.no_grad():
+        logits = model(next(toy_data.batches("val", side=8, batch_size=5))[0])
+    assert logits.shape == (5, 4)
+    assert logits.isfinite().all()
+    assert all(p.device.type == "cpu" for p in model.parameters())
+
+
+@pytest.mark.parametrize("coder", ["none", "huffman"])
+def test_the_result_comes_back_from_its_file_bit_by_bit(stage, toy_data, toy_network, make_context, coder):
+    model = stage.apply(toy_network(), make_context(toy_data)).eval()
+    restored = decode(encode(model, coder=coder), toy_network(seed=1))
+    assert same_bits(restored.state_dict(), bake(model).state_dict())
+
+
+@pytest.mark.parametrize("later", STAGES)
+def test_any_stage_may_follow_and_leaves_the_earlier_result_alone(stage, later, toy_data, toy_network, make_context):
+    earlier = stage.apply(toy_network(), make_context(toy_data)).eval()
+    inputs = next(toy_data.batches("val", side=8, batch_size=5))[0]
+    state = snapshot(earlier)
+    with torch.no_grad():
+        expected = earlier(inputs)
+    model = instantiate(later).apply(earlier, make_context(toy_data, step=later)).eval()
+    with torch.no_grad():
+        assert torch.equal(earlier(inputs), expected)
+        logits = model(inputs)
+        assert torch.equal(bake(model)(inputs), logits)
+        assert torch.equal(copy.deepcopy(model)(inputs), logits)
+    assert same_bits(earlier.state_dict(), state)
+    restored = decode(encode(model), toy_network(seed=1))
+    assert same_bits(restored.state_dict(), bake(model).state_dict())
