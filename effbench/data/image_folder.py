@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class ImageFolder:
         loader = DataLoader(
             _Files(files, seeds.tolist(), pipeline, self.channels),
             batch_size=batch_size,
-            num_workers=min(self.n_workers, max(0, len(files) // batch_size)),
+            num_workers=min(self.n_workers, _n_processors(), len(files) // batch_size),
             # A generator of its own: without one the loader would draw from the global generator.
             generator=torch.Generator().manual_seed(0),
         )
@@ -156,6 +157,11 @@ class ImageFolder:
             crop = self._centre_crop(side)
         to_tensor = [transforms.ToImage(), transforms.ToDtype(torch.float32, scale=True)]
         return transforms.Compose([*crop, *to_tensor, transforms.Normalize(self.mean, self.std)])
+
+
+def _n_processors() -> int:
+    """Return how many processors this process may use: torch warns of more workers than that."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Files(Dataset[tuple[Tensor, int]]):

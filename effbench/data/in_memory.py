@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 from effbench.data import SPLITS, Split
 
@@ -91,16 +90,18 @@ class InMemoryData:
         if generator is not None:
             chosen = chosen[torch.randperm(len(chosen), generator=generator)]
         for indices in torch.split(chosen, batch_size):
-            batch = images[indices]
+            batch = images.index_select(0, indices)
             if generator is not None and self.augment == "crop_flip":
                 batch = _shift_and_mirror(batch, generator)
-            yield (batch.float() - mean) / deviation, labels[indices]
+            yield batch.float().sub_(mean).div_(deviation), labels.index_select(0, indices)
 
     def _at_side(self, split: Split, side: int) -> Tensor:
         if side == self.images[split].shape[2]:
             return self.images[split]
         if (split, side) not in self._resized:
-            self._resized[split, side] = transforms.resize(self.images[split], [side, side], antialias=True)
+            self._resized[split, side] = F.interpolate(
+                self.images[split], size=(side, side), mode="bilinear", antialias=True
+            )
         return self._resized[split, side]
 
 

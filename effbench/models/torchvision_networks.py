@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-import torchvision
 from torch import Tensor, nn
 
 from effbench.models.arguments import require_positive_integers
@@ -63,6 +62,8 @@ def torchvision_model(
 
 def _require_known(name: str) -> None:
     """Raise a ValueError that lists the networks and suggests one, if `name` is not among them."""
+    import torchvision  # here, because it takes longer to import than a small sweep takes to plan
+
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         close = difflib.get_close_matches(str(name), known, n=1)
@@ -86,6 +87,8 @@ def _pretrained(name: str, input_side: int) -> nn.Module:
 
 def _build(name: str, input_side: int, **options: Any) -> nn.Module:
     """Call torchvision's builder, telling it the side where it asks for it. A side that it refuses is a ValueError."""
+    import torchvision
+
     if name.startswith("vit_"):
         options["image_size"] = input_side
     elif name.startswith("maxvit_"):

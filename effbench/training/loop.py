@@ -13,7 +13,7 @@ from torch import nn
 
 from effbench.data import ImageData
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
 Progress = Callable[[int, int], None]
 """Called as progress(steps_done, steps_in_all)."""
@@ -79,7 +79,7 @@ def fit(
     model.to(device).to(memory_format=memory_format).train()
     n_examples = max(1, round(options.fraction * data.n_examples("train")))
     n_steps = options.epochs * math.ceil(n_examples / options.batch_size)
-    optimizer = torch.optim.AdamW(_groups(model, options.weight_decay), lr=options.lr)
+    optimizer = torch.optim.AdamW(_groups(model, options.weight_decay), lr=options.lr, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_cosine(n_steps))
     step = 0
     cuda = [device] if device.type == "cuda" else []
@@ -96,8 +96,9 @@ def fit(
                     continue  # batch norm has no variance of one example
                 images = images.to(device=device, memory_format=memory_format)
                 with torch.autocast(device.type, _DTYPES[options.precision], enabled=options.precision != "float32"):
-                    loss = F.cross_entropy(model(images), labels.to(device))
-                optimizer.zero_grad(set_to_none=True)
+                    logits = model(images)
+                loss = F.cross_entropy(logits.float(), labels.to(device))
+                optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
@@ -112,7 +113,7 @@ def fit(
     model.to("cpu").to(memory_format=torch.contiguous_format).eval()
 
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -1,0 +1,71 @@
+"""The command line as overrides: Hydra's grammar, without the parts that a sweep has no use for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString, Sweep, Transformer
+from hydra.errors import HydraException
+
+EXAMPLES = "+prune=0.1,0.5,0.9 or model=lenet_5"
+
+
+def parse(arguments: Sequence[str], /) -> list[Override]:
+    """Return the overrides, each of a key of its own. ValueError for what is none, or takes something away."""
+    parser = OverridesParser.create()
+    parsed: dict[str, Override] = {}
+    for argument in arguments:
+        override = _parse_one(parser, argument)
+        key = override.key_or_group
+        if key in parsed:
+            earlier = parsed[key].input_line
+            raise ValueError(f"{argument}: {key} is given already ({earlier}); write several values as {key}=a,b")
+        parsed[key] = override
+    return list(parsed.values())
+
+
+def values_of(override: Override, /) -> Iterator[object]:
+    """Yield the plain values of an override, one or several."""
+    if override.is_sweep_override():
+        found: Iterable[object] = override.sweep_iterator(transformer=Transformer.identity)
+    else:
+        found = [override.value()]
+    for value in found:
+        yield value.text if isinstance(value, QuotedString) else value
+
+
+def flat(values: Iterable[object], /) -> Iterator[object]:
+    """Yield the values, and in place of a list its elements: [0, 1] and 0,1 mean the same."""
+    for value in values:
+        yield from value if isinstance(value, list) else [value]
+
+
+def single_lines(override: Override, prefix: str, /) -> Iterator[str]:
+    """Yield the overrides of one value each that an override stands for, each with `prefix` before the key."""
+    if not override.is_sweep_override():
+        yield f"{prefix}{override.key_or_group}={override.get_value_element_as_str()}"
+        return
+    for value in override.sweep_string_iterator():
+        yield f"{prefix}{override.key_or_group}={value}"
+
+
+def list_line(override: Override, prefix: str, /) -> str:
+    """Return the override whose value is the list of the values swept."""
+    values = ",".join(map(str, override.sweep_string_iterator()))
+    return f"{prefix}{override.key_or_group}=[{values}]"
+
+
+def _parse_one(parser: OverridesParser, argument: str) -> Override:
+    try:
+        override = parser.parse_override(argument)
+    except HydraException:
+        raise ValueError(f"{argument}: must be key=value, as in {EXAMPLES}; see --help") from None
+    key = override.key_or_group
+    if not key:
+        raise ValueError(f"{argument}: must be key=value, as in {EXAMPLES}; see --help")
+    if override.is_delete():
+        raise ValueError(f"{argument}: a key can't be taken away; give it another value")
+    if isinstance(override.value(), Sweep) and not (override.is_choice_sweep() or override.is_range_sweep()):
+        raise ValueError(f"{argument}: can't be swept; write the values out, as in {key}=0.1,0.5")
+    return override
