@@ -41,11 +41,10 @@ class Axis:
 
     def check(self, value: object) -> Value:
         """Return `value` as the axis's type. ValueError names the value, what is allowed and an example."""
-        if isinstance(value, (list, tuple)):  # [1, 3] is another way to write 1-3
-            value = "-".join(str(part) for part in value)
         checked = self._typed(value)
         if checked is None or not (checked == self.neutral or self._allows(checked)):
-            raise ValueError(f"{self.name}={value}: must be {self.allowed()}; for example {self.name}={self.example}")
+            shown = "null" if value is None else value
+            raise ValueError(f"{self.name}={shown}: must be {self.allowed()}; for example {self.name}={self.example}")
         return checked
 
     def is_neutral(self, value: Value) -> bool:
@@ -71,12 +70,13 @@ class Axis:
 
     def _typed(self, value: object) -> Value | None:
         if self.type == "str":
-            return str(value)
+            # [1, 3] is another way to write 1-3.
+            return "-".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             return None
         if self.type == "int":
             return int(value) if value == int(value) else None
-        return float(value)
+        return float(f"{value:.12g}")  # the third step of range(0.1, 0.5, 0.1) is 0.3, as if it had been written
 
     def _allows(self, value: Value) -> bool:
         if isinstance(value, str):

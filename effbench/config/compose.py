@@ -8,28 +8,26 @@ so that hundreds of points cost no more than one.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString, Transformer
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from effbench.config.axis import Axis, Value
-from effbench.config.typed import typed, unknown_name
-
-MEASURED_LISTS = ("measure.batch", "measure.threads")
-"""Keys whose several values are measured within each run: they never multiply runs."""
-FREE_NODES = ("model.", "data.")
-"""Nodes whose keys are the options of a factory: it says itself which it takes."""
+from effbench.config.keys import GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
+from effbench.config.overrides import flat, list_line, parse, single_lines, values_of
+from effbench.config.typed import typed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,41 +69,40 @@ def read_command_line(arguments: Sequence[str], /) -> CommandLine:
             raise ValueError(_one_line(error)) from None
 
 
-def options_of(group: str) -> list[str]:
-    """Return the names of a configuration group: the YAML files in its folder."""
-    found: list[str] = GlobalHydra.instance().config_loader().get_group_options(group, results_filter=ObjectType.CONFIG)
-    return found
-
-
+@lru_cache(maxsize=1)
 def declared_axes() -> dict[str, Axis]:
     """Return every axis, from conf/axis/*.yaml."""
-    with hydra.initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
-        return _axes(_compose(_every("axis")))
+    return {name: typed(Axis, {"name": name, **node}, where=f"axis.{name}") for name, node in _members("axis").items()}
+
+
+def _members(group: str) -> dict[str, dict[str, Any]]:
+    """Return the members of a group that nothing overrides. Read directly: composing takes a hundred times as long."""
+    paths = sorted((conf_folder() / group).glob("*.yaml"))
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def _read(arguments: Sequence[str]) -> CommandLine:
-    overrides = _parse(arguments)
-    axes = _axes(_compose(_every("axis")))
+    axes = declared_axes()
     axis_values: dict[str, tuple[Value, ...]] = {}
     seeds: tuple[object, ...] = ()
     engines: tuple[object, ...] = ()
     others: list[Override] = []
-    launcher: list[str] = []
-    for override in overrides:
+    launcher: list[Override] = []
+    for override in parse(arguments):
         key = override.key_or_group
         if key in axes:
-            axis_values[key] = tuple(dict.fromkeys(axes[key].check(value) for value in _values(override)))
+            axis_values[key] = tuple(dict.fromkeys(axes[key].check(value) for value in values_of(override)))
         elif key == "seed":
-            seeds = tuple(_flat(_values(override)))
+            seeds = _at_least_one(override)
         elif key == "engine":
-            engines = tuple(_flat(_values(override)))
+            engines = _at_least_one(override)
         elif key == "hydra/launcher" or key.startswith("hydra.launcher."):
-            launcher.append(override.input_line or "")
+            launcher.append(override)
         else:
             others.append(override)
     configurations = tuple(_compositions(others, tuple(axes)))
     seeds = seeds or (configurations[0].node["seed"],)
-    engines = engines or tuple(_flat([configurations[0].node["engine"]]))
+    engines = engines or tuple(flat([configurations[0].node["engine"]]))
     return CommandLine(
         axes=axes,
         axis_values=axis_values,
@@ -116,144 +113,73 @@ def _read(arguments: Sequence[str]) -> CommandLine:
     )
 
 
-def _parse(arguments: Sequence[str]) -> list[Override]:
-    parser = OverridesParser.create()
-    parsed = []
-    for argument in arguments:
-        try:
-            parsed.append(parser.parse_override(argument))
-        except HydraException:
-            raise ValueError(
-                f"{argument}: must be key=value, as in +prune=0.1,0.5,0.9 or model=lenet_5; see --help"
-            ) from None
-    return parsed
+def _at_least_one(override: Override) -> tuple[object, ...]:
+    values = tuple(flat(values_of(override)))
+    if not values:
+        raise ValueError(f"{override.input_line}: give at least one value")
+    return values
 
 
 def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> Iterator[Composed]:
     """Compose each combination of the values of the swept overrides."""
-    groups = {key for key in ("model", "data", "recipe", "train", "tracking") if options_of(key)}
-    for override in overrides:
-        if override.key_or_group in groups:
-            _check_choice(override)
-    fixed = [
-        _as_list(override) if override.is_sweep_override() else override.input_line or ""
-        for override in overrides
-        if not override.is_sweep_override() or override.key_or_group in MEASURED_LISTS
-    ]
+    groups = [override for override in overrides if override.key_or_group in GROUPS]
+    for override in groups:
+        for value in values_of(override):
+            check_choice(override.key_or_group, value)
+    plain = [override for override in overrides if override not in groups]
+    if plain:
+        base = _compose([*_every_stage(), *(next(single_lines(override, "")) for override in groups)])
+        for override in plain:
+            check_key(override, base, axis_names)
+            check_count(override)
     swept = [o for o in overrides if o.is_sweep_override() and o.key_or_group not in MEASURED_LISTS]
-    chosen_groups = [o.input_line or "" for o in overrides if o.key_or_group in groups and not o.is_sweep_override()]
-    first_groups = [next(_lines(o)) for o in swept if o.key_or_group in groups]
-    base = _compose([*_every("stage"), *chosen_groups, *first_groups])
-    for override in overrides:
-        if override.key_or_group not in groups:
-            _check_key(override, base, axis_names)
-    targets = [o for o in overrides if o.key_or_group == "model._target_"]
-    for combination in itertools.product(*(tuple(_lines(override)) for override in swept)):
-        node = _compose([*_every("stage"), *fixed, *combination])
+    fixed = [_line(override) for override in overrides if override not in swept]
+    targets = any(o.key_or_group == "model._target_" for o in overrides)
+    for combination in itertools.product(*(tuple(single_lines(o, _prefix(o))) for o in swept)):
+        node = _compose([*_every_stage(), *fixed, *combination])
         if targets:
             _keep_given_options(node, overrides)
-        plain = OmegaConf.to_container(node, resolve=False)
-        assert isinstance(plain, dict)
+        composed = OmegaConf.to_container(node, resolve=False)
+        assert isinstance(composed, dict)
         keys = {o.key_or_group: line.split("=", 1)[1] for o, line in zip(swept, combination, strict=True)}
-        yield Composed(node={str(key): value for key, value in plain.items()}, swept=keys)
+        yield Composed(node={str(key): value for key, value in composed.items()}, swept=keys)
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
     return hydra.compose("config", overrides=list(overrides))
 
 
-def _every(group: str, *, package: str | None = None) -> list[str]:
-    """Return the overrides that bring every member of a group in, each under its own name."""
-    return [f"+{group}@{package or group}.{name}={name}" for name in options_of(group)]
+def _every_stage() -> list[str]:
+    """Return the overrides that bring every stage in, under its own name."""
+    return [f"+stage@stage.{name}={name}" for name in options_of("stage")]
 
 
-def _axes(node: DictConfig) -> dict[str, Axis]:
-    plain = OmegaConf.to_container(node.axis, resolve=True)
-    assert isinstance(plain, dict)
-    named = {str(name): entry for name, entry in plain.items()}
-    return {name: typed(Axis, {"name": name, **entry}, where=f"axis.{name}") for name, entry in named.items()}
+def _line(override: Override) -> str:
+    prefix = _prefix(override)
+    return list_line(override, prefix) if override.is_sweep_override() else next(single_lines(override, prefix))
 
 
-def _values(override: Override) -> Iterator[object]:
-    """Yield the plain values of an override, one or several."""
-    if override.is_delete():
-        return
-    if override.is_sweep_override():
-        found = override.sweep_iterator(transformer=Transformer.identity)
-    else:
-        found = iter([override.value()])  # type: ignore[list-item]
-    for value in found:
-        yield value.text if isinstance(value, QuotedString) else value
+def _prefix(override: Override) -> str:
+    """Return what makes Hydra take an override whether or not its key is there: that was checked, and more clearly."""
+    return "" if override.key_or_group in GROUPS else "++"
 
 
-def _check_launcher(overrides: Sequence[str]) -> tuple[str, ...]:
-    if overrides:
-        GlobalHydra.instance().config_loader().load_configuration("config", list(overrides), run_mode=RunMode.MULTIRUN)
-    return tuple(overrides)
-
-
-def _flat(values: Iterable[object]) -> Iterator[object]:
-    """Yield the values, and in place of a list its elements: [0, 1] and 0,1 mean the same."""
-    for value in values:
-        yield from value if isinstance(value, list) else [value]
+def _check_launcher(overrides: Sequence[Override]) -> tuple[str, ...]:
+    lines = tuple(override.input_line or "" for override in overrides)
+    for override in overrides:
+        if override.key_or_group == "hydra/launcher":
+            for value in values_of(override):
+                check_choice("hydra/launcher", value)
+    if lines:
+        GlobalHydra.instance().config_loader().load_configuration("config", list(lines), run_mode=RunMode.MULTIRUN)
+    return lines
 
 
 def _engines(names: Sequence[object]) -> dict[str, Mapping[str, Any]]:
-    known = options_of("engine")
+    known = _members("engine")
     for name in names:
-        if name not in known:
-            raise ValueError(unknown_name(f"engine={name}", [f"engine={other}" for other in known], "choice"))
-    if not names:
-        raise ValueError(f"engine=: name at least one of {', '.join(known)}")
-    plain = OmegaConf.to_container(_compose(_every("engine", package="engines")).engines, resolve=True)
-    assert isinstance(plain, dict)
-    return {str(name): plain[str(name)] for name in dict.fromkeys(names)}
-
-
-def _lines(override: Override) -> Iterator[str]:
-    """Yield the overrides with one value each that a sweep stands for."""
-    for value in override.sweep_string_iterator():
-        yield "=".join((override.get_key_element(), str(value)))
-
-
-def _as_list(override: Override) -> str:
-    values = ",".join(map(str, override.sweep_string_iterator()))
-    return f"{override.get_key_element()}=[{values}]"
-
-
-def _check_choice(override: Override) -> None:
-    group = override.key_or_group
-    for value in _values(override):
-        if value not in options_of(group):
-            raise ValueError(
-                unknown_name(f"{group}={value}", [f"{group}={name}" for name in options_of(group)], "choice")
-            )
-
-
-def _check_key(override: Override, base: DictConfig, axis_names: Sequence[str]) -> None:
-    """Refuse a key that the configuration lacks, with or without a plus before it."""
-    key = override.key_or_group
-    if key.startswith(FREE_NODES) or _has(base, key):
-        return
-    known = [*_leaves(OmegaConf.to_container(base, resolve=False)), *axis_names, "model", "data", "recipe"]
-    raise ValueError(unknown_name(key, known, "key") if "." in key or len(key) > 2 else f"{key}: there is no such key")
-
-
-def _has(base: DictConfig, key: str) -> bool:
-    node: Any = base
-    for part in key.split("."):
-        if not isinstance(node, DictConfig) or part not in node:
-            return False
-        node = node._get_node(part)
-    return True
-
-
-def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
-    for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
+        check_choice("engine", name)
+    return {str(name): known[str(name)] for name in dict.fromkeys(names)}
 
 
 def _keep_given_options(node: DictConfig, overrides: Sequence[Override]) -> None:
@@ -278,5 +204,8 @@ def _check_seed(seed: object) -> int:
 def _one_line(error: Exception) -> str:
     """Return the gist of one of Hydra's messages, which run over several lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    unknown = re.match(r"Could not override '(?P<key>[^']+)'", lines[0] if lines else "")
+    if unknown:
+        return f"{unknown['key']}: there is no such key"
     kept = [line for line in lines if not line.startswith(("full_key:", "object_type=", "See https", "^"))]
     return " ".join(kept[:2]) or type(error).__name__

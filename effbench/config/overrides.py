@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString, Sweep, Transformer
+from hydra.core.override_parser.types import Override, QuotedString, Transformer, ValueType
 from hydra.errors import HydraException
 
 EXAMPLES = "+prune=0.1,0.5,0.9 or model=lenet_5"
@@ -62,10 +62,10 @@ def _parse_one(parser: OverridesParser, argument: str) -> Override:
     except HydraException:
         raise ValueError(f"{argument}: must be key=value, as in {EXAMPLES}; see --help") from None
     key = override.key_or_group
-    if not key:
+    if not key or override.package is not None:
         raise ValueError(f"{argument}: must be key=value, as in {EXAMPLES}; see --help")
     if override.is_delete():
         raise ValueError(f"{argument}: a key can't be taken away; give it another value")
-    if isinstance(override.value(), Sweep) and not (override.is_choice_sweep() or override.is_range_sweep()):
+    if override.value_type in (ValueType.GLOB_CHOICE_SWEEP, ValueType.INTERVAL_SWEEP):
         raise ValueError(f"{argument}: can't be swept; write the values out, as in {key}=0.1,0.5")
     return override

@@ -93,7 +93,7 @@ class _Builder:
                 ]
                 also = [a.name for a in self.axes.values() if a.reads != "network"]
                 raise ValueError(
-                    f"{name}={values[name]}: the network {network.target} does not read {name}; "
+                    f"{name}: the network {network.target} does not read it; "
                     f"it can be swept over {', '.join([*readable, *also])}"
                 )
             if not axis.is_neutral(values[name]):
@@ -110,7 +110,7 @@ class _Builder:
         for name, axis in self._given(values, "stage"):
             if axis.phase not in entries:
                 raise ValueError(
-                    f"{name}={values[name]}: the recipe has no step {axis.phase!r}; it has {', '.join(sorted(entries))}"
+                    f"{name}: the recipe has no step {axis.phase!r}; its steps are {', '.join(sorted(entries))}"
                 )
         for entry in entries - phases - set(node["stage"]):
             raise ValueError(unknown_name(f"recipe.steps: {entry}", [*phases, *node["stage"]], "step"))

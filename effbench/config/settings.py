@@ -38,6 +38,11 @@ class TrackingSettings:
     uri: str | None
     experiment: str
 
+    def __post_init__(self) -> None:
+        """Refuse what is no name."""
+        if not self.experiment.strip():
+            raise ValueError(f"experiment={self.experiment}: must be a name, such as effbench")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:

@@ -1,0 +1,74 @@
+"""The keys of a command line, checked: those that there are, those that can be swept, the choices of a group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from effbench.config.overrides import values_of
+from effbench.config.typed import unknown_name
+
+GROUPS = ("model", "data", "recipe", "train", "tracking")
+FREE_NODES = ("model.", "data.")
+"""Nodes whose keys are the options of a factory: it says itself which it takes."""
+MEASURED_LISTS = ("measure.batch", "measure.threads")
+"""Keys whose several values are measured within each run: they never multiply runs."""
+SINGLE = ("device", "tolerance", "dry_run", "tracking", "measure", "sweep", "store")
+"""Keys, and nodes of keys, that are the whole sweep's."""
+
+
+def options_of(group: str, /) -> list[str]:
+    """Return the names of a configuration group: the YAML files in its folder."""
+    found: list[str] = GlobalHydra.instance().config_loader().get_group_options(group, results_filter=ObjectType.CONFIG)
+    return found
+
+
+def check_choice(group: str, value: object, /) -> None:
+    """Refuse what is no member of a configuration group."""
+    known = options_of(group)
+    if value not in known:
+        raise ValueError(unknown_name(f"{group}={value}", [f"{group}={name}" for name in known], "choice"))
+
+
+def check_key(override: Override, base: DictConfig, axis_names: Sequence[str], /) -> None:
+    """Refuse a key that the configuration lacks, with or without a plus before it."""
+    key = override.key_or_group
+    if key.startswith(FREE_NODES) or _has(base, key):
+        return
+    leaves = list(_leaves(OmegaConf.to_container(base, resolve=False)))
+    top = key.partition(".")[0]
+    within = [leaf for leaf in leaves if leaf.startswith(f"{top}.")]
+    whole = [*axis_names, *dict.fromkeys(leaf.partition(".")[0] for leaf in leaves), "hydra/launcher"]
+    raise ValueError(unknown_name(key, [*leaves, *whole], "key", shown=within or whole))
+
+
+def check_count(override: Override, /) -> None:
+    """Refuse several values of a key that has one for the whole sweep, and none of one that needs some."""
+    key = override.key_or_group
+    if key in MEASURED_LISTS:
+        if [] in list(values_of(override)):
+            raise ValueError(f"{override.input_line}: give at least one value, as in {key}=1,8")
+    elif override.is_sweep_override() and key.partition(".")[0] in SINGLE:
+        raise ValueError(f"{override.input_line}: takes one value, for the whole sweep")
+
+
+def _has(base: DictConfig, key: str) -> bool:
+    node: Any = base
+    for part in key.split("."):
+        if not isinstance(node, DictConfig) or part not in node:
+            return False
+        node = node._get_node(part)
+    return not isinstance(node, DictConfig)
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        elif key != "_target_":
+            yield f"{prefix}{key}"
