@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from pathlib import Path
 
@@ -58,13 +59,18 @@ def figure(frame: pd.DataFrame, costs: list[str], *, tolerance: float) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    width, height = 5.4 * len(costs), 4.2
+    n_columns = min(len(costs), 2)
+    n_rows = math.ceil(len(costs) / n_columns)
+    width, height = 5.4 * n_columns, 4.2 * n_rows
     drawing = Figure(figsize=(width, height))
     FigureCanvasAgg(drawing)
     # Margins in inches, fixed: labels are placed where the axes are, so these must not move afterwards.
     margins = {"left": 0.75 / width, "right": 1 - 0.2 / width, "bottom": 0.6 / height, "top": 1 - 0.5 / height}
-    panels = drawing.subplots(1, len(costs), squeeze=False, gridspec_kw={**margins, "wspace": 0.22})[0]
-    for cost, axes in zip(costs, panels, strict=True):
+    spacing = {"wspace": 0.22, "hspace": 0.34}
+    panels = drawing.subplots(n_rows, n_columns, squeeze=False, gridspec_kw={**margins, **spacing}).flatten()
+    for unused in panels[len(costs) :]:
+        unused.remove()
+    for cost, axes in zip(costs, panels[: len(costs)], strict=True):
         plot_saturation(frame, cost=cost, ax=axes, tolerance=tolerance, legend=cost == costs[0])
     stream = io.BytesIO()
     drawing.savefig(stream, format="png", dpi=200)

@@ -113,6 +113,11 @@ def chosen_cost(frame: pd.DataFrame, cost: str | None, /) -> str:
     return cost
 
 
+def least_spread(cost: str, /) -> float:
+    """Return the share of a cost below which a difference is jitter and no saving: 0 for what is counted exactly."""
+    return _LEAST_LATENCY_SPREAD if cost.startswith((_LATENCY, _LATENCY_P90)) else _LEAST_SPREAD.get(cost, 0.0)
+
+
 def _known_costs(frame: pd.DataFrame) -> list[str]:
     latencies = [str(name) for name in frame.columns if str(name).startswith(_LATENCY)]
     return [cost for cost in (*_CHOICES, *latencies) if cost in frame.columns]
@@ -131,4 +136,4 @@ def _varies(points: pd.DataFrame, cost: str) -> bool:
         return False
     references = known & marked_references(points)
     scale = values[references if references.any() else known].max()
-    return bool(np.ptp(values[known]) > _LEAST_SPREAD.get(cost, _LEAST_LATENCY_SPREAD) * abs(scale))
+    return bool(np.ptp(values[known]) > least_spread(cost) * abs(scale))

@@ -76,7 +76,7 @@ def plot_saturation(
         _draw_tolerance(drawn, curve, options.get("tolerance", 0.02))
     _write_axes(drawn, curve)
     if chosen is None or chosen == curve.reference:
-        drawn.set_title(textwrap.fill(found.reason, 80), loc="left", fontsize=_FONT_SIZE + 1, color=_VERMILION)
+        drawn.set_title(textwrap.fill(found.reason, 62), loc="left", fontsize=_FONT_SIZE + 1, color=_VERMILION)
     if ax is None:
         drawn.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]  # final before text is placed
     _write_labels(drawn, curve, chosen, legend=legend)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from effbench.analysis.costs import chosen_cost
+from effbench.analysis.costs import chosen_cost, least_spread
 from effbench.analysis.curve import Curve, curve_of
 from effbench.analysis.knee import knee_row
 from effbench.analysis.words import allowance, change
@@ -109,10 +109,12 @@ def tolerated_row(curve: Curve, /, *, tolerance: float = 0.02) -> tuple[int | No
     slack = _ROUND_OFF * max(1.0, abs(float(curve.qualities[curve.reference])))
     row = int(np.argmax(curve.losses <= tolerance + slack))
     within = allowance(curve, tolerance)
+    if not (curve.costs < _noticeably_below(curve, curve.reference)).any():
+        return None, "not reached: no point is cheaper than the reference; sweep further"
     if curve.costs[row] == curve.costs[0]:
-        if curve.costs[curve.reference] == curve.costs[0]:
-            return None, "not reached: no point is cheaper than the reference; sweep further"
         return None, f"not reached: even {curve.labels[row]} stays within {within}; sweep further"
+    if curve.costs[row] >= _noticeably_below(curve, curve.reference):
+        row = curve.reference  # what is cheaper by less than the cost jitters saves nothing
     worse = cheaper_rival(curve, row)
     loss = change(curve, worse, beyond=tolerance)
     if curve.costs[row] >= curve.costs[curve.reference]:
@@ -123,9 +125,16 @@ def tolerated_row(curve: Curve, /, *, tolerance: float = 0.02) -> tuple[int | No
 
 def cheaper_rival(curve: Curve, row: int, /) -> int:
     """Return the best of the points cheaper than `row`; of equally good ones the cheapest: the front's next one."""
-    cheaper = curve.costs < curve.costs[row]
+    cheaper = curve.costs < _noticeably_below(curve, row)
+    if not cheaper.any():
+        cheaper = curve.costs < curve.costs[row]
     assert cheaper.any(), "the cheapest point has no cheaper rival"
     return int(np.argmax(np.where(cheaper, curve.qualities, -np.inf)))
+
+
+def _noticeably_below(curve: Curve, row: int) -> float:
+    """Return the cost below which a point is cheaper than `row` by more than such costs jitter."""
+    return float(curve.costs[row]) * (1 - least_spread(curve.cost))
 
 
 _METHODS: dict[str, Callable[..., tuple[int | None, str]]] = {"tolerance": tolerated_row, "kneedle": knee_row}

@@ -215,3 +215,23 @@ def test_a_saturation_is_frozen_and_says_why(runs):
         saturation_point(runs).reason = ""
     with pytest.raises(AssertionError):
         Saturation(point=None, reason="", method="tolerance", cost="macs", quality="accuracy_val")
+
+
+def test_a_latency_within_its_jitter_of_the_reference_saves_nothing():
+    frame = pd.DataFrame(
+        {
+            "point": ["reference", "prune=0.5", "alpha=0.5"],
+            "reference": [True, False, False],
+            "latency_ms/eager": [0.400, 0.396, 0.213],
+            "accuracy_val": [0.709, 0.704, 0.605],
+        }
+    )
+    found = saturation_point(frame, cost="latency_ms/eager")
+    assert found.point is not None and found.point["point"] == "reference"
+    assert "nothing cheaper" in found.reason and "alpha=0.5 loses 10.4" in found.reason
+    slower = frame[frame["point"] != "alpha=0.5"]
+    assert saturation_point(slower, cost="latency_ms/eager").point is None
+    # Multiply-adds are counted exactly: there 1 % is a saving.
+    counted = frame.rename(columns={"latency_ms/eager": "macs"})
+    exact = saturation_point(counted, cost="macs").point
+    assert exact is not None and exact["point"] == "prune=0.5"
