@@ -6,12 +6,16 @@ had, and is replaced; the others never notice.
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
+import threading
+import traceback
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from pathlib import Path
@@ -41,13 +45,24 @@ Executor = Callable[[Sequence[Point], Store, torch.device, Observer], Runs]
 """Runs points in whatever order it likes, and yields each with its result or its exception."""
 
 
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""No space, no quota, read-only: every other run would meet them too."""
+
+
 class RunError(RuntimeError):
     """A run that failed in a worker: the exception as text, with its traceback."""
 
-    def __init__(self, summary: str, trace: str) -> None:
+    def __init__(self, summary: str, trace: str, errno: int | None = None) -> None:
         """Keep what is left of an exception that was raised in another process."""
-        super().__init__(summary, trace)
+        super().__init__(summary, trace, errno)
         self.trace = trace
+        self.errno = errno
+
+    @classmethod
+    def of(cls, error: Exception) -> RunError:
+        """Return what can be sent of an exception."""
+        trace = "".join(traceback.format_exception(error))
+        return cls(f"{type(error).__name__}: {error}", trace, getattr(error, "errno", None))
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -110,7 +125,11 @@ def choose_executor(points: Sequence[Point], store: Store, device: torch.device,
         threads = max((point.threads for point in points), default=1)
         jobs = 1 if device.type != "cpu" else max(1, (os.cpu_count() or 1) // threads)
     n_workers = min(jobs, n_missing)
-    return partial(run_in_workers, n_workers=n_workers) if n_workers > 1 else run_here
+    if n_workers < 2:
+        return run_here
+    if worker_context().get_start_method() == "forkserver":
+        forkserver.ensure_running()  # it imports what workers need while this process goes on
+    return partial(run_in_workers, n_workers=n_workers)
 
 
 class _Queue:
@@ -197,15 +216,15 @@ def worker_context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["effbench.execute", "effbench.models", "effbench.data.digits"])
+    # Training imports torch._dynamo (every optimiser does), which takes seconds: once, for all workers.
+    context.set_forkserver_preload(["effbench.execute", "torch._dynamo", "effbench.models", "effbench.data.digits"])
     return context
 
 
 def _serve(connection: Connection, root: Path, device: torch.device) -> None:
-    """Run points until the pipe is closed."""
-    import traceback
-
+    """Run points until the pipe is closed, or the process that began this one is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the sweep
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     store = Store(root)
     while True:
         try:
@@ -220,6 +239,16 @@ def _serve(connection: Connection, root: Path, device: torch.device) -> None:
         try:
             message: Result = run_point(point, store, device=device, progress=progress)
         except Exception as error:
-            summary = f"{type(error).__name__}: {error}"
-            message = RunError(summary, "".join(traceback.format_exception(error)))
-        connection.send(message)
+            message = RunError.of(error)
+        try:
+            connection.send(message)
+        except OSError:  # nobody listens any more
+            return
+
+
+def _end_with_parent() -> None:
+    """End this process at once, whatever it does, when its parent is gone: nobody would take its result."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Mapping
 from contextlib import closing
@@ -12,7 +13,7 @@ import pandas as pd
 
 from effbench.config.settings import Sweep
 from effbench.environment import describe_environment
-from effbench.execute import Executor, Observer, RunError
+from effbench.execute import STORAGE_ERRORS, Executor, Observer, RunError
 from effbench.plan import Point
 from effbench.records import describe_run, sweep_params
 from effbench.run import is_kept
@@ -55,6 +56,9 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ex
     failures: dict[str, BaseException] = {}
     with closing(execute(plan.points, store, sweep.device, display)) as runs:
         for point, result in runs:
+            number = getattr(result, "errno", None)
+            if number in STORAGE_ERRORS:
+                raise OSError(f"store.root={store.root}: can't be written ({os.strerror(number)})")
             if isinstance(result, BaseException):
                 failures[str(point)] = result
                 tracker.log_run(describe_run(point, sweep, error=_trace(result)), status="FAILED")

@@ -126,7 +126,12 @@ class Plan:
         """The same for the same set of runs, in whatever order they were asked for."""
         return digest({"runs": sorted(point.key for point in self.points)})[:12]
 
-    @property
+    @cached_property
+    def step_names(self) -> tuple[str, ...]:
+        """The names of all steps, in alphabetical order."""
+        return tuple(sorted({step.name for point in self.points for step in point.steps}))
+
+    @cached_property
     def axes(self) -> tuple[str, ...]:
         """The axes of the sweep."""
         return tuple(dict.fromkeys(axis for point in self.points for axis in point.axes))

@@ -69,7 +69,7 @@ def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:
 
     The options of every technique of the sweep are there in every run: what differs between runs is what was swept.
     """
-    techniques = sorted({step.name for other in sweep.plan.points for step in other.steps} - {"train", "finetune"})
+    techniques = [name for name in sweep.plan.step_names if name not in ("train", "finetune")]
     config = {k: v for k, v in point.config.items() if k not in ("stage", "recipe", "model", "data", *point.axes)}
     return {
         **point.axes,

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ _CONSTRAINTS = "effbench.constraints"
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of entries, each a file that begins with the SHA-256 of what follows."""
+    """A folder of entries, each a file that begins with the SHA-256 of its name and of what follows."""
 
     root: Path
 
@@ -49,7 +49,7 @@ class Store:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
         try:
             with os.fdopen(handle, "wb") as stream:
-                stream.write(hashlib.sha256(content).digest())
+                stream.write(_checksum(name, content))
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -67,8 +67,8 @@ class Store:
         except FileNotFoundError:
             return None
         content = stored[_DIGEST_BYTES:]
-        if hashlib.sha256(content).digest() != stored[:_DIGEST_BYTES]:
-            log.warning("%s is damaged (its checksum differs): it is computed again", path)
+        if _checksum(name, content) != stored[:_DIGEST_BYTES]:
+            log.warning("%s is damaged or not an entry of that name (its checksum differs): it is computed again", path)
             return None
         return content
 
@@ -106,13 +106,29 @@ class Store:
         return self.has(f"models/{key}")
 
     @contextmanager
-    def lock(self, key: str) -> Iterator[None]:
-        """Let one process at a time compute what `key` names."""
-        with filelock.FileLock(self.root / "locks" / f"{key}.lock"):
+    def lock(self, key: str, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+        """Let one process at a time compute what `key` names; `waiting` is called if another one is at it."""
+        lock = filelock.FileLock(self.root / "locks" / f"{key}.lock")
+        if waiting is not None:
+            try:
+                lock.acquire(blocking=False)
+            except filelock.Timeout:
+                waiting()
+        lock.acquire()
+        try:
             yield
+        finally:
+            lock.release(force=True)
 
     def _path(self, name: str) -> Path:
         return self.root / "entries" / name
+
+
+def _checksum(name: str, content: bytes) -> bytes:
+    """Return what an entry begins with. It covers the name: a file that was copied to another name is noticed."""
+    checksum = hashlib.sha256(f"{name}\0".encode())
+    checksum.update(content)
+    return checksum.digest()
 
 
 def _metadata(content: bytes) -> dict[str, str]:

@@ -5,20 +5,29 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from effbench.config.settings import Sweep
+    from effbench.execute import Executor
     from effbench.store import Store
+    from effbench.tracking.tracker import Tracker
 
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sweep; returns the exit status: 0, 1 when runs failed, 2 for wrong input, 130 after Ctrl-C."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _main(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        return _complain("interrupted; the same command goes on where this one stopped", INTERRUPTED)
+
+
+def _main(arguments: Sequence[str]) -> int:
     logging.basicConfig(format="effbench: %(message)s", level=logging.WARNING)
     if any(argument in ("-h", "--help") for argument in arguments):
         from effbench.config.help import help_page
@@ -42,10 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(sweep: Sweep, store: Store) -> int:
-    from effbench.answer import give_answer
-    from effbench.execute import Executor, choose_executor
-    from effbench.orchestrate import carry_out
-    from effbench.terminal import ProgressDisplay
+    execute = _executor(sweep, store)  # workers begin to import while this process imports MLflow
     from effbench.tracking.location import for_writing
     from effbench.tracking.tracker import TrackingError
     from effbench.tracking.write import MlflowTracker
@@ -55,24 +61,41 @@ def _run(sweep: Sweep, store: Store) -> int:
     except TrackingError as error:
         return _complain(error, WRONG_INPUT)
     try:
-        with store.lock(f"sweep-{sweep.plan.sweep_id}"), ProgressDisplay(sweep.plan) as display:
+        with store.lock(f"sweep-{sweep.plan.sweep_id}", waiting=_say_waiting):
             try:
-                if sweep.launcher:
-                    from effbench.config.launcher import run_by_launcher
-
-                    execute: Executor = partial(run_by_launcher, overrides=sweep.launcher)
-                else:
-                    execute = choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs)
-                outcome = carry_out(sweep, store, tracker, display, execute)
+                return _carry_out(sweep, store, tracker, execute)
             except BaseException:
-                tracker.abandon_sweep()
+                with suppress(TrackingError):
+                    tracker.abandon_sweep()
                 raise
-        give_answer(sweep, outcome, store, tracker)
-    except KeyboardInterrupt:
-        return _complain("interrupted; the same command goes on where this one stopped", INTERRUPTED)
     except (TrackingError, OSError) as error:
         return _complain(f"{error}; what was finished is kept, and the same command goes on from there", FAILED)
+
+
+def _executor(sweep: Sweep, store: Store) -> Executor:
+    """Return what runs the points: a launcher of Hydra's if the command names one, else effbench itself."""
+    if sweep.launcher:
+        from effbench.config.launcher import run_by_launcher
+
+        return partial(run_by_launcher, overrides=sweep.launcher)
+    from effbench.execute import choose_executor
+
+    return choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs)
+
+
+def _carry_out(sweep: Sweep, store: Store, tracker: Tracker, execute: Executor) -> int:
+    from effbench.answer import give_answer
+    from effbench.orchestrate import carry_out
+    from effbench.terminal import ProgressDisplay
+
+    with ProgressDisplay(sweep.plan) as display:
+        outcome = carry_out(sweep, store, tracker, display, execute)
+    give_answer(sweep, outcome, store, tracker)
     return FAILED if outcome.failures else 0
+
+
+def _say_waiting() -> None:
+    print("effbench: another process runs the same sweep; waiting for it", file=sys.stderr)
 
 
 def _complain(error: object, status: int) -> int:

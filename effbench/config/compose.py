@@ -195,9 +195,8 @@ def _keep_given_options(node: DictConfig, overrides: Sequence[Override]) -> None
 
 def _check_seed(seed: object) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(
-            f"seed={seed}: must be a whole number, 0 or more; a list such as seed=0,1,2 repeats every point"
-        )
+        shown = "null" if seed is None else seed
+        raise ValueError(f"seed={shown}: must be a whole number, 0 or more; seed=0,1,2 repeats every point")
     return seed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,7 +33,9 @@ def check_choice(group: str, value: object, /) -> None:
     """Refuse what is no member of a configuration group."""
     known = options_of(group)
     if value not in known:
-        raise ValueError(unknown_name(f"{group}={value}", [f"{group}={name}" for name in known], "choice"))
+        near = difflib.get_close_matches(str(value), known, n=1)
+        hint = f"did you mean {group}={near[0]}? " if near else ""
+        raise ValueError(f"{group}={value}: there is no such choice; {hint}known: {', '.join(sorted(known))}")
 
 
 def check_key(override: Override, base: DictConfig, axis_names: Sequence[str], /) -> None:

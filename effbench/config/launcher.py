@@ -52,9 +52,7 @@ def _run(config: DictConfig, *, points: Mapping[str, Point], root: Path, device:
     try:
         return run_point(points[str(config.launched_point)], Store(root), device=device)
     except Exception as error:
-        import traceback
-
-        return RunError(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
+        return RunError.of(error)
 
 
 def _result(job: JobReturn) -> Result:

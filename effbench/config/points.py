@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
+import yaml
 from omegaconf import OmegaConf
 
 from effbench.blueprint import Blueprint
 from effbench.config.axis import Axis, Value
 from effbench.config.compose import CommandLine, Composed
 from effbench.config.typed import typed, unknown_name
-from effbench.measure.compute import count_cost
+from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
 from effbench.plan import Coder, Plan, Point, build_network, load_data
 from effbench.recipe import Stage, lay_out
@@ -28,7 +31,7 @@ def plan_of(command: CommandLine, /) -> Plan:
     """Return the plan of a command: its points and the reference of each. ValueError for what can't be run."""
     points: list[Point] = []
     for composed in command.configurations:
-        builder = _Builder(command.axes, composed)
+        builder = _Builder(command.axes, composed, command.axis_values)
         neutral = {name: command.axes[name].neutral for name in command.axis_values}
         for seed in command.seeds:
             reference = builder.point(neutral, seed, None)
@@ -50,22 +53,37 @@ class _Builder:
 
     axes: Mapping[str, Axis]
     composed: Composed
+    asked: Mapping[str, Sequence[Value]]
+    """The values of each axis of the sweep."""
 
     @cached_property
     def node(self) -> dict[str, Any]:
-        """The configuration, resolved."""
-        return _resolved(self.composed.node)
+        """The configuration, resolved; the options of every stage are checked, also of those that no axis uses."""
+        node = _resolved(self.composed.node)
+        for name in sorted(node["stage"], key=lambda name: name != "train"):  # others take its values over
+            stage = node["stage"][name]
+            _stage(name, {**stage, **self._example_fields(name)})
+        return node
+
+    def _example_fields(self, stage: str) -> dict[str, Any]:
+        """Return a value for the fields of a stage that axes give."""
+        fields = {}
+        for axis in self.axes.values():
+            name, _, field = axis.target.partition(".")
+            if axis.reads == "stage" and name == stage:
+                fields[field] = axis.check(yaml.safe_load(axis.example.split(",")[0]))
+        return fields
 
     def point(self, values: Mapping[str, Value], seed: int, reference: Point | None) -> Point:
         """Return the point at these axis values; `reference` is None for a reference itself."""
         node = self.node
         data = _factory(node["data"], leave_out=("epochs",))
-        loaded = load_data(data)
+        loaded = _loaded(data)
         side = _side(values.get("rho", 1.0), loaded.side, "rho")
         eval_side = side if values.get("rho_eval", 1.0) == 1 else _side(values["rho_eval"], loaded.side, "rho_eval")
         network = self._network(node["model"], values)
         label = self._label(values)
-        n_bytes = _check_shapes(network, data, side, eval_side, label)
+        n_bytes = _check_shapes(network, data, side, eval_side, where=label)
         return Point(
             label=label,
             axes=dict(values),
@@ -93,7 +111,7 @@ class _Builder:
                 ]
                 also = [a.name for a in self.axes.values() if a.reads != "network"]
                 raise ValueError(
-                    f"{name}: the network {network.target} does not read it; "
+                    f"{self._shown(name)}: the network {network.target} does not read {name}; "
                     f"it can be swept over {', '.join([*readable, *also])}"
                 )
             if not axis.is_neutral(values[name]):
@@ -109,9 +127,8 @@ class _Builder:
         phases = {axis.phase for axis in self.axes.values() if axis.phase is not None}
         for name, axis in self._given(values, "stage"):
             if axis.phase not in entries:
-                raise ValueError(
-                    f"{name}: the recipe has no step {axis.phase!r}; its steps are {', '.join(sorted(entries))}"
-                )
+                steps = ", ".join(sorted(entries))
+                raise ValueError(f"{self._shown(name)}: the recipe has no step {axis.phase!r}; its steps are {steps}")
         for entry in entries - phases - set(node["stage"]):
             raise ValueError(unknown_name(f"recipe.steps: {entry}", [*phases, *node["stage"]], "step"))
 
@@ -128,6 +145,10 @@ class _Builder:
             return chosen
 
         return choose
+
+    def _shown(self, name: str) -> str:
+        """Return an axis as it was asked for, as in "alpha=0.5,1"."""
+        return f"{name}={','.join(_short(value) for value in self.asked[name])}"
 
     def _label(self, values: Mapping[str, Value]) -> str:
         parts = [f"{key}={value}" for key, value in self.composed.swept.items()]
@@ -147,13 +168,31 @@ def _resolved(node: Node) -> dict[str, Any]:
     for phase in ("train", "finetune"):
         if config[phase].epochs is None:
             config[phase].epochs = 0 if comes_trained else suited[phase]
-    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ValueError(f"{missing[0]}: must be given, as in {missing[0]}=…")
+    plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
 
 def _factory(node: Node, leave_out: Sequence[str] = ()) -> Blueprint:
     return Blueprint(node["_target_"], {k: v for k, v in node.items() if k != "_target_" and k not in leave_out})
+
+
+def _loaded(data: Blueprint) -> ImageData:
+    """Return the data set. ValueError for what is no data set, and for options of the wrong kind."""
+    for name in ("side", "split_seed"):
+        value = data.options.get(name, 1)
+        if isinstance(value, bool) or not isinstance(value, int) or value < (name == "side"):
+            raise ValueError(f"data.{name}={value}: must be a whole number, {int(name == 'side')} or more")
+    try:
+        return load_data(data)
+    except ValueError as error:
+        message = str(error)
+        raise ValueError(message if message.startswith(("data", "_target_")) else f"data: {message}") from None
+    except Exception as error:
+        raise ValueError(f"data: {data.target} can't be loaded: {_what_and_where(error)}") from None
 
 
 def _stage(name: str, node: Node) -> Any:
@@ -171,19 +210,46 @@ def _side(multiplier: Value, base: int, name: str) -> int:
     return side
 
 
+def _check_shapes(network: Blueprint, data: Blueprint, side: int, eval_side: int, *, where: str) -> int:
+    """Return the float32 bytes of the network. ValueError where it can't be built, or run at both sides."""
+    found = _try_out(network, data, side, eval_side)
+    if isinstance(found, str):
+        raise ValueError(found if where == "reference" else f"{where}: {found}")
+    return found
+
+
 @lru_cache(maxsize=1024)
-def _check_shapes(network: Blueprint, data: Blueprint, side: int, eval_side: int, label: str) -> int:
-    """Build the network and count it at both sides; returns its float32 bytes. ValueError where it can't be run."""
+def _try_out(network: Blueprint, data: Blueprint, side: int, eval_side: int) -> int | str:
+    """Return the float32 bytes of a network, or why it can't be run."""
     loaded = load_data(data)
-    with torch.random.fork_rng(devices=[]):
-        model = build_network(network, loaded, side)
-    for pixels in {side, eval_side}:
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model = build_network(network, loaded, side)
+    except ValueError as error:
+        return str(error)
+    except Exception as error:  # whatever a user's network raises
+        return f"{network.target} can't be built: {_what_and_where(error)}"
+    for pixels in sorted({side, eval_side}):
         try:
-            count_cost(model, (loaded.channels, pixels, pixels))
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{label}: {network.target} can't take images of {pixels} x {pixels} ({reason})") from None
+            with torch.random.fork_rng(devices=[]), torch.inference_mode():
+                scores = model.eval()(torch.zeros(1, loaded.channels, pixels, pixels))
+        except Exception as error:
+            return f"{network.target} can't take images of {pixels} x {pixels}: {_what_and_where(error)}"
+        if getattr(scores, "shape", None) != (1, loaded.n_classes):
+            got = f"shape {tuple(scores.shape)}" if isinstance(scores, torch.Tensor) else f"a {type(scores).__name__}"
+            return f"{network.target} must give (1, {loaded.n_classes}) scores for one image, but gives {got}"
     return float32_bytes(model)
+
+
+def _what_and_where(error: Exception) -> str:
+    """Return an exception in one line, with the line of the user's own file that raised it, if one did."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_NOT_THE_USERS)]
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{first if isinstance(error, ValueError) else f'{type(error).__name__}: {first}'}{place}"
+
+
+_NOT_THE_USERS = (str(Path(__file__).parents[1]), str(Path(torch.__file__).parent), "<")
 
 
 def _rounds(node: Node) -> int:

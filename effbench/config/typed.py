@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 import pydantic
 
@@ -28,14 +28,15 @@ def typed(kind: type[T], node: Mapping[str, Any], /, *, where: str) -> T:
         if isinstance(value, bool) and name in numbers:  # which pydantic takes for 0 and 1
             raise ValueError(f"{where}.{name}={value}: must be a number, not true or false")
     try:
-        return _adapter(kind).validate_python(dict(node))
+        checked: T = _adapter(cast(Hashable, kind)).validate_python(dict(node))
     except pydantic.ValidationError as error:
         raise ValueError(_first_line(error, where)) from None
+    return checked
 
 
 @lru_cache
-def _adapter(kind: type[T]) -> pydantic.TypeAdapter[T]:
-    return pydantic.TypeAdapter(kind)
+def _adapter(kind: Hashable) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(cast(type[Any], kind))
 
 
 def unknown_name(name: str, known: Iterable[str], what: str, *, shown: Iterable[str] | None = None) -> str:

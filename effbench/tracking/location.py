@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 DATABASE = "mlflow.db"
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks", "uc")
+ANSWER_SECONDS = 5
 
 
 def for_writing(uri: str | None, /) -> str:
@@ -34,3 +38,23 @@ def for_reading(uri: str | None, /) -> str:
 def sqlite_path(uri: str, /) -> Path | None:
     """Return the file behind a SQLite URI, or None for another kind."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def why_unusable(uri: str, /) -> str | None:
+    """Return what is wrong with a URI that can't be one, or whose server does not answer; None where nothing is.
+
+    MLflow itself would try for minutes before it says that nobody answers.
+    """
+    scheme = uri.partition(":")[0].partition("+")[0] if ":" in uri else uri
+    if scheme not in SCHEMES:
+        return "must be a server, as in http://127.0.0.1:5000, or a database, as in sqlite:///runs/mlflow.db"
+    if scheme in ("http", "https"):
+        try:
+            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS):
+                return None
+        except urllib.error.HTTPError:  # whoever refuses is there
+            return None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            return f"no server answers there ({getattr(reason, 'strerror', None) or reason})"
+    return None

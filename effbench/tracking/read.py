@@ -8,9 +8,10 @@ import pandas as pd
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from effbench.tracking import names
-from effbench.tracking.location import for_reading
+from effbench.tracking.location import for_reading, why_unusable
 
 PAGE = 1000
 
@@ -26,16 +27,7 @@ def load_runs(
     error); `.attrs["axes"]` names the axes that were swept. ValueError where there is no database, experiment or sweep
     of that name.
     """
-    uri = for_reading(tracking_uri)
-    client = MlflowClient(uri)
-    try:
-        found = client.get_experiment_by_name(experiment)
-    except MlflowException as error:
-        raise ValueError(f"tracking_uri={uri}: can't be read ({str(error).splitlines()[0]})") from None
-    if found is None:
-        known = ", ".join(sorted(e.name for e in client.search_experiments()))
-        raise ValueError(f"experiment={experiment}: there is none of that name in {uri}; there are {known}")
-    runs = [run for run in _all_runs(client, found.experiment_id) if names.RUN_KEY in run.data.tags]
+    runs = [run for run in _runs_of(experiment, for_reading(tracking_uri)) if names.RUN_KEY in run.data.tags]
     if sweep is not None:
         sweeps = sorted({run.data.tags[names.SWEEP] for run in runs})
         runs = [run for run in runs if run.data.tags[names.SWEEP].startswith(sweep)]
@@ -47,6 +39,21 @@ def load_runs(
     frame.attrs["axes"] = _axes(finished.values())
     frame.attrs["unfinished"] = [_unfinished(run) for run in runs if run.info.status != "FINISHED"]
     return frame
+
+
+def _runs_of(experiment: str, uri: str) -> list[Run]:
+    wrong = why_unusable(uri)
+    if wrong is not None:
+        raise ValueError(f"tracking_uri={uri}: {wrong}")
+    try:
+        client = MlflowClient(uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is not None:
+            return list(_all_runs(client, found.experiment_id))
+        known = ", ".join(sorted(e.name for e in client.search_experiments()))
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise ValueError(f"tracking_uri={uri}: can't be read ({str(error).splitlines()[0]})") from None
+    raise ValueError(f"experiment={experiment}: there is none of that name in {uri}; there are {known}")
 
 
 def _all_runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:

@@ -6,7 +6,6 @@ import json
 import math
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +19,9 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from effbench.tracking import names
-from effbench.tracking.location import sqlite_path
+from effbench.tracking.location import sqlite_path, why_unusable
 from effbench.tracking.tracker import Dataset, RunRecord, RunStatus, TrackingError
 
-ANSWER_SECONDS = 5
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """What makes MLflow's pages open on runs and metrics, not on prompts and traces."""
 MAX_PARAM_LENGTH = 500
@@ -40,11 +38,15 @@ class MlflowTracker:
     def __init__(self, uri: str, experiment: str) -> None:
         """Open the database (creating it once, even when several processes start together)."""
         self._uri = uri
+        wrong = why_unusable(uri)
+        if wrong is not None:
+            raise TrackingError(f"tracking.uri={uri}: {wrong}")
         with self._speaking_plainly():
             self._client, self._experiment_id = _open(uri, experiment)
         self._sweep_id = ""
         self._parent = ""
         self._run_ids: dict[str, str] = {}
+        self._logged: dict[str, Mapping[str, float]] = {}
 
     def open_sweep(self, sweep_id: str, *, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Continue the parent of that sweep, or begin one."""
@@ -55,15 +57,18 @@ class MlflowTracker:
             if not parents:
                 run_tags = {names.SWEEP: sweep_id, **tags}
                 self._parent = self._client.create_run(self._experiment_id, run_name=name, tags=run_tags).info.run_id
-                self._log_params(self._parent, params)
+                self._log_values(self._parent, params, {})
                 return
             self._parent = parents[0].info.run_id
             self._client.update_run(self._parent, status="RUNNING")
+            there = parents[0].data.params  # all of them, unless whoever began it was killed at once
+            self._log_values(self._parent, {key: value for key, value in params.items() if key not in there}, {})
             for run in found:
                 if run.data.tags.get(names.PARENT) != self._parent:
                     continue
                 if run.info.status == "FINISHED":
                     self._run_ids[run.data.tags[names.RUN_KEY]] = run.info.run_id
+                    self._logged[run.data.tags[names.RUN_KEY]] = run.data.metrics
                 elif run.info.status == "RUNNING":  # whoever was logging it was killed
                     self._client.set_terminated(run.info.run_id, "KILLED")
 
@@ -79,8 +84,7 @@ class MlflowTracker:
             if origin is not None:
                 tags[names.REUSED] = origin
             run_id = self._client.create_run(self._experiment_id, run_name=record.name, tags=tags).info.run_id
-            self._log_params(run_id, record.params)
-            self._client.log_batch(run_id, metrics=_metrics(record.metrics))
+            self._log_values(run_id, record.params, record.metrics)
             if record.dataset is not None:
                 self._client.log_inputs(run_id, [_dataset_input(record.dataset)])
             self._log_files(run_id, record.files)
@@ -89,9 +93,12 @@ class MlflowTracker:
             self._run_ids[record.key] = run_id
 
     def log_metrics(self, key: str, metrics: Mapping[str, float]) -> None:
-        """Add metrics to a finished run."""
-        with self._speaking_plainly():
-            self._client.log_batch(self._run_ids[key], metrics=_metrics(metrics))
+        """Add metrics to a finished run; those that it has already are not logged once more."""
+        logged = self._logged.get(key, {})
+        new = {name: value for name, value in metrics.items() if logged.get(name) != value}
+        if new:
+            with self._speaking_plainly():
+                self._client.log_batch(self._run_ids[key], metrics=_metrics(new))
 
     def close_sweep(self, *, status: RunStatus, metrics: Mapping[str, float], files: Mapping[str, bytes]) -> None:
         """End the parent."""
@@ -105,8 +112,8 @@ class MlflowTracker:
         if not self._parent:
             return
         with self._speaking_plainly():
-            for run in self._search(f"tags.`{names.SWEEP}` = '{self._sweep_id}'"):
-                if run.info.status == "RUNNING":
+            for run in self._search(f"tags.`{names.SWEEP}` = '{self._sweep_id}' and attributes.status = 'RUNNING'"):
+                if run.info.run_id == self._parent or run.data.tags.get(names.PARENT) == self._parent:
                     self._client.set_terminated(run.info.run_id, "KILLED")
 
     @contextmanager
@@ -133,9 +140,10 @@ class MlflowTracker:
             if not token:
                 return found
 
-    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+    def _log_values(self, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         entries = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in params.items()]
-        for start in range(0, len(entries), BATCH):
+        self._client.log_batch(run_id, params=entries[:BATCH], metrics=_metrics(metrics))
+        for start in range(BATCH, len(entries), BATCH):
             self._client.log_batch(run_id, params=entries[start : start + BATCH])
 
     def _log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
@@ -151,10 +159,6 @@ def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     """Return a client and the experiment's id."""
     path = sqlite_path(uri)
     if path is None:
-        if uri.startswith(("http://", "https://")):
-            # MLflow itself would try for minutes before it says that nobody answers.
-            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS):
-                pass
         client = MlflowClient(uri)
         return client, _experiment_id(client, experiment, None)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,207 @@
+"""What goes wrong is said in one line or logged with its traceback; what was finished stays."""
+
+import errno
+import os
+import signal
+import sqlite3
+import time
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+import effbench
+from effbench.store import Store
+
+TROUBLED = """
+import os
+import signal
+from pathlib import Path
+
+from torch import nn
+
+
+class Troubled(nn.Module):
+    def __init__(self, alpha, num_classes, in_channels):
+        super().__init__()
+        self.alpha = alpha
+        self.layers = nn.Sequential(
+            nn.Conv2d(in_channels, 4, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, num_classes)
+        )
+
+    def forward(self, images):
+        trouble = Path(os.environ["TROUBLE"])
+        if self.training and trouble.exists():
+            if self.alpha == 0.5:
+                raise ArithmeticError("the user's own mistake")
+            if self.alpha == 0.25:
+                raise MemoryError("cannot allocate 99 GB")
+            if self.alpha == 0.75:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self.layers(images)
+
+
+def troubled(*, alpha=1.0, num_classes=10, in_channels=1):
+    return Troubled(alpha, num_classes, in_channels)
+"""
+
+
+@pytest.fixture
+def trouble(folder, own_network, monkeypatch):
+    """Return a file that makes some of the runs fail as long as it is there."""
+    path = folder.path / "trouble"
+    path.touch()
+    monkeypatch.setenv("TROUBLE", str(path))
+    own_network(TROUBLED, name="troubled_networks")
+    return path
+
+
+def points(runs):
+    return sorted(run.data.tags["effbench.point"] for run in runs)
+
+
+def test_a_run_that_fails_is_logged_and_the_same_command_tries_just_that_one_again(folder, sweep, trouble):
+    command = "model._target_=troubled_networks.troubled +alpha=0.25,0.5,2"
+    status, out, err = sweep(command)
+    assert status == 1
+    assert "Traceback" not in out + err
+    assert "failed: alpha=0.5, seed=0: ArithmeticError: the user's own mistake" in out
+    assert "failed: alpha=0.25, seed=0: MemoryError: cannot allocate 99 GB" in out
+    assert "tries the failed runs again" in out
+    assert points(folder.children("FINISHED")) == ["alpha=2", "reference"]
+    failed = folder.children("FAILED")
+    assert points(failed) == ["alpha=0.25", "alpha=0.5"]
+    for run in failed:
+        trace = folder.artifact(run, "traceback.txt").read_text()
+        assert trace.startswith("Traceback")
+        assert "troubled_networks.py" in trace
+        assert run.data.tags["effbench.error"] == trace.strip().splitlines()[-1]
+    (parent,) = folder.parents()
+    assert parent.info.status == "FAILED"
+    assert parent.data.metrics["n_failed"] == 2
+    frame = folder.frame()
+    assert len(frame) == 2
+    assert sorted(status for _, _, status, _ in frame.attrs["unfinished"]) == ["FAILED", "FAILED"]
+
+    trouble.unlink()
+    finished = {run.info.run_id for run in folder.children("FINISHED")}
+    status, out, err = sweep(command)
+    assert (status, err) == (0, "")
+    again = folder.children("FINISHED")
+    assert points(again) == ["alpha=0.25", "alpha=0.5", "alpha=2", "reference"]
+    assert finished < {run.info.run_id for run in again}
+    assert len(folder.children()) == 6
+    assert [run.info.status for run in folder.parents()] == ["FINISHED"]
+
+
+def test_a_worker_that_is_killed_fails_its_run_alone(folder, sweep, trouble):
+    quick = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 sweep.jobs=2"
+    status, out, _ = sweep(f"model._target_=troubled_networks.troubled +alpha=0.75,2,3 {quick}", quick=False)
+    assert status == 1
+    assert "failed: alpha=0.75, seed=0: the worker process died (signal SIGKILL); out of memory?" in out
+    assert points(folder.children("FINISHED")) == ["alpha=2", "alpha=3", "reference"]
+    (failed,) = folder.children("FAILED")
+    assert failed.data.tags["effbench.point"] == "alpha=0.75"
+
+
+def test_a_loss_that_is_not_finite_fails_the_run_and_says_what_may_help(folder, sweep):
+    status, out, err = sweep("+prune=0.5 train.lr=1e30")
+    assert status == 1
+    assert "FloatingPointError" in out
+    assert "a lower lr may help" in out
+    assert "Traceback" not in out + err
+    assert points(folder.children("FAILED")) == ["prune=0.5", "reference"]
+    assert not folder.children("FINISHED")
+
+
+def test_ctrl_c_closes_everything_and_says_how_to_go_on(folder):
+    command = "+prune=0.3,0.6,0.9 +seed=0,1,2 train.epochs=3 finetune.epochs=1 measure.seconds=0.02 sweep.jobs=2"
+    process = folder.start(command, start_new_session=True)
+    entries = folder.path / ".effbench" / "entries" / "runs"
+    for _ in range(2400):
+        if process.poll() is not None or (entries.exists() and list(entries.glob("*.json"))):
+            break
+        time.sleep(0.05)
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    assert err == "effbench: interrupted; the same command goes on where this one stopped\n"
+    (parent,) = folder.parents()
+    assert parent.info.status == "KILLED"
+    assert not folder.children("RUNNING")
+    for _ in range(200):
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("a worker outlived the sweep")
+
+
+def test_a_full_disk_ends_the_sweep_in_one_line_and_what_was_finished_stays(folder, sweep, monkeypatch):
+    put = Store.put
+
+    def full(store, name, content):
+        if name.startswith("runs/") and len(list((store.root / "entries" / "runs").glob("*.json"))) >= 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        put(store, name, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "put", full)
+        status, out, err = sweep("+prune=0.5,0.9")
+    assert status == 1
+    assert len(err.strip().splitlines()) == 1
+    assert "No space left on device" in err
+    assert "what was finished is kept" in err
+    assert points(folder.children("FINISHED")) == ["reference"]
+    assert not folder.children("RUNNING")
+    assert [run.info.status for run in folder.parents()] == ["KILLED"]
+    assert sweep("+prune=0.5,0.9")[0] == 0
+    assert len(folder.children()) == 3
+
+
+def test_a_database_that_stops_answering_ends_the_sweep_in_one_line(folder, sweep, monkeypatch):
+    create = MlflowClient.create_run
+
+    def locked(client, *arguments, tags, **options):
+        if "effbench.run_key" in tags and folder.children("FINISHED"):
+            raise MlflowException("(sqlite3.OperationalError) database is locked\n[SQL: INSERT INTO …]")
+        return create(client, *arguments, tags=tags, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_run", locked)
+        status, _, err = sweep("+prune=0.9")
+    assert status == 1
+    assert len(err.strip().splitlines()) == 1
+    assert "database is locked" in err
+    assert points(folder.children("FINISHED")) == ["reference"]
+    assert sweep("+prune=0.9")[0] == 0
+    assert points(folder.children("FINISHED")) == ["prune=0.9", "reference"]
+
+
+def test_a_locked_database_is_said_so(folder, sweep):
+    lock = sqlite3.connect(folder.path / "mlflow.db", isolation_level=None)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+        status, out, err = sweep("+prune=0.9")
+    finally:
+        lock.close()
+    assert status in (1, 2)
+    assert len(err.strip().splitlines()) == 1
+    assert "locked" in err
+    assert "mlflow.db" in err
+    assert out == ""
+
+
+def test_a_broken_database_is_refused(folder, sweep):
+    (folder.path / "mlflow.db").write_bytes(b"this was a database once" * 100)
+    status, out, err = sweep("+prune=0.9")
+    assert status == 2
+    assert len(err.strip().splitlines()) == 1
+    assert "mlflow.db" in err
+    assert "not a database" in err
+    assert out == ""
+    with pytest.raises(ValueError, match="not a database"):
+        effbench.load_runs()

@@ -1,0 +1,48 @@
+"""The benchmark scripts say what they ask, and still fit the code that they measure. Timing them is `make bench`."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Return what imports a script by its name."""
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_can_be_imported_and_says_what_it_asks(load, name):
+    module = load(name)
+    assert callable(module.main)
+    for word in ("Question:", f"Command: python benchmarks/{name}.py", "Cost:", "Expected:"):
+        assert word in module.__doc__
+
+
+def test_the_hand_written_sweep_prunes_finetunes_and_tests_every_point(load):
+    sweep = load("sweep")
+    task = sweep.Task(ratios=(0.5,), seeds=(0,), epochs=1, finetune_epochs=1, fraction=0.02)
+    _, accuracies = sweep.run_script(task, from_scratch=False)
+    assert accuracies.keys() == {0.0, 0.5}
+    assert all(0 <= value <= 1 for values in accuracies.values() for value in values)
+
+
+def test_plain_and_effbench_loops_train_alike(load, toy_data, monkeypatch):
+    step = load("training_step")
+    monkeypatch.setitem(step.NETWORKS, "lenet_300_100", lambda: step.lenet_300_100(num_classes=4, input_side=8))
+    tallies = step.measure("lenet_300_100", toy_data, seeds=1, epochs=4)
+    assert list(tallies) == ["plain", "layout", "effbench", "bfloat16"]
+    assert min(tally.accuracy[0] for tally in tallies.values()) > 0.9
