@@ -78,7 +78,13 @@ def figure(frame: pd.DataFrame, costs: list[str], *, tolerance: float) -> bytes:
 
 
 def _costs(frame: pd.DataFrame) -> list[str]:
-    return varying_costs(frame) if frame["point"].nunique() > 1 else []
+    """Return the costs that vary over the points; none where they don't, which is an answer here and no error."""
+    if frame["point"].nunique() < 2:
+        return []
+    try:
+        return varying_costs(frame)
+    except ValueError:
+        return []
 
 
 def _swept(frame: pd.DataFrame, sweep: Sweep) -> list[str]:

@@ -150,7 +150,7 @@ def test_a_full_disk_ends_the_sweep_in_one_line_and_what_was_finished_stays(fold
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "put", full)
-        status, out, err = sweep("+prune=0.5,0.9")
+        status, _, err = sweep("+prune=0.5,0.9")
     assert status == 1
     assert len(err.strip().splitlines()) == 1
     assert "No space left on device" in err
