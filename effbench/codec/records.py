@@ -97,6 +97,8 @@ def read_record(reader: Reader, form: Form, earlier: Sequence[Tensor], /) -> Ten
         raise damaged(f"a record of {form.dtype} has the kind {Kind(kind).name}")
     if kind in (Kind.FLOATS, Kind.SPARSE_FLOATS):
         return from_patterns(_read_floats(reader, form, is_sparse=kind == Kind.SPARSE_FLOATS), form)
+    if form.dtype.is_complex and kind in (Kind.CODES, Kind.STEPS, Kind.SPARSE_STEPS):
+        raise damaged("complex numbers have no grid")
     if kind in (Kind.SHARED, Kind.SPARSE_SHARED):
         return from_patterns(_read_shared(reader, form, is_sparse=kind == Kind.SPARSE_SHARED), form)
     if form.is_integer:
