@@ -8,13 +8,16 @@ the earlier ones made of the tensor.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+from effbench.codebook import Codebook, SharedTensor, share_tensor
 
 Scheme = Literal["symmetric", "affine"]
 Granularity = Literal["tensor", "channel"]
@@ -38,6 +41,10 @@ class QuantizedTensor:
     def dequantize(self) -> Tensor:
         """Return the float32 values, computed the same way wherever codes become values."""
         return (self.codes - _along_first(self.zero_point, self.codes)).float() * _along_first(self.scale, self.codes)
+
+    def cpu(self) -> QuantizedTensor:
+        """Return the same on the CPU."""
+        return replace(self, codes=self.codes.cpu(), scale=self.scale.cpu(), zero_point=self.zero_point.cpu())
 
 
 class Mask(nn.Module):
@@ -145,18 +152,39 @@ def constrained_input(module: nn.Module, tensor_name: str) -> Tensor:
     return value
 
 
+def native_form(module: nn.Module, tensor_name: str) -> QuantizedTensor | SharedTensor | None:
+    """Return a tensor in the form in which its constraints have it stored; None where that is the plain tensor.
+
+    A quantiser with the last word gives codes on its grid, a codebook its codes; masks after the codebook make zeros.
+    """
+    quantizer = quantizer_of(module, tensor_name)
+    if quantizer is not None:
+        return quantizer.quantize(constrained_input(module, tensor_name))
+    found = constraints_on(module, tensor_name)
+    masks = [constraint.mask for constraint in found if isinstance(constraint, Mask)]
+    if not found or not isinstance(found[0], Codebook) or len(masks) < len(found) - 1:
+        return None
+    codes = math.prod(masks, start=found[0].codes)
+    return SharedTensor(codes=codes, values=_stack(module, tensor_name).original.detach())
+
+
 def bake(model: nn.Module) -> nn.Module:
     """Return a copy whose constrained tensors are plain parameters that hold the constrained values."""
     baked = copy.deepcopy(model)
     for module in baked.modules():
         if parametrize.is_parametrized(module):
-            # A copy shares its class with the original, and torch removes a tensor's property from the class.
-            shared = type(module)
-            module.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
             for tensor_name in list(module.parametrizations):  # type: ignore[arg-type]
-                with torch.no_grad():
-                    parametrize.remove_parametrizations(module, tensor_name, leave_parametrized=True)
+                bake_tensor(module, tensor_name)
     return baked
+
+
+def bake_tensor(module: nn.Module, tensor_name: str) -> None:
+    """Make a constrained tensor, in place, a plain parameter that holds the constrained values."""
+    # A copy shares its class with the original, and torch removes a tensor's property from the class.
+    shared = type(module)
+    module.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
+    with torch.no_grad():
+        parametrize.remove_parametrizations(module, tensor_name, leave_parametrized=True)
 
 
 def _stack(module: nn.Module, tensor_name: str) -> parametrize.ParametrizationList:
@@ -198,6 +226,10 @@ def impose(model: nn.Module, descriptions: list[dict[str, Any]]) -> None:
         elif entry["kind"] == "uniform":
             options = {"scheme": entry["scheme"], "granularity": entry["granularity"]}
             constraint = UniformQuantizer(entry["bits"], **options)
+        elif entry["kind"] == "codebook":
+            codes = torch.zeros_like(tensor, dtype=torch.uint8)
+            share_tensor(module, entry["tensor"], Codebook(codes, entry["n_values"]))
+            continue
         else:
             raise ValueError(f"unknown kind of constraint: {entry['kind']!r}")
         parametrize.register_parametrization(module, entry["tensor"], constraint)

@@ -24,11 +24,12 @@ from collections import Counter
 import torch
 from torch import Tensor, nn
 
+from effbench.codebook import SharedTensor
 from effbench.codec.bits import Form, to_patterns
 from effbench.codec.records import read_record, write_record, write_repeat
 from effbench.codec.streams import Coder
 from effbench.codec.wire import Reader, damaged, varint
-from effbench.constraints import QuantizedTensor, bake, constrained_input, quantizer_of
+from effbench.constraints import QuantizedTensor, bake, native_form
 
 _MAGIC = b"eff"
 _VERSION = 1
@@ -40,10 +41,11 @@ _N_CHECKSUM = 4
 def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
     """Return the state of a network as the bytes of a file, without loss.
 
-    A tensor under a constraint is stored in its native form (codes and scales, where a quantiser has the last word) and
-    comes back as the plain tensor that the constraint makes of it: see `decode`. Each tensor is stored dense or sparse,
-    entropy coded or packed, whichever is smallest (Han et al. 2016, arXiv:1510.00149); the same network always gives
-    the same bytes. Like a state dict, the file leaves out non-persistent buffers.
+    A tensor under a constraint is stored in its native form (codes with the scales of a quantiser that has the last
+    word, or with the values of a codebook) and comes back as the plain tensor that the constraint makes of it: see
+    `decode`. Each tensor is stored dense or sparse, entropy coded or packed, whichever is smallest (Han et al. 2016,
+    arXiv:1510.00149); the same network always gives the same bytes. Like a state dict, the file leaves out
+    non-persistent buffers.
 
     coder: "huffman", or "none" for packed bits only. ValueError for another, or a state that tensors can't hold.
 
@@ -61,9 +63,9 @@ def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
     numbers: dict[bytes, int] = {}
     for name, tensor in tensors.items():
         form = Form.of(tensor, name)
-        quantized = native.get(name)
-        exact = quantized is not None and _same_bits(quantized.dequantize().to(tensor.dtype), tensor)
-        record = write_record(quantized if quantized is not None and exact else tensor, form, coder=coder)
+        stored = native.get(name)
+        exact = stored is not None and _same_bits(stored.dequantize().to(tensor.dtype), tensor)
+        record = write_record(stored if stored is not None and exact else tensor, form, coder=coder)
         repeat = write_repeat(numbers.setdefault(record, len(records)))
         records.append(repeat if numbers[record] < len(records) and len(repeat) < len(record) else record)
     head = _MAGIC + bytes([_VERSION, _CODERS.index(coder)]) + _fingerprint(tensors) + varint(len(records))
@@ -141,17 +143,14 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
     return {name: state[name].detach() for name in sorted(state)}
 
 
-def _native_forms(model: nn.Module) -> dict[str, QuantizedTensor]:
-    """Return the codes of each tensor on which a quantiser has the last word, by the tensor's name, on the CPU."""
-    native = {}
+def _native_forms(model: nn.Module) -> dict[str, QuantizedTensor | SharedTensor]:
+    """Return the native form of each tensor whose constraints give it one, by the tensor's name, on the CPU."""
+    native: dict[str, QuantizedTensor | SharedTensor] = {}
     for prefix, module in model.named_modules(remove_duplicate=False):
         for tensor_name in getattr(module, "parametrizations", {}):
-            quantizer = quantizer_of(module, tensor_name)
-            if quantizer is not None:
-                codes = quantizer.quantize(constrained_input(module, tensor_name))
-                native[f"{prefix}.{tensor_name}".removeprefix(".")] = QuantizedTensor(
-                    codes=codes.codes.cpu(), scale=codes.scale.cpu(), zero_point=codes.zero_point.cpu(), bits=codes.bits
-                )
+            form = native_form(module, tensor_name)
+            if form is not None:
+                native[f"{prefix}.{tensor_name}".removeprefix(".")] = form.cpu()
     return native
 
 

@@ -9,6 +9,8 @@ CODES                     the grid, then all codes
 STEPS                     the grid, then all steps (code - zero point, which is what the value is a multiple of)
 SPARSE_STEPS              the grid, the index of the steps that are not zero, then those steps
 REPEAT                    (in place of the form) the number of an earlier record with the same bytes: shared weights
+SHARED                    the values of a codebook, then all codes: 0 is zero, c the c-th value
+SPARSE_SHARED             the values, the index of the codes that are not zero, those codes
 ========================  =============================================================================================
 """
 
@@ -21,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from effbench.codebook import SharedTensor
 from effbench.codec.bits import Form, from_patterns, to_patterns
 from effbench.codec.index import plan_index, read_index
 from effbench.codec.numbers import (
@@ -49,15 +52,19 @@ class Kind(IntEnum):
     STEPS = 5
     SPARSE_STEPS = 6
     REPEAT = 7
+    SHARED = 8
+    SPARSE_SHARED = 9
 
 
 Plans = Iterator[tuple[Kind, Plan]]
 
 
-def write_record(value: Tensor | QuantizedTensor, form: Form, /, *, coder: Coder) -> bytes:
+def write_record(value: Tensor | QuantizedTensor | SharedTensor, form: Form, /, *, coder: Coder) -> bytes:
     """Return the record of a tensor of the given form, in the smallest kind."""
     if isinstance(value, QuantizedTensor):
         plans = _plan_quantized(value, coder)
+    elif isinstance(value, SharedTensor):
+        plans = _plan_shared(value, coder)
     elif form.is_integer:
         plans = _plan_integers(value, coder)
     else:
@@ -90,6 +97,10 @@ def read_record(reader: Reader, form: Form, earlier: Sequence[Tensor], /) -> Ten
         raise damaged(f"a record of {form.dtype} has the kind {Kind(kind).name}")
     if kind in (Kind.FLOATS, Kind.SPARSE_FLOATS):
         return from_patterns(_read_floats(reader, form, is_sparse=kind == Kind.SPARSE_FLOATS), form)
+    if form.dtype.is_complex and kind in (Kind.CODES, Kind.STEPS, Kind.SPARSE_STEPS):
+        raise damaged("complex numbers have no grid")
+    if kind in (Kind.SHARED, Kind.SPARSE_SHARED):
+        return from_patterns(_read_shared(reader, form, is_sparse=kind == Kind.SPARSE_SHARED), form)
     if form.is_integer:
         values = _read_integers(reader, form.n_entries, form.limits, is_sparse=kind == Kind.SPARSE_INTEGERS)
         return torch.from_numpy(values).to(form.dtype).reshape(form.shape)
@@ -176,6 +187,29 @@ def _read_quantized(reader: Reader, form: Form, kind: Kind) -> Tensor:
         bits=head >> 2,
     )
     return quantized.dequantize().to(form.dtype)
+
+
+def _plan_shared(value: SharedTensor, coder: Coder) -> Plans:
+    """Yield the plans of codes, each after the values: how many (a varint), their patterns. Unused values are left out.
+
+    Where nearly every entry has a value of its own, the floats themselves are smaller.
+    """
+    codes = _flat(value.codes)
+    is_used = np.bincount(codes, minlength=value.values.numel() + 1) > 0
+    is_used[0] = False
+    codes = np.where(codes > 0, np.cumsum(is_used)[codes], 0)
+    patterns = to_patterns(value.values)[is_used[1:]]
+    values = literal(varint(len(patterns))) + plan_patterns(patterns, coder=coder)
+    yield Kind.SHARED, values + plan_integers(codes, coder=coder)
+    yield Kind.SPARSE_SHARED, values + _plan_sparse(codes, coder)
+    yield from _plan_floats(value.dequantize(), coder)
+
+
+def _read_shared(reader: Reader, form: Form, *, is_sparse: bool) -> Unsigned:
+    n_values = reader.varint("the number of shared values", at_most=form.n_entries)
+    table = np.zeros(n_values + 1, form.pattern_dtype)
+    table[1:] = read_patterns(reader, n_values, form.pattern_dtype)
+    return table[_read_integers(reader, form.n_entries, (0, n_values), is_sparse=is_sparse)]
 
 
 def _flat(integers: Tensor) -> Integers:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from effbench.codebook import Codebook, share_tensor
 from effbench.codec import decode, encode
 from effbench.codec.bits import Form
 from effbench.codec.records import Kind
@@ -27,6 +28,8 @@ def network():
         nn.Linear(20, 20),
         nn.Linear(20, 20),
         nn.Linear(20, 20),
+        nn.Linear(20, 20),
+        nn.Linear(20, 20),
     )
     parametrize.register_parametrization(model[0], "weight", UniformQuantizer(6))
     parametrize.register_parametrization(model[2], "weight", Mask(torch.rand(20, 30) < 0.1))
@@ -34,6 +37,8 @@ def network():
     parametrize.register_parametrization(model[3], "weight", UniformQuantizer(10, scheme="affine"))
     model[4].weight.data = torch.randint(0, 2, (20, 20)).float()
     model[5].weight.data = model[4].weight.data.clone()
+    share_tensor(model[6], "weight", Codebook(torch.randint(1, 8, (20, 20)), 7))
+    share_tensor(model[7], "weight", Codebook(torch.randint(-30, 5, (20, 20)).clamp(min=0), 4))
     model.register_buffer("flags", torch.rand(300) < 0.3)
     return model
 
@@ -50,6 +55,8 @@ def template():
         nn.Linear(40, 30),
         nn.BatchNorm1d(30),
         nn.Linear(30, 20),
+        nn.Linear(20, 20),
+        nn.Linear(20, 20),
         nn.Linear(20, 20),
         nn.Linear(20, 20),
         nn.Linear(20, 20),
