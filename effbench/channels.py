@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from effbench.factored import Factored
@@ -60,7 +59,7 @@ def remove_channels(network: nn.Module, images: Tensor, choose: Chooser, /) -> N
     images = images.to(next(network.parameters()).device)
     with _shuffles_hidden(network.requires_grad_(True).eval()) as shuffled:
         graph = _trace(network, images)
-    found = [channels for channels in _all_channels(graph, network) if _is_free(channels, graph, shuffled)]
+    found = [channels for channels in _all_channels(graph, network, shuffled) if _is_free(channels, graph, shuffled)]
     if not found:
         raise ValueError("none can be removed: all are outputs, or are mixed by a channel shuffle")
     groups = []
@@ -90,23 +89,31 @@ def _trace(network: nn.Module, images: Tensor) -> torch_pruning.DependencyGraph:
         raise ValueError(f"they can't be followed through its forward pass ({_gist(error)})") from error
 
 
-def _all_channels(graph: torch_pruning.DependencyGraph, network: nn.Module) -> Iterator[Channels]:
+def _all_channels(
+    graph: torch_pruning.DependencyGraph, network: nn.Module, shuffled: Sequence[Any]
+) -> Iterator[Channels]:
     """Yield the output channels of convolutions and linear layers; the inner ones of low-rank factors are none."""
     names = {module: name for name, module in network.named_modules()}
-    inner = [layer for chain in network.modules() if isinstance(chain, Factored) for layer in list(chain)[:-1]]
-    try:
-        groups = list(graph.get_all_groups(ignored_layers=inner, root_module_types=(_ConvNd, nn.Linear)))
-    except Exception as error:
-        raise ValueError(f"they can't be followed through its forward pass ({_gist(error)})") from error
-    for group in groups:
-        n = len(group[0].idxs)
-        n_together = math.lcm(*(_n_groups(dep.target.module, dep.handler, graph) for dep, _ in group))
+    seen = {layer for chain in network.modules() if isinstance(chain, Factored) for layer in list(chain)[:-1]}
+    for root in [module for module in graph.module2node if isinstance(module, _ConvNd | nn.Linear)]:
+        if root in seen:
+            continue
+        pruner = graph.get_pruner_of_module(root)
+        n = pruner.get_out_channels(root)
+        try:
+            group = graph.get_pruning_group(root, pruner.prune_out_channels, list(range(n)))
+        except Exception as error:
+            if shuffled:  # without the shuffle, what it is between does not fit together
+                continue
+            raise ValueError(f"they can't be followed through its forward pass ({_gist(error)})") from error
+        seen |= {dep.target.module for dep, _ in group if graph.is_out_channel_pruning_fn(dep.handler)}
+        n_together = math.lcm(*(_n_groups(dep.target.module) for dep, _ in group))
         if n % n_together == 0 and n > n_together:
-            yield Channels(layer=names[group[0].dep.target.module], n=n, n_together=n_together, group=group)
+            yield Channels(layer=names[root], n=n, n_together=n_together, group=group)
 
 
-def _n_groups(module: nn.Module, handler: Any, graph: torch_pruning.DependencyGraph) -> int:
-    """Return into how many equal parts a layer divides the channels that a dependency removes."""
+def _n_groups(module: nn.Module) -> int:
+    """Return into how many equal parts a layer divides its channels; a depthwise one doesn't, as none are mixed."""
     if isinstance(module, nn.GroupNorm):
         return module.num_groups
     depthwise = isinstance(module, _ConvNd) and module.groups == module.in_channels == module.out_channels
@@ -177,7 +184,7 @@ def _shuffles_hidden(network: nn.Module) -> Iterator[list[Any]]:
         for owner, _function in functions:
             owner.channel_shuffle = pass_through  # type: ignore[attr-defined]
         for module in modules:
-            module.forward = pass_through  # type: ignore[assignment]
+            module.forward = pass_through
         yield shuffled
     finally:
         for owner, function in functions:

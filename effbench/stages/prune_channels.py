@@ -60,7 +60,7 @@ class PruneChannels:
         return dataclasses.replace(self, ratio=1 - (1 - self.ratio) ** (1 / n_rounds))
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
-        """Return a copy of `model` with fewer channels. ValueError, with its name, for a network that can't lose any."""
+        """Return a copy of `model` with fewer channels. ValueError, with its name, where it can't lose any."""
         if self.ratio == 0:
             return copy.deepcopy(model)
         before = bake(model)
