@@ -5,8 +5,9 @@ bytes      what
 =========  ============================================================================================================
 3          magic
 1          format version
-1          coder: 0 none, 1 huffman
-4          fingerprint (BLAKE2b) of the names, types and shapes in the network's state dict
+1          coder: 0 none, 1 huffman; plus 128 where the network has structural edits
+4          fingerprint (BLAKE2b) of the names, types and shapes in the network's state dict, after the edits
+...        the structural edits (`edits`), where it has any
 varint     number of records
 ...        the records (`records`), in the order of their tensors' names
 4          CRC-32 of all bytes before
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 
 from effbench.codebook import SharedTensor
 from effbench.codec.bits import Form, to_patterns
+from effbench.codec.edits import read_edits, write_edits
 from effbench.codec.records import read_record, write_record, write_repeat
 from effbench.codec.streams import Coder
 from effbench.codec.wire import Reader, damaged, varint
@@ -34,6 +36,7 @@ from effbench.constraints import QuantizedTensor, bake, native_form
 _MAGIC = b"eff"
 _VERSION = 1
 _CODERS: tuple[Coder, ...] = ("none", "huffman")
+_HAS_EDITS = 0x80
 _N_FINGERPRINT = 4
 _N_CHECKSUM = 4
 
@@ -68,7 +71,9 @@ def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
         record = write_record(stored if stored is not None and exact else tensor, form, coder=coder)
         repeat = write_repeat(numbers.setdefault(record, len(records)))
         records.append(repeat if numbers[record] < len(records) and len(repeat) < len(record) else record)
-    head = _MAGIC + bytes([_VERSION, _CODERS.index(coder)]) + _fingerprint(tensors) + varint(len(records))
+    edits = write_edits(model)
+    flags = _CODERS.index(coder) | (_HAS_EDITS if edits else 0)
+    head = _MAGIC + bytes([_VERSION, flags]) + _fingerprint(tensors) + edits + varint(len(records))
     body = head + b"".join(records)
     return body + _checksum(body)
 
@@ -76,19 +81,21 @@ def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
 def decode(blob: bytes, model: nn.Module, /) -> nn.Module:
     """Return a new network with the state in `blob`, on the CPU.
 
-    model: the network that `blob` belongs to, with its constraints or without. It is left alone, and its values are not
-    used (though a quantiser refuses values that are not finite). The result has the structure of
-    ``constraints.bake(model)``, and ``decode(encode(m), m)`` has its state too, bit for bit. ValueError, in one line,
-    when the bytes are damaged, of an unknown version, or of another network; nothing in them is executed, and no memory
-    is taken but for tensors of the network's own shapes.
+    model: the network that `blob` belongs to, with its constraints and structural edits or without. It is left alone,
+    and its values are not used (though a quantiser refuses values that are not finite). The result has the structure of
+    ``constraints.bake(model)`` after the file's edits, and ``decode(encode(m), m)`` has its state too, bit for bit.
+    ValueError, in one line, when the bytes are damaged, of an unknown version, or of another network; nothing in them
+    is executed, and no memory is taken but for tensors of the network's own shapes or smaller.
     """
     reader = _open(bytes(blob))
     network = bake(model)
+    flags, fingerprint = reader.byte(), reader.take(_N_FINGERPRINT)
+    if flags & ~_HAS_EDITS >= len(_CODERS):
+        raise damaged(f"it names the unknown coder {flags & ~_HAS_EDITS}")
+    if flags & _HAS_EDITS:
+        read_edits(reader, network)
     tensors = _state(network)
     forms = {name: Form.of(tensor, name) for name, tensor in tensors.items()}
-    coder, fingerprint = reader.byte(), reader.take(_N_FINGERPRINT)
-    if coder >= len(_CODERS):
-        raise damaged(f"it names the unknown coder {coder}")
     n_records = reader.varint("the number of records", at_most=2**31)
     if n_records != len(tensors) or fingerprint != _fingerprint(tensors):
         raise ValueError(

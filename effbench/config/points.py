@@ -137,7 +137,8 @@ class _Builder:
                 stage = _stage(entry, node["stage"][entry])
                 return [] if getattr(stage, "is_neutral", False) else [(entry, stage)]
             chosen = []
-            for name, axis in self._given(values, "stage"):
+            # By name: the order of the axes on the command line does not make another run.
+            for name, axis in sorted(self._given(values, "stage"), key=lambda given: given[0]):
                 if axis.phase == entry and not axis.is_neutral(values[name]):
                     stage_name, field = axis.target.split(".")
                     stage = _stage(stage_name, {**node["stage"][stage_name], field: values[name]})

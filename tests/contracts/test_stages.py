@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from omegaconf import OmegaConf
+from torch import nn
 
 from effbench.blueprint import Blueprint
 from effbench.codec import decode, encode
@@ -44,6 +45,26 @@ def instantiate(name):
 
 
 STAGES = sorted(path.stem for path in (CONF / "stage").glob("*.yaml"))
+
+
+@pytest.fixture(scope="session")
+def toy_network():
+    """Return a factory of small networks for the toy data, with layers that can be removed (twice two of them)."""
+
+    def make(seed=0):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return nn.Sequential(
+                nn.Conv2d(1, 6, 3, padding=1),
+                nn.BatchNorm2d(6),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                *(nn.Conv2d(6, 6, 3, padding=1) for _ in range(4)),
+                nn.Flatten(),
+                nn.Linear(6 * 16, 4),
+            )
+
+    return make
 
 
 @pytest.fixture(params=STAGES)
