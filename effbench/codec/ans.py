@@ -2,9 +2,9 @@
 
 The table is a byte, the number of different symbols less one, and bits: for each symbol that occurs (as in
 `huffman.write_lengths`), ``0`` the exponent is the last one's (at first 8); ``10s`` one more (s = 0) or one less;
-``110`` and an Elias gamma number: so many symbols that don't occur; ``111`` and five bits: the exponent itself. After an
-exponent come the highest bits below the leading one of the number of times, at most `n_mantissa` of them. A varint gives
-the bytes of the code, whose 32-bit words are little-endian, without the zero bytes at its end.
+``110`` and an Elias gamma number: so many symbols that don't occur; ``111`` and five bits: the exponent itself. After
+an exponent come the highest bits below the leading one of the number of times, at most `n_mantissa` of them. A varint
+gives the bytes of the code, whose 32-bit words are little-endian, without the zero bytes at its end.
 
 Frequencies are whole numbers that add up to 2**24, made from the table by integer arithmetic. constriction takes
 probabilities as floats, scales them to 2**24 less one for each symbol, and adds that one. It is given whole numbers of
@@ -50,7 +50,7 @@ def encode_symbols(symbols: Symbols, counts: Counts, n_mantissa: int, /) -> byte
     numbers = np.cumsum(counts > 0, dtype=np.int32) - 1
     coder = constriction.stream.stack.AnsCoder()
     coder.encode_reverse(numbers[symbols], _model(frequencies_of(_rounded(counts, n_mantissa))))
-    code = coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+    code: bytes = coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
     return write_table(counts, n_mantissa) + varint(len(code)) + code
 
 

@@ -29,7 +29,7 @@ LIMIT = 1023
 _FULL = 1 << 32
 _BOTTOM = 1 << 24
 _PROBABILITY_BITS = 22
-_START_WEIGHT = 20_000  # of 65536: several slots that agree add up to a little more than each says
+_START_WEIGHT = 14_000  # of 65536: several slots that agree add up to a little more than each says
 
 
 def _logistic_table() -> Ints:
@@ -70,7 +70,7 @@ def _byte(data: Bytes, state: Ints) -> int:
     """Return the next byte; beyond the end, zeros. `finish` tells how many there should have been."""
     at = state[POSITION]
     state[POSITION] = at + 1
-    return np.int64(data[at]) if at < state[END] else np.int64(0)  # type: ignore[return-value]
+    return int(data[at]) if at < state[END] else 0
 
 
 @compiled
@@ -120,14 +120,14 @@ def finish(data: Bytes, state: Ints) -> int:
     """End the code; return the position after its last byte, or -1 when there was no room or too few bytes."""
     if state[DECODES]:
         state[POSITION] -= 2
-        return state[POSITION] if not state[FAILED] and state[POSITION] <= state[END] else -1  # type: ignore[no-any-return]
+        return int(state[POSITION]) if not state[FAILED] and state[POSITION] <= state[END] else -1
     # Whatever follows these two bytes, the number is within the range.
     state[LOW] += 0xFFFF
     for _ in range(2):
         if not state[FAILED]:
             _put(data, state)
             state[LOW] = (state[LOW] & (_BOTTOM - 1)) << 8
-    return -1 if state[FAILED] else state[POSITION]  # type: ignore[return-value]
+    return -1 if state[FAILED] else int(state[POSITION])
 
 
 @compiled
@@ -160,10 +160,10 @@ def mix_bit(
 
 @compiled
 def _dot(weights: Ints, row: int, logits: Ints) -> int:
-    total = np.int64(0)
+    total = 0
     for i in range(len(logits)):
         total += weights[row, i] * logits[i]
-    return min(max(total >> 16, -MAX_LOGIT), MAX_LOGIT)  # type: ignore[return-value]
+    return int(min(max(total >> 16, -MAX_LOGIT), MAX_LOGIT))
 
 
 @compiled
@@ -171,7 +171,7 @@ def _learn(weights: Ints, row: int, logits: Ints, error: int) -> None:
     """Move the weights down the gradient of the code's length, in large steps at first."""
     last = len(logits)
     n_uses = weights[row, last]
-    rate = 6 + 3000 // (n_uses + 60)
+    rate = 2 + 2000 // (n_uses + 60)
     for i in range(last):
         weights[row, i] += (logits[i] * error * rate + (1 << 17)) >> 18
     weights[row, last] = n_uses + 1

@@ -50,12 +50,13 @@ def decode_symbols(reader: Reader, layout: Layout, /) -> Symbols:
     if not layout.is_side(side):
         raise damaged(f"a row of {layout.length} values holds no images of side {side}")
     values = np.zeros(layout.n_values, np.int64)
-    data = reader.array()
+    # A copy can be written to, as numba has compiled it for writing.
+    data = reader.array()[reader.position :].copy()
     limits = (-commonest, highest - commonest)
-    end = _code(values, layout.with_side(side), limits, data, reader.position, decodes=True)
+    end = _code(values, layout.with_side(side), limits, data, 0, decodes=True)
     if end < 0:
         raise damaged("a context code does not fit its symbols")
-    reader.position = end
+    reader.position += end
     return (values + commonest).astype(np.uint8)
 
 
@@ -76,14 +77,10 @@ def _code(
     *,
     decodes: bool,
 ) -> int:
+    """Write the values into `data`, or fill them from it; return where the code ends, or -1."""
     from effbench.codec import contexts
 
     geometry = np.array([layout.n_rows, layout.length, layout.width, layout.plane], np.int64)
-    slots, weights = contexts.fresh_models(layout.n_rows, layout.length, layout.plane)
-    # numba compiles once for each mixture of read-only and other arrays; `data` is both.
-    readable = data.copy() if not data.flags.writeable else data
-    return int(
-        contexts.code_values(
-            values, geometry, np.array(limits, np.int64), readable, position, len(data), decodes, slots, weights
-        )
-    )
+    models = contexts.fresh_models(layout.n_rows, layout.length, layout.plane)
+    bounds = np.array(limits, np.int64)
+    return int(contexts.code_values(values, geometry, bounds, data, position, len(data), decodes, models))
