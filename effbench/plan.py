@@ -8,18 +8,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from effbench.blueprint import Blueprint
+from effbench.codec.streams import Coder
 from effbench.data import ImageData
 from effbench.recipe import Step, digest, prefix_keys, seed_of
 
-Coder = Literal["none", "huffman"]
-
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 """Bumped when what is measured of an equal model, or the layout of a kept result, changes."""
 
 

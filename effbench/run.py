@@ -49,7 +49,8 @@ def run_point(point: Point, store: Store, /, *, device: torch.device, progress: 
         torch.set_num_threads(point.threads)
         model, seconds, cached = make_model(point, store, device=device, progress=progress)
         blob = encode(model, coder=point.coder)
-        result = measure(point, decode(blob, point.fresh_network()), blob, seconds, cached, device)
+        gain = 1.0 if point.coder == "none" else len(encode(model, coder="none")) / len(blob)
+        result = measure(point, decode(blob, point.fresh_network()), blob, seconds, cached, device, coding_gain=gain)
         _keep_result(point.key, result, store)
         return result
 
@@ -91,9 +92,16 @@ def make_model(
 
 
 def measure(
-    point: Point, model: nn.Module, blob: bytes, seconds: float, cached: tuple[str, ...], device: torch.device
+    point: Point,
+    model: nn.Module,
+    blob: bytes,
+    seconds: float,
+    cached: tuple[str, ...],
+    device: torch.device,
+    *,
+    coding_gain: float,
 ) -> RunResult:
-    """Measure the model that was read back from `blob`."""
+    """Measure the model that was read back from `blob`; `coding_gain` is the bytes without entropy coding over its."""
     data = load_data(point.data)
     validation = evaluate(model, data, "val", side=point.eval_side, device=device)
     test = evaluate(model, data, "test", side=point.eval_side, device=device)
@@ -110,6 +118,7 @@ def measure(
             "params_nonzero": cost.params_nonzero,
             "size_bytes": len(blob),
             "size_ratio": point.reference_bytes / len(blob),
+            "coding_gain": coding_gain,
             "train_seconds": seconds,
         },
         cached_steps=cached,

@@ -26,6 +26,7 @@ from torch import Tensor
 from effbench.codebook import SharedTensor
 from effbench.codec.bits import Form, from_patterns, to_patterns
 from effbench.codec.index import plan_index, read_index
+from effbench.codec.layout import Layout
 from effbench.codec.numbers import (
     Integers,
     Unsigned,
@@ -102,24 +103,26 @@ def read_record(reader: Reader, form: Form, earlier: Sequence[Tensor], /) -> Ten
     if kind in (Kind.SHARED, Kind.SPARSE_SHARED):
         return from_patterns(_read_shared(reader, form, is_sparse=kind == Kind.SPARSE_SHARED), form)
     if form.is_integer:
-        values = _read_integers(reader, form.n_entries, form.limits, is_sparse=kind == Kind.SPARSE_INTEGERS)
+        values = _read_integers(reader, form, form.limits, is_sparse=kind == Kind.SPARSE_INTEGERS)
         return torch.from_numpy(values).to(form.dtype).reshape(form.shape)
     return _read_quantized(reader, form, Kind(kind))
 
 
 def _plan_floats(value: Tensor, coder: Coder) -> Plans:
     patterns = to_patterns(value)
-    yield Kind.FLOATS, plan_patterns(patterns, coder=coder)
+    layout = Layout.of(value.shape, len(patterns))
+    yield Kind.FLOATS, plan_patterns(patterns, coder=coder, layout=layout)
     positions = np.flatnonzero(patterns)
     if len(positions) < len(patterns):
-        index = plan_index(positions, len(patterns), coder=coder)
+        index = plan_index(positions, len(patterns), coder=coder, layout=layout)
         yield Kind.SPARSE_FLOATS, index + plan_patterns(patterns[positions], coder=coder)
 
 
 def _read_floats(reader: Reader, form: Form, *, is_sparse: bool) -> Unsigned:
+    layout = Layout.of(form.shape, form.n_entries)
     if not is_sparse:
-        return read_patterns(reader, form.n_entries, form.pattern_dtype)
-    positions = read_index(reader, form.n_entries)
+        return read_patterns(reader, form.n_entries, form.pattern_dtype, layout=layout)
+    positions = read_index(reader, form.n_entries, layout=layout)
     patterns = np.zeros(form.n_entries, form.pattern_dtype)
     patterns[positions] = read_patterns(reader, len(positions), form.pattern_dtype)
     return patterns
@@ -127,25 +130,29 @@ def _read_floats(reader: Reader, form: Form, *, is_sparse: bool) -> Unsigned:
 
 def _plan_integers(value: Tensor, coder: Coder) -> Plans:
     integers = _flat(value)
-    yield Kind.INTEGERS, plan_integers(integers, coder=coder)
-    yield Kind.SPARSE_INTEGERS, _plan_sparse(integers, coder)
+    layout = Layout.of(value.shape, len(integers))
+    yield Kind.INTEGERS, plan_integers(integers, coder=coder, layout=layout)
+    yield Kind.SPARSE_INTEGERS, _plan_sparse(integers, coder, layout)
 
 
-def _plan_sparse(integers: Integers, coder: Coder) -> Plan:
+def _plan_sparse(integers: Integers, coder: Coder, layout: Layout) -> Plan:
     """Return the plan of an index and the integers that are not zero.
 
     Worth its few bytes even where none is zero: signs then take one bit each.
     """
     positions = np.flatnonzero(integers)
+    if coder == "context" and len(integers) and int(integers.max()) - int(integers.min()) < 256:
+        coder = "ans"  # all entries in one stream, which predicts zeros and values together, leave nothing to gain
     nonzero = plan_integers(integers[positions], without_zero=True, coder=coder)
-    return plan_index(positions, len(integers), coder=coder) + nonzero
+    return plan_index(positions, len(integers), coder=coder, layout=layout) + nonzero
 
 
-def _read_integers(reader: Reader, n_entries: int, limits: tuple[int, int], *, is_sparse: bool) -> Integers:
+def _read_integers(reader: Reader, form: Form, limits: tuple[int, int], *, is_sparse: bool) -> Integers:
+    layout = Layout.of(form.shape, form.n_entries)
     if not is_sparse:
-        return read_integers(reader, n_entries, limits=limits)
-    positions = read_index(reader, n_entries)
-    integers = np.zeros(n_entries, np.int64)
+        return read_integers(reader, form.n_entries, limits=limits, layout=layout)
+    positions = read_index(reader, form.n_entries, layout=layout)
+    integers = np.zeros(form.n_entries, np.int64)
     integers[positions] = read_integers(reader, len(positions), limits=limits, without_zero=True)
     return integers
 
@@ -161,12 +168,13 @@ def _plan_quantized(value: QuantizedTensor, coder: Coder) -> Plans:
     if has_zero_points:
         grid += plan_integers(_flat(value.zero_point), coder=coder)
     codes = _flat(value.codes)
-    yield Kind.CODES, grid + plan_integers(codes, coder=coder)
+    layout = Layout.of(value.codes.shape, len(codes))
+    yield Kind.CODES, grid + plan_integers(codes, coder=coder, layout=layout)
     zero_points = _flat(value.zero_point)
     steps = codes - np.repeat(zero_points, len(codes) // max(1, len(zero_points)))
     if has_zero_points:
-        yield Kind.STEPS, grid + plan_integers(steps, coder=coder)
-    yield Kind.SPARSE_STEPS, grid + _plan_sparse(steps, coder)
+        yield Kind.STEPS, grid + plan_integers(steps, coder=coder, layout=layout)
+    yield Kind.SPARSE_STEPS, grid + _plan_sparse(steps, coder, layout)
 
 
 def _read_quantized(reader: Reader, form: Form, kind: Kind) -> Tensor:
@@ -177,7 +185,7 @@ def _read_quantized(reader: Reader, form: Form, kind: Kind) -> Tensor:
     n_grids = grid_shape[0] if grid_shape else 1
     scale = from_patterns(read_patterns(reader, n_grids, np.dtype(np.uint32)), Form(torch.float32, grid_shape))
     zero_points = read_integers(reader, n_grids, limits=_INT32) if head & 1 else np.zeros(n_grids, np.int64)
-    integers = _read_integers(reader, form.n_entries, _INT32, is_sparse=kind == Kind.SPARSE_STEPS)
+    integers = _read_integers(reader, form, _INT32, is_sparse=kind == Kind.SPARSE_STEPS)
     if kind != Kind.CODES:
         integers += np.repeat(zero_points, len(integers) // max(1, n_grids))
     quantized = QuantizedTensor(

@@ -16,12 +16,13 @@ import yaml
 from omegaconf import OmegaConf
 
 from effbench.blueprint import Blueprint
+from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
 from effbench.config.compose import CommandLine, Composed
 from effbench.config.typed import typed, unknown_name
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
-from effbench.plan import Coder, Plan, Point, build_network, load_data
+from effbench.plan import Plan, Point, build_network, load_data
 from effbench.recipe import Stage, lay_out
 
 Node = Mapping[str, Any]
@@ -270,5 +271,6 @@ def _threads(node: Node) -> int:
 def _coder(node: Node) -> Coder:
     coder: Coder = node["coder"]
     if coder not in get_args(Coder):
-        raise ValueError(f"coder={coder}: must be {' or '.join(get_args(Coder))}")
+        *others, last = get_args(Coder)
+        raise ValueError(f"coder={coder}: must be {', '.join(others)} or {last}; for example coder=huffman,{last}")
     return coder

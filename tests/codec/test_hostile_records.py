@@ -46,11 +46,11 @@ TWO_VALUES = bytes([2]) + b"\xff" + bytes(8)
         (bytes([Kind.FLOATS, 2 * 24 + 23, 64, 64]), "type 23"),
         (bytes([Kind.FLOATS]) + b"\xff" * 30, "no end|at most"),
         (bytes([Kind.INTEGERS]) + LINEAR, "kind INTEGERS"),
-        (bytes([Kind.FLOATS]) + LINEAR + bytes([10]), "unknown form 10"),
+        (bytes([Kind.FLOATS]) + LINEAR + bytes([19]), "unknown form 19"),
         (bytes([Kind.FLOATS]) + LINEAR + bytes([255]), "more bytes are needed"),
         (bytes([Kind.FLOATS]) + LINEAR + bytes([1]), "don't fit"),
         (bytes([Kind.FLOATS]) + LINEAR + bytes([9, 0b11100010]), "more bytes are needed|damaged"),
-        (bytes([Kind.SPARSE_FLOATS]) + LINEAR + bytes([1]), "unknown form 1"),
+        (bytes([Kind.SPARSE_FLOATS]) + LINEAR + bytes([9]), "unknown form 9"),
         (bytes([Kind.SPARSE_FLOATS]) + LINEAR + bytes([8]) + varint(4097), "non-zero entries is 4097"),
         (bytes([Kind.SPARSE_FLOATS]) + LINEAR + bytes([8]) + varint(10) + varint(2**62), "escapes"),
         (

@@ -11,7 +11,7 @@ from effbench.codec import decode, encode
 from effbench.constraints import Mask, UniformQuantizer, bake, weight_layers
 
 SEEDED = settings(deadline=None, derandomize=True, max_examples=60)
-CODERS = ["none", "huffman"]
+CODERS = ["none", "huffman", "ans", "context"]
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2]
 INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
 COMPLEX = [torch.complex64, torch.complex128]

@@ -146,7 +146,7 @@ def test_the_result_runs(stage, toy_data, toy_network, make_context):
     assert all(p.device.type == "cpu" for p in model.parameters())
 
 
-@pytest.mark.parametrize("coder", ["none", "huffman"])
+@pytest.mark.parametrize("coder", ["none", "huffman", "ans", "context"])
 def test_the_result_comes_back_from_its_file_bit_by_bit(stage, toy_data, toy_network, make_context, coder):
     model = stage.apply(toy_network(), make_context(toy_data)).eval()
     restored = decode(encode(model, coder=coder), toy_network(seed=1))
