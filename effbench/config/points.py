@@ -112,6 +112,11 @@ class _Builder:
                 raise ValueError(
                     f"{name}: the recipe has no step {axis.phase!r}; its steps are {', '.join(sorted(entries))}"
                 )
+            if axis.modifies is not None and axis.modifies not in values:
+                lead = self.axes[axis.modifies]
+                raise ValueError(
+                    f"{name}: changes what {lead.name} does, so give that too, as in {lead.name}={lead.example}"
+                )
         for entry in entries - phases - set(node["stage"]):
             raise ValueError(unknown_name(f"recipe.steps: {entry}", [*phases, *node["stage"]], "step"))
 
@@ -119,15 +124,24 @@ class _Builder:
             if entry not in phases:
                 stage = _stage(entry, node["stage"][entry])
                 return [] if getattr(stage, "is_neutral", False) else [(entry, stage)]
-            chosen = []
-            for name, axis in self._given(values, "stage"):
-                if axis.phase == entry and not axis.is_neutral(values[name]):
-                    stage_name, field = axis.target.split(".")
-                    stage = _stage(stage_name, {**node["stage"][stage_name], field: values[name]})
-                    chosen.append((stage_name, stage.at_round(position, n_rounds) if n_rounds > 1 else stage))
-            return chosen
+            stages = self._stages_at(entry, node["stage"], values)
+            return [(name, stage.at_round(position, n_rounds) if n_rounds > 1 else stage) for name, stage in stages]
 
         return choose
+
+    def _stages_at(self, phase: str, nodes: Node, values: Mapping[str, Value]) -> Iterator[tuple[str, Any]]:
+        """Yield the techniques of a phase that an axis brings in, each with the fields that its axes set."""
+        given: dict[str, dict[str, Value]] = {}
+        brought_in = set()
+        for name, axis in self._given(values, "stage"):
+            if axis.phase == phase and not axis.is_neutral(values[name]):
+                stage_name, field = axis.target.split(".")
+                given.setdefault(stage_name, {})[field] = values[name]
+                if axis.modifies is None:
+                    brought_in.add(stage_name)
+        for stage_name, fields in given.items():
+            if stage_name in brought_in:
+                yield stage_name, _stage(stage_name, {**nodes[stage_name], **fields})
 
     def _label(self, values: Mapping[str, Value]) -> str:
         parts = [f"{key}={value}" for key, value in self.composed.swept.items()]
