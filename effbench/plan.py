@@ -16,6 +16,7 @@ from torch import nn
 from effbench.blueprint import Blueprint
 from effbench.data import ImageData
 from effbench.recipe import Step, digest, prefix_keys, seed_of
+from effbench.rounds import Rounds
 
 Coder = Literal["none", "huffman"]
 
@@ -40,7 +41,7 @@ class Point:
     fingerprint: str
     side: int
     eval_side: int
-    steps: tuple[Step, ...]
+    steps: tuple[Step | Rounds, ...]
     coder: Coder
     threads: int
     reference_bytes: int
@@ -75,6 +76,11 @@ class Point:
                 "version": RESULT_VERSION,
             }
         )
+
+    @property
+    def plain_steps(self) -> tuple[Step, ...]:
+        """The steps, with those of rounds that choose their number written out."""
+        return tuple(plain for step in self.steps for plain in (step.steps if isinstance(step, Rounds) else (step,)))
 
     @property
     def is_reference(self) -> bool:

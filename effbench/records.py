@@ -69,7 +69,9 @@ def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:
 
     The options of every technique of the sweep are there in every run: what differs between runs is what was swept.
     """
-    techniques = sorted({step.name for other in sweep.plan.points for step in other.steps} - {"train", "finetune"})
+    techniques = sorted(
+        {step.name for other in sweep.plan.points for step in other.plain_steps} - {"train", "finetune"}
+    )
     config = {k: v for k, v in point.config.items() if k not in ("stage", "recipe", "model", "data", *point.axes)}
     return {
         **point.axes,
@@ -78,6 +80,7 @@ def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:
         "data": point.data_name,
         "recipe": point.config["recipe"]["name"],
         "rounds": point.config["recipe"]["rounds"],
+        **dict(_flat("recipe.until", point.config["recipe"].get("until", {}))),
         "side": point.side,
         "eval_side": point.eval_side,
         **dict(_flat("model", point.network.options)),

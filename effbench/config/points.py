@@ -19,7 +19,8 @@ from effbench.config.typed import typed, unknown_name
 from effbench.measure.compute import count_cost
 from effbench.measure.size import float32_bytes
 from effbench.plan import Coder, Plan, Point, build_network, load_data
-from effbench.recipe import Stage, lay_out
+from effbench.recipe import Stage, Step, lay_out
+from effbench.rounds import Rounds, Until
 
 Node = Mapping[str, Any]
 
@@ -76,13 +77,18 @@ class _Builder:
             fingerprint=loaded.fingerprint,
             side=side,
             eval_side=eval_side,
-            steps=lay_out(node["recipe"]["steps"], self._chooser(node, values), rounds=_rounds(node)),
+            steps=self._steps(node, values),
             coder=_coder(node),
             threads=_threads(node),
             reference_bytes=n_bytes if reference is None else reference.reference_bytes,
             reference_key=None if reference is None else reference.key,
             config={**{k: v for k, v in node.items() if k not in ("axis",)}, "seed": seed, **values},
         )
+
+    def _steps(self, node: Node, values: Mapping[str, Value]) -> tuple[Step | Rounds, ...]:
+        # A recipe that does not say when its rounds end runs them all.
+        until = typed(Until, node["recipe"].get("until", {}), where="recipe.until")
+        return lay_out(node["recipe"]["steps"], self._chooser(node, values), rounds=_rounds(node), until=until)
 
     def _network(self, node: Node, values: Mapping[str, Value]) -> Blueprint:
         network = _factory(node)

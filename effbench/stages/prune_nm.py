@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, get_args
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
@@ -63,7 +62,7 @@ def _layer_mask(layer: nn.Module, scores: Tensor, n_kept: int, n_group: int) -> 
     if not isinstance(layer, _ConvTransposeNd):
         return nm_mask(scores, n_kept=n_kept, n_group=n_group, dim=1)
     # (n_in, n_out / groups, ...): a group of the convolution has inputs of its own.
-    by_group = scores.unflatten(0, (layer.groups, -1))
+    by_group = scores.reshape(layer.groups, -1, *scores.shape[1:])
     return nm_mask(by_group, n_kept=n_kept, n_group=n_group, dim=1).flatten(0, 1)
 
 
@@ -72,11 +71,13 @@ def nm_mask(scores: Tensor, /, *, n_kept: int, n_group: int, dim: int) -> Tensor
 
     scores: any shape. Returns bool of that shape. A last group of r < n_group scores has min(n_kept, r) marks.
 
+    >>> import torch
     >>> nm_mask(torch.tensor([[1.0, 4.0, 3.0, 2.0, 5.0]]), n_kept=2, n_group=4, dim=1).int().tolist()
     [[0, 1, 1, 0, 1]]
     """
     rows = scores.movedim(dim, -1)
     n_inputs = rows.shape[-1]
-    groups = F.pad(rows, (0, -n_inputs % n_group), value=-math.inf).unflatten(-1, (-1, n_group))
-    ranks = groups.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
-    return (ranks < n_kept).flatten(-2)[..., :n_inputs].movedim(-1, dim).contiguous()
+    padded = F.pad(rows, (0, -n_inputs % n_group), value=-math.inf)
+    groups = padded.reshape(*rows.shape[:-1], -1, n_group)
+    marks = groups.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1) < n_kept
+    return marks.reshape(padded.shape)[..., :n_inputs].movedim(-1, dim).contiguous()
