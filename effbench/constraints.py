@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from effbench.codebook import Codebook, SharedTensor, share_tensor
+from effbench.masks import Mask as Mask
+from effbench.masks import RampedMask
 
 Scheme = Literal["symmetric", "affine"]
 Granularity = Literal["tensor", "channel"]
@@ -45,24 +47,6 @@ class QuantizedTensor:
     def cpu(self) -> QuantizedTensor:
         """Return the same on the CPU."""
         return replace(self, codes=self.codes.cpu(), scale=self.scale.cpu(), zero_point=self.zero_point.cpu())
-
-
-class Mask(nn.Module):
-    """Keep the weights where `mask` is True, hold the others at zero."""
-
-    mask: Tensor
-
-    def __init__(self, mask: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mask", mask.bool())
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Return `weight` with its masked entries at (positive) zero, and no gradient to them."""
-        return torch.where(self.mask, weight, 0.0)
-
-    def settings(self) -> dict[str, Any]:
-        """Return what `impose` needs to make the constraint again, beside its buffers."""
-        return {"kind": "mask"}
 
 
 class UniformQuantizer(nn.Module):
@@ -144,12 +128,42 @@ def quantizer_of(module: nn.Module, tensor_name: str) -> UniformQuantizer | None
 def constrained_input(module: nn.Module, tensor_name: str) -> Tensor:
     """Return what the last constraint on a tensor receives: the original, after the earlier constraints."""
     stack = _stack(module, tensor_name)
-    value = stack.original.detach()
-    assert isinstance(value, Tensor)
-    with torch.no_grad():
-        for constraint in list(stack)[:-1]:
-            value = constraint(value)
-    return value
+    return _input_at(stack, len(stack) - 1)
+
+
+def hold(layer: nn.Module, mask: Mask) -> None:
+    """Hold a layer's weight to `mask`, beside what holds it already.
+
+    A fixed mask that is there is tightened. Where the new one moves with the training it takes that one's place, and
+    what that one held is zero for good: the new mask may only choose among the others.
+    """
+    mask = mask.to(layer.weight.device)  # type: ignore[arg-type]
+    for position, earlier in enumerate(constraints_on(layer, "weight")):
+        if isinstance(earlier, Mask) and getattr(earlier, "settled", True):
+            if not isinstance(mask, RampedMask):
+                earlier.mask &= mask.mask
+                return
+            if position == 0:
+                stack = _stack(layer, "weight")
+                with torch.no_grad():
+                    stack.original *= earlier.mask
+                stack[0] = mask
+                return
+    parametrize.register_parametrization(layer, "weight", mask)
+
+
+def advance(model: nn.Module, step: int, n_steps: int) -> None:
+    """Tell every constraint that follows the training (has a method `advance`) where it stands.
+
+    step: how many of the `n_steps` steps are done. A constraint is told what it receives, after the earlier ones.
+    """
+    for module in model.modules():
+        if not parametrize.is_parametrized(module):
+            continue
+        for stack in module.parametrizations.values():  # type: ignore[operator]
+            for position, constraint in enumerate(stack):
+                if hasattr(constraint, "advance"):
+                    constraint.advance(_input_at(stack, position), step, n_steps)
 
 
 def native_form(module: nn.Module, tensor_name: str) -> QuantizedTensor | SharedTensor | None:
@@ -195,6 +209,16 @@ def _stack(module: nn.Module, tensor_name: str) -> parametrize.ParametrizationLi
     return stack
 
 
+def _input_at(stack: parametrize.ParametrizationList, position: int) -> Tensor:
+    """Return what the constraint at a place in the stack receives."""
+    value = stack.original.detach()
+    assert isinstance(value, Tensor)
+    with torch.no_grad():
+        for constraint in list(stack)[:position]:
+            value = constraint(value)
+    return value
+
+
 def _along_first(per_slice: Tensor, like: Tensor) -> Tensor:
     """Shape () or (n_out,) so that it broadcasts along dimension 0 of `like`."""
     return per_slice if per_slice.ndim == 0 else per_slice.reshape(-1, *[1] * (like.ndim - 1))
@@ -223,6 +247,9 @@ def impose(model: nn.Module, descriptions: list[dict[str, Any]]) -> None:
         constraint: nn.Module
         if entry["kind"] == "mask":
             constraint = Mask(torch.ones_like(tensor, dtype=torch.bool))
+        elif entry["kind"] == "ramped":
+            options = {key: value for key, value in entry.items() if key not in ("module", "tensor", "kind")}
+            constraint = RampedMask(torch.ones_like(tensor, dtype=torch.bool), **options)
         elif entry["kind"] == "uniform":
             options = {"scheme": entry["scheme"], "granularity": entry["granularity"]}
             constraint = UniformQuantizer(entry["bits"], **options)

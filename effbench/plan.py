@@ -17,6 +17,7 @@ from effbench.blueprint import Blueprint
 from effbench.codec.streams import Coder
 from effbench.data import ImageData
 from effbench.recipe import Step, digest, prefix_keys, seed_of
+from effbench.rounds import Rounds
 
 RESULT_VERSION = 2
 """Bumped when what is measured of an equal model, or the layout of a kept result, changes."""
@@ -39,7 +40,7 @@ class Point:
     fingerprint: str
     side: int
     eval_side: int
-    steps: tuple[Step, ...]
+    steps: tuple[Step | Rounds, ...]
     coder: Coder
     threads: int
     reference_bytes: int
@@ -74,6 +75,11 @@ class Point:
                 "version": RESULT_VERSION,
             }
         )
+
+    @property
+    def plain_steps(self) -> tuple[Step, ...]:
+        """The steps, with those of rounds that choose their number written out."""
+        return tuple(plain for step in self.steps for plain in (step.steps if isinstance(step, Rounds) else (step,)))
 
     @property
     def is_reference(self) -> bool:
@@ -128,7 +134,7 @@ class Plan:
     @cached_property
     def step_names(self) -> tuple[str, ...]:
         """The names of all steps, in alphabetical order."""
-        return tuple(sorted({step.name for point in self.points for step in point.steps}))
+        return tuple(sorted({step.name for point in self.points for step in point.plain_steps}))
 
     @cached_property
     def axes(self) -> tuple[str, ...]:

@@ -82,10 +82,10 @@ def toy_network():
 
 
 @pytest.fixture(scope="session")
-def make_context():
-    """Return a factory of what a stage may ask for."""
+def make_context(toy_network):
+    """Return a factory of what a stage may ask for; any earlier network is the toy network with other weights."""
 
-    def make(data, *, seed=0, step="stage", side=None):
+    def make(data, *, seed=0, step="stage", side=None, snapshot=lambda name: toy_network(seed=99)):
         side = data.side if side is None else side
 
         def cost(model):
@@ -101,6 +101,7 @@ def make_context():
             device=torch.device("cpu"),
             evaluate=lambda model: evaluate(model, data, "val", side=side).accuracy,
             cost=cost,
+            snapshot=snapshot,
         )
 
     return make

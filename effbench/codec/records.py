@@ -208,8 +208,9 @@ def _plan_shared(value: SharedTensor, coder: Coder) -> Plans:
     codes = np.where(codes > 0, np.cumsum(is_used)[codes], 0)
     patterns = to_patterns(value.values)[is_used[1:]]
     values = literal(varint(len(patterns))) + plan_patterns(patterns, coder=coder)
-    yield Kind.SHARED, values + plan_integers(codes, coder=coder)
-    yield Kind.SPARSE_SHARED, values + _plan_sparse(codes, coder)
+    layout = Layout.of(value.codes.shape, len(codes))
+    yield Kind.SHARED, values + plan_integers(codes, coder=coder, layout=layout)
+    yield Kind.SPARSE_SHARED, values + _plan_sparse(codes, coder, layout)
     yield from _plan_floats(value.dequantize(), coder)
 
 
@@ -217,7 +218,7 @@ def _read_shared(reader: Reader, form: Form, *, is_sparse: bool) -> Unsigned:
     n_values = reader.varint("the number of shared values", at_most=form.n_entries)
     table = np.zeros(n_values + 1, form.pattern_dtype)
     table[1:] = read_patterns(reader, n_values, form.pattern_dtype)
-    return table[_read_integers(reader, form.n_entries, (0, n_values), is_sparse=is_sparse)]
+    return table[_read_integers(reader, form, (0, n_values), is_sparse=is_sparse)]
 
 
 def _flat(integers: Tensor) -> Integers:

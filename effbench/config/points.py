@@ -23,7 +23,8 @@ from effbench.config.typed import typed, unknown_name
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
 from effbench.plan import Plan, Point, build_network, load_data
-from effbench.recipe import Stage, lay_out
+from effbench.recipe import Stage, Step, lay_out
+from effbench.rounds import Rounds, Until
 
 Node = Mapping[str, Any]
 
@@ -95,13 +96,18 @@ class _Builder:
             fingerprint=loaded.fingerprint,
             side=side,
             eval_side=eval_side,
-            steps=lay_out(node["recipe"]["steps"], self._chooser(node, values), rounds=_rounds(node)),
+            steps=self._steps(node, values),
             coder=_coder(node),
             threads=_threads(node),
             reference_bytes=n_bytes if reference is None else reference.reference_bytes,
             reference_key=None if reference is None else reference.key,
             config={**{k: v for k, v in node.items() if k not in ("axis",)}, "seed": seed, **values},
         )
+
+    def _steps(self, node: Node, values: Mapping[str, Value]) -> tuple[Step | Rounds, ...]:
+        # A recipe that does not say when its rounds end runs them all.
+        until = typed(Until, node["recipe"].get("until", {}), where="recipe.until")
+        return lay_out(node["recipe"]["steps"], self._chooser(node, values), rounds=_rounds(node), until=until)
 
     def _network(self, node: Node, values: Mapping[str, Value]) -> Blueprint:
         network = _factory(node)
@@ -130,6 +136,12 @@ class _Builder:
             if axis.phase not in entries:
                 steps = ", ".join(sorted(entries))
                 raise ValueError(f"{self._shown(name)}: the recipe has no step {axis.phase!r}; its steps are {steps}")
+            if axis.modifies is not None and axis.modifies not in values:
+                lead = self.axes[axis.modifies]
+                raise ValueError(
+                    f"{self._shown(name)}: changes what {lead.name} does, "
+                    f"so give that too, as in {lead.name}={lead.example}"
+                )
         for entry in entries - phases - set(node["stage"]):
             raise ValueError(unknown_name(f"recipe.steps: {entry}", [*phases, *node["stage"]], "step"))
 
@@ -137,16 +149,25 @@ class _Builder:
             if entry not in phases:
                 stage = _stage(entry, node["stage"][entry])
                 return [] if getattr(stage, "is_neutral", False) else [(entry, stage)]
-            chosen = []
-            # By name: the order of the axes on the command line does not make another run.
-            for name, axis in sorted(self._given(values, "stage"), key=lambda given: given[0]):
-                if axis.phase == entry and not axis.is_neutral(values[name]):
-                    stage_name, field = axis.target.split(".")
-                    stage = _stage(stage_name, {**node["stage"][stage_name], field: values[name]})
-                    chosen.append((stage_name, stage.at_round(position, n_rounds) if n_rounds > 1 else stage))
-            return chosen
+            stages = self._stages_at(entry, node["stage"], values)
+            return [(name, stage.at_round(position, n_rounds) if n_rounds > 1 else stage) for name, stage in stages]
 
         return choose
+
+    def _stages_at(self, phase: str, nodes: Node, values: Mapping[str, Value]) -> Iterator[tuple[str, Any]]:
+        """Yield the techniques of a phase that an axis brings in, each with the fields that its axes set."""
+        given: dict[str, dict[str, Value]] = {}
+        brought_in = set()
+        # By name: the order of the axes on the command line does not make another run.
+        for name, axis in sorted(self._given(values, "stage"), key=lambda given: given[0]):
+            if axis.phase == phase and not axis.is_neutral(values[name]):
+                stage_name, field = axis.target.split(".")
+                given.setdefault(stage_name, {})[field] = values[name]
+                if axis.modifies is None:
+                    brought_in.add(stage_name)
+        for stage_name, fields in given.items():
+            if stage_name in brought_in:
+                yield stage_name, _stage(stage_name, {**nodes[stage_name], **fields})
 
     def _shown(self, name: str) -> str:
         """Return an axis as it was asked for, as in "alpha=0.5,1"."""

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from effbench.constraints import advance
 from effbench.data import ImageData
 
 Precision = Literal["float32", "bfloat16"]
@@ -72,8 +73,8 @@ def fit(
 ) -> None:
     """Train `model` in place on the training split at `side`, then leave it on the CPU in the default layout.
 
-    The order of examples, augmentation and dropout are drawn from `generator`. FloatingPointError when the loss is not
-    finite.
+    The order of examples, augmentation and dropout are drawn from `generator`. Constraints that follow the training (a
+    mask that closes gradually) are told of every step. FloatingPointError when the loss is not finite.
     """
     memory_format = torch.channels_last if options.layout == "channels_last" else torch.contiguous_format
     model.to(device).to(memory_format=memory_format).train()
@@ -94,6 +95,7 @@ def fit(
             for images, labels in batches:
                 if len(labels) == 1 and n_examples > 1:
                     continue  # batch norm has no variance of one example
+                advance(model, step, n_steps)
                 images = images.to(device=device, memory_format=memory_format)
                 with torch.autocast(device.type, _DTYPES[options.precision], enabled=options.precision != "float32"):
                     logits = model(images)
@@ -110,6 +112,8 @@ def fit(
                 raise FloatingPointError(
                     f"the loss is {losses.item()} in epoch {epoch + 1}: a lower lr may help (lr={options.lr})"
                 )
+    if n_steps:
+        advance(model, n_steps, n_steps)
     model.to("cpu").to(memory_format=torch.contiguous_format).eval()
 
 

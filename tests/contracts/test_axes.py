@@ -1,6 +1,7 @@
 """What every axis in conf/axis owes: a declaration that holds together and refuses what it should."""
 
 import dataclasses
+import functools
 import math
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import yaml
 
 from effbench.blueprint import Blueprint
 from effbench.config.compose import declared_axes
+from effbench.config.overrides import parse, values_of
 from effbench.plan import Point
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -34,7 +36,8 @@ def read_by(reader):
 
 
 def examples(axis):
-    return [axis.check(yaml.safe_load(text)) for text in axis.example.split(",")]
+    """Return the values of the example, as the command line reads it."""
+    return [axis.check(value) for value in values_of(parse([f"{axis.name}={axis.example}"])[0])]
 
 
 def test_every_file_is_an_axis():
@@ -97,10 +100,27 @@ def test_a_stage_has_its_place_in_every_recipe(axis):
         assert axis.phase in [name for entry in steps for name in ([entry] if isinstance(entry, str) else entry)]
 
 
+def test_what_it_modifies_brings_in_the_same_stage_at_the_same_place(axis):
+    if axis.modifies is not None:
+        lead = AXES[axis.modifies]
+        assert lead.modifies is None
+        assert (lead.phase, lead.target.split(".")[0]) == (axis.phase, axis.target.split(".")[0])
+        assert lead.target != axis.target
+
+
+def test_a_pattern_is_put_into_words(axis):
+    assert (axis.pattern is None) == (axis.pattern_words is None)
+    if axis.pattern_words is not None:
+        assert axis.allowed().endswith(f"or {axis.pattern_words}")
+
+
 @pytest.mark.parametrize("axis", read_by("stage"), ids=lambda axis: axis.name)
 def test_its_stage_takes_what_it_allows(axis):
     stage, field = axis.target.split(".")
     kind = Blueprint(load("stage", stage)["_target_"]).callable
+    if axis.modifies is not None:
+        lead = AXES[axis.modifies]
+        kind = functools.partial(kind, **{lead.target.split(".")[1]: examples(lead)[0]})
     bounds = [bound for bound in (axis.minimum, axis.maximum) if bound is not None]
     for value in [*examples(axis), *(axis.check(bound) for bound in bounds)]:
         assert getattr(kind(**{field: value}), field) == value

@@ -13,6 +13,7 @@ from torch import nn
 
 from effbench.blueprint import Blueprint
 from effbench.codec import decode, encode
+from effbench.config.overrides import parse, values_of
 from effbench.config.typed import typed
 from effbench.constraints import bake
 from effbench.recipe import Step, prefix_keys
@@ -28,6 +29,10 @@ def axes_of(stage):
             yield axis
 
 
+def last_example(axis):
+    return list(values_of(parse([f"axis={axis['example']}"])[0]))[-1]
+
+
 def instantiate(name):
     """Return a stage as a recipe has it, its axes at the last of their example values."""
     tree = OmegaConf.create(
@@ -40,7 +45,7 @@ def instantiate(name):
     tree.train.epochs, tree.finetune.epochs = 2, 1
     node = OmegaConf.to_container(tree.stage, resolve=True)
     kind = Blueprint(node.pop("_target_")).callable
-    given = {axis["target"].split(".")[1]: yaml.safe_load(axis["example"].split(",")[-1]) for axis in axes_of(name)}
+    given = {axis["target"].split(".")[1]: last_example(axis) for axis in axes_of(name)}
     return typed(kind, {**node, **given}, where=f"stage.{name}")
 
 
