@@ -81,6 +81,6 @@ def _code(
     from effbench.codec import contexts
 
     geometry = np.array([layout.n_rows, layout.length, layout.width, layout.plane], np.int64)
-    models = contexts.fresh_models(layout.n_rows, layout.length, layout.plane)
+    models = contexts.fresh_models(layout.n_rows, layout.length, layout.plane, max(-limits[0], limits[1]))
     bounds = np.array(limits, np.int64)
     return int(contexts.code_values(values, geometry, bounds, data, position, len(data), decodes, models))

@@ -27,10 +27,15 @@ Models = tuple[Model, Model, Model]
 """For whether a value is zero, for its sign, for its magnitude."""
 
 
-def fresh_models(n_rows: int, length: int, plane: int, /) -> Models:
-    """Return models that know nothing of a layer of that geometry."""
+def fresh_models(n_rows: int, length: int, plane: int, largest: int, /) -> Models:
+    """Return models that know nothing of a layer of that geometry, whose largest magnitude is `largest`."""
+    n_nodes = 1 << max(largest - 1, 0).bit_length()
     n_flag_slots = _N_FLAG_FIXED + length + length // plane + 1 + n_rows
-    return _model(n_flag_slots, 26, N_FLAG), _model(97, 10, N_SIGN), _model(N_MAGNITUDE * 2 * 256 * 16, 17, N_MAGNITUDE)
+    return (
+        _model(n_flag_slots, 26, N_FLAG),
+        _model(97, 10, N_SIGN),
+        _model(N_MAGNITUDE * 2 * n_nodes * 16, 17, N_MAGNITUDE),
+    )
 
 
 def _model(n_slots: int, n_sets: int, n_inputs: int) -> Model:
@@ -172,13 +177,13 @@ def code_magnitude(
 ) -> int:
     """Write a magnitude, 1..largest, or read and return one, which may be too large: bit by bit, the highest first."""
     slots, weights, chosen, logits, sets = model
-    n_bits = 0
+    n_nodes, n_bits = len(slots) // (N_MAGNITUDE * 2 * 16), 0
     while (largest - 1) >> n_bits:
         n_bits += 1
     node = 1
     for k in range(n_bits - 1, -1, -1):
         for n in range(N_MAGNITUDE):
-            chosen[n] = ((n * 2 + negative) * 256 + node) * 16 + context[n]
+            chosen[n] = ((n * 2 + negative) * n_nodes + node) * 16 + context[n]
         sets[0], sets[1] = int(min(node, 15)), 16
         node = 2 * node + arithmetic.mix_bit(
             data, state, (magnitude - 1) >> k & 1, slots, chosen, weights, sets, logits

@@ -15,7 +15,7 @@ from effbench.codec.bits import Form
 from effbench.codec.records import Kind
 from effbench.constraints import Mask, UniformQuantizer
 
-N_CASES = 600
+N_CASES = 400
 
 
 def network():
