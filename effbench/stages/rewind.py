@@ -62,7 +62,7 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     tensors = {name: value for name, value in model.state_dict().items() if ".parametrizations." not in f".{name}"}
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module):
-            for tensor_name, stack in module.parametrizations.items():  # type: ignore[operator]
+            for tensor_name, stack in module.parametrizations.items():
                 if isinstance(getattr(stack, "original", None), Tensor):
                     tensors[f"{name}.{tensor_name}" if name else tensor_name] = stack.original
     return tensors
