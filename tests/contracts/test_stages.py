@@ -165,7 +165,14 @@ def test_any_stage_may_follow_and_leaves_the_earlier_result_alone(stage, later, 
     state = snapshot(earlier)
     with torch.no_grad():
         expected = earlier(inputs)
-    model = instantiate(later).apply(earlier, make_context(toy_data, step=later)).eval()
+    following = instantiate(later)
+    try:
+        model = following.apply(earlier, make_context(toy_data, step=later)).eval()
+    except ValueError as refusal:
+        # Only one that brings back an earlier network may find that this one has had another form since.
+        assert hasattr(following, "asks_for") and "form" in str(refusal)
+        assert same_bits(earlier.state_dict(), state)
+        return
     with torch.no_grad():
         assert torch.equal(earlier(inputs), expected)
         logits = model(inputs)
