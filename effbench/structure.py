@@ -149,7 +149,8 @@ def record_changes(before: nn.Module, after: nn.Module, /) -> None:
         if is_edited(module) or _tensor_shapes(module) == _tensor_shapes(original):
             continue
         if size_names(module) is None:
-            raise ValueError(f"{path} is a {type(module).__name__}, which can't be rebuilt with other sizes")
+            place = f"its {path}" if path else "itself"
+            raise ValueError(f"{place} is a {type(module).__name__}, which can't be rebuilt with other sizes")
         setattr(module, _MARK, True)
 
 
