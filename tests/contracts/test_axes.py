@@ -91,11 +91,11 @@ def test_what_reads_it_exists(axis):
         assert axis.target in {"side", "eval_side"} & {f.name for f in dataclasses.fields(Point)}
 
 
-def test_a_stage_has_its_place_in_every_recipe(axis):
+def test_a_stage_has_its_place_in_the_general_recipes(axis):
     if axis.reads != "stage":
         assert axis.phase is None
         return
-    for recipe in names("recipe"):
+    for recipe in ("default", "quantization_aware", "deep_compression"):  # others are for one technique
         steps = load("recipe", recipe)["steps"]
         assert axis.phase in [name for entry in steps for name in ([entry] if isinstance(entry, str) else entry)]
 
