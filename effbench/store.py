@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +104,16 @@ class Store:
     def has_model(self, key: str) -> bool:
         """Whether a network is kept under `key`."""
         return self.has(f"models/{key}")
+
+    def keep_tensor(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """Return the tensor kept under `name`; where there is none, the one that `make` gives, kept from then on."""
+        with self.lock(f"tensor-{name}"):
+            content = self.get(f"tensors/{name}")
+            if content is None:
+                tensor = make().detach().cpu().contiguous()
+                self.put(f"tensors/{name}", safetensors.torch.save({"tensor": tensor}))
+                return tensor
+            return safetensors.torch.load(content)["tensor"]
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
