@@ -77,6 +77,12 @@ class Point:
         )
 
     @property
+    def shared_keys(self) -> tuple[str, ...]:
+        """The keys of all networks that the point makes, its teachers' among them; not of the fresh one."""
+        taught_by = (step.teacher for step in self.plain_steps if step.teacher is not None)
+        return (*(key for teacher in taught_by for key in teacher.shared_keys), *self.prefix_keys[1:])
+
+    @property
     def plain_steps(self) -> tuple[Step, ...]:
         """The steps, with those of rounds that choose their number written out."""
         return tuple(plain for step in self.steps for plain in (step.steps if isinstance(step, Rounds) else (step,)))

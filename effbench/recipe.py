@@ -7,13 +7,17 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import nn
 
 from effbench.data import ImageData
 from effbench.rounds import Rounds, Until
+from effbench.teacher import Teacher
+
+if TYPE_CHECKING:
+    from effbench.plan import Point
 
 Progress = Callable[[int, int], None]
 
@@ -32,6 +36,10 @@ class Stage(Protocol):
 
 def _no_snapshot(step: str) -> nn.Module:
     raise ValueError(f"{step}: no earlier network is at hand here")
+
+
+def _no_teacher() -> Teacher:
+    raise ValueError("no teacher is at hand here")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +61,8 @@ class Context:
     snapshot: Callable[[str], nn.Module] = _no_snapshot
     """The network as it was after an earlier step of this name; "init" is the fresh one. A new object every time. A
     stage that asks names the steps in its `asks_for`."""
+    teacher: Callable[[], Teacher] = _no_teacher
+    """The network that the stage learns from: that of its step's `teacher`."""
 
     def generator(self) -> torch.Generator:
         """Return the stage's own random generator: made from the seed and the step, whatever ran before."""
@@ -71,6 +81,8 @@ class Step:
     name: str
     stage: Stage
     occurrence: int = 0
+    teacher: Point | None = None
+    """The run whose network teaches the stage, where it learns from one."""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.occurrence}" if self.occurrence else self.name
@@ -79,11 +91,13 @@ class Step:
         """Return what decides the step's result, given the model that it receives."""
         kind = type(self.stage)
         fields = dataclasses.asdict(self.stage)  # type: ignore[call-overload]
+        taught_by = {} if self.teacher is None else {"teacher": self.teacher.prefix_keys[-1]}
         return {
             "step": str(self),
             "stage": f"{kind.__module__}.{kind.__qualname__}",
             "version": kind.VERSION,
             "fields": fields,
+            **taught_by,
         }
 
 

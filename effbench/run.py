@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +19,10 @@ from effbench.plan import Point, load_data
 from effbench.recipe import Context, Step, prefix_keys_after
 from effbench.rounds import Rounds
 from effbench.store import Store
+from effbench.teacher import Teacher
 from effbench.training.evaluation import evaluate
+
+T = TypeVar("T")
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(step, done, in_all)."""
@@ -82,6 +86,8 @@ class _Maker:
     progress: Progress | None = None
     seconds: float = 0.0
     cached: tuple[str, ...] = ()
+    aside: float = 0.0
+    """Seconds within the current step that are not its own: of making its teacher, and its teacher's labels."""
 
     def follow(self, trail: Trail) -> nn.Module:
         """Return the network at the end, from the longest prefix that the store holds."""
@@ -110,13 +116,13 @@ class _Maker:
                 self.cached += (str(step),)
                 return kept
             context = self._context(trail)
-            started = time.perf_counter()
+            self.aside, started = 0.0, time.perf_counter()
             if isinstance(step, Rounds):
                 made = step.go(model, context.evaluate, partial(self._round, trail=trail))
             else:
                 made = step.stage.apply(model, context).eval()
-                self.seconds += time.perf_counter() - started
-            if time.perf_counter() - started > WORTH_KEEPING_SECONDS:
+                self.seconds += time.perf_counter() - started - self.aside
+            if time.perf_counter() - started - self.aside > WORTH_KEEPING_SECONDS:
                 self.store.put_model(key, made)
         return made
 
@@ -143,7 +149,26 @@ class _Maker:
             cost=lambda model: count_cost(model, (data.channels, point.side, point.side)),
             progress=None if self.progress is None else partial(self.progress, name),
             snapshot=partial(self._snapshot, behind=trail[:-1]),
+            teacher=partial(self._teacher, trail[-1][0]),
         )
+
+    def _teacher(self, step: Step | Rounds) -> Teacher:
+        point = None if isinstance(step, Rounds) else step.teacher
+        if point is None:
+            raise ValueError(f"{step}: learns from a teacher, and its recipe gives it none")
+        return Teacher(
+            key=point.prefix_keys[-1],
+            side=point.side,
+            network=partial(self._not_counted, lambda: make_model(point, self.store, device=self.device)[0]),
+            keep=lambda name, make: self._not_counted(partial(self.store.keep_tensor, name, make)),
+        )
+
+    def _not_counted(self, work: Callable[[], T]) -> T:
+        """Do what is no part of the current step's own time."""
+        aside, started = self.aside, time.perf_counter()
+        done = work()
+        self.aside = aside + time.perf_counter() - started  # what was within it is within this
+        return done
 
     def _snapshot(self, name: str, *, behind: Trail) -> nn.Module:
         """Return the network after an earlier step, from the store or made once more."""

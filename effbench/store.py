@@ -110,6 +110,16 @@ class Store:
         """Whether a network is kept under `key`."""
         return self.has(f"models/{key}")
 
+    def keep_tensor(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """Return the tensor kept under `name`; where there is none, the one that `make` gives, kept from then on."""
+        with self.lock(f"tensor-{name}"):
+            content = self.get(f"tensors/{name}")
+            if content is None:
+                tensor = make().detach().cpu().contiguous()
+                self.put(f"tensors/{name}", safetensors.torch.save({"tensor": tensor}))
+                return tensor
+            return safetensors.torch.load(content)["tensor"]
+
     @contextmanager
     def lock(self, key: str, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
         """Let one process at a time compute what `key` names; `waiting` is called if another one is at it."""

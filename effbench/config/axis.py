@@ -35,6 +35,9 @@ class Axis:
     compresses: Literal["up", "down", "no order"] = "no order"
     phase: str | None = None
     """Where a stage's axis stands in a recipe."""
+    replaces: Mapping[str, str] = field(default_factory=dict)
+    """The stages of a recipe whose place others take while the axis isn't neutral, such as {train: distill}. Each of
+    the others has the target's field. A recipe may name which are replaced (`taught`); otherwise all are."""
     modifies: str | None = None
     """The axis that brings the stage in, where this one only sets one more of its fields."""
     moves: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from effbench.blueprint import Blueprint
 from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
 from effbench.config.compose import CommandLine, Composed
+from effbench.config.teachers import with_teachers
 from effbench.config.typed import typed, unknown_name
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
@@ -96,7 +97,7 @@ class _Builder:
             fingerprint=loaded.fingerprint,
             side=side,
             eval_side=eval_side,
-            steps=self._steps(node, values),
+            steps=with_teachers(self._steps(node, values), reference),
             coder=_coder(node),
             threads=_threads(node),
             reference_bytes=n_bytes if reference is None else reference.reference_bytes,
@@ -131,9 +132,9 @@ class _Builder:
     def _chooser(self, node: Node, values: Mapping[str, Value]) -> Any:
         """Return what says which stages stand at an entry of the recipe."""
         entries = set(itertools.chain(*([e] if isinstance(e, str) else e for e in node["recipe"]["steps"])))
-        phases = {axis.phase for axis in self.axes.values() if axis.phase is not None}
+        phases = {axis.phase for axis in self.axes.values() if axis.phase is not None and not axis.replaces}
         for name, axis in self._given(values, "stage"):
-            if axis.phase not in entries:
+            if not {axis.phase, *axis.replaces} & entries:
                 steps = ", ".join(sorted(entries))
                 raise ValueError(f"{self._shown(name)}: the recipe has no step {axis.phase!r}; its steps are {steps}")
             if axis.modifies is not None and axis.modifies not in values:
@@ -142,17 +143,29 @@ class _Builder:
                     f"{self._shown(name)}: changes what {lead.name} does, "
                     f"so give that too, as in {lead.name}={lead.example}"
                 )
+        replaceable = {entry for axis in self.axes.values() for entry in axis.replaces}
+        for entry in set(node["recipe"].get("taught", [])) - replaceable:
+            raise ValueError(unknown_name(f"recipe.taught: {entry}", replaceable, "step"))
         for entry in entries - phases - set(node["stage"]):
             raise ValueError(unknown_name(f"recipe.steps: {entry}", [*phases, *node["stage"]], "step"))
 
         def choose(entry: str, position: int, n_rounds: int) -> Sequence[tuple[str, Stage]]:
             if entry not in phases:
-                stage = _stage(entry, node["stage"][entry])
-                return [] if getattr(stage, "is_neutral", False) else [(entry, stage)]
+                name, fields = self._in_place_of(entry, node, values)
+                stage = _stage(name, {**node["stage"][name], **fields})
+                return [] if getattr(stage, "is_neutral", False) else [(name, stage)]
             stages = self._stages_at(entry, node["stage"], values)
             return [(name, stage.at_round(position, n_rounds) if n_rounds > 1 else stage) for name, stage in stages]
 
         return choose
+
+    def _in_place_of(self, entry: str, node: Node, values: Mapping[str, Value]) -> tuple[str, dict[str, Value]]:
+        """Return the stage that stands where the recipe names `entry`, and the fields that an axis sets."""
+        taught = node["recipe"].get("taught", [entry])  # a recipe that does not say has them all taught
+        for name, axis in self._given(values, "stage"):
+            if entry in axis.replaces and entry in taught and not axis.is_neutral(values[name]):
+                return axis.replaces[entry], {axis.target.split(".")[1]: values[name]}
+        return entry, {}
 
     def _stages_at(self, phase: str, nodes: Node, values: Mapping[str, Value]) -> Iterator[tuple[str, Any]]:
         """Yield the techniques of a phase that an axis brings in, each with the fields that its axes set."""

@@ -12,6 +12,7 @@ from effbench.blueprint import Blueprint
 from effbench.config.compose import declared_axes
 from effbench.config.overrides import parse, values_of
 from effbench.plan import Point
+from effbench.training.loop import TrainingOptions
 
 CONF = Path(__file__).parents[2] / "conf"
 AXES = declared_axes()
@@ -100,6 +101,17 @@ def test_a_stage_has_its_place_in_the_general_recipes(axis):
         assert axis.phase in [name for entry in steps for name in ([entry] if isinstance(entry, str) else entry)]
 
 
+def test_what_it_replaces_is_a_stage_and_gives_way_to_one_of_the_same_kind(axis):
+    if axis.replaces:
+        stage, field = axis.target.split(".")
+        assert axis.phase in axis.replaces
+        assert stage in axis.replaces.values()
+        for replaced, replacing in axis.replaces.items():
+            assert load("stage", replaced)
+            assert load("stage", replacing)["_target_"] == load("stage", stage)["_target_"]
+            assert field not in load("stage", replacing)
+
+
 def test_what_it_modifies_brings_in_the_same_stage_at_the_same_place(axis):
     if axis.modifies is not None:
         lead = AXES[axis.modifies]
@@ -118,6 +130,8 @@ def test_a_pattern_is_put_into_words(axis):
 def test_its_stage_takes_what_it_allows(axis):
     stage, field = axis.target.split(".")
     kind = Blueprint(load("stage", stage)["_target_"]).callable
+    if issubclass(kind, TrainingOptions):
+        kind = functools.partial(kind, epochs=1, lr=0.1)
     if axis.modifies is not None:
         lead = AXES[axis.modifies]
         kind = functools.partial(kind, **{lead.target.split(".")[1]: examples(lead)[0]})
@@ -158,6 +172,7 @@ def test_what_is_no_value_is_refused_with_its_name(axis):
         with pytest.raises(ValueError) as refusal:
             axis.check(value)
         message = str(refusal.value)
-        assert message.startswith(f"{axis.name}={value}: must be ")
+        shown = "null" if value is None else value
+        assert message.startswith(f"{axis.name}={shown}: must be ")
         assert message.endswith(f"for example {axis.name}={axis.example}")
         assert "\n" not in message

@@ -25,7 +25,7 @@ def axes_of(stage):
     """Yield the declarations of the axes that set a field of a stage."""
     for path in sorted((CONF / "axis").glob("*.yaml")):
         axis = yaml.safe_load(path.read_text())
-        if axis["reads"] == "stage" and axis["target"].split(".")[0] == stage:
+        if axis["reads"] == "stage" and stage in (axis["target"].split(".")[0], *axis.get("replaces", {}).values()):
             yield axis
 
 
@@ -39,11 +39,11 @@ def instantiate(name):
         {
             "train": OmegaConf.load(CONF / "train" / "default.yaml"),
             "finetune": OmegaConf.load(CONF / "config.yaml").finetune,
-            "stage": OmegaConf.load(CONF / "stage" / f"{name}.yaml"),
+            "stage": {path.stem: OmegaConf.load(path) for path in (CONF / "stage").glob("*.yaml")},
         }
     )
     tree.train.epochs, tree.finetune.epochs = 2, 1
-    node = OmegaConf.to_container(tree.stage, resolve=True)
+    node = OmegaConf.to_container(tree.stage[name], resolve=True)
     kind = Blueprint(node.pop("_target_")).callable
     given = {axis["target"].split(".")[1]: last_example(axis) for axis in axes_of(name)}
     return typed(kind, {**node, **given}, where=f"stage.{name}")
