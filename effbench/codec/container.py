@@ -5,7 +5,8 @@ bytes      what
 =========  ============================================================================================================
 3          magic
 1          format version
-1          coder: 0 none, 1 huffman
+1          coder: 0 none, 1 huffman; plus 64 where something is imposed on the inputs of layers
+...        what is imposed on inputs (`inputs`), where something is
 4          fingerprint (BLAKE2b) of the names, types and shapes in the network's state dict
 varint     number of records
 ...        the records (`records`), in the order of their tensors' names
@@ -20,11 +21,13 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import Counter
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from effbench.codec.bits import Form, to_patterns
+from effbench.codec.inputs import clear_inputs, read_inputs, write_inputs
 from effbench.codec.records import read_record, write_record, write_repeat
 from effbench.codec.streams import Coder
 from effbench.codec.wire import Reader, damaged, varint
@@ -33,6 +36,7 @@ from effbench.constraints import QuantizedTensor, bake, constrained_input, quant
 _MAGIC = b"eff"
 _VERSION = 1
 _CODERS: tuple[Coder, ...] = ("none", "huffman")
+_HAS_INPUTS = 0x40
 _N_FINGERPRINT = 4
 _N_CHECKSUM = 4
 
@@ -66,7 +70,9 @@ def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
         record = write_record(quantized if quantized is not None and exact else tensor, form, coder=coder)
         repeat = write_repeat(numbers.setdefault(record, len(records)))
         records.append(repeat if numbers[record] < len(records) and len(repeat) < len(record) else record)
-    head = _MAGIC + bytes([_VERSION, _CODERS.index(coder)]) + _fingerprint(tensors) + varint(len(records))
+    imposed = write_inputs(model)
+    flags = _CODERS.index(coder) | (_HAS_INPUTS if imposed else 0)
+    head = _MAGIC + bytes([_VERSION, flags]) + imposed + _fingerprint(tensors) + varint(len(records))
     body = head + b"".join(records)
     return body + _checksum(body)
 
@@ -76,17 +82,21 @@ def decode(blob: bytes, model: nn.Module, /) -> nn.Module:
 
     model: the network that `blob` belongs to, with its constraints or without. It is left alone, and its values are not
     used (though a quantiser refuses values that are not finite). The result has the structure of
-    ``constraints.bake(model)``, and ``decode(encode(m), m)`` has its state too, bit for bit. ValueError, in one line,
-    when the bytes are damaged, of an unknown version, or of another network; nothing in them is executed, and no memory
-    is taken but for tensors of the network's own shapes.
+    ``constraints.bake(model)`` and what the file imposes on the inputs of layers; ``decode(encode(m), m)`` has the
+    state of the former too, bit for bit. ValueError, in one line, when the bytes are damaged, of an unknown version, or
+    of another network; nothing in them is executed, and no memory is taken but for tensors of the network's own shapes.
     """
     reader = _open(bytes(blob))
     network = bake(model)
+    clear_inputs(network)
+    flags = reader.byte()
+    if flags & ~_HAS_INPUTS >= len(_CODERS):
+        raise damaged(f"it names the unknown coder {flags & ~_HAS_INPUTS}")
+    if flags & _HAS_INPUTS:
+        read_inputs(reader, network)
+    fingerprint = reader.take(_N_FINGERPRINT)
     tensors = _state(network)
     forms = {name: Form.of(tensor, name) for name, tensor in tensors.items()}
-    coder, fingerprint = reader.byte(), reader.take(_N_FINGERPRINT)
-    if coder >= len(_CODERS):
-        raise damaged(f"it names the unknown coder {coder}")
     n_records = reader.varint("the number of records", at_most=2**31)
     if n_records != len(tensors) or fingerprint != _fingerprint(tensors):
         raise ValueError(
@@ -149,8 +159,8 @@ def _native_forms(model: nn.Module) -> dict[str, QuantizedTensor]:
             quantizer = quantizer_of(module, tensor_name)
             if quantizer is not None:
                 codes = quantizer.quantize(constrained_input(module, tensor_name))
-                native[f"{prefix}.{tensor_name}".removeprefix(".")] = QuantizedTensor(
-                    codes=codes.codes.cpu(), scale=codes.scale.cpu(), zero_point=codes.zero_point.cpu(), bits=codes.bits
+                native[f"{prefix}.{tensor_name}".removeprefix(".")] = replace(
+                    codes, codes=codes.codes.cpu(), scale=codes.scale.cpu(), zero_point=codes.zero_point.cpu()
                 )
     return native
 

@@ -35,6 +35,8 @@ class Axis:
     compresses: Literal["up", "down", "no order"] = "no order"
     phase: str | None = None
     """Where a stage's axis stands in a recipe."""
+    order: int = 0
+    """Where the stage stands among those of its phase: the lower, the earlier; equal ones as they were given."""
     modifies: str | None = None
     """The axis that brings the stage in, where this one only sets one more of its fields."""
     moves: tuple[str, ...] = ()

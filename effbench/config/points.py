@@ -139,7 +139,7 @@ class _Builder:
         """Yield the techniques of a phase that an axis brings in, each with the fields that its axes set."""
         given: dict[str, dict[str, Value]] = {}
         brought_in = set()
-        for name, axis in self._given(values, "stage"):
+        for name, axis in sorted(self._given(values, "stage"), key=lambda named: named[1].order):
             if axis.phase == phase and not axis.is_neutral(values[name]):
                 stage_name, field = axis.target.split(".")
                 given.setdefault(stage_name, {})[field] = values[name]

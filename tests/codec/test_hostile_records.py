@@ -63,6 +63,8 @@ GRID = bytes([4 * 8]) + b"\xff" + bytes(4)
         (bytes([Kind.CODES]) + LINEAR + GRID + signed_varint(2**31 - 1) + bytes([1, 0, 1]), "is possible"),
         (bytes([Kind.CODES]) + LINEAR + GRID + signed_varint(0) + bytes([3, 0, 9]), "a symbol of 3 bits is 9"),
         (bytes([Kind.CODES]) + LINEAR + varint(9999), "head of a grid"),
+        (bytes([Kind.CODES]) + LINEAR + varint(200), "which no grid has"),
+        (bytes([Kind.CODES]) + LINEAR + varint(256 + 4 * 4 + 1), "which no grid has"),
     ],
 )
 def test_made_up_records_say_what_is_wrong(record, reason):
