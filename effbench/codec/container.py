@@ -5,9 +5,10 @@ bytes      what
 =========  ============================================================================================================
 3          magic
 1          format version
-1          coder: 0 none, 1 huffman, 2 ans, 3 context; plus 128 where the network has structural edits
+1          coder: 0 none, 1 huffman, 2 ans, 3 context; plus 128 with structural edits, plus 64 with inputs
 4          fingerprint (BLAKE2b) of the names, types and shapes in the network's state dict, after the edits
-...        the structural edits (`edits`), where it has any
+...        the structural edits (`edits`), where the network has any
+...        what is imposed on the inputs of layers (`inputs`), where something is
 varint     number of records
 ...        the records (`records`), in the order of their tensors' names
 4          CRC-32 of all bytes before
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 from effbench.codebook import SharedTensor
 from effbench.codec.bits import Form, to_patterns
 from effbench.codec.edits import read_edits, write_edits
+from effbench.codec.inputs import clear_inputs, read_inputs, write_inputs
 from effbench.codec.records import read_record, write_record, write_repeat
 from effbench.codec.streams import Coder
 from effbench.codec.wire import Reader, damaged, varint
@@ -39,6 +41,7 @@ _VERSION = 1
 # The place of a coder is its number in the file: append only.
 _CODERS: tuple[Coder, ...] = get_args(Coder)
 _HAS_EDITS = 0x80
+_HAS_INPUTS = 0x40
 _N_FINGERPRINT = 4
 _N_CHECKSUM = 4
 
@@ -75,9 +78,9 @@ def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
         record = write_record(stored if stored is not None and exact else tensor, form, coder=coder)
         repeat = write_repeat(numbers.setdefault(record, len(records)))
         records.append(repeat if numbers[record] < len(records) and len(repeat) < len(record) else record)
-    edits = write_edits(model)
-    flags = _CODERS.index(coder) | (_HAS_EDITS if edits else 0)
-    head = _MAGIC + bytes([_VERSION, flags]) + _fingerprint(tensors) + edits + varint(len(records))
+    edits, imposed = write_edits(model), write_inputs(model)
+    flags = _CODERS.index(coder) | (_HAS_EDITS if edits else 0) | (_HAS_INPUTS if imposed else 0)
+    head = _MAGIC + bytes([_VERSION, flags]) + _fingerprint(tensors) + edits + imposed + varint(len(records))
     body = head + b"".join(records)
     return body + _checksum(body)
 
@@ -87,17 +90,22 @@ def decode(blob: bytes, model: nn.Module, /) -> nn.Module:
 
     model: the network that `blob` belongs to, with its constraints and structural edits or without. It is left alone,
     and its values are not used (though a quantiser refuses values that are not finite). The result has the structure of
-    ``constraints.bake(model)`` after the file's edits, and ``decode(encode(m), m)`` has its state too, bit for bit.
-    ValueError, in one line, when the bytes are damaged, of an unknown version, or of another network; nothing in them
-    is executed, and no memory is taken but for tensors of the network's own shapes or smaller.
+    ``constraints.bake(model)`` after the file's edits, and what the file imposes on the inputs of layers;
+    ``decode(encode(m), m)`` has the state of the former too, bit for bit. ValueError, in one line, when the bytes are
+    damaged, of an unknown version, or of another network; nothing in them is executed, and no memory is taken but for
+    tensors of the network's own shapes or smaller.
     """
     reader = _open(bytes(blob))
     network = bake(model)
+    clear_inputs(network)
     flags, fingerprint = reader.byte(), reader.take(_N_FINGERPRINT)
-    if flags & ~_HAS_EDITS >= len(_CODERS):
-        raise damaged(f"it names the unknown coder {flags & ~_HAS_EDITS}")
+    number = flags & ~(_HAS_EDITS | _HAS_INPUTS)
+    if number >= len(_CODERS):
+        raise damaged(f"it names the unknown coder {number}")
     if flags & _HAS_EDITS:
         read_edits(reader, network)
+    if flags & _HAS_INPUTS:
+        read_inputs(reader, network)
     tensors = _state(network)
     forms = {name: Form.of(tensor, name) for name, tensor in tensors.items()}
     n_records = reader.varint("the number of records", at_most=2**31)

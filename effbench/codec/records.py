@@ -40,6 +40,7 @@ from effbench.codec.wire import Plan, Reader, damaged, literal, varint
 from effbench.constraints import QuantizedTensor
 
 _INT32 = (-(2**31), 2**31 - 1)
+_POWERS, _MAX_GRID = 256, 4 * 32 + 3
 
 
 class Kind(IntEnum):
@@ -160,10 +161,11 @@ def _read_integers(reader: Reader, form: Form, limits: tuple[int, int], *, is_sp
 def _plan_quantized(value: QuantizedTensor, coder: Coder) -> Plans:
     """Yield the plans of codes and of steps, each after the grid.
 
-    The grid is a varint (4 * bits + 2 * one grid per slice + 1 * zero points follow), the scales, the zero points.
+    The grid is a varint (256 * powers of two + 4 * bits + 2 * one grid per slice + 1 * zero points follow), the scales,
+    the zero points.
     """
     has_zero_points = bool(value.zero_point.any())
-    grid = literal(varint(4 * value.bits + 2 * (value.scale.ndim > 0) + has_zero_points))
+    grid = literal(varint(_POWERS * value.is_power + 4 * value.bits + 2 * (value.scale.ndim > 0) + has_zero_points))
     grid += plan_patterns(to_patterns(value.scale), coder=coder)
     if has_zero_points:
         grid += plan_integers(_flat(value.zero_point), coder=coder)
@@ -178,7 +180,10 @@ def _plan_quantized(value: QuantizedTensor, coder: Coder) -> Plans:
 
 
 def _read_quantized(reader: Reader, form: Form, kind: Kind) -> Tensor:
-    head = reader.varint("the head of a grid", at_most=4 * 32 + 3)
+    head = reader.varint("the head of a grid", at_most=_POWERS + _MAX_GRID)
+    is_power, head = divmod(head, _POWERS)
+    if head > _MAX_GRID or (is_power and head & 1):
+        raise damaged(f"the head of a grid is {is_power * _POWERS + head}, which no grid has")
     if head & 2 and not form.shape:
         raise damaged("a single value can't have one grid per slice")
     grid_shape = form.shape[:1] if head & 2 else ()
@@ -193,6 +198,7 @@ def _read_quantized(reader: Reader, form: Form, kind: Kind) -> Tensor:
         scale=scale,
         zero_point=torch.from_numpy(zero_points).to(torch.int32).reshape(grid_shape),
         bits=head >> 2,
+        is_power=bool(is_power),
     )
     return quantized.dequantize().to(form.dtype)
 

@@ -38,6 +38,8 @@ class Axis:
     replaces: Mapping[str, str] = field(default_factory=dict)
     """The stages of a recipe whose place others take while the axis isn't neutral, such as {train: distill}. Each of
     the others has the target's field. A recipe may name which are replaced (`taught`); otherwise all are."""
+    order: int = 0
+    """Where the stage stands among those of its phase: the lower, the earlier; equal ones by their names."""
     modifies: str | None = None
     """The axis that brings the stage in, where this one only sets one more of its fields."""
     moves: tuple[str, ...] = ()

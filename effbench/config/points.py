@@ -171,8 +171,8 @@ class _Builder:
         """Yield the techniques of a phase that an axis brings in, each with the fields that its axes set."""
         given: dict[str, dict[str, Value]] = {}
         brought_in = set()
-        # By name: the order of the axes on the command line does not make another run.
-        for name, axis in sorted(self._given(values, "stage"), key=lambda given: given[0]):
+        # Equal ones by name: the order of the axes on the command line does not make another run.
+        for name, axis in sorted(self._given(values, "stage"), key=lambda given: (given[1].order, given[0])):
             if axis.phase == phase and not axis.is_neutral(values[name]):
                 stage_name, field = axis.target.split(".")
                 given.setdefault(stage_name, {})[field] = values[name]

@@ -77,6 +77,8 @@ TWO_VALUES = bytes([2]) + b"\xff" + bytes(8)
             bytes([Kind.SPARSE_SHARED]) + LINEAR + TWO_VALUES + bytes([0, 0, 0xFF]) + signed_varint(3) + bytes([0]),
             "0 to 2 is possible",
         ),
+        (bytes([Kind.CODES]) + LINEAR + varint(200), "which no grid has"),
+        (bytes([Kind.CODES]) + LINEAR + varint(256 + 4 * 4 + 1), "which no grid has"),
     ],
 )
 def test_made_up_records_say_what_is_wrong(record, reason):
