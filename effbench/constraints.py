@@ -8,15 +8,23 @@ the earlier ones made of the tensor.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-Scheme = Literal["symmetric", "affine"]
+from effbench.codebook import Codebook, SharedTensor, share_tensor
+from effbench.inputs import impose_on_input, inputs
+from effbench.masks import Mask as Mask
+from effbench.masks import RampedMask
+from effbench.powers import MAX_LEVELS, from_powers, to_powers
+from effbench.ranges import Range, least_error, percentile_of
+
+Scheme = Literal["symmetric", "affine", "ternary", "power_of_two"]
 Granularity = Literal["tensor", "channel"]
 
 WEIGHT_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
@@ -27,35 +35,25 @@ class QuantizedTensor:
     """A tensor in the form in which it is stored: value = (codes - zero_point) * scale, computed in float32.
 
     codes: int32, the tensor's own shape. scale (float32) and zero_point (int32) have shape () for one grid over the
-    whole tensor, or (n_out,) for one grid per slice along dimension 0. `bits` is the nominal width of a code.
+    whole tensor, or (n_out,) for one grid per slice along dimension 0. `bits` is the nominal width of a code. Where
+    `is_power`, the codes are those of `effbench.powers`, scale is the largest power, and there is no zero point.
     """
 
     codes: Tensor
     scale: Tensor
     zero_point: Tensor
     bits: int
+    is_power: bool = False
 
     def dequantize(self) -> Tensor:
         """Return the float32 values, computed the same way wherever codes become values."""
+        if self.is_power:
+            return from_powers(self.codes, _along_first(self.scale, self.codes))
         return (self.codes - _along_first(self.zero_point, self.codes)).float() * _along_first(self.scale, self.codes)
 
-
-class Mask(nn.Module):
-    """Keep the weights where `mask` is True, hold the others at zero."""
-
-    mask: Tensor
-
-    def __init__(self, mask: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mask", mask.bool())
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Return `weight` with its masked entries at (positive) zero, and no gradient to them."""
-        return torch.where(self.mask, weight, 0.0)
-
-    def settings(self) -> dict[str, Any]:
-        """Return what `impose` needs to make the constraint again, beside its buffers."""
-        return {"kind": "mask"}
+    def cpu(self) -> QuantizedTensor:
+        """Return the same on the CPU."""
+        return replace(self, codes=self.codes.cpu(), scale=self.scale.cpu(), zero_point=self.zero_point.cpu())
 
 
 class UniformQuantizer(nn.Module):
@@ -63,16 +61,33 @@ class UniformQuantizer(nn.Module):
 
     symmetric: 2^bits - 1 levels around zero, scale = max|w| / (2^(bits-1) - 1).
     affine: 2^bits levels from min(w, 0) to max(w, 0); zero is always a level.
-    One bit (either scheme) is a scaled sign: sign(w) times the mean |w| of the non-zero weights (arXiv:1603.05279,
+    One bit (either of these) is a scaled sign: sign(w) times the mean |w| of the non-zero weights (arXiv:1603.05279,
     section 3.1); a weight that a mask holds at zero stays zero.
+    ternary (2 bits): zero up to 0.75 times the mean |w|, ± the mean of the larger ones beyond (Li et al. 2016,
+    arXiv:1605.04711, section 2.2). Means are over non-zero weights here, too.
+    power_of_two (2 to 8 bits): zero and ± 2^(bits-1) - 1 powers of two, a grid uniform in the logarithm: see `powers`.
+
+    range: what the symmetric and affine grids of two bits and more cover. `max` everything; `percentile` that
+    percentile of |w|, per sign where affine, with larger weights at the end of the grid; `mse` the share of the full
+    range with the least squared error, by search, at about 25 times the cost.
     Gradients pass straight through (Bengio et al. 2013, arXiv:1308.3432).
     """
 
-    def __init__(self, bits: int, *, scheme: Scheme = "symmetric", granularity: Granularity = "channel") -> None:
+    def __init__(
+        self,
+        bits: int,
+        *,
+        scheme: Scheme = "symmetric",
+        granularity: Granularity = "channel",
+        range: Range = "max",
+        percentile: float = 99.9,
+    ) -> None:
         super().__init__()
         self.bits = bits
         self.scheme = scheme
         self.granularity = granularity
+        self.range = range
+        self.percentile = percentile
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the dequantised weight, differentiable as if it were `weight`."""
@@ -82,7 +97,8 @@ class UniformQuantizer(nn.Module):
 
     def settings(self) -> dict[str, Any]:
         """Return what `impose` needs to make the constraint again."""
-        return {"kind": "uniform", "bits": self.bits, "scheme": self.scheme, "granularity": self.granularity}
+        names = ("bits", "scheme", "granularity", "range", "percentile")
+        return {"kind": "uniform", **{name: getattr(self, name) for name in names}}
 
     def quantize(self, weight: Tensor) -> QuantizedTensor:
         """Return the codes of `weight` (any float dtype) and their grid. ValueError where it is not finite."""
@@ -90,30 +106,61 @@ class UniformQuantizer(nn.Module):
         if not bool(torch.isfinite(weight).all()):
             raise ValueError("a weight that is not finite can't be quantised")
         rows = weight.reshape(weight.shape[0], -1) if self.granularity == "channel" else weight.reshape(1, -1)
-        scale, zero_point, low, high = self._grid(rows)
+        codes, scale, zero_point = self._codes(rows)
         if self.granularity == "tensor":
             scale, zero_point = scale.squeeze(0), zero_point.squeeze(0)
-        if self.bits == 1:
-            codes = torch.sign(weight).to(torch.int32)
-        else:
-            steps = torch.round(weight / _along_first(scale, weight)).to(torch.int32)
-            codes = (steps + _along_first(zero_point, weight)).clamp(low, high)
-        return QuantizedTensor(codes=codes, scale=scale, zero_point=zero_point, bits=self.bits)
+        return QuantizedTensor(
+            codes=codes.reshape(weight.shape),
+            scale=scale,
+            zero_point=zero_point,
+            bits=self.bits,
+            is_power=self.scheme == "power_of_two",
+        )
 
-    def _grid(self, rows: Tensor) -> tuple[Tensor, Tensor, int, int]:
-        """Return scale and zero point per row, and the lowest and highest code."""
-        zero = torch.zeros(len(rows), dtype=torch.int32, device=rows.device)
-        if self.bits == 1:
-            n_nonzero = (rows != 0).sum(1).clamp(min=1)
-            return rows.abs().sum(1) / n_nonzero, zero, -1, 1
+    def _codes(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the codes of (n_rows, n) weights, and scale and zero point per row."""
+        no_shift = torch.zeros(len(rows), dtype=torch.int32, device=rows.device)
+        if self.scheme == "power_of_two":
+            return *to_powers(rows, n_levels=min(2 ** (self.bits - 1) - 1, MAX_LEVELS)), no_shift
+        if self.scheme == "ternary" or self.bits == 1:
+            sizes = rows.abs()
+            is_used = sizes > (0.75 * _mean_where(sizes, sizes > 0).unsqueeze(1) if self.scheme == "ternary" else 0)
+            return (torch.sign(rows) * is_used).to(torch.int32), _mean_where(sizes, is_used), no_shift
+        low, high = self._ends(rows)
+        if self.range == "mse":
+            share = least_error(lambda share: self._error(rows, share * low, share * high), len(rows), rows.device)
+            low, high = share * low, share * high
+        return self._round(rows, low, high)
+
+    def _ends(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the lowest and highest value of each row's grid; for a symmetric one, of opposite signs."""
         if self.scheme == "symmetric":
-            high = 2 ** (self.bits - 1) - 1
-            return _usable(rows.abs().amax(1) / high), zero, -high, high
-        minimum, maximum = rows.amin(1).clamp(max=0), rows.amax(1).clamp(min=0)
-        n_steps = 2**self.bits - 1
-        scale = _usable((maximum - minimum) / n_steps)
-        zero_point = torch.round(-minimum / scale).to(torch.int32).clamp(0, n_steps)
-        return scale, zero_point, 0, n_steps
+            sizes = rows.abs()
+            high = percentile_of(sizes, self.percentile) if self.range == "percentile" else sizes.amax(1)
+            return -high, high
+        if self.range == "percentile":
+            return -percentile_of((-rows).clamp(min=0), self.percentile), percentile_of(
+                rows.clamp(min=0), self.percentile
+            )
+        return rows.amin(1).clamp(max=0), rows.amax(1).clamp(min=0)
+
+    def _round(self, rows: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the codes on the grids from `low` to `high`, (n_rows,) each, their scales and zero points."""
+        if self.scheme == "symmetric":
+            first, last = 1 - 2 ** (self.bits - 1), 2 ** (self.bits - 1) - 1
+            scale = _usable(high / last)
+            zero_point = torch.zeros_like(scale, dtype=torch.int32)
+        else:
+            first, last = 0, 2**self.bits - 1
+            scale = _usable((high - low) / last)
+            zero_point = torch.round(-low / scale).to(torch.int32).clamp(0, last)
+        # An outlier far outside of its grid is cut off before it is an integer, which it may be too large for.
+        steps = torch.round(rows / scale.unsqueeze(1)).clamp(-(2**20), 2**20).to(torch.int32)
+        return (steps + zero_point.unsqueeze(1)).clamp(first, last), scale, zero_point
+
+    def _error(self, rows: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        codes, scale, zero_point = self._round(rows, low, high)
+        return ((codes - zero_point.unsqueeze(1)) * scale.unsqueeze(1) - rows).square().sum(1)
 
 
 def weight_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -137,12 +184,58 @@ def quantizer_of(module: nn.Module, tensor_name: str) -> UniformQuantizer | None
 def constrained_input(module: nn.Module, tensor_name: str) -> Tensor:
     """Return what the last constraint on a tensor receives: the original, after the earlier constraints."""
     stack = _stack(module, tensor_name)
-    value = stack.original.detach()
-    assert isinstance(value, Tensor)
-    with torch.no_grad():
-        for constraint in list(stack)[:-1]:
-            value = constraint(value)
-    return value
+    return _input_at(stack, len(stack) - 1)
+
+
+def hold(layer: nn.Module, mask: Mask) -> None:
+    """Hold a layer's weight to `mask`, beside what holds it already.
+
+    A fixed mask that is there is tightened. Where the new one moves with the training it takes that one's place, and
+    what that one held is zero for good: the new mask may only choose among the others.
+    """
+    mask = mask.to(layer.weight.device)  # type: ignore[arg-type]
+    for position, earlier in enumerate(constraints_on(layer, "weight")):
+        if isinstance(earlier, Mask) and getattr(earlier, "settled", True):
+            if not isinstance(mask, RampedMask):
+                earlier.mask &= mask.mask
+                return
+            if position == 0:
+                stack = _stack(layer, "weight")
+                with torch.no_grad():
+                    stack.original *= earlier.mask
+                stack[0] = mask
+                return
+    parametrize.register_parametrization(layer, "weight", mask)
+
+
+def advance(model: nn.Module, step: int, n_steps: int) -> None:
+    """Tell every constraint that follows the training (has a method `advance`) where it stands.
+
+    step: how many of the `n_steps` steps are done. A constraint is told what it receives, after the earlier ones.
+    """
+    for module in model.modules():
+        if not parametrize.is_parametrized(module):
+            continue
+        for stack in module.parametrizations.values():  # type: ignore[operator]
+            for position, constraint in enumerate(stack):
+                if hasattr(constraint, "advance"):
+                    constraint.advance(_input_at(stack, position), step, n_steps)
+
+
+def native_form(module: nn.Module, tensor_name: str) -> QuantizedTensor | SharedTensor | None:
+    """Return a tensor in the form in which its constraints have it stored; None where that is the plain tensor.
+
+    A quantiser with the last word gives codes on its grid, a codebook its codes; masks after the codebook make zeros.
+    """
+    quantizer = quantizer_of(module, tensor_name)
+    if quantizer is not None:
+        return quantizer.quantize(constrained_input(module, tensor_name))
+    found = constraints_on(module, tensor_name)
+    masks = [constraint.mask for constraint in found if isinstance(constraint, Mask)]
+    if not found or not isinstance(found[0], Codebook) or len(masks) < len(found) - 1:
+        return None
+    codes = math.prod(masks, start=found[0].codes)
+    return SharedTensor(codes=codes, values=_stack(module, tensor_name).original.detach())
 
 
 def bake(model: nn.Module) -> nn.Module:
@@ -150,13 +243,18 @@ def bake(model: nn.Module) -> nn.Module:
     baked = copy.deepcopy(model)
     for module in baked.modules():
         if parametrize.is_parametrized(module):
-            # A copy shares its class with the original, and torch removes a tensor's property from the class.
-            shared = type(module)
-            module.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
             for tensor_name in list(module.parametrizations):  # type: ignore[arg-type]
-                with torch.no_grad():
-                    parametrize.remove_parametrizations(module, tensor_name, leave_parametrized=True)
+                bake_tensor(module, tensor_name)
     return baked
+
+
+def bake_tensor(module: nn.Module, tensor_name: str) -> None:
+    """Make a constrained tensor, in place, a plain parameter that holds the constrained values."""
+    # A copy shares its class with the original, and torch removes a tensor's property from the class.
+    shared = type(module)
+    module.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
+    with torch.no_grad():
+        parametrize.remove_parametrizations(module, tensor_name, leave_parametrized=True)
 
 
 def _stack(module: nn.Module, tensor_name: str) -> parametrize.ParametrizationList:
@@ -165,6 +263,21 @@ def _stack(module: nn.Module, tensor_name: str) -> parametrize.ParametrizationLi
     stack = stacks[tensor_name]
     assert isinstance(stack, parametrize.ParametrizationList)
     return stack
+
+
+def _input_at(stack: parametrize.ParametrizationList, position: int) -> Tensor:
+    """Return what the constraint at a place in the stack receives."""
+    value = stack.original.detach()
+    assert isinstance(value, Tensor)
+    with torch.no_grad():
+        for constraint in list(stack)[:position]:
+            value = constraint(value)
+    return value
+
+
+def _mean_where(values: Tensor, marks: Tensor) -> Tensor:
+    """Return the mean of each row's marked values, (n_rows,); 0 for a row without."""
+    return (values * marks).sum(1) / marks.sum(1).clamp(min=1)
 
 
 def _along_first(per_slice: Tensor, like: Tensor) -> Tensor:
@@ -179,7 +292,7 @@ def _usable(scale: Tensor) -> Tensor:
 
 def describe(model: nn.Module) -> list[dict[str, Any]]:
     """Return which constraints a network carries, as JSON-able data: what `impose` needs, beside the state dict."""
-    found = []
+    found = [{"module": name, **constraint.settings()} for name, _, constraint in inputs(model)]
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module):
             for tensor_name, stack in module.parametrizations.items():
@@ -188,16 +301,25 @@ def describe(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def impose(model: nn.Module, descriptions: list[dict[str, Any]]) -> None:
-    """Register the described constraints on a network that has none; their buffers come with the state dict."""
+    """Impose the described constraints on a network that has none; their buffers come with the state dict."""
     for entry in descriptions:
         module = model.get_submodule(entry["module"])
+        if "tensor" not in entry:
+            impose_on_input(module, {key: value for key, value in entry.items() if key != "module"})
+            continue
         tensor = getattr(module, entry["tensor"])
         constraint: nn.Module
         if entry["kind"] == "mask":
             constraint = Mask(torch.ones_like(tensor, dtype=torch.bool))
+        elif entry["kind"] == "ramped":
+            options = {key: value for key, value in entry.items() if key not in ("module", "tensor", "kind")}
+            constraint = RampedMask(torch.ones_like(tensor, dtype=torch.bool), **options)
         elif entry["kind"] == "uniform":
-            options = {"scheme": entry["scheme"], "granularity": entry["granularity"]}
-            constraint = UniformQuantizer(entry["bits"], **options)
+            constraint = UniformQuantizer(**{k: v for k, v in entry.items() if k not in ("module", "tensor", "kind")})
+        elif entry["kind"] == "codebook":
+            codes = torch.zeros_like(tensor, dtype=torch.uint8)
+            share_tensor(module, entry["tensor"], Codebook(codes, entry["n_values"]))
+            continue
         else:
             raise ValueError(f"unknown kind of constraint: {entry['kind']!r}")
         parametrize.register_parametrization(module, entry["tensor"], constraint)

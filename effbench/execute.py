@@ -142,7 +142,7 @@ class _Queue:
         self._needs: dict[str, set[str]] = {}
         for point in points:
             # The fresh network (the first key) costs nothing to share.
-            self._needs[point.key] = {owners.setdefault(key, point.key) for key in point.prefix_keys[1:]} - {point.key}
+            self._needs[point.key] = {owners.setdefault(key, point.key) for key in point.shared_keys} - {point.key}
 
     @property
     def is_empty(self) -> bool:

@@ -8,18 +8,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from effbench.blueprint import Blueprint
+from effbench.codec.streams import Coder
 from effbench.data import ImageData
 from effbench.recipe import Step, digest, prefix_keys, seed_of
+from effbench.rounds import Rounds
 
-Coder = Literal["none", "huffman"]
-
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 """Bumped when what is measured of an equal model, or the layout of a kept result, changes."""
 
 
@@ -40,7 +40,7 @@ class Point:
     fingerprint: str
     side: int
     eval_side: int
-    steps: tuple[Step, ...]
+    steps: tuple[Step | Rounds, ...]
     coder: Coder
     threads: int
     reference_bytes: int
@@ -75,6 +75,17 @@ class Point:
                 "version": RESULT_VERSION,
             }
         )
+
+    @property
+    def shared_keys(self) -> tuple[str, ...]:
+        """The keys of all networks that the point makes, its teachers' among them; not of the fresh one."""
+        taught_by = (step.teacher for step in self.plain_steps if step.teacher is not None)
+        return (*(key for teacher in taught_by for key in teacher.shared_keys), *self.prefix_keys[1:])
+
+    @property
+    def plain_steps(self) -> tuple[Step, ...]:
+        """The steps, with those of rounds that choose their number written out."""
+        return tuple(plain for step in self.steps for plain in (step.steps if isinstance(step, Rounds) else (step,)))
 
     @property
     def is_reference(self) -> bool:
@@ -129,7 +140,7 @@ class Plan:
     @cached_property
     def step_names(self) -> tuple[str, ...]:
         """The names of all steps, in alphabetical order."""
-        return tuple(sorted({step.name for point in self.points for step in point.steps}))
+        return tuple(sorted({step.name for point in self.points for step in point.plain_steps}))
 
     @cached_property
     def axes(self) -> tuple[str, ...]:

@@ -7,12 +7,17 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import nn
 
 from effbench.data import ImageData
+from effbench.rounds import Rounds, Until
+from effbench.teacher import Teacher
+
+if TYPE_CHECKING:
+    from effbench.plan import Point
 
 Progress = Callable[[int, int], None]
 
@@ -27,6 +32,14 @@ class Stage(Protocol):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return the network that the stage makes of `model`, which it leaves alone."""
+
+
+def _no_snapshot(step: str) -> nn.Module:
+    raise ValueError(f"{step}: no earlier network is at hand here")
+
+
+def _no_teacher() -> Teacher:
+    raise ValueError("no teacher is at hand here")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +58,11 @@ class Context:
     cost: Callable[[nn.Module], Any]
     """The `Cost` of a network: its multiply-adds and parameters, for one input."""
     progress: Progress | None = None
+    snapshot: Callable[[str], nn.Module] = _no_snapshot
+    """The network as it was after an earlier step of this name; "init" is the fresh one. A new object every time. A
+    stage that asks names the steps in its `asks_for`."""
+    teacher: Callable[[], Teacher] = _no_teacher
+    """The network that the stage learns from: that of its step's `teacher`."""
 
     def generator(self) -> torch.Generator:
         """Return the stage's own random generator: made from the seed and the step, whatever ran before."""
@@ -63,6 +81,8 @@ class Step:
     name: str
     stage: Stage
     occurrence: int = 0
+    teacher: Point | None = None
+    """The run whose network teaches the stage, where it learns from one."""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.occurrence}" if self.occurrence else self.name
@@ -71,11 +91,13 @@ class Step:
         """Return what decides the step's result, given the model that it receives."""
         kind = type(self.stage)
         fields = dataclasses.asdict(self.stage)  # type: ignore[call-overload]
+        taught_by = {} if self.teacher is None else {"teacher": self.teacher.prefix_keys[-1]}
         return {
             "step": str(self),
             "stage": f"{kind.__module__}.{kind.__qualname__}",
             "version": kind.VERSION,
             "fields": fields,
+            **taught_by,
         }
 
 
@@ -84,36 +106,69 @@ Chooser = Callable[[str, int, int], Sequence[tuple[str, Stage]]]
 """chooser(entry, round, n_rounds) -> the named stages that stand there; none for a technique at its neutral value."""
 
 
-def lay_out(entries: Sequence[Entry], choose: Chooser, /, *, rounds: int) -> tuple[Step, ...]:
+def lay_out(
+    entries: Sequence[Entry], choose: Chooser, /, *, rounds: int, until: Until | None = None
+) -> tuple[Step | Rounds, ...]:
     """Write a recipe out as steps.
 
     Each entry names a stage or a phase of stages. A list of entries is a group that is repeated `rounds` times, as in
-    [train, [prune, finetune], quantize]; what stands outside a group stands in the only round of one.
+    [train, [prune, finetune], quantize]; what stands outside a group stands in the only round of one. Where `until`
+    says when rounds end, a group is one step that chooses how many of them to take. ValueError where a stage asks for a
+    step that is not before it, and where `until` finds no group.
     """
-    steps: list[Step] = []
+    until = until or Until()
+    if not until.is_never and all(isinstance(entry, str) for entry in entries):
+        raise ValueError(
+            "recipe.until: says when rounds end, and the recipe has none; write a group, as in [prune, finetune]"
+        )
+    steps: list[Step | Rounds] = []
     seen: dict[str, int] = {}
-    for entry, position, n_rounds in _rounds(entries, rounds):
+
+    def place(entry: str, position: int, n_rounds: int) -> Iterator[Step]:
         for name, stage in choose(entry, position, n_rounds):
-            steps.append(Step(name, stage, seen.get(name, 0)))
+            yield Step(name, stage, seen.get(name, 0))
             seen[name] = seen.get(name, 0) + 1
+
+    for entry in entries:
+        if isinstance(entry, str):
+            steps += place(entry, 1, 1)
+            continue
+        written = [tuple(step for name in entry for step in place(name, k, rounds)) for k in range(1, rounds + 1)]
+        if until.is_never or not any(written):
+            steps += (step for group in written for step in group)
+        else:
+            steps.append(Rounds(tuple(written), until))
+    _check_what_is_asked_for(steps, {"init"})
     return tuple(steps)
 
 
-def _rounds(entries: Sequence[Entry], rounds: int) -> Iterator[tuple[str, int, int]]:
-    for entry in entries:
-        if isinstance(entry, str):
-            yield entry, 1, 1
-        else:
-            for position in range(1, rounds + 1):
-                yield from ((name, position, rounds) for name in entry)
+def _check_what_is_asked_for(steps: Sequence[Step | Rounds], behind: set[str]) -> None:
+    """Refuse a stage that asks for the network after a step that is not behind it."""
+    for step in steps:
+        if isinstance(step, Rounds):
+            _check_what_is_asked_for(step.steps, set(behind))
+            continue
+        for name in getattr(step.stage, "asks_for", ()):
+            if name not in behind:
+                known = ", ".join(sorted(behind))
+                raise ValueError(
+                    f"{step}: asks for the network at {name!r}, which is no step before it; there are {known}"
+                )
+        behind.add(str(step))
 
 
-def prefix_keys(root: Mapping[str, Any], steps: Sequence[Step], /) -> tuple[str, ...]:
+def prefix_keys(root: Mapping[str, Any], steps: Sequence[Step | Rounds], /) -> tuple[str, ...]:
     """Return the key of the fresh network and of the network after each step: each holds all that came before."""
-    keys = [digest(root)]
+    fresh = digest(root)
+    return (fresh, *prefix_keys_after(fresh, steps))
+
+
+def prefix_keys_after(key: str, steps: Sequence[Step | Rounds], /) -> tuple[str, ...]:
+    """Return the key of the network after each step, where that before the first one has `key`."""
+    keys = [key]
     for step in steps:
         keys.append(digest({"after": keys[-1], **step.identity()}))
-    return tuple(keys)
+    return tuple(keys[1:])
 
 
 def digest(content: Mapping[str, Any], /) -> str:

@@ -78,6 +78,7 @@ def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:
         "data": point.data_name,
         "recipe": point.config["recipe"]["name"],
         "rounds": point.config["recipe"]["rounds"],
+        **dict(_flat("recipe.until", point.config["recipe"].get("until", {}))),
         "side": point.side,
         "eval_side": point.eval_side,
         **dict(_flat("model", point.network.options)),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +16,13 @@ from torch import nn
 from effbench.codec import decode, encode
 from effbench.measure.compute import count_cost
 from effbench.plan import Point, load_data
-from effbench.recipe import Context
+from effbench.recipe import Context, Step, prefix_keys_after
+from effbench.rounds import Rounds
 from effbench.store import Store
+from effbench.teacher import Teacher
 from effbench.training.evaluation import evaluate
+
+T = TypeVar("T")
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(step, done, in_all)."""
@@ -49,7 +54,8 @@ def run_point(point: Point, store: Store, /, *, device: torch.device, progress: 
         torch.set_num_threads(point.threads)
         model, seconds, cached = make_model(point, store, device=device, progress=progress)
         blob = encode(model, coder=point.coder)
-        result = measure(point, decode(blob, point.fresh_network()), blob, seconds, cached, device)
+        gain = 1.0 if point.coder == "none" else len(encode(model, coder="none")) / len(blob)
+        result = measure(point, decode(blob, point.fresh_network()), blob, seconds, cached, device, coding_gain=gain)
         _keep_result(point.key, result, store)
         return result
 
@@ -61,39 +67,131 @@ def make_model(
 
     Returns the model, the seconds spent on stages now, and the names of the steps that were not run.
     """
-    data, keys = load_data(point.data), point.prefix_keys
-    model, n_done = _resume(point, store)
-    cached = tuple(str(step) for step in point.steps[:n_done])
-    seconds = 0.0
-    for step, key in list(zip(point.steps, keys[1:], strict=True))[n_done:]:
-        with store.lock(key):
-            kept = store.get_model(key, point.fresh_network()) if store.has_model(key) else None
+    maker = _Maker(point, store, device, progress)
+    model = maker.follow(tuple(zip(point.steps, point.prefix_keys[1:], strict=True)))
+    return model, maker.seconds, maker.cached
+
+
+Trail = tuple[tuple[Step | Rounds, str], ...]
+"""Steps from the fresh network on, each with the key of the network after it."""
+
+
+@dataclass
+class _Maker:
+    """Makes the network at the end of a trail, and notes what that took."""
+
+    point: Point
+    store: Store
+    device: torch.device
+    progress: Progress | None = None
+    seconds: float = 0.0
+    cached: tuple[str, ...] = ()
+    aside: float = 0.0
+    """Seconds within the current step that are not its own: of making its teacher, and its teacher's labels."""
+
+    def follow(self, trail: Trail) -> nn.Module:
+        """Return the network at the end, from the longest prefix that the store holds."""
+        model, n_done = self._resume(trail)
+        self.cached += tuple(str(step) for step, _ in trail[:n_done])
+        for number in range(n_done, len(trail)):
+            model = self._take(model, trail[: number + 1])
+        return model
+
+    def _resume(self, trail: Trail) -> tuple[nn.Module, int]:
+        for n_done in range(len(trail), 0, -1):
+            kept = self._kept(trail[n_done - 1][1])
+            if kept is not None:
+                return kept, n_done
+        return self.point.fresh_network(), 0
+
+    def _kept(self, key: str) -> nn.Module | None:
+        return self.store.get_model(key, self.point.fresh_network()) if self.store.has_model(key) else None
+
+    def _take(self, model: nn.Module, trail: Trail) -> nn.Module:
+        """Return what the last step of a trail makes of `model`."""
+        step, key = trail[-1]
+        with self.store.lock(key):
+            kept = self._kept(key)
             if kept is not None:  # another process was quicker
-                model, cached = kept, (*cached, str(step))
-                continue
-            started = time.perf_counter()
-            context = Context(
-                data=data,
-                side=point.side,
-                seed=point.seed,
-                step=str(step),
-                device=device,
-                evaluate=lambda candidate: evaluate(candidate, data, "val", side=point.side, device=device).accuracy,
-                cost=lambda candidate: count_cost(candidate, (data.channels, point.side, point.side)),
-                progress=None if progress is None else partial(progress, str(step)),
-            )
-            model = step.stage.apply(model, context).eval()
-            elapsed = time.perf_counter() - started
-            seconds += elapsed
-            if elapsed > WORTH_KEEPING_SECONDS:
-                store.put_model(key, model)
-    return model, seconds, cached
+                self.cached += (str(step),)
+                return kept
+            context = self._context(trail)
+            self.aside, started = 0.0, time.perf_counter()
+            if isinstance(step, Rounds):
+                made = step.go(model, context.evaluate, partial(self._round, trail=trail))
+            else:
+                made = step.stage.apply(model, context).eval()
+                self.seconds += time.perf_counter() - started - self.aside
+            if time.perf_counter() - started - self.aside > WORTH_KEEPING_SECONDS:
+                self.store.put_model(key, made)
+        return made
+
+    def _round(self, model: nn.Module, number: int, *, trail: Trail) -> nn.Module:
+        """Run one of the rounds at the end of a trail; its steps have the keys of rounds that are written out."""
+        behind, rounds = trail[:-1], trail[-1][0]
+        assert isinstance(rounds, Rounds)
+        steps = [step for group in rounds.rounds[: number + 1] for step in group]
+        keys = prefix_keys_after(behind[-1][1] if behind else self.point.prefix_keys[0], steps)
+        written = (*behind, *zip(steps, keys, strict=True))
+        for n_steps in range(len(written) - len(rounds.rounds[number]), len(written)):
+            model = self._take(model, written[: n_steps + 1])
+        return model
+
+    def _context(self, trail: Trail) -> Context:
+        point, data, name = self.point, load_data(self.point.data), str(trail[-1][0])
+        return Context(
+            data=data,
+            side=point.side,
+            seed=point.seed,
+            step=name,
+            device=self.device,
+            evaluate=lambda model: evaluate(model, data, "val", side=point.side, device=self.device).accuracy,
+            cost=lambda model: count_cost(model, (data.channels, point.side, point.side)),
+            progress=None if self.progress is None else partial(self.progress, name),
+            snapshot=partial(self._snapshot, behind=trail[:-1]),
+            teacher=partial(self._teacher, trail[-1][0]),
+        )
+
+    def _teacher(self, step: Step | Rounds) -> Teacher:
+        point = None if isinstance(step, Rounds) else step.teacher
+        if point is None:
+            raise ValueError(f"{step}: learns from a teacher, and its recipe gives it none")
+        return Teacher(
+            key=point.prefix_keys[-1],
+            side=point.side,
+            network=partial(self._not_counted, lambda: make_model(point, self.store, device=self.device)[0]),
+            keep=lambda name, make: self._not_counted(partial(self.store.keep_tensor, name, make)),
+        )
+
+    def _not_counted(self, work: Callable[[], T]) -> T:
+        """Do what is no part of the current step's own time."""
+        aside, started = self.aside, time.perf_counter()
+        done = work()
+        self.aside = aside + time.perf_counter() - started  # what was within it is within this
+        return done
+
+    def _snapshot(self, name: str, *, behind: Trail) -> nn.Module:
+        """Return the network after an earlier step, from the store or made once more."""
+        if name == "init":
+            return self.point.fresh_network()
+        for number, (step, _) in enumerate(behind):
+            if str(step) == name:
+                return _Maker(self.point, self.store, self.device).follow(behind[: number + 1])
+        known = ", ".join(["init", *(str(step) for step, _ in behind)])
+        raise ValueError(f"{name}: is no step before; there are {known}")
 
 
 def measure(
-    point: Point, model: nn.Module, blob: bytes, seconds: float, cached: tuple[str, ...], device: torch.device
+    point: Point,
+    model: nn.Module,
+    blob: bytes,
+    seconds: float,
+    cached: tuple[str, ...],
+    device: torch.device,
+    *,
+    coding_gain: float,
 ) -> RunResult:
-    """Measure the model that was read back from `blob`."""
+    """Measure the model that was read back from `blob`; `coding_gain` is the bytes without entropy coding over its."""
     data = load_data(point.data)
     validation = evaluate(model, data, "val", side=point.eval_side, device=device)
     test = evaluate(model, data, "test", side=point.eval_side, device=device)
@@ -110,6 +208,7 @@ def measure(
             "params_nonzero": cost.params_nonzero,
             "size_bytes": len(blob),
             "size_ratio": point.reference_bytes / len(blob),
+            "coding_gain": coding_gain,
             "train_seconds": seconds,
         },
         cached_steps=cached,
@@ -178,13 +277,3 @@ def unpack_correctness(content: bytes, /) -> tuple[np.ndarray, np.ndarray]:
 def n_kept_steps(point: Point, store: Store, /) -> int:
     """Return how many of a point's steps the store has the result of."""
     return max((n for n in range(1, len(point.steps) + 1) if store.has_model(point.prefix_keys[n])), default=0)
-
-
-def _resume(point: Point, store: Store) -> tuple[nn.Module, int]:
-    """Return the model of the longest kept prefix and how many steps it has behind it."""
-    for n_done in range(len(point.steps), 0, -1):
-        key = point.prefix_keys[n_done]
-        kept = store.get_model(key, point.fresh_network()) if store.has_model(key) else None
-        if kept is not None:
-            return kept, n_done
-    return point.fresh_network(), 0

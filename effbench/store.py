@@ -17,12 +17,13 @@ import filelock
 import safetensors.torch
 from torch import Tensor, nn
 
-from effbench import constraints
+from effbench import constraints, structure
 
 log = logging.getLogger(__name__)
 
 _DIGEST_BYTES = 32
 _CONSTRAINTS = "effbench.constraints"
+_EDITS = "effbench.edits"
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,10 @@ class Store:
         return None if content is None else json.loads(content)
 
     def put_model(self, key: str, model: nn.Module) -> None:
-        """Keep a network's state and its constraints, bit by bit."""
+        """Keep a network's state, its structural edits and its constraints, bit by bit."""
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-        metadata = {_CONSTRAINTS: json.dumps(constraints.describe(model))}
+        edits = {path: edit.to_plain() for path, edit in structure.edits_of(model).items()}
+        metadata = {_CONSTRAINTS: json.dumps(constraints.describe(model)), _EDITS: json.dumps(edits)}
         self.put(f"models/{key}", safetensors.torch.save(tensors, metadata))
 
     def get_model(self, key: str, network: nn.Module) -> nn.Module | None:
@@ -96,7 +98,10 @@ class Store:
         content = self.get(f"models/{key}")
         if content is None:
             return None
-        constraints.impose(network, json.loads(_metadata(content)[_CONSTRAINTS]))
+        metadata = _metadata(content)
+        edits = json.loads(metadata.get(_EDITS, "{}"))  # a network that an earlier effbench kept has none
+        structure.apply_edits(network, {path: structure.Edit.from_plain(plain) for path, plain in edits.items()})
+        constraints.impose(network, json.loads(metadata[_CONSTRAINTS]))
         tensors: dict[str, Tensor] = safetensors.torch.load(content)
         network.load_state_dict(tensors, strict=True)
         return network.eval()
@@ -104,6 +109,16 @@ class Store:
     def has_model(self, key: str) -> bool:
         """Whether a network is kept under `key`."""
         return self.has(f"models/{key}")
+
+    def keep_tensor(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """Return the tensor kept under `name`; where there is none, the one that `make` gives, kept from then on."""
+        with self.lock(f"tensor-{name}"):
+            content = self.get(f"tensors/{name}")
+            if content is None:
+                tensor = make().detach().cpu().contiguous()
+                self.put(f"tensors/{name}", safetensors.torch.save({"tensor": tensor}))
+                return tensor
+            return safetensors.torch.load(content)["tensor"]
 
     @contextmanager
     def lock(self, key: str, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:

@@ -8,6 +8,7 @@ from torch import nn
 
 from effbench.data.in_memory import InMemoryData
 from effbench.recipe import Context
+from effbench.teacher import Teacher
 from effbench.training.evaluation import evaluate
 
 torch.set_num_threads(1)
@@ -82,11 +83,14 @@ def toy_network():
 
 
 @pytest.fixture(scope="session")
-def make_context():
-    """Return a factory of what a stage may ask for."""
+def make_context(toy_network):
+    """Return a factory of what a stage may ask for; earlier networks and the teacher are toy networks, too."""
 
-    def make(data, *, seed=0, step="stage", side=None):
+    def make(data, *, seed=0, step="stage", side=None, snapshot=lambda name: toy_network(seed=99), teacher=None):
         side = data.side if side is None else side
+        toy_teacher = Teacher(
+            key="toy", side=data.side, network=lambda: toy_network(seed=98).eval(), keep=lambda name, make: make()
+        )
 
         def cost(model):
             from effbench.measure.compute import count_cost
@@ -101,6 +105,8 @@ def make_context():
             device=torch.device("cpu"),
             evaluate=lambda model: evaluate(model, data, "val", side=side).accuracy,
             cost=cost,
+            snapshot=snapshot,
+            teacher=lambda: teacher or toy_teacher,
         )
 
     return make

@@ -242,8 +242,8 @@ def test_a_network_without_constraints_has_no_description(toy_network):
 
 
 def test_an_unknown_kind_is_refused(toy_network):
-    with pytest.raises(ValueError, match="unknown kind of constraint: 'codebook'"):
-        impose(toy_network(), [{"module": "0", "tensor": "weight", "kind": "codebook"}])
+    with pytest.raises(ValueError, match="unknown kind of constraint: 'lattice'"):
+        impose(toy_network(), [{"module": "0", "tensor": "weight", "kind": "lattice"}])
 
 
 def test_the_quantiser_with_the_last_word_and_what_it_receives(toy_network):

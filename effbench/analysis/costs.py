@@ -108,7 +108,7 @@ def chosen_cost(frame: pd.DataFrame, cost: str | None, /) -> str:
     if cost not in frame.columns:
         numeric = [str(name) for name in frame.columns if parse_numbers(frame[name]) is not None]
         raise ValueError(f"no cost column {cost!r}; the frame has {_known_costs(frame) or numeric}")
-    if cost.startswith(("accuracy", "size_ratio", "speedup/")):
+    if cost.startswith(("accuracy", "size_ratio", "coding_gain", "speedup/")):
         raise ValueError(f"cost={cost!r} is better when higher; a cost is better when lower")
     return cost
 

@@ -5,8 +5,10 @@ bytes      what
 =========  ============================================================================================================
 3          magic
 1          format version
-1          coder: 0 none, 1 huffman
-4          fingerprint (BLAKE2b) of the names, types and shapes in the network's state dict
+1          coder: 0 none, 1 huffman, 2 ans, 3 context; plus 128 with structural edits, plus 64 with inputs
+4          fingerprint (BLAKE2b) of the names, types and shapes in the network's state dict, after the edits
+...        the structural edits (`edits`), where the network has any
+...        what is imposed on the inputs of layers (`inputs`), where something is
 varint     number of records
 ...        the records (`records`), in the order of their tensors' names
 4          CRC-32 of all bytes before
@@ -20,19 +22,26 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import Counter
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
+from effbench.codebook import SharedTensor
 from effbench.codec.bits import Form, to_patterns
+from effbench.codec.edits import read_edits, write_edits
+from effbench.codec.inputs import clear_inputs, read_inputs, write_inputs
 from effbench.codec.records import read_record, write_record, write_repeat
 from effbench.codec.streams import Coder
 from effbench.codec.wire import Reader, damaged, varint
-from effbench.constraints import QuantizedTensor, bake, constrained_input, quantizer_of
+from effbench.constraints import QuantizedTensor, bake, native_form
 
 _MAGIC = b"eff"
 _VERSION = 1
-_CODERS: tuple[Coder, ...] = ("none", "huffman")
+# The place of a coder is its number in the file: append only.
+_CODERS: tuple[Coder, ...] = get_args(Coder)
+_HAS_EDITS = 0x80
+_HAS_INPUTS = 0x40
 _N_FINGERPRINT = 4
 _N_CHECKSUM = 4
 
@@ -40,12 +49,15 @@ _N_CHECKSUM = 4
 def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
     """Return the state of a network as the bytes of a file, without loss.
 
-    A tensor under a constraint is stored in its native form (codes and scales, where a quantiser has the last word) and
-    comes back as the plain tensor that the constraint makes of it: see `decode`. Each tensor is stored dense or sparse,
-    entropy coded or packed, whichever is smallest (Han et al. 2016, arXiv:1510.00149); the same network always gives
-    the same bytes. Like a state dict, the file leaves out non-persistent buffers.
+    A tensor under a constraint is stored in its native form (codes with the scales of a quantiser that has the last
+    word, or with the values of a codebook) and comes back as the plain tensor that the constraint makes of it: see
+    `decode`. Each tensor is stored dense or sparse, entropy coded or packed, whichever is smallest (Han et al. 2016,
+    arXiv:1510.00149); the same network always gives the same bytes. Like a state dict, the file leaves out
+    non-persistent buffers.
 
-    coder: "huffman", or "none" for packed bits only. ValueError for another, or a state that tensors can't hold.
+    coder: "none" for packed bits only, "huffman", "ans" (within 0.1 % of the entropy of large tensors), or "context",
+    which predicts zeros and values from their neighbours and takes about a microsecond a weight; each may use what
+    those before it use. ValueError for another, or a state that tensors can't hold.
 
     >>> from torch import nn
     >>> network = nn.Linear(4, 2)
@@ -61,12 +73,14 @@ def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
     numbers: dict[bytes, int] = {}
     for name, tensor in tensors.items():
         form = Form.of(tensor, name)
-        quantized = native.get(name)
-        exact = quantized is not None and _same_bits(quantized.dequantize().to(tensor.dtype), tensor)
-        record = write_record(quantized if quantized is not None and exact else tensor, form, coder=coder)
+        stored = native.get(name)
+        exact = stored is not None and _same_bits(stored.dequantize().to(tensor.dtype), tensor)
+        record = write_record(stored if stored is not None and exact else tensor, form, coder=coder)
         repeat = write_repeat(numbers.setdefault(record, len(records)))
         records.append(repeat if numbers[record] < len(records) and len(repeat) < len(record) else record)
-    head = _MAGIC + bytes([_VERSION, _CODERS.index(coder)]) + _fingerprint(tensors) + varint(len(records))
+    edits, imposed = write_edits(model), write_inputs(model)
+    flags = _CODERS.index(coder) | (_HAS_EDITS if edits else 0) | (_HAS_INPUTS if imposed else 0)
+    head = _MAGIC + bytes([_VERSION, flags]) + _fingerprint(tensors) + edits + imposed + varint(len(records))
     body = head + b"".join(records)
     return body + _checksum(body)
 
@@ -74,19 +88,26 @@ def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
 def decode(blob: bytes, model: nn.Module, /) -> nn.Module:
     """Return a new network with the state in `blob`, on the CPU.
 
-    model: the network that `blob` belongs to, with its constraints or without. It is left alone, and its values are not
-    used (though a quantiser refuses values that are not finite). The result has the structure of
-    ``constraints.bake(model)``, and ``decode(encode(m), m)`` has its state too, bit for bit. ValueError, in one line,
-    when the bytes are damaged, of an unknown version, or of another network; nothing in them is executed, and no memory
-    is taken but for tensors of the network's own shapes.
+    model: the network that `blob` belongs to, with its constraints and structural edits or without. It is left alone,
+    and its values are not used (though a quantiser refuses values that are not finite). The result has the structure of
+    ``constraints.bake(model)`` after the file's edits, and what the file imposes on the inputs of layers;
+    ``decode(encode(m), m)`` has the state of the former too, bit for bit. ValueError, in one line, when the bytes are
+    damaged, of an unknown version, or of another network; nothing in them is executed, and no memory is taken but for
+    tensors of the network's own shapes or smaller.
     """
     reader = _open(bytes(blob))
     network = bake(model)
+    clear_inputs(network)
+    flags, fingerprint = reader.byte(), reader.take(_N_FINGERPRINT)
+    number = flags & ~(_HAS_EDITS | _HAS_INPUTS)
+    if number >= len(_CODERS):
+        raise damaged(f"it names the unknown coder {number}")
+    if flags & _HAS_EDITS:
+        read_edits(reader, network)
+    if flags & _HAS_INPUTS:
+        read_inputs(reader, network)
     tensors = _state(network)
     forms = {name: Form.of(tensor, name) for name, tensor in tensors.items()}
-    coder, fingerprint = reader.byte(), reader.take(_N_FINGERPRINT)
-    if coder >= len(_CODERS):
-        raise damaged(f"it names the unknown coder {coder}")
     n_records = reader.varint("the number of records", at_most=2**31)
     if n_records != len(tensors) or fingerprint != _fingerprint(tensors):
         raise ValueError(
@@ -141,17 +162,14 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
     return {name: state[name].detach() for name in sorted(state)}
 
 
-def _native_forms(model: nn.Module) -> dict[str, QuantizedTensor]:
-    """Return the codes of each tensor on which a quantiser has the last word, by the tensor's name, on the CPU."""
-    native = {}
+def _native_forms(model: nn.Module) -> dict[str, QuantizedTensor | SharedTensor]:
+    """Return the native form of each tensor whose constraints give it one, by the tensor's name, on the CPU."""
+    native: dict[str, QuantizedTensor | SharedTensor] = {}
     for prefix, module in model.named_modules(remove_duplicate=False):
         for tensor_name in getattr(module, "parametrizations", {}):
-            quantizer = quantizer_of(module, tensor_name)
-            if quantizer is not None:
-                codes = quantizer.quantize(constrained_input(module, tensor_name))
-                native[f"{prefix}.{tensor_name}".removeprefix(".")] = QuantizedTensor(
-                    codes=codes.codes.cpu(), scale=codes.scale.cpu(), zero_point=codes.zero_point.cpu(), bits=codes.bits
-                )
+            form = native_form(module, tensor_name)
+            if form is not None:
+                native[f"{prefix}.{tensor_name}".removeprefix(".")] = form.cpu()
     return native
 
 

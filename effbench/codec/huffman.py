@@ -101,18 +101,16 @@ def write_lengths(lengths: NDArray[np.uint8], /) -> bytes:
             unused += 1
             continue
         if unused:
-            bits.append("110" + "0" * (unused.bit_length() - 1) + f"{unused:b}")
+            bits.append("110" + gamma_bits(unused))
         step = length - last
         bits.append("0" if step == 0 else "100" if step == 1 else "101" if step == -1 else f"111{length:04b}")
         last, unused = length, 0
-    text = "".join(bits)
-    n_bytes = -(-len(text) // 8)
-    return int(text.ljust(8 * n_bytes, "0"), 2).to_bytes(n_bytes, "big")
+    return to_bytes("".join(bits))
 
 
 def read_lengths(reader: Reader, /) -> NDArray[np.uint8]:
     """Return the lengths of a complete code, (256,). ValueError unless they are one (Kraft's sum is 1)."""
-    bits = _Bits(reader)
+    bits = Bits(reader)
     lengths = np.zeros(N_SYMBOLS, np.uint8)
     symbol, last, room = 0, 4, 2**MAX_LENGTH
     while room > 0:
@@ -136,7 +134,18 @@ def read_lengths(reader: Reader, /) -> NDArray[np.uint8]:
     return lengths
 
 
-class _Bits:
+def gamma_bits(number: int, /) -> str:
+    """Return a positive integer as its Elias gamma code: as many zeros as bits follow its leading one, then it."""
+    return "0" * (number.bit_length() - 1) + f"{number:b}"
+
+
+def to_bytes(bits: str, /) -> bytes:
+    """Return a text of 0 and 1 as whole bytes, from the highest bit down, zeros at the end."""
+    n_bytes = -(-len(bits) // 8)
+    return int(bits.ljust(8 * n_bytes, "0") or "0", 2).to_bytes(n_bytes, "big")
+
+
+class Bits:
     """The bits of a reader, taken byte by byte."""
 
     def __init__(self, reader: Reader) -> None:
@@ -144,6 +153,7 @@ class _Bits:
         self.buffer = self.n_buffered = 0
 
     def next(self, n_bits: int) -> int:
+        """Return the next bits, at most eight, as a number."""
         while self.n_buffered < n_bits:
             self.buffer = (self.buffer & 0xFF) << 8 | self.reader.byte()
             self.n_buffered += 8
@@ -151,9 +161,10 @@ class _Bits:
         return self.buffer >> self.n_buffered & (1 << n_bits) - 1
 
     def gamma(self) -> int:
+        """Return the next Elias gamma number, below 512."""
         n_more = 0
         while self.next(1) == 0:
             n_more += 1
             if n_more > 8:
-                raise damaged("a Huffman table leaves out more symbols than there are")
+                raise damaged("a table of symbols leaves out more than there are")
         return 1 << n_more | self.next(n_more)

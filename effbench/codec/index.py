@@ -3,6 +3,7 @@
 A form byte, then
 
 * 0: a bitmap, one bit an entry, eight to a symbol, the first in the highest bit;
+* 1: a mask, a symbol for each entry, 1 where it is not zero: for coders that predict it from its neighbours;
 * 2..8, the width w of a gap symbol: the number of non-zero entries (varint), the number of escapes (varint), and the
   gaps: k < 2**w - 1 is k zeros and then a non-zero entry, the highest symbol is 2**w - 1 zeros and no entry.
 
@@ -16,32 +17,47 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from effbench.codec.layout import Layout
 from effbench.codec.streams import Coder, Symbols, plan_symbols, read_symbols, stream_bytes
 from effbench.codec.wire import Plan, Reader, damaged, literal, smallest, varint
 
 Positions = NDArray[np.int64]
 
-_BITMAP = 0
+_BITMAP, _MASK = 0, 1
 _WIDTHS = range(2, 9)
 _FEW = 2**12
 
 
-def plan_index(positions: Positions, n_entries: int, /, *, coder: Coder) -> Plan:
-    """Choose the form of the index whose non-zero entries are at `positions`, (n_nonzero,), ascending, of n_entries."""
+def plan_index(positions: Positions, n_entries: int, /, *, coder: Coder, layout: Layout | None = None) -> Plan:
+    """Choose the form of the index whose non-zero entries are at `positions`, (n_nonzero,), ascending, of n_entries.
+
+    layout: what is beside what, of all entries.
+    """
     mask = np.zeros(n_entries, bool)
     mask[positions] = True
-    bitmap = literal(bytes([_BITMAP])) + plan_symbols(np.packbits(mask), coder=coder)
+    bitmap = literal(bytes([_BITMAP])) + plan_symbols(np.packbits(mask), coder="ans" if coder == "context" else coder)
     gaps = np.diff(positions, prepend=-1) - 1
     count_gap_symbols = _gap_counter(gaps)
     width = min(_WIDTHS, key=lambda width: stream_bytes(count_gap_symbols(width), coder=coder))
     symbols = _gap_symbols(gaps, 2**width - 1)
     head = bytes([width]) + varint(len(positions)) + varint(len(symbols) - len(positions))
-    return smallest(literal(head) + plan_symbols(symbols, coder=coder), bitmap)
+    plan = smallest(literal(head) + plan_symbols(symbols, coder="ans" if coder == "context" else coder), bitmap)
+    if coder != "context":
+        return plan
+    return smallest(plan, literal(bytes([_MASK])) + plan_symbols(mask.astype(np.uint8), coder=coder, layout=layout))
 
 
-def read_index(reader: Reader, n_entries: int, /) -> Positions:
-    """Return the positions of the non-zero entries, (n_nonzero,), ascending, each below n_entries."""
+def read_index(reader: Reader, n_entries: int, /, *, layout: Layout | None = None) -> Positions:
+    """Return the positions of the non-zero entries, (n_nonzero,), ascending, each below n_entries.
+
+    layout: the one that the index was written with.
+    """
     form = reader.byte()
+    if form == _MASK:
+        mask = read_symbols(reader, n_entries, layout=layout)
+        if (mask > 1).any():
+            raise damaged("a mask has other values than 0 and 1")
+        return np.flatnonzero(mask)
     if form == _BITMAP:
         bits = np.unpackbits(read_symbols(reader, -(-n_entries // 8)))
         if bits[n_entries:].any():

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _compiled(function: Function) -> Function:
+def compiled(function: Function) -> Function:
     """Compile on first use and keep the machine code on disk; the function keeps its type for mypy."""
     return cast(Function, numba.njit(cache=True, nogil=True)(function))
 
 
-@_compiled
+@compiled
 def histogram(symbols: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Count each symbol: (n,) -> (256,)."""
     # Four tables: with one, a run of equal symbols waits for its own last increment.
@@ -42,7 +42,7 @@ def histogram(symbols: NDArray[np.uint8]) -> NDArray[np.int64]:
     return total
 
 
-@_compiled
+@compiled
 def pack(symbols: NDArray[np.uint8], entries: NDArray[np.uint32], words: NDArray[np.uint32]) -> None:
     """Write the codes of `symbols` into `words` (n_bits // 32 + 1 of them, zeros), highest bit first."""
     low, word = uint64(255), uint64(32)
@@ -70,7 +70,7 @@ def pack(symbols: NDArray[np.uint8], entries: NDArray[np.uint32], words: NDArray
         words[at] = np.uint32((buffer << (word - n_bits)) & uint64(0xFFFFFFFF))
 
 
-@_compiled
+@compiled
 def _next_word(data: NDArray[np.uint8], at: Any) -> Any:
     """Return the four bytes from `at` on as one number; beyond the end of `data` are zeros."""
     n_bytes = uint64(len(data))
@@ -85,7 +85,7 @@ def _next_word(data: NDArray[np.uint8], at: Any) -> Any:
     return value
 
 
-@_compiled
+@compiled
 def unpack(
     data: NDArray[np.uint8], start: int, table: NDArray[np.uint16], width: int, symbols: NDArray[np.uint8]
 ) -> np.int64:
@@ -104,7 +104,7 @@ def unpack(
     return np.int64(at * uint64(8) - n_bits)
 
 
-@_compiled
+@compiled
 def unpack_lanes(
     data: NDArray[np.uint8],
     starts: NDArray[np.int64],

@@ -13,6 +13,7 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 
+from effbench.codec.layout import Layout
 from effbench.codec.streams import Coder, plan_symbols, read_symbols
 from effbench.codec.wire import Plan, Reader, damaged, literal, signed_varint, smallest
 
@@ -23,20 +24,22 @@ Integers = NDArray[np.int64]
 _VERBATIM = 255
 
 
-def plan_patterns(patterns: Unsigned, /, *, coder: Coder) -> Plan:
+def plan_patterns(patterns: Unsigned, /, *, coder: Coder, layout: Layout | None = None) -> Plan:
     """Choose the form of floats given by their bit patterns, (n,): as they are, or cut into streams.
 
-    The sign goes to the lowest place first: the exponent then fills symbols of its own.
+    The sign goes to the lowest place first: the exponent then fills symbols of its own. `layout`: what is beside what.
     """
     if patterns.size == 0:
         return literal(b"")
     width = 8 * patterns.itemsize
     n_bytes = 1 + patterns.nbytes
     verbatim = Plan(n_bytes, lambda: bytes([_VERBATIM]) + patterns.astype(_little(patterns.dtype)).tobytes())
-    return smallest(verbatim, _plan_cuts(_rotated(patterns, 1), width, coder))
+    return smallest(verbatim, _plan_cuts(_rotated(patterns, 1), width, coder, layout))
 
 
-def read_patterns(reader: Reader, n_patterns: int, dtype: np.dtype[np.unsignedinteger], /) -> Unsigned:
+def read_patterns(
+    reader: Reader, n_patterns: int, dtype: np.dtype[np.unsignedinteger], /, *, layout: Layout | None = None
+) -> Unsigned:
     """Return bit patterns, (n_patterns,) of an unsigned type, a new array. The caller has bounded their number."""
     if n_patterns == 0:
         return np.empty(0, dtype)
@@ -44,10 +47,12 @@ def read_patterns(reader: Reader, n_patterns: int, dtype: np.dtype[np.unsignedin
         reader.byte()
         return np.frombuffer(reader.take(n_patterns * dtype.itemsize), _little(dtype)).astype(dtype)
     width = 8 * dtype.itemsize
-    return _rotated(_read_cuts(reader, n_patterns, width, dtype), width - 1)
+    return _rotated(_read_cuts(reader, n_patterns, width, dtype, layout), width - 1)
 
 
-def plan_integers(values: Integers, /, *, without_zero: bool = False, coder: Coder) -> Plan:
+def plan_integers(
+    values: Integers, /, *, without_zero: bool = False, coder: Coder, layout: Layout | None = None
+) -> Plan:
     """Choose the form of integers, (n,): the lowest, the bits of the largest offset from it, the offsets.
 
     `without_zero`: none of them is 0, and the offsets of those above close the gap (-1 and 1 then differ by one).
@@ -60,10 +65,18 @@ def plan_integers(values: Integers, /, *, without_zero: bool = False, coder: Cod
     if without_zero and lowest < 0:
         offsets -= (values > 0).astype(np.uint64)
     width = int(offsets.max()).bit_length()
-    return literal(signed_varint(lowest) + bytes([width])) + _plan_cuts(offsets, width, coder)
+    return literal(signed_varint(lowest) + bytes([width])) + _plan_cuts(offsets, width, coder, layout)
 
 
-def read_integers(reader: Reader, n_values: int, /, *, limits: tuple[int, int], without_zero: bool = False) -> Integers:
+def read_integers(
+    reader: Reader,
+    n_values: int,
+    /,
+    *,
+    limits: tuple[int, int],
+    without_zero: bool = False,
+    layout: Layout | None = None,
+) -> Integers:
     """Return integers, (n_values,), a new array. ValueError where one is outside `limits` (inclusive, within int64)."""
     if n_values == 0:
         return np.empty(0, np.int64)
@@ -72,7 +85,7 @@ def read_integers(reader: Reader, n_values: int, /, *, limits: tuple[int, int], 
     if width > 64:
         raise damaged(f"integers of {width} bits")
     dtype: np.dtype[np.unsignedinteger] = np.dtype("u1" if width <= 8 else "u4" if width <= 32 else "u8")
-    offsets = _read_cuts(reader, n_values, width, dtype)
+    offsets = _read_cuts(reader, n_values, width, dtype, layout)
     closes_gap = without_zero and lowest < 0
     highest = lowest + int(offsets.max())
     if closes_gap and highest >= 0:
@@ -85,20 +98,24 @@ def read_integers(reader: Reader, n_values: int, /, *, limits: tuple[int, int], 
     return values
 
 
-def _plan_cuts(values: Unsigned, width: int, coder: Coder) -> Plan:
+def _plan_cuts(values: Unsigned, width: int, coder: Coder, layout: Layout | None) -> Plan:
     """Choose the form of values below 2**width, cut by cut."""
     cuts = [
-        plan_symbols((values >> values.dtype.type(shift)).astype(np.uint8) & np.uint8(2**n_bits - 1), coder=coder)
+        plan_symbols(
+            (values >> values.dtype.type(shift)).astype(np.uint8) & np.uint8(2**n_bits - 1), coder=coder, layout=layout
+        )
         for shift, n_bits in _cuts(width)
     ]
     return reduce(add, cuts, literal(b""))
 
 
-def _read_cuts(reader: Reader, n_values: int, width: int, dtype: np.dtype[np.unsignedinteger]) -> Unsigned:
+def _read_cuts(
+    reader: Reader, n_values: int, width: int, dtype: np.dtype[np.unsignedinteger], layout: Layout | None
+) -> Unsigned:
     """Return values below 2**width, which fits into `dtype`."""
     values = np.zeros(n_values, dtype)
     for shift, n_bits in _cuts(width):
-        symbols = read_symbols(reader, n_values)
+        symbols = read_symbols(reader, n_values, layout=layout)
         if n_bits < 8 and int(symbols.max()) >= 2**n_bits:
             raise damaged(f"a symbol of {n_bits} bits is {int(symbols.max())}")
         values |= symbols.astype(dtype) << dtype.type(shift)

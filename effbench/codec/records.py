@@ -9,6 +9,8 @@ CODES                     the grid, then all codes
 STEPS                     the grid, then all steps (code - zero point, which is what the value is a multiple of)
 SPARSE_STEPS              the grid, the index of the steps that are not zero, then those steps
 REPEAT                    (in place of the form) the number of an earlier record with the same bytes: shared weights
+SHARED                    the values of a codebook, then all codes: 0 is zero, c the c-th value
+SPARSE_SHARED             the values, the index of the codes that are not zero, those codes
 ========================  =============================================================================================
 """
 
@@ -21,8 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from effbench.codebook import SharedTensor
 from effbench.codec.bits import Form, from_patterns, to_patterns
 from effbench.codec.index import plan_index, read_index
+from effbench.codec.layout import Layout
 from effbench.codec.numbers import (
     Integers,
     Unsigned,
@@ -36,6 +40,7 @@ from effbench.codec.wire import Plan, Reader, damaged, literal, varint
 from effbench.constraints import QuantizedTensor
 
 _INT32 = (-(2**31), 2**31 - 1)
+_POWERS, _MAX_GRID = 256, 4 * 32 + 3
 
 
 class Kind(IntEnum):
@@ -49,15 +54,19 @@ class Kind(IntEnum):
     STEPS = 5
     SPARSE_STEPS = 6
     REPEAT = 7
+    SHARED = 8
+    SPARSE_SHARED = 9
 
 
 Plans = Iterator[tuple[Kind, Plan]]
 
 
-def write_record(value: Tensor | QuantizedTensor, form: Form, /, *, coder: Coder) -> bytes:
+def write_record(value: Tensor | QuantizedTensor | SharedTensor, form: Form, /, *, coder: Coder) -> bytes:
     """Return the record of a tensor of the given form, in the smallest kind."""
     if isinstance(value, QuantizedTensor):
         plans = _plan_quantized(value, coder)
+    elif isinstance(value, SharedTensor):
+        plans = _plan_shared(value, coder)
     elif form.is_integer:
         plans = _plan_integers(value, coder)
     else:
@@ -90,25 +99,31 @@ def read_record(reader: Reader, form: Form, earlier: Sequence[Tensor], /) -> Ten
         raise damaged(f"a record of {form.dtype} has the kind {Kind(kind).name}")
     if kind in (Kind.FLOATS, Kind.SPARSE_FLOATS):
         return from_patterns(_read_floats(reader, form, is_sparse=kind == Kind.SPARSE_FLOATS), form)
+    if form.dtype.is_complex and kind in (Kind.CODES, Kind.STEPS, Kind.SPARSE_STEPS):
+        raise damaged("complex numbers have no grid")
+    if kind in (Kind.SHARED, Kind.SPARSE_SHARED):
+        return from_patterns(_read_shared(reader, form, is_sparse=kind == Kind.SPARSE_SHARED), form)
     if form.is_integer:
-        values = _read_integers(reader, form.n_entries, form.limits, is_sparse=kind == Kind.SPARSE_INTEGERS)
+        values = _read_integers(reader, form, form.limits, is_sparse=kind == Kind.SPARSE_INTEGERS)
         return torch.from_numpy(values).to(form.dtype).reshape(form.shape)
     return _read_quantized(reader, form, Kind(kind))
 
 
 def _plan_floats(value: Tensor, coder: Coder) -> Plans:
     patterns = to_patterns(value)
-    yield Kind.FLOATS, plan_patterns(patterns, coder=coder)
+    layout = Layout.of(value.shape, len(patterns))
+    yield Kind.FLOATS, plan_patterns(patterns, coder=coder, layout=layout)
     positions = np.flatnonzero(patterns)
     if len(positions) < len(patterns):
-        index = plan_index(positions, len(patterns), coder=coder)
+        index = plan_index(positions, len(patterns), coder=coder, layout=layout)
         yield Kind.SPARSE_FLOATS, index + plan_patterns(patterns[positions], coder=coder)
 
 
 def _read_floats(reader: Reader, form: Form, *, is_sparse: bool) -> Unsigned:
+    layout = Layout.of(form.shape, form.n_entries)
     if not is_sparse:
-        return read_patterns(reader, form.n_entries, form.pattern_dtype)
-    positions = read_index(reader, form.n_entries)
+        return read_patterns(reader, form.n_entries, form.pattern_dtype, layout=layout)
+    positions = read_index(reader, form.n_entries, layout=layout)
     patterns = np.zeros(form.n_entries, form.pattern_dtype)
     patterns[positions] = read_patterns(reader, len(positions), form.pattern_dtype)
     return patterns
@@ -116,25 +131,29 @@ def _read_floats(reader: Reader, form: Form, *, is_sparse: bool) -> Unsigned:
 
 def _plan_integers(value: Tensor, coder: Coder) -> Plans:
     integers = _flat(value)
-    yield Kind.INTEGERS, plan_integers(integers, coder=coder)
-    yield Kind.SPARSE_INTEGERS, _plan_sparse(integers, coder)
+    layout = Layout.of(value.shape, len(integers))
+    yield Kind.INTEGERS, plan_integers(integers, coder=coder, layout=layout)
+    yield Kind.SPARSE_INTEGERS, _plan_sparse(integers, coder, layout)
 
 
-def _plan_sparse(integers: Integers, coder: Coder) -> Plan:
+def _plan_sparse(integers: Integers, coder: Coder, layout: Layout) -> Plan:
     """Return the plan of an index and the integers that are not zero.
 
     Worth its few bytes even where none is zero: signs then take one bit each.
     """
     positions = np.flatnonzero(integers)
+    if coder == "context" and len(integers) and int(integers.max()) - int(integers.min()) < 256:
+        coder = "ans"  # all entries in one stream, which predicts zeros and values together, leave nothing to gain
     nonzero = plan_integers(integers[positions], without_zero=True, coder=coder)
-    return plan_index(positions, len(integers), coder=coder) + nonzero
+    return plan_index(positions, len(integers), coder=coder, layout=layout) + nonzero
 
 
-def _read_integers(reader: Reader, n_entries: int, limits: tuple[int, int], *, is_sparse: bool) -> Integers:
+def _read_integers(reader: Reader, form: Form, limits: tuple[int, int], *, is_sparse: bool) -> Integers:
+    layout = Layout.of(form.shape, form.n_entries)
     if not is_sparse:
-        return read_integers(reader, n_entries, limits=limits)
-    positions = read_index(reader, n_entries)
-    integers = np.zeros(n_entries, np.int64)
+        return read_integers(reader, form.n_entries, limits=limits, layout=layout)
+    positions = read_index(reader, form.n_entries, layout=layout)
+    integers = np.zeros(form.n_entries, np.int64)
     integers[positions] = read_integers(reader, len(positions), limits=limits, without_zero=True)
     return integers
 
@@ -142,31 +161,36 @@ def _read_integers(reader: Reader, n_entries: int, limits: tuple[int, int], *, i
 def _plan_quantized(value: QuantizedTensor, coder: Coder) -> Plans:
     """Yield the plans of codes and of steps, each after the grid.
 
-    The grid is a varint (4 * bits + 2 * one grid per slice + 1 * zero points follow), the scales, the zero points.
+    The grid is a varint (256 * powers of two + 4 * bits + 2 * one grid per slice + 1 * zero points follow), the scales,
+    the zero points.
     """
     has_zero_points = bool(value.zero_point.any())
-    grid = literal(varint(4 * value.bits + 2 * (value.scale.ndim > 0) + has_zero_points))
+    grid = literal(varint(_POWERS * value.is_power + 4 * value.bits + 2 * (value.scale.ndim > 0) + has_zero_points))
     grid += plan_patterns(to_patterns(value.scale), coder=coder)
     if has_zero_points:
         grid += plan_integers(_flat(value.zero_point), coder=coder)
     codes = _flat(value.codes)
-    yield Kind.CODES, grid + plan_integers(codes, coder=coder)
+    layout = Layout.of(value.codes.shape, len(codes))
+    yield Kind.CODES, grid + plan_integers(codes, coder=coder, layout=layout)
     zero_points = _flat(value.zero_point)
     steps = codes - np.repeat(zero_points, len(codes) // max(1, len(zero_points)))
     if has_zero_points:
-        yield Kind.STEPS, grid + plan_integers(steps, coder=coder)
-    yield Kind.SPARSE_STEPS, grid + _plan_sparse(steps, coder)
+        yield Kind.STEPS, grid + plan_integers(steps, coder=coder, layout=layout)
+    yield Kind.SPARSE_STEPS, grid + _plan_sparse(steps, coder, layout)
 
 
 def _read_quantized(reader: Reader, form: Form, kind: Kind) -> Tensor:
-    head = reader.varint("the head of a grid", at_most=4 * 32 + 3)
+    head = reader.varint("the head of a grid", at_most=_POWERS + _MAX_GRID)
+    is_power, head = divmod(head, _POWERS)
+    if head > _MAX_GRID or (is_power and head & 1):
+        raise damaged(f"the head of a grid is {is_power * _POWERS + head}, which no grid has")
     if head & 2 and not form.shape:
         raise damaged("a single value can't have one grid per slice")
     grid_shape = form.shape[:1] if head & 2 else ()
     n_grids = grid_shape[0] if grid_shape else 1
     scale = from_patterns(read_patterns(reader, n_grids, np.dtype(np.uint32)), Form(torch.float32, grid_shape))
     zero_points = read_integers(reader, n_grids, limits=_INT32) if head & 1 else np.zeros(n_grids, np.int64)
-    integers = _read_integers(reader, form.n_entries, _INT32, is_sparse=kind == Kind.SPARSE_STEPS)
+    integers = _read_integers(reader, form, _INT32, is_sparse=kind == Kind.SPARSE_STEPS)
     if kind != Kind.CODES:
         integers += np.repeat(zero_points, len(integers) // max(1, n_grids))
     quantized = QuantizedTensor(
@@ -174,8 +198,33 @@ def _read_quantized(reader: Reader, form: Form, kind: Kind) -> Tensor:
         scale=scale,
         zero_point=torch.from_numpy(zero_points).to(torch.int32).reshape(grid_shape),
         bits=head >> 2,
+        is_power=bool(is_power),
     )
     return quantized.dequantize().to(form.dtype)
+
+
+def _plan_shared(value: SharedTensor, coder: Coder) -> Plans:
+    """Yield the plans of codes, each after the values: how many (a varint), their patterns. Unused values are left out.
+
+    Where nearly every entry has a value of its own, the floats themselves are smaller.
+    """
+    codes = _flat(value.codes)
+    is_used = np.bincount(codes, minlength=value.values.numel() + 1) > 0
+    is_used[0] = False
+    codes = np.where(codes > 0, np.cumsum(is_used)[codes], 0)
+    patterns = to_patterns(value.values)[is_used[1:]]
+    values = literal(varint(len(patterns))) + plan_patterns(patterns, coder=coder)
+    layout = Layout.of(value.codes.shape, len(codes))
+    yield Kind.SHARED, values + plan_integers(codes, coder=coder, layout=layout)
+    yield Kind.SPARSE_SHARED, values + _plan_sparse(codes, coder, layout)
+    yield from _plan_floats(value.dequantize(), coder)
+
+
+def _read_shared(reader: Reader, form: Form, *, is_sparse: bool) -> Unsigned:
+    n_values = reader.varint("the number of shared values", at_most=form.n_entries)
+    table = np.zeros(n_values + 1, form.pattern_dtype)
+    table[1:] = read_patterns(reader, n_values, form.pattern_dtype)
+    return table[_read_integers(reader, form, (0, n_values), is_sparse=is_sparse)]
 
 
 def _flat(integers: Tensor) -> Integers:

@@ -1,11 +1,15 @@
-"""A sequence of symbols 0..255 as bytes: constant, packed in their width, or Huffman coded, whichever is smallest.
+"""A sequence of symbols 0..255 as bytes: constant, packed in their width, or entropy coded, whichever is smallest.
 
 The reader knows the number of symbols n. A stream of none is no bytes; others are a head byte and
 
 * 0: one byte, the symbol that all of them are;
 * 1..8: the symbols as binary numbers of so many bits;
 * 9: a table of code lengths (`huffman.write_lengths`) and the codes. From `MIN_LANED` symbols on the codes are in four
-  lanes, for speed: 4 x (n // 8 * 2) symbols, what is left over in the last; three varints give the bytes of the others.
+  lanes, for speed: 4 x (n // 8 * 2) symbols, what is left over in the last; three varints give the bytes of the others;
+* 10..17: a table of frequencies, of 0..7 bits below the leading one, and the code (`ans`);
+* 18: the code of `context`, which predicts from the neighbours in a layout that the reader knows, too.
+
+A coder may use all forms of those before it: none (constant, packed), huffman, ans, context.
 """
 
 from __future__ import annotations
@@ -16,24 +20,44 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from effbench.codec import huffman
-from effbench.codec.wire import Plan, Reader, damaged, literal, varint
+from effbench.codec import ans, context, huffman
+from effbench.codec.layout import Layout
+from effbench.codec.wire import Plan, Reader, damaged, literal, smallest, varint
 
-Coder = Literal["none", "huffman"]
+Coder = Literal["none", "huffman", "ans", "context"]
 Symbols = NDArray[np.uint8]
 
-CONSTANT, HUFFMAN = 0, 9
+CONSTANT, HUFFMAN, ANS, CONTEXT = 0, 9, 10, 18
 MIN_LANED = 2**15
+_NOISE = 0.98
+"""A histogram that saves less than this leaves of eight bits is one of noise: no neighbour knows more."""
 
 
-def plan_symbols(symbols: Symbols, /, *, coder: Coder) -> Plan:
-    """Choose the form of a stream, (n,). Coder "none" is constant or packed."""
+def plan_symbols(symbols: Symbols, /, *, coder: Coder, layout: Layout | None = None) -> Plan:
+    """Choose the form of a stream, (n,). `layout` says what is beside what; None: only their order is known."""
     from effbench.codec import kernels
 
     if symbols.size == 0:
         return literal(b"")
     lanes = _lanes(symbols)
-    counts = np.stack([kernels.histogram(lane) for lane in lanes])
+    lane_counts = np.stack([kernels.histogram(lane) for lane in lanes])
+    counts = lane_counts.sum(0)
+    plan = _plan_prefix_code(symbols, lanes, lane_counts, coder)
+    if coder in ("none", "huffman") or np.count_nonzero(counts) == 1:
+        return plan
+    n_mantissa, n_bytes = ans.best_mantissa(counts)
+    if n_bytes < plan.n_bytes:
+        coded = bytes([ANS + n_mantissa]) + ans.encode_symbols(symbols, counts, n_mantissa)
+        plan = smallest(plan, literal(coded))
+    if coder == "context" and (not counts[128:].any() or plan.n_bytes < _NOISE * symbols.size):
+        layout = Layout.line(symbols.size) if layout is None else layout
+        predicted = context.encode_symbols(symbols, layout, at_most=plan.n_bytes - 2)
+        plan = plan if predicted is None else literal(bytes([CONTEXT]) + predicted)
+    return plan
+
+
+def _plan_prefix_code(symbols: Symbols, lanes: Sequence[Symbols], counts: NDArray[np.int64], coder: Coder) -> Plan:
+    """Choose among constant, packed and Huffman coded. `counts` are those of each lane, (n_lanes, 256)."""
     head, lengths = _choose(counts.sum(0), coder)
     if head == CONSTANT:
         return literal(bytes([head, symbols[0]]))
@@ -48,16 +72,25 @@ def plan_symbols(symbols: Symbols, /, *, coder: Coder) -> Plan:
 
 
 def stream_bytes(counts: NDArray[np.int64], /, *, coder: Coder) -> int:
-    """Return the bytes of a stream whose symbols occur `counts` times, (256,), were it in one lane."""
+    """Return the bytes of a stream whose symbols occur `counts` times, (256,), were it in one lane.
+
+    Nearly so for "ans", and for "context" what its symbols take in any order.
+    """
     if not counts.any():
         return 0
     head, lengths = _choose(counts, coder)
     n_table = 1 if head == CONSTANT else len(huffman.write_lengths(lengths)) if head == HUFFMAN else 0
-    return 1 + n_table - (-int(counts @ lengths) // 8)
+    n_bytes = 1 + n_table - (-int(counts @ lengths) // 8)
+    return (
+        n_bytes if coder in ("none", "huffman") or head == CONSTANT else min(n_bytes, 1 + ans.best_mantissa(counts)[1])
+    )
 
 
-def read_symbols(reader: Reader, n_symbols: int, /) -> Symbols:
-    """Return the symbols of a stream, (n_symbols,), a new array. The caller has bounded their number."""
+def read_symbols(reader: Reader, n_symbols: int, /, *, layout: Layout | None = None) -> Symbols:
+    """Return the symbols of a stream, (n_symbols,), a new array. The caller has bounded their number.
+
+    layout: the one that the stream was written with.
+    """
     if n_symbols == 0:
         return np.empty(0, np.uint8)
     head = reader.byte()
@@ -65,7 +98,11 @@ def read_symbols(reader: Reader, n_symbols: int, /) -> Symbols:
         return np.full(n_symbols, reader.byte(), np.uint8)
     if head == 8:
         return np.frombuffer(reader.take(n_symbols), np.uint8).copy()
-    if head > HUFFMAN:
+    if ANS <= head <= ANS + ans.MAX_MANTISSA:
+        return ans.decode_symbols(reader, n_symbols, head - ANS)
+    if head == CONTEXT:
+        return context.decode_symbols(reader, Layout.line(n_symbols) if layout is None else layout)
+    if head > CONTEXT:
         raise damaged(f"a stream has the unknown form {head}")
     lengths = huffman.read_lengths(reader) if head == HUFFMAN else huffman.fixed_lengths(head)
     n_lanes = 4 if head == HUFFMAN and n_symbols >= MIN_LANED else 1
@@ -93,7 +130,7 @@ def _choose(counts: NDArray[np.int64], coder: Coder) -> tuple[int, NDArray[np.ui
     if len(used) == 1:
         return CONSTANT, np.zeros(huffman.N_SYMBOLS, np.uint8)
     width = int(used[-1]).bit_length()
-    if coder == "huffman":
+    if coder != "none":
         lengths = huffman.best_lengths(counts)
         n_table = len(huffman.write_lengths(lengths))
         if 8 * n_table + int(counts @ lengths) < width * int(counts.sum()):

@@ -30,9 +30,18 @@ class Axis:
     choices: tuple[str, ...] = ()
     pattern: str | None = None
     """Of values beside the choices (a regular expression, matched whole)."""
+    pattern_words: str | None = None
+    """What the pattern allows, as in "layer numbers such as 1-3"."""
     compresses: Literal["up", "down", "no order"] = "no order"
     phase: str | None = None
     """Where a stage's axis stands in a recipe."""
+    replaces: Mapping[str, str] = field(default_factory=dict)
+    """The stages of a recipe whose place others take while the axis isn't neutral, such as {train: distill}. Each of
+    the others has the target's field. A recipe may name which are replaced (`taught`); otherwise all are."""
+    order: int = 0
+    """Where the stage stands among those of its phase: the lower, the earlier; equal ones by their names."""
+    modifies: str | None = None
+    """The axis that brings the stage in, where this one only sets one more of its fields."""
     moves: tuple[str, ...] = ()
     """The costs that the axis changes."""
     realised: Mapping[str, str] = field(default_factory=dict)
@@ -55,7 +64,7 @@ class Axis:
         """Say what values are allowed, as in "an integer, 1 to 16, or 32"."""
         if self.type == "str":
             known = ", ".join(self.choices)
-            return known if self.pattern is None else f"{known}, or layer numbers such as 1-3"
+            return known if self.pattern is None else f"{known}, or {self.pattern_words}"
         parts = [{"int": "a whole number", "float": "a number"}[self.type]]
         for bound, word in (
             (self.minimum, "at least"),

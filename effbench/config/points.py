@@ -16,13 +16,16 @@ import yaml
 from omegaconf import OmegaConf
 
 from effbench.blueprint import Blueprint
+from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
 from effbench.config.compose import CommandLine, Composed
+from effbench.config.teachers import with_teachers
 from effbench.config.typed import typed, unknown_name
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
-from effbench.plan import Coder, Plan, Point, build_network, load_data
-from effbench.recipe import Stage, lay_out
+from effbench.plan import Plan, Point, build_network, load_data
+from effbench.recipe import Stage, Step, lay_out
+from effbench.rounds import Rounds, Until
 
 Node = Mapping[str, Any]
 
@@ -94,13 +97,18 @@ class _Builder:
             fingerprint=loaded.fingerprint,
             side=side,
             eval_side=eval_side,
-            steps=lay_out(node["recipe"]["steps"], self._chooser(node, values), rounds=_rounds(node)),
+            steps=with_teachers(self._steps(node, values), reference),
             coder=_coder(node),
             threads=_threads(node),
             reference_bytes=n_bytes if reference is None else reference.reference_bytes,
             reference_key=None if reference is None else reference.key,
             config={**{k: v for k, v in node.items() if k not in ("axis",)}, "seed": seed, **values},
         )
+
+    def _steps(self, node: Node, values: Mapping[str, Value]) -> tuple[Step | Rounds, ...]:
+        # A recipe that does not say when its rounds end runs them all.
+        until = typed(Until, node["recipe"].get("until", {}), where="recipe.until")
+        return lay_out(node["recipe"]["steps"], self._chooser(node, values), rounds=_rounds(node), until=until)
 
     def _network(self, node: Node, values: Mapping[str, Value]) -> Blueprint:
         network = _factory(node)
@@ -124,27 +132,55 @@ class _Builder:
     def _chooser(self, node: Node, values: Mapping[str, Value]) -> Any:
         """Return what says which stages stand at an entry of the recipe."""
         entries = set(itertools.chain(*([e] if isinstance(e, str) else e for e in node["recipe"]["steps"])))
-        phases = {axis.phase for axis in self.axes.values() if axis.phase is not None}
+        phases = {axis.phase for axis in self.axes.values() if axis.phase is not None and not axis.replaces}
         for name, axis in self._given(values, "stage"):
-            if axis.phase not in entries:
+            if not {axis.phase, *axis.replaces} & entries:
                 steps = ", ".join(sorted(entries))
                 raise ValueError(f"{self._shown(name)}: the recipe has no step {axis.phase!r}; its steps are {steps}")
+            if axis.modifies is not None and axis.modifies not in values:
+                lead = self.axes[axis.modifies]
+                raise ValueError(
+                    f"{self._shown(name)}: changes what {lead.name} does, "
+                    f"so give that too, as in {lead.name}={lead.example}"
+                )
+        replaceable = {entry for axis in self.axes.values() for entry in axis.replaces}
+        for entry in set(node["recipe"].get("taught", [])) - replaceable:
+            raise ValueError(unknown_name(f"recipe.taught: {entry}", replaceable, "step"))
         for entry in entries - phases - set(node["stage"]):
             raise ValueError(unknown_name(f"recipe.steps: {entry}", [*phases, *node["stage"]], "step"))
 
         def choose(entry: str, position: int, n_rounds: int) -> Sequence[tuple[str, Stage]]:
             if entry not in phases:
-                stage = _stage(entry, node["stage"][entry])
-                return [] if getattr(stage, "is_neutral", False) else [(entry, stage)]
-            chosen = []
-            for name, axis in self._given(values, "stage"):
-                if axis.phase == entry and not axis.is_neutral(values[name]):
-                    stage_name, field = axis.target.split(".")
-                    stage = _stage(stage_name, {**node["stage"][stage_name], field: values[name]})
-                    chosen.append((stage_name, stage.at_round(position, n_rounds) if n_rounds > 1 else stage))
-            return chosen
+                name, fields = self._in_place_of(entry, node, values)
+                stage = _stage(name, {**node["stage"][name], **fields})
+                return [] if getattr(stage, "is_neutral", False) else [(name, stage)]
+            stages = self._stages_at(entry, node["stage"], values)
+            return [(name, stage.at_round(position, n_rounds) if n_rounds > 1 else stage) for name, stage in stages]
 
         return choose
+
+    def _in_place_of(self, entry: str, node: Node, values: Mapping[str, Value]) -> tuple[str, dict[str, Value]]:
+        """Return the stage that stands where the recipe names `entry`, and the fields that an axis sets."""
+        taught = node["recipe"].get("taught", [entry])  # a recipe that does not say has them all taught
+        for name, axis in self._given(values, "stage"):
+            if entry in axis.replaces and entry in taught and not axis.is_neutral(values[name]):
+                return axis.replaces[entry], {axis.target.split(".")[1]: values[name]}
+        return entry, {}
+
+    def _stages_at(self, phase: str, nodes: Node, values: Mapping[str, Value]) -> Iterator[tuple[str, Any]]:
+        """Yield the techniques of a phase that an axis brings in, each with the fields that its axes set."""
+        given: dict[str, dict[str, Value]] = {}
+        brought_in = set()
+        # Equal ones by name: the order of the axes on the command line does not make another run.
+        for name, axis in sorted(self._given(values, "stage"), key=lambda given: (given[1].order, given[0])):
+            if axis.phase == phase and not axis.is_neutral(values[name]):
+                stage_name, field = axis.target.split(".")
+                given.setdefault(stage_name, {})[field] = values[name]
+                if axis.modifies is None:
+                    brought_in.add(stage_name)
+        for stage_name, fields in given.items():
+            if stage_name in brought_in:
+                yield stage_name, _stage(stage_name, {**nodes[stage_name], **fields})
 
     def _shown(self, name: str) -> str:
         """Return an axis as it was asked for, as in "alpha=0.5,1"."""
@@ -269,5 +305,6 @@ def _threads(node: Node) -> int:
 def _coder(node: Node) -> Coder:
     coder: Coder = node["coder"]
     if coder not in get_args(Coder):
-        raise ValueError(f"coder={coder}: must be {' or '.join(get_args(Coder))}")
+        *others, last = get_args(Coder)
+        raise ValueError(f"coder={coder}: must be {', '.join(others)} or {last}; for example coder=huffman,{last}")
     return coder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, Protocol
 
 import torch
@@ -35,6 +35,10 @@ class ImageData(Protocol):
     def fingerprint(self) -> str:
         """A digest of everything that decides the batches: contents, splits, normalisation, augmentation."""
 
+    @property
+    def labels(self) -> Mapping[Split, Tensor]:
+        """The classes of each split's examples by their numbers, int64 (n,)."""
+
     def n_examples(self, split: Split) -> int:
         """Return the size of a split."""
 
@@ -46,9 +50,11 @@ class ImageData(Protocol):
         batch_size: int,
         generator: torch.Generator | None = None,
         fraction: float = 1.0,
+        numbered: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images, labels): float32 (n, channels, side, side), normalised; int64 (n,).
 
         With a generator the examples come shuffled and augmented, as training wants them; without, each example comes
-        once, in a fixed order. `fraction` keeps that share of the split (the same examples for every seed).
+        once, in a fixed order. `fraction` keeps that share of the split (the same examples for every seed). `numbered`
+        gives each example's number in the split (0 to n - 1, whatever the fraction) in the place of its label.
         """

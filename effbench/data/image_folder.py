@@ -73,6 +73,11 @@ class ImageFolder:
                     digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
         return digest.hexdigest()[:16]
 
+    @cached_property
+    def labels(self) -> Mapping[Split, Tensor]:
+        """The classes of each split's examples, int64 (n,)."""
+        return {split: torch.tensor([label for _, label in self.files[split]]) for split in SPLITS}
+
     def n_examples(self, split: Split) -> int:
         """Return the size of a split."""
         return len(self.files[split])
@@ -85,6 +90,7 @@ class ImageFolder:
         batch_size: int,
         generator: torch.Generator | None = None,
         fraction: float = 1.0,
+        numbered: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalised batches; see `effbench.data.ImageData.batches`."""
         chosen = subset(self.n_examples(split), fraction)
@@ -93,7 +99,9 @@ class ImageFolder:
         if generator is not None:
             chosen = chosen[torch.randperm(len(chosen), generator=generator)]
             seeds = torch.randint(0, 2**62, (len(chosen),), generator=generator)
-        files = [self.files[split][index] for index in chosen.tolist()]
+        files = [self.files[split][number] for number in chosen.tolist()]
+        if numbered:
+            files = [(path, number) for (path, _), number in zip(files, chosen.tolist(), strict=True)]
         pipeline = self._pipeline(side, augmented=generator is not None)
         loader = DataLoader(
             _Files(files, seeds.tolist(), pipeline, self.channels),
@@ -115,7 +123,7 @@ class ImageFolder:
             name=self.name,
             n_classes=self.n_classes,
             images={split: self._pixels(self.files[split]) for split in SPLITS},
-            labels={split: torch.tensor([label for _, label in self.files[split]]) for split in SPLITS},
+            labels=self.labels,
             mean=self.mean,
             std=self.std,
             side=self.side,

@@ -81,6 +81,7 @@ class InMemoryData:
         batch_size: int,
         generator: torch.Generator | None = None,
         fraction: float = 1.0,
+        numbered: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalised batches; see `effbench.data.ImageData.batches`."""
         images, labels = self._at_side(split, side), self.labels[split]
@@ -93,7 +94,7 @@ class InMemoryData:
             batch = images.index_select(0, indices)
             if generator is not None and self.augment == "crop_flip":
                 batch = _shift_and_mirror(batch, generator)
-            yield batch.float().sub_(mean).div_(deviation), labels.index_select(0, indices)
+            yield batch.float().sub_(mean).div_(deviation), indices if numbered else labels.index_select(0, indices)
 
     def _at_side(self, split: Split, side: int) -> Tensor:
         if side == self.images[split].shape[2]:

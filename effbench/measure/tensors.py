@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from effbench.codebook import Codebook
+
 # Elements counted at a time: the comparison's result stays in the processor's cache, twice as fast as in one go.
 CHUNK = 2**18
 
@@ -31,7 +33,8 @@ class Place:
             return getattr(self.module, self.tensor)  # type: ignore[no-any-return]
         originals = _originals(self.module, self.tensor)
         if len(originals) == 1 and originals[0].is_meta:
-            return originals[0]
+            first = _parametrizations(self.module)[self.tensor][0]
+            return first(originals[0]) if isinstance(first, Codebook) else originals[0]
         with torch.no_grad():
             return getattr(self.module, self.tensor)  # type: ignore[no-any-return]
 

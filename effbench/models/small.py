@@ -137,7 +137,8 @@ def _features(widths: list[int], *, kernel: int, poolings: tuple[int, ...]) -> n
     for number, (n_in, n_out) in enumerate(pairwise(widths), start=1):
         layers[f"conv{number}"] = nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2, bias=False)
         layers[f"norm{number}"] = nn.BatchNorm2d(n_out)
-        layers[f"relu{number}"] = nn.ReLU()
         if number in poolings:
             layers[f"pool{number}"] = nn.MaxPool2d(2)
+        # After the pooling: the largest of the rectified is the rectified largest, on a quarter of the values.
+        layers[f"relu{number}"] = nn.ReLU(inplace=True)
     return nn.Sequential(layers)

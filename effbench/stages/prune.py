@@ -1,33 +1,39 @@
-"""Unstructured pruning: the least important weights become zero and stay zero."""
+"""Pruning at a given share: the least important weights, kernels or rows become zero and stay zero."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from effbench.constraints import Mask, constraints_on, weight_layers
+from effbench.constraints import Mask, hold, weight_layers
+from effbench.granularity import Granularity, Groups, classifier_among, group_dims, together
+from effbench.importance import Criterion, score_weights, weight_in_use
+from effbench.masks import RampedMask, pool
 from effbench.recipe import Context
 
-Criterion = Literal["magnitude", "gradient", "random"]
-N_SCORING_EXAMPLES = 1_000
+Scope = Literal["global", "layer"]
+Schedule = Literal["at_once", "cubic"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prune:
     """Set a share of the convolution and linear weights to zero and hold them there with a mask.
 
-    criterion: what makes a weight important: `magnitude` |w| (Han et al. 2015, arXiv:1506.02626), `gradient`
-    |w · dL/dw| on training examples (Mozer & Smolensky 1989; Molchanov et al. 2016, arXiv:1611.06440, section 2.2), or
-    `random`, the control. scope: `global` ranks the weights of all layers together, `layer` removes the same share of
-    each.
+    criterion: what makes a weight important: `magnitude`, `gradient` or `random` (see `effbench.importance`). scope:
+    `global` ranks the weights of all layers together, `layer` removes the same share of each.
+
+    granularity: what goes together: `weight`, `kernel` or `row` (see `effbench.granularity`), ranked by its mean
+    importance. Of kernels and rows each layer keeps one at least, and with `row` the classifier (the last layer that
+    has an output per class) keeps all of its own: the others give up so much more.
+
+    schedule: `cubic` lets the mask close gradually in the training that follows (see `effbench.masks.RampedMask`): how
+    much each layer keeps is decided here, which weights while it trains. Where none follows it is as `at_once`.
     """
 
     VERSION: ClassVar[int] = 1
@@ -35,96 +41,106 @@ class Prune:
     ratio: float
     """Share of the weights that are zero afterwards, in [0, 1); those that were zero before count."""
     criterion: Criterion = "magnitude"
-    scope: Literal["global", "layer"] = "global"
+    scope: Scope = "global"
+    granularity: Granularity = "weight"
+    schedule: Schedule = "at_once"
+    ramp: float = 0.6
+    """Of `cubic`: the share of the next training's steps in which the mask closes, in (0, 1]."""
+    every: int = 10
+    """Of `cubic`: the steps from one choice of what is masked to the next."""
+    regrow: bool = False
+    """Of `cubic`: while the mask closes, masked weights go on being updated and may come back."""
 
     def __post_init__(self) -> None:
         """Refuse what can't be pruned to."""
         if not 0 <= self.ratio < 1:
             raise ValueError(f"ratio={self.ratio}: must be in [0, 1)")
-        if self.criterion not in ("magnitude", "gradient", "random"):
-            raise ValueError(f"criterion={self.criterion}: must be magnitude, gradient or random")
-        if self.scope not in ("global", "layer"):
-            raise ValueError(f"scope={self.scope}: must be global or layer")
+        kinds = {"criterion": Criterion, "scope": Scope, "granularity": Granularity, "schedule": Schedule}
+        for name, kind in kinds.items():
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name}={getattr(self, name)}: must be {' or '.join(get_args(kind))}")
+        if not 0 < self.ramp <= 1:
+            raise ValueError(f"ramp={self.ramp}: must be a share of the steps, above 0 and at most 1")
+        if self.every < 1:
+            raise ValueError(f"every={self.every}: must be 1 step or more")
+        if self.schedule == "cubic" and self.criterion != "magnitude":
+            raise ValueError(f"criterion={self.criterion}: must be magnitude with schedule=cubic, which ranks by that")
+        if self.regrow and self.schedule != "cubic":
+            raise ValueError("regrow=true: must be false with schedule=at_once; schedule=cubic lets weights come back")
 
     def at_round(self, position: int, n_rounds: int) -> Prune:
         """Return the stage for round `position` of `n_rounds`: each round removes the same share of what remains."""
         return dataclasses.replace(self, ratio=1 - (1 - self.ratio) ** (position / n_rounds))
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
-        """Return a copy of `model` whose least important weights are masked."""
+        """Return a copy of `model` whose least important weights are masked.
+
+        ValueError where so much can't be taken, because kernels or rows have to stay.
+        """
         pruned = copy.deepcopy(model)
         layers = [layer for _, layer in weight_layers(pruned)]
-        scores = self._scores(pruned, layers, context)
-        for layer, score in zip(layers, scores, strict=True):
-            score[_value(layer) == 0] = -math.inf  # what is zero already goes first
-        if self.scope == "layer":
-            kept = [_largest(score, self._n_kept(score.numel())) for score in scores]
-        else:
-            flat = torch.cat([score.flatten() for score in scores])
-            mask = _largest(flat, self._n_kept(len(flat)))
-            kept = [
-                part.view_as(s) for part, s in zip(torch.split(mask, [s.numel() for s in scores]), scores, strict=True)
-            ]
-        for layer, mask in zip(layers, kept, strict=True):
-            _constrain(layer, mask)
+        scores = score_weights(pruned, layers, self.criterion, context)
+        groups = [self._groups(layer, score) for layer, score in zip(layers, scores, strict=True)]
+        classifier = classifier_among(layers, context.data.n_classes) if self.granularity == "row" else None
+        for layer, kept in zip(layers, self._choose(groups, classifier), strict=True):
+            hold(layer, self._mask(layer, kept))
         return pruned
 
-    def _n_kept(self, n_weights: int) -> int:
-        return n_weights - math.floor(self.ratio * n_weights + 0.5)
+    def _groups(self, layer: nn.Module, scores: Tensor) -> Groups:
+        dims, weight = group_dims(layer, self.granularity), weight_in_use(layer)
+        # The mean of random scores would tell large groups from small ones; the first is as random as any.
+        pooled = _first(scores, dims) if self.criterion == "random" else pool(scores, dims)
+        n_nonzero = _count(weight != 0, dims)
+        pooled[n_nonzero == 0] = -math.inf  # what is zero already goes first
+        if self.granularity == "weight":
+            return Groups(scores=pooled, sizes=n_nonzero.new_ones(weight.shape), n_weights=weight.numel())
+        pooled.view(-1)[pooled.argmax()] = math.inf  # nothing would come through a layer of zeros
+        return Groups(scores=pooled, sizes=n_nonzero, n_weights=weight.numel())
 
-    def _scores(self, model: nn.Module, layers: list[nn.Module], context: Context) -> list[Tensor]:
-        generator = context.generator()
-        if self.criterion == "random":
-            return [torch.rand(_value(layer).shape, generator=generator) for layer in layers]
-        if self.criterion == "magnitude":
-            return [_value(layer).abs() for layer in layers]
-        return _gradient_times_weight(model, layers, context, generator)
+    def _choose(self, groups: Sequence[Groups], classifier: int | None) -> list[Tensor]:
+        """Return which groups stay, layer by layer, in the shape of their scores."""
+        if classifier is not None:
+            groups[classifier].scores.fill_(math.inf)
+        whole = together(groups)
+        if self.scope == "global":
+            n_kept = whole.n_weights - math.floor(self.ratio * whole.n_weights + 0.5)
+            if whole.n_fixed > n_kept:
+                raise self._too_far(1 - whole.n_fixed / whole.n_weights)
+            return whole.split(whole.best(n_kept), groups)
+        n_open = whole.n_weights - (0 if classifier is None else groups[classifier].n_weights)
+        if self.ratio * whole.n_weights > n_open:
+            raise self._too_far(n_open / whole.n_weights)
+        share = self.ratio * (whole.n_weights / max(1, n_open))
+        return [group.best(group.n_weights - math.floor(share * group.n_weights + 0.5)) for group in groups]
 
+    def _too_far(self, reachable: float) -> ValueError:
+        return ValueError(
+            f"ratio={self.ratio:g}: must be at most {reachable:.3g} with granularity={self.granularity} in this "
+            "network, whose layers and classes have to stay; prune less, or in smaller groups"
+        )
 
-def _gradient_times_weight(
-    model: nn.Module, layers: list[nn.Module], context: Context, generator: torch.Generator
-) -> list[Tensor]:
-    """Return |w · dL/dw| of each layer, with the gradient of the mean loss over (some) training examples."""
-    totals = [torch.zeros_like(_value(layer)) for layer in layers]
-    n_seen = 0
-    model.to(context.device).eval()
-    for images, labels in context.data.batches("train", side=context.side, batch_size=250, generator=generator):
-        with parametrize.cached():  # so that the weight that was used is the one that is asked for
-            loss = F.cross_entropy(model(images.to(context.device)), labels.to(context.device), reduction="sum")
-            weights = [_weight(layer) for layer in layers]
-            # A layer that this network does not run (an auxiliary head) has the gradient zero.
-            gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
-        totals = [total + gradient.cpu() for total, gradient in zip(totals, gradients, strict=True)]
-        n_seen += len(labels)
-        if n_seen >= N_SCORING_EXAMPLES:
-            break
-    model.to("cpu")
-    return [(_value(layer) * total / n_seen).abs() for layer, total in zip(layers, totals, strict=True)]
-
-
-def _value(layer: nn.Module) -> Tensor:
-    """Return the weight as it is in use, after its constraints."""
-    return _weight(layer).detach().cpu()
-
-
-def _weight(layer: nn.Module) -> Tensor:
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return weight
-
-
-def _largest(scores: Tensor, n_kept: int) -> Tensor:
-    """Mark the `n_kept` largest scores; of equal ones, those that come first."""
-    order = torch.sort(scores.flatten(), descending=True, stable=True).indices
-    mask = torch.zeros(scores.numel(), dtype=torch.bool)
-    mask[order[:n_kept]] = True
-    return mask.view_as(scores)
+    def _mask(self, layer: nn.Module, kept: Tensor) -> Mask:
+        weight, dims = weight_in_use(layer), group_dims(layer, self.granularity)
+        mask = kept.expand_as(weight).clone()
+        if self.schedule == "at_once":
+            return Mask(mask)
+        n_kept, n_alive = int(kept.sum()), int((_count(weight != 0, dims) > 0).sum())
+        return RampedMask(
+            mask,
+            n_start=max(n_kept, n_alive),
+            n_kept=n_kept,
+            dims=dims,
+            ramp=self.ramp,
+            every=self.every,
+            regrow=self.regrow,
+        )
 
 
-def _constrain(layer: nn.Module, mask: Tensor) -> None:
-    """Hold the weight to `mask`: tighten the mask that is there, or register one."""
-    earlier = next((c for c in constraints_on(layer, "weight") if isinstance(c, Mask)), None)
-    if earlier is not None:
-        earlier.mask &= mask.to(earlier.mask.device)
-        return
-    parametrize.register_parametrization(layer, "weight", Mask(mask.to(_weight(layer).device)))
+def _count(marks: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Return how many marks each group has: the dimensions in `dims` shrink to 1."""
+    return marks.sum(dim=dims, keepdim=True) if dims else marks.long()
+
+
+def _first(scores: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Return the first score of each group: the dimensions in `dims` shrink to 1."""
+    return scores[tuple(slice(1) if d in dims else slice(None) for d in range(scores.ndim))].clone()

@@ -9,14 +9,19 @@ from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
+from effbench.constraints import advance
 from effbench.data import ImageData
 
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
 Progress = Callable[[int, int], None]
 """Called as progress(steps_done, steps_in_all)."""
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""loss(outputs, images, numbers) -> (), to be minimised: of what the network makes of a batch (in float32), of the
+images as it sees them, and of the examples' numbers in the training split, int64 (n,); all on the training's device."""
 
 WARM_UP_SHARE = 0.1
 
@@ -69,11 +74,13 @@ def fit(
     generator: torch.Generator,
     device: torch.device,
     progress: Progress | None = None,
+    loss: Loss | None = None,
 ) -> None:
     """Train `model` in place on the training split at `side`, then leave it on the CPU in the default layout.
 
-    The order of examples, augmentation and dropout are drawn from `generator`. FloatingPointError when the loss is not
-    finite.
+    The order of examples, augmentation and dropout are drawn from `generator`. Constraints that follow the training (a
+    mask that closes gradually) are told of every step. `loss` None is the cross-entropy on the labels.
+    FloatingPointError when the loss is not finite.
     """
     memory_format = torch.channels_last if options.layout == "channels_last" else torch.contiguous_format
     model.to(device).to(memory_format=memory_format).train()
@@ -88,21 +95,30 @@ def fit(
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         for epoch in range(options.epochs):
             batches = data.batches(
-                "train", side=side, batch_size=options.batch_size, generator=generator, fraction=options.fraction
+                "train",
+                side=side,
+                batch_size=options.batch_size,
+                generator=generator,
+                fraction=options.fraction,
+                numbered=loss is not None,
             )
             losses = torch.zeros((), device=device)
-            for images, labels in batches:
-                if len(labels) == 1 and n_examples > 1:
+            for images, targets in batches:  # labels, or the examples' numbers
+                if len(targets) == 1 and n_examples > 1:
                     continue  # batch norm has no variance of one example
+                advance(model, step, n_steps)
                 images = images.to(device=device, memory_format=memory_format)
                 with torch.autocast(device.type, _DTYPES[options.precision], enabled=options.precision != "float32"):
-                    logits = model(images)
-                loss = F.cross_entropy(logits.float(), labels.to(device))
+                    outputs = model(images)
+                if loss is None:
+                    value = F.cross_entropy(outputs.float(), targets.to(device))
+                else:
+                    value = loss(outputs.float(), images, targets.to(device))
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                value.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
-                losses += loss.detach()
+                losses += value.detach()
                 step += 1
                 if progress is not None:
                     progress(step, n_steps)
@@ -110,6 +126,8 @@ def fit(
                 raise FloatingPointError(
                     f"the loss is {losses.item()} in epoch {epoch + 1}: a lower lr may help (lr={options.lr})"
                 )
+    if n_steps:
+        advance(model, n_steps, n_steps)
     model.to("cpu").to(memory_format=torch.contiguous_format).eval()
 
 

@@ -31,6 +31,7 @@ def first_record_of(template):
 
 LINEAR = Form(torch.float32, (64, 64)).to_bytes()
 GRID = bytes([4 * 8]) + b"\xff" + bytes(4)
+TWO_VALUES = bytes([2]) + b"\xff" + bytes(8)
 
 
 @pytest.mark.parametrize(
@@ -45,11 +46,11 @@ GRID = bytes([4 * 8]) + b"\xff" + bytes(4)
         (bytes([Kind.FLOATS, 2 * 24 + 23, 64, 64]), "type 23"),
         (bytes([Kind.FLOATS]) + b"\xff" * 30, "no end|at most"),
         (bytes([Kind.INTEGERS]) + LINEAR, "kind INTEGERS"),
-        (bytes([Kind.FLOATS]) + LINEAR + bytes([10]), "unknown form 10"),
+        (bytes([Kind.FLOATS]) + LINEAR + bytes([19]), "unknown form 19"),
         (bytes([Kind.FLOATS]) + LINEAR + bytes([255]), "more bytes are needed"),
         (bytes([Kind.FLOATS]) + LINEAR + bytes([1]), "don't fit"),
         (bytes([Kind.FLOATS]) + LINEAR + bytes([9, 0b11100010]), "more bytes are needed|damaged"),
-        (bytes([Kind.SPARSE_FLOATS]) + LINEAR + bytes([1]), "unknown form 1"),
+        (bytes([Kind.SPARSE_FLOATS]) + LINEAR + bytes([9]), "unknown form 9"),
         (bytes([Kind.SPARSE_FLOATS]) + LINEAR + bytes([8]) + varint(4097), "non-zero entries is 4097"),
         (bytes([Kind.SPARSE_FLOATS]) + LINEAR + bytes([8]) + varint(10) + varint(2**62), "escapes"),
         (
@@ -63,12 +64,45 @@ GRID = bytes([4 * 8]) + b"\xff" + bytes(4)
         (bytes([Kind.CODES]) + LINEAR + GRID + signed_varint(2**31 - 1) + bytes([1, 0, 1]), "is possible"),
         (bytes([Kind.CODES]) + LINEAR + GRID + signed_varint(0) + bytes([3, 0, 9]), "a symbol of 3 bits is 9"),
         (bytes([Kind.CODES]) + LINEAR + varint(9999), "head of a grid"),
+        (bytes([Kind.SHARED]) + LINEAR + varint(4097), "number of shared values is 4097"),
+        (bytes([Kind.SHARED]) + LINEAR + varint(2**62), "number of shared values is"),
+        (bytes([Kind.SHARED]) + LINEAR + varint(4096) + b"\xff" + bytes(99), "more bytes are needed"),
+        (bytes([Kind.SHARED]) + LINEAR + TWO_VALUES + signed_varint(-1) + bytes([0]), "0 to 2 is possible"),
+        (bytes([Kind.SHARED]) + LINEAR + TWO_VALUES + signed_varint(3) + bytes([0]), "0 to 2 is possible"),
+        (bytes([Kind.SHARED]) + LINEAR + TWO_VALUES + signed_varint(0) + bytes([2, 0, 3]), "from 0 to 3"),
+        (bytes([Kind.SHARED]) + LINEAR + varint(0) + signed_varint(1) + bytes([0]), "0 to 0 is possible"),
+        (bytes([Kind.SHARED]) + LINEAR + TWO_VALUES + signed_varint(0) + bytes([65]), "integers of 65 bits"),
+        (bytes([Kind.SPARSE_SHARED]) + LINEAR + TWO_VALUES + bytes([8]) + varint(4097), "non-zero entries is 4097"),
+        (
+            bytes([Kind.SPARSE_SHARED]) + LINEAR + TWO_VALUES + bytes([0, 0, 0xFF]) + signed_varint(3) + bytes([0]),
+            "0 to 2 is possible",
+        ),
+        (bytes([Kind.CODES]) + LINEAR + varint(200), "which no grid has"),
+        (bytes([Kind.CODES]) + LINEAR + varint(256 + 4 * 4 + 1), "which no grid has"),
     ],
 )
 def test_made_up_records_say_what_is_wrong(record, reason):
     linear = nn.ModuleDict({"layer": nn.Linear(64, 64, bias=False)})
     with pytest.raises(ValueError, match=reason):
         decode(sealed(first_record_of(linear) + record), linear)
+
+
+@pytest.mark.parametrize("kind", [Kind.CODES, Kind.STEPS, Kind.SPARSE_STEPS])
+def test_a_complex_tensor_has_no_grid(kind):
+    spectrum = nn.Module()
+    spectrum.register_buffer("spectrum", torch.zeros(4, dtype=torch.complex64))
+    record = bytes([kind]) + Form(torch.complex64, (4,)).to_bytes() + GRID + signed_varint(0) + bytes([0])
+    with pytest.raises(ValueError, match="complex numbers have no grid"):
+        decode(sealed(first_record_of(spectrum) + record), spectrum)
+
+
+@pytest.mark.parametrize("kind", [Kind.SHARED, Kind.SPARSE_SHARED])
+def test_integers_are_not_shared(kind):
+    flags = nn.Module()
+    flags.register_buffer("flags", torch.zeros(8, dtype=torch.int32))
+    record = bytes([kind]) + Form(torch.int32, (8,)).to_bytes() + TWO_VALUES + signed_varint(1) + bytes([0])
+    with pytest.raises(ValueError, match=f"has the kind {kind.name}"):
+        decode(sealed(first_record_of(flags) + record), flags)
 
 
 def test_a_bool_is_zero_or_one():

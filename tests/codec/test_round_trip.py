@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrize
 
+from effbench.codebook import Codebook, share_tensor
 from effbench.codec import decode, encode
 from effbench.constraints import Mask, UniformQuantizer, bake, weight_layers
 
 SEEDED = settings(deadline=None, derandomize=True, max_examples=60)
-CODERS = ["none", "huffman"]
+CODERS = ["none", "huffman", "ans", "context"]
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2]
 INTEGERS = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
 COMPLEX = [torch.complex64, torch.complex128]
@@ -134,6 +135,39 @@ def test_quantised_networks_come_back(bits, scheme, granularity, density, seed, 
     torch.manual_seed(seed)
     model = constrain(small_network(), density=density, bits=bits, scheme=scheme, granularity=granularity)
     assert_comes_back(model, small_network(), coder=coder)
+
+
+def share(model, n_values, density):
+    for _, layer in weight_layers(model):
+        codes = torch.randint(1, n_values + 1, layer.weight.shape)
+        codes[torch.rand(layer.weight.shape) >= density] = 0
+        share_tensor(layer, "weight", Codebook(codes, n_values))
+    return model
+
+
+@SEEDED
+@given(
+    st.sampled_from([1, 2, 3, 7, 16, 100, 256, 300, 2**15]),
+    st.sampled_from([0.0, 0.1, 0.7, 1.0]),
+    st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
+    st.booleans(),
+    seeds,
+    coders,
+)
+def test_shared_networks_come_back(n_values, density, dtype, is_masked, seed, coder):
+    torch.manual_seed(seed)
+    model = share(small_network(), n_values, density).to(dtype)
+    if is_masked:
+        constrain(model, density=0.5)
+    assert_comes_back(model, small_network().to(dtype), coder=coder)
+
+
+def test_shared_values_come_back_bit_by_bit():
+    special = torch.tensor([0.0, -0.0, float("inf"), float("nan"), -float("nan"), 1e-45, 1.0])
+    model = share(nn.Sequential(nn.Linear(60, 50)), 7, 0.9)
+    model[0].parametrizations["weight"].original.data = special
+    blob = assert_comes_back(model, nn.Sequential(nn.Linear(60, 50)))
+    assert len(blob) < 60 * 50 * 4 / 8 + 4 * 50 + 100
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -1,12 +1,18 @@
 """What the file is for: fewer bytes."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from effbench.codebook import Codebook, SharedTensor, share_tensor
 from effbench.codec import encode
-from effbench.constraints import Mask, UniformQuantizer
+from effbench.codec.bits import Form
+from effbench.codec.records import Kind, write_record
+from effbench.constraints import Mask, UniformQuantizer, native_form
 
 N_WEIGHTS = 400 * 300
 N_OTHER = 400 * 4
@@ -21,6 +27,20 @@ def layer(*, density=1.0, bits=None, granularity="tensor"):
     if bits is not None:
         parametrize.register_parametrization(linear, "weight", UniformQuantizer(bits, granularity=granularity))
     return linear
+
+
+def shared_layer(n_values, *, density=1.0):
+    linear = layer()
+    codes = torch.randint(1, n_values + 1, (400, 300))
+    codes[torch.rand(400, 300) >= density] = 0
+    share_tensor(linear, "weight", Codebook(codes, n_values))
+    nn.init.normal_(linear.parametrizations["weight"].original)
+    return linear
+
+
+def rate(n_weights, n_values, bits=32):
+    """The compression rate of weight sharing (Han et al. 2015, arXiv:1510.00149, section 3, equation 1)."""
+    return n_weights * bits / (n_weights * math.log2(n_values) + n_values * bits)
 
 
 def size(model, coder="huffman"):
@@ -73,3 +93,61 @@ def test_the_frame_is_small():
 
 def test_one_grid_per_channel_costs_about_its_scales():
     assert 0 < size(layer(bits=8, granularity="channel"), "none") - size(layer(bits=8), "none") <= 4 * 400
+
+
+def test_sixteen_weights_of_four_values_are_3_2_times_smaller():
+    # The example of the paper's figure 3: 16 weights of 32 bits, 4 values.
+    values = torch.tensor([2.00, 1.50, 0.1, -1.0])
+    codes = torch.tensor([[1, 4, 2, 3], [4, 3, 4, 1], [4, 1, 2, 4], [1, 2, 3, 2]])
+    record = write_record(SharedTensor(codes=codes, values=values), Form(torch.float32, (4, 4)), coder="none")
+    # Beside the payload a byte each: the kind, the type, two dimensions, the number of values, their form, the lowest
+    # code, the width of the codes, their form.
+    assert record[0] == Kind.SHARED
+    assert rate(16, 4) == 3.2
+    assert 16 * 4 / len(record[9:]) == 3.2
+
+
+@pytest.mark.parametrize("n_values", [2, 3, 4, 5, 8, 16, 32, 100, 256, 1024])
+def test_shared_weights_take_the_bits_of_their_codes_and_the_values(n_values):
+    form = native_form(shared_layer(n_values), "weight")
+    stored = len(write_record(form, Form(torch.float32, (400, 300)), coder="none"))
+    codes = N_WEIGHTS * math.ceil(math.log2(n_values)) / 8
+    assert codes < stored <= codes + 4 * n_values + 16
+    if math.log2(n_values).is_integer():
+        assert 4 * N_WEIGHTS / stored == pytest.approx(rate(N_WEIGHTS, n_values), rel=0.002)
+
+
+@pytest.mark.parametrize("n_values", [2, 3, 5, 32])
+def test_zeros_cost_the_index_only(n_values):
+    # The entropy of where the tenth is, and the codes, within 3 %: zero is none of the values.
+    expected = (0.469 + 0.1 * math.ceil(math.log2(n_values))) / 8 * N_WEIGHTS + 4 * n_values + N_OTHER
+    assert size(shared_layer(n_values, density=0.1)) < 1.03 * expected
+
+
+def test_values_of_uneven_use_are_coded_below_their_width():
+    torch.manual_seed(0)
+    linear = nn.Linear(300, 400)
+    weights = torch.randn(400, 300)
+    codes = torch.bucketize(weights, torch.linspace(-4, 4, 31)) + 1
+    share_tensor(linear, "weight", Codebook(codes, 32))
+    shares = np.bincount(codes.flatten()) / N_WEIGHTS
+    entropy = -sum(share * math.log2(share) for share in shares if share)
+    stored = size(linear) - N_OTHER
+    assert stored < 1.01 * entropy / 8 * N_WEIGHTS + 4 * 32 + 60
+    assert stored < 0.8 * size(linear, "none")  # the paper: Huffman coding saves 20 to 30 %
+
+
+def test_values_that_nobody_has_are_left_out():
+    few, many = nn.Linear(300, 400), nn.Linear(300, 400)
+    codes = torch.randint(1, 5, (400, 300))
+    share_tensor(few, "weight", Codebook(codes, 4))
+    share_tensor(many, "weight", Codebook(codes * 1000, 4000))
+    assert size(many) <= size(few) + 8
+
+
+def test_a_value_for_nearly_every_weight_is_stored_as_floats():
+    torch.manual_seed(0)
+    linear = nn.Linear(30, 40)
+    plain = size(linear)
+    share_tensor(linear, "weight", Codebook(torch.arange(1, 1201).view(40, 30), 1200))
+    assert size(linear) == plain

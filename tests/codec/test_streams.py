@@ -11,7 +11,7 @@ from effbench.codec.wire import Reader
 
 SEEDED = settings(deadline=None, derandomize=True, max_examples=80)
 INT64 = (-(2**63), 2**63 - 1)
-CODERS = ["none", "huffman"]
+CODERS = ["none", "huffman", "ans", "context"]
 
 coders = st.sampled_from(CODERS)
 
@@ -29,9 +29,9 @@ def read_all(read, data, *args, **options):
     return values
 
 
-def assert_stream_returns(symbols, coder):
-    data = written(streams.plan_symbols(symbols, coder=coder))
-    assert np.array_equal(read_all(streams.read_symbols, data, len(symbols)), symbols)
+def assert_stream_returns(symbols, coder, layout=None):
+    data = written(streams.plan_symbols(symbols, coder=coder, layout=layout))
+    assert np.array_equal(read_all(streams.read_symbols, data, len(symbols), layout=layout), symbols)
     return data
 
 
@@ -46,6 +46,14 @@ def test_symbols_come_back(symbols, coder):
 def test_skewed_symbols_come_back(seed, p, n_symbols, coder):
     symbols = np.minimum(np.random.default_rng(seed).geometric(p, n_symbols) - 1, 255).astype(np.uint8)
     assert_stream_returns(symbols, coder)
+
+
+@SEEDED
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 0.9), st.integers(1, 2000))
+def test_a_better_coder_never_takes_more(seed, p, n_symbols):
+    symbols = np.minimum(np.random.default_rng(seed).geometric(p, n_symbols) - 1, 255).astype(np.uint8)
+    sizes = [streams.plan_symbols(symbols, coder=coder).n_bytes for coder in CODERS]
+    assert sizes == sorted(sizes, reverse=True)
 
 
 @pytest.mark.parametrize("n_more", range(-1, 10))
@@ -89,7 +97,7 @@ def test_within_one_percent_of_huffman_without_limit(n_symbols, scale):
 
 def test_the_estimate_from_counts_is_the_size():
     symbols = np.minimum(np.random.default_rng(0).geometric(0.2, 5000) - 1, 60).astype(np.uint8)
-    for coder in CODERS:
+    for coder in ("none", "huffman"):
         estimate = streams.stream_bytes(np.bincount(symbols, minlength=256), coder=coder)
         assert estimate == streams.plan_symbols(symbols, coder=coder).n_bytes
 

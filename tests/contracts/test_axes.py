@@ -1,6 +1,7 @@
 """What every axis in conf/axis owes: a declaration that holds together and refuses what it should."""
 
 import dataclasses
+import functools
 import math
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import yaml
 
 from effbench.blueprint import Blueprint
 from effbench.config.compose import declared_axes
+from effbench.config.overrides import parse, values_of
 from effbench.plan import Point
+from effbench.training.loop import TrainingOptions
 
 CONF = Path(__file__).parents[2] / "conf"
 AXES = declared_axes()
@@ -34,7 +37,8 @@ def read_by(reader):
 
 
 def examples(axis):
-    return [axis.check(yaml.safe_load(text)) for text in axis.example.split(",")]
+    """Return the values of the example, as the command line reads it."""
+    return [axis.check(value) for value in values_of(parse([f"{axis.name}={axis.example}"])[0])]
 
 
 def test_every_file_is_an_axis():
@@ -69,7 +73,8 @@ def test_the_direction_of_compression_leads_away_from_neutral(axis):
     if axis.compresses == "up":
         assert min(values) > axis.neutral
     elif axis.compresses == "down":
-        assert max(values) < axis.neutral
+        # A neutral value outside the range is a name for "none": 0 shared values are not fewer than two.
+        assert max(values) < axis.neutral or axis.neutral < axis.minimum
     else:
         assert axis.type == "str"
 
@@ -87,19 +92,49 @@ def test_what_reads_it_exists(axis):
         assert axis.target in {"side", "eval_side"} & {f.name for f in dataclasses.fields(Point)}
 
 
-def test_a_stage_has_its_place_in_every_recipe(axis):
+def test_a_stage_has_its_place_in_the_general_recipes(axis):
     if axis.reads != "stage":
         assert axis.phase is None
         return
-    for recipe in names("recipe"):
+    for recipe in ("default", "quantization_aware", "deep_compression"):  # others are for one technique
         steps = load("recipe", recipe)["steps"]
         assert axis.phase in [name for entry in steps for name in ([entry] if isinstance(entry, str) else entry)]
+
+
+def test_what_it_replaces_is_a_stage_and_gives_way_to_one_of_the_same_kind(axis):
+    if axis.replaces:
+        stage, field = axis.target.split(".")
+        assert axis.phase in axis.replaces
+        assert stage in axis.replaces.values()
+        for replaced, replacing in axis.replaces.items():
+            assert load("stage", replaced)
+            assert load("stage", replacing)["_target_"] == load("stage", stage)["_target_"]
+            assert field not in load("stage", replacing)
+
+
+def test_what_it_modifies_brings_in_the_same_stage_at_the_same_place(axis):
+    if axis.modifies is not None:
+        lead = AXES[axis.modifies]
+        assert lead.modifies is None
+        assert (lead.phase, lead.target.split(".")[0]) == (axis.phase, axis.target.split(".")[0])
+        assert lead.target != axis.target
+
+
+def test_a_pattern_is_put_into_words(axis):
+    assert (axis.pattern is None) == (axis.pattern_words is None)
+    if axis.pattern_words is not None:
+        assert axis.allowed().endswith(f"or {axis.pattern_words}")
 
 
 @pytest.mark.parametrize("axis", read_by("stage"), ids=lambda axis: axis.name)
 def test_its_stage_takes_what_it_allows(axis):
     stage, field = axis.target.split(".")
     kind = Blueprint(load("stage", stage)["_target_"]).callable
+    if issubclass(kind, TrainingOptions):
+        kind = functools.partial(kind, epochs=1, lr=0.1)
+    if axis.modifies is not None:
+        lead = AXES[axis.modifies]
+        kind = functools.partial(kind, **{lead.target.split(".")[1]: examples(lead)[0]})
     bounds = [bound for bound in (axis.minimum, axis.maximum) if bound is not None]
     for value in [*examples(axis), *(axis.check(bound) for bound in bounds)]:
         assert getattr(kind(**{field: value}), field) == value
@@ -137,6 +172,7 @@ def test_what_is_no_value_is_refused_with_its_name(axis):
         with pytest.raises(ValueError) as refusal:
             axis.check(value)
         message = str(refusal.value)
-        assert message.startswith(f"{axis.name}={value}: must be ")
+        shown = "null" if value is None else value
+        assert message.startswith(f"{axis.name}={shown}: must be ")
         assert message.endswith(f"for example {axis.name}={axis.example}")
         assert "\n" not in message

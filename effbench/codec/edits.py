@@ -1,0 +1,50 @@
+"""The structural edits of a network as bytes: which modules, by their place, and what they became.
+
+varint number of edits, then for each: varint 8 × (modules passed over since the last edit) + kind, then its widths as
+varints. Modules are counted as `structure.places` yields them, so no name is in the file.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from effbench.codec.wire import Reader, damaged, varint
+from effbench.structure import Edit, Kind, apply_edits, edits_of, n_widths, places
+
+_ROOM_FOR_KINDS = 8
+_MAX_WIDTH = 2**31 - 1
+
+
+def write_edits(network: nn.Module, /) -> bytes:
+    """Return the section of a network's structural edits; nothing where it has none."""
+    edits = edits_of(network)
+    if not edits:
+        return b""
+    parts, passed = [varint(len(edits))], 0
+    for path, _module in places(network):
+        edit = edits.get(path)
+        if edit is None:
+            passed += 1
+            continue
+        parts += [varint(passed * _ROOM_FOR_KINDS + edit.kind), *map(varint, edit.widths)]
+        passed = 0
+    return b"".join(parts)
+
+
+def read_edits(reader: Reader, network: nn.Module, /) -> None:
+    """Make the edits of the next section on `network`, in place. ValueError for what does not fit it."""
+    remaining = list(places(network))
+    edits: dict[str, Edit] = {}
+    for _ in range(reader.varint("the number of structural edits", at_most=len(remaining))):
+        head = reader.varint("the place of a structural edit", at_most=len(remaining) * _ROOM_FOR_KINDS - 1)
+        passed, number = divmod(head, _ROOM_FOR_KINDS)
+        if number not in list(Kind):
+            raise damaged(f"a structural edit has the unknown kind {number}")
+        path, module = remaining[passed]
+        n = n_widths(Kind(number), module)
+        if n is None or not path:
+            raise damaged(f"a {type(module).__name__} can't be {Kind(number).name.lower()}")
+        widths = (reader.varint("a width in a structural edit", at_most=_MAX_WIDTH) for _ in range(n))
+        edits[path] = Edit(Kind(number), tuple(widths))
+        remaining = [(name, one) for name, one in remaining[passed + 1 :] if not name.startswith(f"{path}.")]
+    apply_edits(network, edits)

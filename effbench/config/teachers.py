@@ -1,0 +1,81 @@
+"""Who teaches: the run behind each stage that learns from a teacher."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from effbench.plan import Point
+from effbench.recipe import Step
+from effbench.rounds import Rounds
+from effbench.stages.distill import Distill
+from effbench.stages.load import Load
+
+Steps = tuple[Step | Rounds, ...]
+
+
+def with_teachers(steps: Sequence[Step | Rounds], reference: Point | None, /) -> Steps:
+    """Give every stage that learns its teacher, made from the reference of its point (None: of a reference itself)."""
+    return tuple(_taught(step, reference) for step in steps)
+
+
+def _taught(step: Step | Rounds, reference: Point | None) -> Step | Rounds:
+    if isinstance(step, Rounds):
+        groups = tuple(tuple(_taught_step(part, reference) for part in group) for group in step.rounds)
+        return dataclasses.replace(step, rounds=groups)
+    return _taught_step(step, reference)
+
+
+def _taught_step(step: Step, reference: Point | None) -> Step:
+    if not isinstance(step.stage, Distill):
+        return step
+    if reference is None:
+        raise ValueError(
+            f"{step}: a reference has no teacher; give the axis that brings the stage in, as in distill=0.9"
+        )
+    return dataclasses.replace(step, teacher=_teacher_of(step.stage, reference, f"stage.{step.name}"))
+
+
+def _teacher_of(stage: Distill, reference: Point, where: str) -> Point:
+    """Return the run whose network teaches. ValueError where there is none such."""
+    teacher = dataclasses.replace(reference, label=f"teacher ({stage.teacher})")
+    if stage.teacher_alpha is not None:
+        if "alpha" not in reference.network.parameters:
+            raise ValueError(f"{where}.teacher_alpha: the network {reference.network.target} has no alpha")
+        teacher = dataclasses.replace(teacher, network=reference.network.with_options(alpha=stage.teacher_alpha))
+    if stage.teacher not in ("reference", "wide"):
+        return _loaded(teacher, stage, where)
+    try:
+        teacher.fresh_network()
+    except ValueError as error:
+        raise ValueError(f"{where}.teacher_alpha={stage.teacher_alpha}: {error}") from None
+    if stage.teacher_fraction is None:
+        return teacher
+    return dataclasses.replace(teacher, steps=_on_fraction(teacher.steps, stage.teacher_fraction))
+
+
+def _loaded(teacher: Point, stage: Distill, where: str) -> Point:
+    try:
+        load = Load.of(stage.teacher)
+        load.load_into(teacher.fresh_network())
+    except ValueError as error:
+        raise ValueError(
+            f"{where}.teacher={stage.teacher}: must be reference, wide or a weights file; {error}"
+        ) from None
+    return dataclasses.replace(teacher, steps=(Step("load", load),))
+
+
+def _on_fraction(steps: Steps, fraction: float) -> Steps:
+    """Return the steps with every training on another share of the training split."""
+
+    def changed(step: Step) -> Step:
+        if not hasattr(step.stage, "fraction"):
+            return step
+        return dataclasses.replace(step, stage=dataclasses.replace(step.stage, fraction=fraction))  # type: ignore[type-var]
+
+    return tuple(
+        dataclasses.replace(step, rounds=tuple(tuple(changed(part) for part in group) for group in step.rounds))
+        if isinstance(step, Rounds)
+        else changed(step)
+        for step in steps
+    )

@@ -1,0 +1,122 @@
+"""What is imposed on the inputs of layers: a grid, or a floating type. Forward pre-hooks, as plain immutable data.
+
+A constraint on a tensor is a parametrization (`constraints`); an activation has no tensor to sit on, so what rounds it
+stands before the layer that takes it. It goes along with copies, `constraints.describe` tells of it, and the run's file
+keeps it (`codec.inputs`): the network that is read back computes what the encoded one did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+"""The floating types that a network can be cast to, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputGrid:
+    """Rounds a layer's input to 2^bits levels, value = (code - zero_point) * scale; zero is one of them.
+
+    Affine, one grid for the whole tensor (Krishnamoorthi 2018, arXiv:1806.08342, section 2.1). Gradients pass straight
+    through within the grid's range, and are zero outside of it (section 2.4).
+    """
+
+    bits: int
+    scale: float
+    """A float32 value, above 0."""
+    zero_point: int
+    """The code of zero, from 0 to 2^bits - 1."""
+
+    @classmethod
+    def between(cls, low: float, high: float, /, *, bits: int) -> InputGrid:
+        """Return the grid from `low` (at most 0) to `high` (at least 0), moved so that zero is a level."""
+        n_steps = 2**bits - 1
+        scale = float(torch.tensor((high - low) / n_steps, dtype=torch.float32))
+        if not torch.finfo(torch.float32).tiny <= scale < float("inf"):
+            scale = 1.0  # an input that is always zero
+        return cls(bits=bits, scale=scale, zero_point=min(max(round(-low / scale), 0), n_steps))
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Round the first argument of a forward pass: this is a forward pre-hook."""
+        return (self.round(args[0]), *args[1:])
+
+    def round(self, values: Tensor) -> Tensor:
+        """Return the rounded values, of their own dtype; computed in float32."""
+        wide = values.float()
+        first, last = -self.zero_point, 2**self.bits - 1 - self.zero_point
+        with torch.no_grad():
+            rounded = torch.round(wide / self.scale).clamp(first, last) * self.scale
+        if torch.is_grad_enabled() and values.requires_grad:
+            clipped = wide.clamp(first * self.scale, last * self.scale)
+            # Exactly zero is added: training sees the very values that evaluation has.
+            rounded = rounded + (clipped - clipped.detach())
+        return rounded.to(values.dtype)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `impose_on_input` needs to make it again."""
+        return {"kind": "input_grid", "bits": self.bits, "scale": self.scale, "zero_point": self.zero_point}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputCast:
+    """Casts what a network gets to its own floating type: whoever calls it need not know its type."""
+
+    dtype: str
+    """A name of `DTYPES`."""
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Cast the floating arguments of a forward pass: this is a forward pre-hook."""
+        return tuple(
+            arg.to(DTYPES[self.dtype]) if isinstance(arg, Tensor) and arg.is_floating_point() else arg for arg in args
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `impose_on_input` needs to make it again."""
+        return {"kind": "input_cast", "dtype": self.dtype}
+
+
+InputConstraint = InputGrid | InputCast
+_KINDS = {"input_grid": InputGrid, "input_cast": InputCast}
+
+
+def inputs(model: nn.Module, /) -> Iterator[tuple[str, nn.Module, InputConstraint]]:
+    """Yield what is imposed on the inputs of modules, with the modules and their names."""
+    for name, module in model.named_modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, InputConstraint):
+                yield name, module, hook
+
+
+def grid_on(layer: nn.Module, /) -> InputGrid | None:
+    """Return the grid on a layer's input, if there is one."""
+    return next((hook for hook in layer._forward_pre_hooks.values() if isinstance(hook, InputGrid)), None)
+
+
+def set_input(module: nn.Module, constraint: InputConstraint, /) -> None:
+    """Impose a constraint on a module's input, in the place of one of its kind.
+
+    A network that is cast has all its floating tensors cast as well; the cast comes before a grid.
+    """
+    clear_input(module, type(constraint))
+    module.register_forward_pre_hook(constraint, prepend=isinstance(constraint, InputCast))
+    if isinstance(constraint, InputCast):
+        module.to(DTYPES[constraint.dtype])
+
+
+def clear_input(module: nn.Module, kind: type[InputGrid] | type[InputCast], /) -> None:
+    """Take away what is imposed on a module's own input, if it is of that kind."""
+    for number, hook in list(module._forward_pre_hooks.items()):
+        if isinstance(hook, kind):
+            del module._forward_pre_hooks[number]
+
+
+def impose_on_input(module: nn.Module, settings: dict[str, Any], /) -> None:
+    """Impose what `settings` describes, if it is of an input. ValueError where its kind is not known."""
+    if settings["kind"] not in _KINDS:
+        raise ValueError(f"unknown kind of constraint: {settings['kind']!r}")
+    set_input(module, _KINDS[settings["kind"]](**{key: value for key, value in settings.items() if key != "kind"}))

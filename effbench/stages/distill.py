@@ -1,0 +1,119 @@
+"""Distillation: training in which a teacher's soft labels stand beside the true ones, or in their place."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from effbench.data import ImageData
+from effbench.data.pool import AugmentedPool
+from effbench.recipe import Context
+from effbench.training.hints import HintLoss, hinted, read_pairs
+from effbench.training.loop import Loss, TrainingOptions, fit
+from effbench.training.soft_labels import SoftLabelLoss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distill(TrainingOptions):
+    """Train on a teacher's labels (Hinton et al. 2015, arXiv:1503.02531, section 2); see `SoftLabelLoss`.
+
+    The teacher labels the training split once, un-augmented; the labels are kept and serve every student. With `hints`
+    a first part of the epochs trains inner layers alone (FitNets: Romero et al. 2014, arXiv:1412.6550, section 2.2);
+    there the teacher runs on the images as the student sees them. Constraints on the weights hold throughout.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    weight: float
+    """Of the soft labels, in [0, 1]; 0 is plain training, 1 never looks at a true label."""
+    temperature: float = 4.0
+    """Divides the logits of both; larger ones tell more of what the teacher thinks of the wrong classes."""
+    teacher: str = "reference"
+    """`reference`: the point's own reference; `wide`: the same, `teacher_alpha` wide; or a file with a state_dict."""
+    teacher_alpha: float | None = None
+    """Width multiplier of the teacher's network; None: that of the reference."""
+    teacher_fraction: float | None = None
+    """Share of the training split that the teacher is trained on; None: as much as the reference is."""
+    pool: int = 0
+    """Augmented copies of each image, drawn once, that have soft labels of their own. Training takes its images from
+    them; 0: images are augmented anew every time, and have the label of the un-augmented one."""
+    hints: str = "none"
+    """Paths of modules as in features.relu4:features.relu4 (student:teacher), several joined by +; or none."""
+    hint_epochs: int = 2
+    """How many of the epochs go to the hints, where there are any."""
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be learned from."""
+        super().__post_init__()
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"weight={self.weight}: must be in [0, 1]; 0 is no soft labels, 1 no true ones")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"temperature={self.temperature}: must be above 0, such as 4")
+        if not self.teacher.strip():
+            raise ValueError(f"teacher={self.teacher!r}: must be reference, wide, or the path of a weights file")
+        if (self.teacher == "reference" and self.teacher_alpha is not None) or (
+            self.teacher == "wide" and self.teacher_alpha is None
+        ):
+            raise ValueError(
+                f"teacher_alpha={self.teacher_alpha}: must be a width multiplier with teacher=wide, "
+                "and null with teacher=reference"
+            )
+        if self.teacher_fraction is not None and not 0 < self.teacher_fraction <= 1:
+            raise ValueError(f"teacher_fraction={self.teacher_fraction}: must be in (0, 1], or null")
+        if self.pool < 0:
+            raise ValueError(f"pool={self.pool}: must be 0 or more")
+        if read_pairs(self.hints) and not (self.is_neutral or 0 < self.hint_epochs < self.epochs):
+            raise ValueError(f"hint_epochs={self.hint_epochs}: must be 1 to {self.epochs - 1}, fewer than the epochs")
+
+    @property
+    def is_neutral(self) -> bool:
+        """No epochs: nothing happens."""
+        return self.epochs == 0
+
+    def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
+        """Return a trained copy of `model`. ValueError where teacher or hints don't fit it."""
+        student = copy.deepcopy(model)
+        generator = context.generator()
+        n_epochs = self.epochs
+        data = AugmentedPool.of(context.data, n_copies=self.pool) if self.pool and self.weight else context.data
+        if read_pairs(self.hints) and self.weight:
+            self._take_hints(student, data, context, generator)
+            n_epochs -= self.hint_epochs
+        loss = None if self.weight == 0 else self._loss(data, context)
+        self._fit(student, data, context, generator, loss=loss, epochs=n_epochs)
+        return student
+
+    def _loss(self, data: ImageData, context: Context) -> SoftLabelLoss:
+        device = context.device
+        logits = context.teacher().logits(data, device=device).to(device)
+        labels = data.labels["train"].to(device) if self.weight < 1 else torch.empty(0)
+        return SoftLabelLoss(weight=self.weight, temperature=self.temperature, teacher=logits, labels=labels)
+
+    def _take_hints(self, student: nn.Module, data: ImageData, context: Context, generator: torch.Generator) -> None:
+        pairs = read_pairs(self.hints)
+        teacher = context.teacher().network()
+        images, _ = next(iter(data.batches("train", side=context.side, batch_size=2)))
+        guided = hinted(student, teacher, pairs, images, generator=generator)
+        loss = HintLoss(teacher.to(context.device), [path for _, path in pairs])
+        self._fit(guided, data, context, generator, loss=loss, epochs=self.hint_epochs)
+
+    def _fit(
+        self,
+        model: nn.Module,
+        data: ImageData,
+        context: Context,
+        generator: torch.Generator,
+        *,
+        loss: Loss | None,
+        epochs: int,
+    ) -> None:
+        names = [field.name for field in dataclasses.fields(TrainingOptions)]
+        options = TrainingOptions(**{**{name: getattr(self, name) for name in names}, "epochs": epochs})
+        side, device, progress = context.side, context.device, context.progress
+        fit(model, data, options, side=side, generator=generator, device=device, progress=progress, loss=loss)

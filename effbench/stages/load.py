@@ -1,0 +1,51 @@
+"""Weights from a file: what makes a teacher of a network that was trained elsewhere."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from torch import nn
+
+from effbench.models.weights import read_state_dict
+from effbench.recipe import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """Give the network the tensors of a state_dict that torch.save wrote, all of them; no code in the file is run."""
+
+    VERSION: ClassVar[int] = 1
+
+    path: str
+    sha256: str
+    """Of the file: one that was written anew is another."""
+
+    @classmethod
+    def of(cls, path: str, /) -> Load:
+        """Return the stage for a file as it is now. ValueError where it is no file of weights."""
+        read_state_dict(path)
+        return cls(path=path, sha256=_sha256(path))
+
+    def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
+        """Return a copy of `model` with the file's tensors. ValueError where they don't fit, or the file changed."""
+        loaded = copy.deepcopy(model)
+        if _sha256(self.path) != self.sha256:
+            raise ValueError(f"{self.path} was changed after the sweep was planned; begin the sweep again")
+        self.load_into(loaded)
+        return loaded
+
+    def load_into(self, model: nn.Module, /) -> None:
+        """Load the file's tensors. ValueError, in one line, where they are not exactly those of the network."""
+        try:
+            model.load_state_dict(read_state_dict(self.path))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"{self.path} does not fit {type(model).__name__}: {reason}") from None
+
+
+def _sha256(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,105 @@
+"""Depth pruning: whole blocks are removed where the network fits together without them."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from effbench.constraints import weight_layers
+from effbench.recipe import Context
+from effbench.structure import places, remove
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneBlocks:
+    """Let whole residual blocks or layers return their input, the least harmful first.
+
+    A block is a child of an `nn.Sequential` that holds convolution or linear weights and whose output has the shape of
+    its input (Veit et al. 2016, arXiv:1605.06431, section 4.1, remove such blocks from trained residual networks); of
+    blocks within blocks the outermost counts. Greedy: each one left is removed on trial, and the one goes after
+    whose removal the accuracy on validation is highest; of equal ones, the one of most parameters.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    count: int
+    """How many blocks are removed, 0 or more."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no count."""
+        if self.count < 0:
+            raise ValueError(f"count={self.count}: must be 0 or more")
+
+    def at_round(self, position: int, n_rounds: int) -> PruneBlocks:
+        """Return the stage for round `position` of `n_rounds`: together they remove `count` blocks."""
+        done, before = (self.count * one // n_rounds for one in (position, position - 1))
+        return dataclasses.replace(self, count=done - before)
+
+    def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
+        """Return a copy of `model` without some blocks. ValueError where it has not as many."""
+        pruned = copy.deepcopy(model)
+        images = next(context.data.batches("val", side=context.side, batch_size=2))[0]
+        candidates = removable_blocks(pruned, images) if self.count else []
+        if len(candidates) < self.count:
+            known = f" ({', '.join(candidates)})" if candidates else ""
+            raise ValueError(
+                f"prune_blocks={self.count}: {type(model).__name__} has {len(candidates)} removable blocks{known}: "
+                "children of a Sequential with weights whose output has the shape of their input"
+            )
+        for _ in range(self.count):
+            worth = {path: _worth_without(pruned, path, context) for path in candidates}
+            least_harmful = max(candidates, key=worth.__getitem__)
+            remove(pruned, least_harmful)
+            candidates.remove(least_harmful)
+        return pruned
+
+
+def removable_blocks(network: nn.Module, images: Tensor, /) -> list[str]:
+    """Return the paths of the blocks that can be removed from a network, in its order; it is left as it is.
+
+    images: (N, C, H, W), an input.
+    """
+    fitting = _keep_shape(network, images)
+    found: list[str] = []
+    for path, module in places(network):
+        parent = network.get_submodule(path.rpartition(".")[0])
+        within = any(path.startswith(f"{block}.") for block in found)
+        if path and not within and isinstance(parent, nn.Sequential) and module in fitting:
+            found.append(path)
+    return found
+
+
+def _keep_shape(network: nn.Module, images: Tensor) -> set[nn.Module]:
+    """Return the modules with weights that run once, on one tensor, and return another of its shape and type."""
+    seen: dict[nn.Module, list[bool]] = {}
+
+    def look(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        tensors = [one for one in (*inputs, output) if isinstance(one, Tensor)]
+        forms = {(one.shape, one.dtype) for one in tensors}
+        seen.setdefault(module, []).append(len(inputs) == 1 and len(tensors) == 2 and len(forms) == 1)
+
+    watched = [module for _, module in places(network) if any(True for _ in weight_layers(module))]
+    hooks = [module.register_forward_hook(look) for module in dict.fromkeys(watched)]
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        with torch.no_grad():
+            network.eval()(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, was_training in modes:
+            module.training = was_training
+    return {module for module, fits in seen.items() if fits == [True]}
+
+
+def _worth_without(network: nn.Module, path: str, context: Context) -> tuple[float, int]:
+    """Return the accuracy without a block and the number of parameters that go with it."""
+    trial = copy.deepcopy(network)
+    n_parameters = sum(parameter.numel() for parameter in trial.get_submodule(path).parameters())
+    remove(trial, path)
+    return context.evaluate(trial), n_parameters

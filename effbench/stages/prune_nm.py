@@ -1,0 +1,83 @@
+"""N:M sparsity: of every M consecutive inputs of an output, at most N have a weight."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
+
+from effbench.constraints import Mask, hold, weight_layers
+from effbench.importance import Criterion, score_weights, weight_in_use
+from effbench.recipe import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneNM:
+    """Keep N of every M consecutive weights along the input dimension, and mask the others (N:M sparsity).
+
+    2:4 is what sparse tensor cores run (Mishra et al. 2021, arXiv:2104.08378, section 3); other patterns: Zhou et al.
+    2021, arXiv:2102.04010. The input dimension is that of features in a linear layer, of input channels in a
+    convolution, one position of the kernel at a time, as in NVIDIA's ASP. Where M does not divide it, its last group is
+    filled up with zeros, as an engine does: of the r weights there min(N, r) stay. So layers with at most N inputs
+    (depthwise convolutions, the first layer on grey images) lose nothing.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    pattern: str
+    """"N:M" with 1 <= N < M."""
+    criterion: Criterion = "magnitude"
+    """What makes a weight important: see `effbench.importance`."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no pattern."""
+        found = re.fullmatch(r"([1-9]\d{0,3}):([1-9]\d{0,3})", self.pattern)
+        if found is None or int(found[1]) >= int(found[2]):
+            raise ValueError(f"pattern={self.pattern}: must be N:M, fewer kept (N) than there are (M), such as 2:4")
+        if self.criterion not in get_args(Criterion):
+            raise ValueError(f"criterion={self.criterion}: must be {' or '.join(get_args(Criterion))}")
+
+    def at_round(self, position: int, n_rounds: int) -> PruneNM:
+        """Return the stage itself: every round has the whole pattern."""
+        return self
+
+    def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
+        """Return a copy of `model` whose weights have the pattern."""
+        pruned = copy.deepcopy(model)
+        layers = [layer for _, layer in weight_layers(pruned)]
+        n_kept, n_group = map(int, self.pattern.split(":"))
+        for layer, scores in zip(layers, score_weights(pruned, layers, self.criterion, context), strict=True):
+            scores[weight_in_use(layer) == 0] = -math.inf  # what is zero already goes first
+            hold(layer, Mask(_layer_mask(layer, scores, n_kept, n_group)))
+        return pruned
+
+
+def _layer_mask(layer: nn.Module, scores: Tensor, n_kept: int, n_group: int) -> Tensor:
+    if not isinstance(layer, _ConvTransposeNd):
+        return nm_mask(scores, n_kept=n_kept, n_group=n_group, dim=1)
+    # (n_in, n_out / groups, ...): a group of the convolution has inputs of its own.
+    by_group = scores.reshape(layer.groups, -1, *scores.shape[1:])
+    return nm_mask(by_group, n_kept=n_kept, n_group=n_group, dim=1).flatten(0, 1)
+
+
+def nm_mask(scores: Tensor, /, *, n_kept: int, n_group: int, dim: int) -> Tensor:
+    """Mark the `n_kept` largest of every `n_group` consecutive scores along `dim`; of equal ones the first.
+
+    scores: any shape. Returns bool of that shape. A last group of r < n_group scores has min(n_kept, r) marks.
+
+    >>> import torch
+    >>> nm_mask(torch.tensor([[1.0, 4.0, 3.0, 2.0, 5.0]]), n_kept=2, n_group=4, dim=1).int().tolist()
+    [[0, 1, 1, 0, 1]]
+    """
+    rows = scores.movedim(dim, -1)
+    n_inputs = rows.shape[-1]
+    padded = F.pad(rows, (0, -n_inputs % n_group), value=-math.inf)
+    groups = padded.reshape(*rows.shape[:-1], -1, n_group)
+    marks = groups.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1) < n_kept
+    return marks.reshape(padded.shape)[..., :n_inputs].movedim(-1, dim).contiguous()

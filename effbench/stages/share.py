@@ -1,0 +1,84 @@
+"""Weight sharing: every layer makes do with a few distinct weights."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from effbench.codebook import Codebook, share_tensor
+from effbench.constraints import bake_tensor, weight_layers
+from effbench.kmeans import Initial, kmeans
+from effbench.recipe import Context
+
+MAX_VALUES = 2**16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Replace the weights of each layer by k values, found by k-means (Han et al. 2015, arXiv:1510.00149, section 3).
+
+    n weights of b bits then take n * log2(k) + k * b bits before any entropy coding. Weights that are zero stay zero
+    and need no value: they are where the file's index does not lead. A layer with fewer distinct weights than k keeps
+    them exactly. Where a recipe finetunes afterwards, the values are trained, each by the gradient summed over its
+    weights (section 3.2), and which weight has which value stays as it is. Constraints that the weights had before are
+    settled: what a mask held stays zero, what a grid gave is clustered.
+
+    k-means to k = 2^bits values is also what is called non-uniform quantisation to that many bits.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    values: int
+    """Distinct weights of a layer beside zero, 2 to 65536."""
+    values_conv: int = 0
+    """Of convolutions, where it is another number than that of linear layers (the paper: 256 and 32); 0: `values`."""
+    values_linear: int = 0
+    """Of linear layers; 0: `values`."""
+    initial: Initial = "linear"
+    """Where k-means starts: see `kmeans`. Linear keeps the rare large weights, which matter most (section 3.1)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number of values and no start."""
+        for name, neutral in (("values", ""), ("values_conv", " or 0"), ("values_linear", " or 0")):
+            number = getattr(self, name)
+            if not (2 <= number <= MAX_VALUES or (neutral and number == 0)):
+                raise ValueError(f"{name}={number}: must be 2 to {MAX_VALUES}{neutral and ' or 0 (as values)'}")
+        if self.initial not in get_args(Initial):
+            raise ValueError(f"initial={self.initial}: must be {', '.join(get_args(Initial))}")
+
+    def at_round(self, position: int, n_rounds: int) -> Share:
+        """Return the stage itself: the number of values is the same in every round."""
+        return self
+
+    def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
+        """Return a copy of `model` whose layers share their weights. ValueError for a weight that is not finite."""
+        shared = copy.deepcopy(model)
+        generator = context.generator()
+        for name, layer in weight_layers(shared):
+            weight = layer.weight
+            assert isinstance(weight, Tensor)
+            if not bool(torch.isfinite(weight).all()):
+                raise ValueError(
+                    f"{name}: a weight that is not finite can't be shared; a lower lr of training may help"
+                )
+            if not bool((weight == 0).all()):  # a layer of zeros has no value to find: it keeps its constraints
+                codebook = self._codebook(weight, self._n_values(layer), generator)
+                if parametrize.is_parametrized(layer, "weight"):
+                    bake_tensor(layer, "weight")
+                share_tensor(layer, "weight", codebook)
+        return shared
+
+    def _n_values(self, layer: nn.Module) -> int:
+        return (self.values_linear if isinstance(layer, nn.Linear) else self.values_conv) or self.values
+
+    def _codebook(self, weight: Tensor, n_values: int, generator: torch.Generator) -> Codebook:
+        """Return which of at most `n_values` values each weight has; the values are then the means of their weights."""
+        weights = weight.detach().cpu().double().numpy()
+        clusters = kmeans(weights[weights != 0], n_values, initial=self.initial, generator=generator)
+        codes = torch.from_numpy((clusters.labels(weights) + 1) * (weights != 0))
+        return Codebook(codes.to(weight.device), len(clusters.centroids))

@@ -1,0 +1,243 @@
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from effbench import models
+from effbench.channels import remove_channels
+from effbench.codec import decode, encode
+from effbench.constraints import bake
+from effbench.measure.compute import count_cost
+from effbench.stages.low_rank import LowRank
+from effbench.stages.prune import Prune
+from effbench.stages.prune_channels import PruneChannels
+from effbench.stages.train import Train
+from effbench.store import Store
+from effbench.structure import edits_of
+
+CRITERIA = ("l1", "l2", "batch_norm", "taylor", "random")
+
+
+def seeded(build, seed=0, **options):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(**options).eval()
+
+
+def small_cnn(seed=0, **options):
+    return seeded(models.small_cnn, seed, num_classes=4, input_side=8, channels=(8, 16, 12), **options)
+
+
+def widths(model):
+    return [m.out_channels if isinstance(m, nn.Conv2d) else m.out_features for m in model.modules() if is_layer(m)]
+
+
+def is_layer(module):
+    return isinstance(module, nn.Conv2d | nn.Linear)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 0.9])
+def test_each_layer_loses_its_share_and_the_classes_stay(toy_data, make_context, criterion, ratio):
+    pruned = PruneChannels(ratio=ratio, criterion=criterion).apply(small_cnn(), make_context(toy_data))
+    expected = [max(1, n - math.floor(ratio * n + 0.5)) for n in (8, 16, 12)]
+    assert widths(pruned) == [*expected, 4]
+
+
+def test_multiply_adds_and_parameters_are_those_of_the_narrow_network(toy_data, make_context):
+    pruned = PruneChannels(ratio=0.5).apply(small_cnn(), make_context(toy_data))
+    narrow = seeded(models.small_cnn, num_classes=4, input_side=8, channels=(4, 8, 6))
+    one, other = (count_cost(model, (1, 8, 8)) for model in (pruned, narrow))
+    assert (one.macs, one.macs_effective, one.params) == (other.macs, other.macs_effective, other.params)
+    # Poolings after layers 1 and 2: 9·1·4 at side 8, 9·4·8 at 4, 9·8·6 at 2; then 6 · 4.
+    assert one.macs == 64 * 36 + 16 * 288 + 4 * 432 + 24
+    assert len(encode(pruned)) < 0.6 * len(encode(small_cnn()))
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_a_share_of_nothing_changes_nothing(toy_data, make_context, criterion):
+    model, images = small_cnn(), torch.randn(3, 1, 8, 8)
+    same = PruneChannels(ratio=0.0, criterion=criterion).apply(model, make_context(toy_data))
+    assert edits_of(same) == {}
+    assert torch.equal(same(images), model(images))
+
+
+def test_globally_the_share_is_of_all_layers_and_none_vanishes(toy_data, make_context):
+    model = small_cnn()
+    with torch.no_grad():
+        model.features.conv2.weight[:13] *= 1e-3
+        model.features.norm2.weight[:13] *= 1e-3
+    pruned = PruneChannels(ratio=0.5, scope="global").apply(model, make_context(toy_data))
+    assert sum(widths(pruned)[:3]) == 18
+    assert widths(pruned)[1] < 8
+    nearly_all = PruneChannels(ratio=0.99, scope="global").apply(model, make_context(toy_data))
+    assert widths(nearly_all) == [1, 1, 1, 4]
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2", "batch_norm", "taylor"])
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_channels_that_do_nothing_go_first_and_are_not_missed(toy_data, make_context, criterion, scope):
+    model = small_cnn()
+    with torch.no_grad():
+        for n, layer in (8, "1"), (16, "2"), (12, "3"):
+            dead = torch.arange(n) % 2 == 0
+            getattr(model.features, f"norm{layer}").weight[dead] = 0
+            getattr(model.features, f"norm{layer}").bias[dead] = 0
+            getattr(model.features, f"conv{layer}").weight[dead] = 0
+    pruned = PruneChannels(ratio=0.5, criterion=criterion, scope=scope).apply(model, make_context(toy_data))
+    images = torch.randn(5, 1, 8, 8)
+    assert widths(pruned) == [4, 8, 6, 4]
+    assert torch.allclose(pruned(images), model(images), atol=1e-6)
+
+
+def torchvision_network(name):
+    return lambda **options: models.torchvision_model(name=name, input_side=32, **options)
+
+
+NETWORKS = {
+    "lenet_300_100": (models.lenet_300_100, 1, 28),
+    "lenet_5": (models.lenet_5, 1, 28),
+    "small_cnn, flat": (lambda **options: models.small_cnn(head="flatten", **options), 1, 28),
+    "mobilenet_v1": (lambda **options: models.mobilenet_v1(alpha=0.25, **options), 3, 32),
+    "mobilenet_v2": (torchvision_network("mobilenet_v2"), 3, 32),
+    "resnet18": (torchvision_network("resnet18"), 3, 32),
+    "shufflenet_v2": (torchvision_network("shufflenet_v2_x0_5"), 3, 32),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_real_networks_shrink_compute_what_the_silenced_ones_do(name):
+    build, channels, side = NETWORKS[name]
+    model = seeded(build, num_classes=7, in_channels=channels)
+    images = torch.randn(2, channels, side, side, generator=torch.Generator().manual_seed(0))
+    pruned = copy.deepcopy(model)
+    # The channels of odd number go; an error is raised unless the outputs are those of silenced channels.
+    remove_channels(pruned, images, lambda found: [range(1, one.n_sets, 2) for one in found])
+    before, after = (count_cost(one, (channels, side, side)) for one in (model, pruned))
+    # Where everything shrinks, a half of channels are a quarter of the weights; ShuffleNet's outer channels stay.
+    assert after.macs < (0.6 if name == "shufflenet_v2" else 0.51) * before.macs
+    assert after.params < 0.7 * before.params
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "shufflenet_v2"])
+def test_real_networks_come_back_from_file_and_store(name, toy_data, make_context, tmp_path):
+    build, _, _ = NETWORKS[name]
+    model = seeded(build, num_classes=4, in_channels=1)
+    pruned = PruneChannels(ratio=0.5).apply(model, make_context(toy_data, side=32)).eval()
+    images = torch.randn(2, 1, 32, 32)
+    store = Store(tmp_path)
+    store.put_model("key", pruned)
+    for back in (
+        decode(encode(pruned), seeded(build, 1, num_classes=4, in_channels=1)).eval(),
+        store.get_model("key", seeded(build, 2, num_classes=4, in_channels=1)),
+    ):
+        with torch.no_grad():
+            assert torch.equal(back(images), pruned(images))
+        assert edits_of(back) == edits_of(pruned) != {}
+
+
+class NamesItsWidth(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 6, 3, padding=1), nn.Linear(6 * 64, 4)
+
+    def forward(self, images):
+        return self.head(self.conv(images).view(len(images), 6 * 64))
+
+
+class MixesUnseen(nn.Module):
+    """Turns the channels' order around in a way that no graph of modules tells."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 6, 3, padding=1), nn.Linear(6 * 64, 4)
+
+    def forward(self, images):
+        return self.head(self.conv(images).flip(1).flatten(1))
+
+
+class RawParameter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.scale = nn.Conv2d(1, 6, 3, padding=1), nn.Parameter(torch.ones(1, 6, 1, 1))
+        self.head = nn.Linear(6 * 64, 4)
+
+    def forward(self, images):
+        return self.head((self.conv(images) * self.scale).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (NamesItsWidth, "names the number of channels it was written for"),
+        (MixesUnseen, "mixes or reorders them"),
+        (RawParameter, "itself is a RawParameter, which can't be rebuilt"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), "none can be removed"),
+    ],
+)
+def test_a_network_that_cannot_lose_channels_is_named(toy_data, make_context, kind, message):
+    model = seeded(kind)
+    with pytest.raises(ValueError, match=message) as refusal:
+        PruneChannels(ratio=0.5).apply(model, make_context(toy_data))
+    assert f"{type(model).__name__} can't lose channels" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_criterion_that_says_nothing_of_a_network_is_an_error(toy_data, make_context):
+    model = seeded(models.lenet_300_100, num_classes=4, input_side=8)
+    with pytest.raises(ValueError, match="criterion=batch_norm says nothing of them; criterion=l1"):
+        PruneChannels(ratio=0.5, criterion="batch_norm").apply(model, make_context(toy_data))
+
+
+def test_masks_become_values_and_inner_ranks_stay(toy_data, make_context):
+    context = make_context(toy_data)
+    masked = Prune(ratio=0.6).apply(small_cnn(), context)
+    pruned = PruneChannels(ratio=0.25).apply(masked, context)
+    assert set(pruned.state_dict()) == set(bake(masked).state_dict())
+    assert any((parameter == 0).any() for parameter in pruned.parameters())
+    factored = LowRank(rank=0.5).apply(small_cnn(), context)
+    ranks = [edit.widths[1:-1] for edit in edits_of(factored).values()]
+    both = PruneChannels(ratio=0.25).apply(factored, context)
+    assert ranks and [e.widths[1:-1] for e in edits_of(both).values() if e.kind > 1] == ranks
+
+
+def test_modes_and_frozen_parameters_stay(toy_data, make_context):
+    model = small_cnn().train()
+    model.features.norm2.eval()
+    model.features.conv1.requires_grad_(False)
+    pruned = PruneChannels(ratio=0.5, criterion="taylor").apply(model, make_context(toy_data))
+    assert [m.training for m in pruned.modules()] == [m.training for m in model.modules()]
+    assert [p.requires_grad for p in pruned.parameters()] == [p.requires_grad for p in model.parameters()]
+    assert all(p.grad is None for p in pruned.parameters())
+
+
+def test_rounds_together_remove_the_share(toy_data, make_context):
+    model = seeded(models.small_cnn, num_classes=4, input_side=8, channels=(64, 64))
+    for position in (1, 2):
+        model = PruneChannels(ratio=0.75).at_round(position, 2).apply(model, make_context(toy_data))
+    assert widths(model) == [16, 16, 4]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"ratio": 1.0}, "ratio=1.0"), ({"ratio": 0.5, "criterion": "l3"}, "criterion=l3"),
+     ({"ratio": 0.5, "scope": "all"}, "scope=all")],
+)  # fmt: skip
+def test_what_is_no_option_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        PruneChannels(**options)
+
+
+def test_the_smallest_channels_are_missed_least_after_equal_finetuning(digits_data, make_context):
+    lost = {"l1": 0.0, "random": 0.0}
+    for seed in (0, 1):
+        context = make_context(digits_data, seed=seed)
+        network = seeded(models.small_cnn, seed, channels=(8, 16, 16), n_poolings=2)
+        trained = Train(epochs=4, lr=5e-3).apply(network, context)
+        for criterion in lost:
+            pruned = PruneChannels(ratio=0.5, criterion=criterion).apply(trained, context)
+            finetuned = Train(epochs=1, lr=2e-3).apply(pruned, context)
+            lost[criterion] += context.evaluate(trained) - context.evaluate(finetuned)
+    assert lost["l1"] < lost["random"], lost

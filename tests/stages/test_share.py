@@ -1,0 +1,230 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from effbench.codebook import Codebook, SharedTensor
+from effbench.codec import encode
+from effbench.config.compose import read_command_line
+from effbench.config.points import plan_of
+from effbench.constraints import Mask, bake, constraints_on, native_form, weight_layers
+from effbench.stages.prune import Prune
+from effbench.stages.quantize import Quantize
+from effbench.stages.share import Share
+from effbench.stages.train import Train
+from effbench.store import Store
+
+SEEDS = (0, 1, 2)
+
+
+def distinct(layer):
+    """How many values a layer's weights have beside zero."""
+    weight = layer.weight.detach()
+    return len(weight[weight != 0].unique())
+
+
+def squared_error(model, other):
+    return sum(
+        (one.weight - two.weight).square().sum().item()
+        for (_, one), (_, two) in zip(weight_layers(model), weight_layers(other), strict=True)
+    )
+
+
+def same_bits(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def trained_on_digits(digits_data, make_context):
+    """Three trained perceptrons of four layers (90 % correct), with their contexts."""
+    trained = []
+    for seed in SEEDS:
+        context = make_context(digits_data, seed=seed, step="train")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            hidden = [layer for _ in range(2) for layer in (nn.Linear(24, 24), nn.ReLU())]
+            network = nn.Sequential(nn.Flatten(), nn.Linear(784, 24), nn.ReLU(), *hidden, nn.Linear(24, 10))
+        trained.append((Train(epochs=5, lr=5e-3).apply(network, context), context))
+    return trained
+
+
+@pytest.mark.parametrize("initial", ["linear", "density", "random"])
+@pytest.mark.parametrize("k", [2, 3, 5, 32])
+def test_each_layer_has_so_many_values_and_nothing_else_is_touched(toy_data, toy_network, make_context, k, initial):
+    network = toy_network()
+    shared = Share(values=k, initial=initial).apply(network, make_context(toy_data))
+    assert [distinct(layer) for _, layer in weight_layers(shared)] == [k, k]
+    plain = bake(shared).state_dict()
+    assert all(torch.equal(plain[name], t) for name, t in network.state_dict().items() if name[1:] != ".weight")
+    assert torch.equal(plain["1.weight"], network[1].weight)
+
+
+def test_convolutions_and_linear_layers_may_have_their_own_number(toy_data, toy_network, make_context):
+    both = Share(values=3, values_conv=16, values_linear=5)
+    for stage, expected in (
+        (both, [16, 5]),
+        (Share(values=3, values_conv=16), [16, 3]),
+        (Share(values=3, values_linear=5), [3, 5]),
+    ):
+        shared = stage.apply(toy_network(), make_context(toy_data))
+        assert [distinct(layer) for _, layer in weight_layers(shared)] == expected
+
+
+def test_a_layer_of_few_distinct_weights_keeps_them_exactly(toy_data, toy_network, make_context):
+    network = toy_network()
+    shared = Share(values=54).apply(network, make_context(toy_data))  # the convolution has 54 weights
+    assert torch.equal(shared[0].weight, network[0].weight)
+    assert not torch.equal(shared[5].weight, network[5].weight)
+    again = Share(values=100).apply(shared, make_context(toy_data))
+    assert torch.equal(again[5].weight, shared[5].weight)
+
+
+@pytest.mark.parametrize("k", [2, 4, 16])
+def test_values_are_nearer_to_the_weights_than_those_of_a_uniform_grid(trained_on_digits, k):
+    for model, context in trained_on_digits:
+        shared = Share(values=k).apply(model, context)
+        for (_, before), (_, after) in zip(weight_layers(model), weight_layers(shared), strict=True):
+            weight = before.weight.detach()
+            grid = torch.linspace(weight.min(), weight.max(), k)
+            on_grid = grid[(weight[..., None] - grid).abs().argmin(-1)]
+            assert (after.weight - weight).square().sum() < 0.99 * (on_grid - weight).square().sum()
+
+
+def test_more_values_come_nearer_to_the_weights(trained_on_digits):
+    for model, context in trained_on_digits:
+        errors = [squared_error(Share(values=k).apply(model, context), model) for k in (2, 3, 4, 6, 8, 16, 32, 64, 256)]
+        assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.parametrize("k", [3, 4])
+def test_finetuned_values_beat_k_means_alone(trained_on_digits, k):
+    # Both are finetuned as long: before the weights are shared, or afterwards, when the values are what is trained.
+    gains = []
+    for model, context in trained_on_digits:
+        share, finetune = Share(values=k), Train(epochs=2, lr=1e-3)
+        afterwards = context.evaluate(share.apply(finetune.apply(model, context), context))
+        tuned = finetune.apply(share.apply(model, context), context)
+        assert max(distinct(layer) for _, layer in weight_layers(tuned)) <= k
+        gains.append(context.evaluate(tuned) - afterwards)
+    # Seen: with 3 values 0.73, 0.72, 0.82 against 0.65, 0.57, 0.54; with 4 0.89, 0.81, 0.88 against 0.86, 0.70, 0.83.
+    assert min(gains) > 0.01
+    assert sum(gains) / len(gains) > 0.05
+
+
+def test_thirty_two_values_cost_nothing_and_two_cost_much(trained_on_digits):
+    for model, context in trained_on_digits:
+        accuracy = {k: context.evaluate(Share(values=k).apply(model, context)) for k in (32, 2)}
+        reference = context.evaluate(model)
+        assert accuracy[32] > reference - 0.015
+        assert accuracy[2] < reference - 0.3
+
+
+@pytest.mark.parametrize("initial", ["linear", "random"])
+def test_what_was_pruned_stays_zero_through_sharing_and_finetuning(toy_data, toy_network, make_context, initial):
+    context = make_context(toy_data)
+    pruned = Prune(ratio=0.7).apply(toy_network(), context)
+    shared = Share(values=3, initial=initial).apply(pruned, context)
+    tuned = Train(epochs=3, lr=1e-2, weight_decay=0.1).apply(shared, context)
+    for (_, before), (_, after), (_, later) in zip(*map(weight_layers, (pruned, shared, tuned)), strict=True):
+        assert torch.equal(before.weight == 0, after.weight == 0)
+        assert torch.equal(before.weight == 0, later.weight == 0)
+        assert distinct(after) == 3
+        assert distinct(later) <= 3
+        assert [type(constraint) for constraint in constraints_on(later, "weight")] == [Codebook]
+        assert later.parametrizations["weight"].original.shape == (3,)
+        assert not torch.equal(after.weight, later.weight)
+
+
+def test_pruning_and_sharing_again_settles_what_was_there(toy_data, toy_network, make_context):
+    context = make_context(toy_data)
+    once = Share(values=8).apply(Prune(ratio=0.5).apply(toy_network(), context), context)
+    pruned = Prune(ratio=0.8).apply(once, context)
+    assert [type(constraint) for constraint in constraints_on(pruned[5], "weight")] == [Codebook, Mask]
+    assert isinstance(native_form(pruned[5], "weight"), SharedTensor)
+    again = Share(values=2).apply(pruned, context)
+    assert [type(constraint) for constraint in constraints_on(again[5], "weight")] == [Codebook]
+    for (_, before), (_, after) in zip(weight_layers(pruned), weight_layers(again), strict=True):
+        assert torch.equal(before.weight == 0, after.weight == 0)
+        assert distinct(after) == 2
+
+
+def test_what_a_grid_gave_is_clustered(toy_data, toy_network, make_context):
+    context = make_context(toy_data)
+    quantized = Quantize(bits=3, granularity="tensor").apply(toy_network(), context)
+    shared = Share(values=7).apply(quantized, context)
+    assert torch.equal(shared[5].weight, quantized[5].weight)  # seven levels, one of which is zero
+
+
+def test_a_layer_of_zeros_keeps_its_mask(toy_data, toy_network, make_context):
+    context = make_context(toy_data)
+    pruned = Prune(ratio=0.5).apply(toy_network(), context)
+    constraints_on(pruned[5], "weight")[0].mask.zero_()
+    shared = Train(epochs=1, lr=1e-2).apply(Share(values=4).apply(pruned, context), context)
+    assert (shared[5].weight == 0).all()
+    assert distinct(shared[0]) <= 4
+
+
+@pytest.mark.parametrize("initial", ["linear", "density", "random"])
+def test_a_seed_decides_every_bit(trained_on_digits, make_context, digits_data, initial):
+    model, context = trained_on_digits[0]
+    stage, other = Share(values=6, initial=initial), make_context(digits_data, seed=1, step="train")
+    one, again, another = (stage.apply(model, c) for c in (context, context, other))
+    assert same_bits(one, again)
+    assert same_bits(one, another) == (initial != "random")
+
+
+def test_going_on_from_the_store_gives_the_bits_of_going_on_at_once(toy_data, toy_network, make_context, tmp_path):
+    model = Share(values=5).apply(toy_network(), make_context(toy_data))
+    store = Store(tmp_path)
+    store.put_model("key", model)
+    kept = store.get_model("key", toy_network(seed=1))
+    assert same_bits(model, kept)
+    finetune, context = Train(epochs=1, lr=1e-2), make_context(toy_data, step="finetune")
+    assert same_bits(finetune.apply(model, context), finetune.apply(kept, context))
+
+
+def test_the_file_is_smaller_by_the_rate(trained_on_digits):
+    model, context = trained_on_digits[0]
+    n_weights = [layer.weight.numel() for _, layer in weight_layers(model)]
+    n_other = 4 * sum(p.numel() for p in model.parameters() if p.ndim < 2)
+    for k in (2, 4, 16, 100):
+        n_bytes = sum(n * math.ceil(math.log2(k)) / 8 + 4 * k for n in n_weights) + n_other
+        size = len(encode(Share(values=k).apply(model, context), coder="none"))
+        assert size == pytest.approx(n_bytes, rel=0.03, abs=120)
+        assert len(encode(Share(values=k).apply(model, context))) < size
+
+
+def test_the_recipe_finetunes_the_values_and_the_reference_as_long():
+    command = ["recipe=deep_compression", "+prune=0.9", "+share=32"]
+    reference, point = plan_of(read_command_line(command)).points
+    assert [str(step) for step in point.steps] == ["train", "prune", "finetune", "share", "finetune/1"]
+    assert [str(step) for step in reference.steps] == ["train", "finetune", "finetune/1"]
+    assert reference.is_reference
+    assert point.steps[3].stage == Share(values=32)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("values", 0),
+        ("values", 1),
+        ("values", 2**16 + 1),
+        ("values_conv", 1),
+        ("values_linear", -4),
+        ("initial", "kmeans++"),
+    ],
+)
+def test_what_is_no_number_of_values_and_no_start_is_named(option, value):
+    with pytest.raises(ValueError) as refusal:
+        Share(**{"values": 4, option: value})
+    assert str(refusal.value).startswith(f"{option}={value}: must be ")
+
+
+def test_a_weight_that_is_not_finite_is_named(toy_data, toy_network, make_context):
+    network = toy_network()
+    with torch.no_grad():
+        network[5].weight[0, 0] = math.nan
+    with pytest.raises(ValueError, match="5: a weight that is not finite can't be shared"):
+        Share(values=4).apply(network, make_context(toy_data))

@@ -1,0 +1,116 @@
+"""Who teaches, from the command line to the student: the recipe, the keys, the run."""
+
+import pytest
+import torch
+
+from effbench.config.compose import read_command_line
+from effbench.config.points import plan_of
+from effbench.models import small_cnn
+from effbench.run import make_model, run_point
+from effbench.stages.distill import Distill
+from effbench.store import Store
+
+TINY = ["model.channels=[4,4]", "data.side=8", "train.epochs=1", "finetune.epochs=1", "train.fraction=0.1"]
+
+
+def points(*arguments):
+    return plan_of(read_command_line([*TINY, *arguments])).points
+
+
+def taught_point(*arguments):
+    return next(point for point in points(*arguments) if any(step.teacher for step in point.plain_steps))
+
+
+def same_bits(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ("distill", "distill prune quantize"),
+        ("distill_finetune", "train prune distill_finetune quantize"),
+        ("distill_prune_quantize", "distill prune distill_finetune quantize"),
+        ("default", "distill prune distill_finetune quantize"),
+    ],
+)
+def test_a_recipe_says_which_steps_are_taught(recipe, expected):
+    reference, point = points("distill=0.5", "prune=0.5", "bits=4", f"recipe={recipe}")
+    assert " ".join(str(step) for step in point.steps) == expected
+    assert not any(step.teacher for step in reference.steps)
+    for step in point.steps:
+        if isinstance(step.stage, Distill):
+            assert step.teacher.key == reference.key
+            assert step.stage.weight == 0.5
+
+
+def test_an_axis_at_zero_is_the_reference_and_a_narrow_student_alone_has_plain_training():
+    reference, alone, taught = points("alpha=0.5", "distill=0,0.5", "recipe=distill")
+    assert [str(step) for step in alone.steps] == ["train"]
+    assert [str(step) for step in taught.steps] == ["distill"]
+    assert taught.steps[0].teacher.key == reference.key
+    assert points("alpha=0.5", "recipe=distill")[1].key == alone.key
+    assert points("distill=0", "recipe=distill")[0].key == reference.key
+
+
+def test_what_was_not_taught_is_shared_with_the_reference():
+    reference, taught = points("prune=0.5", "distill=0.5", "recipe=distill_finetune")
+    assert reference.prefix_keys[1] == taught.prefix_keys[1]
+
+
+def test_the_key_of_a_student_holds_its_teacher(tmp_path):
+    torch.save(small_cnn(channels=(4, 4)).state_dict(), tmp_path / "weights.pt")
+    from_file = ["alpha=0.5", "distill=0.5", "recipe=distill", f"stage.distill.teacher={tmp_path / 'weights.pt'}"]
+    wide = ["alpha=0.5", "distill=0.5", "recipe=distill", "stage.distill.teacher=wide"]
+    students = [
+        taught_point("alpha=0.5", "distill=0.5", "recipe=distill"),
+        taught_point("alpha=0.5", "distill=0.5", "recipe=distill", "stage.distill.teacher_fraction=1"),
+        taught_point(*wide, "stage.distill.teacher_alpha=2"),
+        taught_point(*wide, "stage.distill.teacher_alpha=3"),
+        taught_point(*from_file),
+    ]
+    torch.save(small_cnn(channels=(4, 4)).state_dict(), tmp_path / "weights.pt")
+    students.append(taught_point(*from_file))
+    assert len({student.key for student in students}) == len(students)
+    assert len({student.prefix_keys[0] for student in students}) == 1
+    # A teacher that is trained otherwise, under fields that are the same, is another teacher.
+    longer = taught_point("alpha=0.5", "distill=0.5", "recipe=distill", "seed=1")
+    assert longer.steps[0].stage == students[0].steps[0].stage
+    assert longer.steps[0].identity() != students[0].steps[0].identity()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["stage.distill.teacher=wide", "stage.distill.teacher_alpha=-1"], "stage.distill.teacher_alpha=-1.0: alpha"),
+        (["stage.distill.teacher=nowhere.pt"], "stage.distill.teacher=nowhere.pt: must be reference, wide or a"),
+        (["recipe.taught=[quantize]"], "recipe.taught: quantize: there is no such step; known: finetune, train"),
+    ],
+)
+def test_a_teacher_that_cannot_be_had_is_refused_before_anything_runs(arguments, message):
+    with pytest.raises(ValueError) as refusal:
+        points("distill=0.5", "recipe=distill", *arguments)
+    assert str(refusal.value).startswith(message)
+    assert "\n" not in str(refusal.value)
+
+
+def test_weights_of_another_network_are_refused_in_one_line(tmp_path):
+    torch.save(small_cnn(channels=(8, 4)).state_dict(), tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"other\.pt does not fit Sequential"):
+        points("distill=0.5", "recipe=distill", f"stage.distill.teacher={tmp_path / 'other.pt'}")
+
+
+def test_the_same_bits_come_whether_or_not_teacher_and_labels_were_there(tmp_path):
+    reference, student = points("alpha=0.5", "distill=0.5", "recipe=distill")
+    device = torch.device("cpu")
+    cold, warm = Store(tmp_path / "cold"), Store(tmp_path / "warm")
+    run_point(reference, warm, device=device)
+    results = [run_point(student, store, device=device) for store in (cold, warm)]
+    assert results[0].blob == results[1].blob
+    # The labels are there now: the teacher is asked for no more.
+    labels = list((cold.root / "entries" / "tensors").iterdir())
+    assert len(labels) == 1
+    model, _, _ = make_model(student, cold, device=device)
+    again, _, _ = make_model(student, warm, device=device)
+    assert same_bits(model, again)
