@@ -157,6 +157,7 @@ def test_what_is_no_value_is_refused_with_its_name(axis):
         with pytest.raises(ValueError) as refusal:
             axis.check(value)
         message = str(refusal.value)
-        assert message.startswith(f"{axis.name}={value}: must be ")
+        shown = "null" if value is None else value
+        assert message.startswith(f"{axis.name}={shown}: must be ")
         assert message.endswith(f"for example {axis.name}={axis.example}")
         assert "\n" not in message
