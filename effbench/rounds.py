@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -105,13 +105,14 @@ class Rounds:
 
 def change(before: nn.Module, after: nn.Module, /) -> float:
     """Return ‖w' - w‖ / ‖w‖ over all parameters as they are in use; infinity where their shapes differ."""
-    one, other = ([p.detach().double() for p in bake(model).parameters()] for model in (before, after))
-    if [p.shape for p in one] != [p.shape for p in other]:
+    # By name: the order of parameters is not that of the network once a constraint has been baked in.
+    one, other = ({n: p.detach().double() for n, p in bake(m).named_parameters()} for m in (before, after))
+    if {n: p.shape for n, p in one.items()} != {n: p.shape for n, p in other.items()}:
         return math.inf
-    norm = _norm(one)
-    moved = _norm([new - old for old, new in zip(one, other, strict=True)])
+    norm = _norm(one.values())
+    moved = _norm([other[name] - old for name, old in one.items()])
     return moved / norm if norm > 0 else (0.0 if moved == 0 else math.inf)
 
 
-def _norm(tensors: Sequence[Tensor]) -> float:
+def _norm(tensors: Iterable[Tensor]) -> float:
     return math.sqrt(sum(float(torch.sum(t * t)) for t in tensors))

@@ -58,7 +58,7 @@ def test_knows_the_names_of_its_parameters():
     assert not blueprint("area").takes_anything
     assert blueprint("anything").parameters == frozenset()
     assert blueprint("anything").takes_anything
-    assert Blueprint("effbench.stages.prune.Prune").parameters == {"ratio", "criterion", "scope"}
+    assert Blueprint("effbench.stages.rewind.Rewind").parameters == {"to"}
 
 
 def test_identity_depends_on_target_and_options_but_not_on_their_order_or_container():
