@@ -249,14 +249,17 @@ def teacher(toy_data, make_context):
 
 class TestHints:
     def test_bring_the_guided_layer_nearer_to_the_hint(self, toy_data, make_context, teacher):
-        stage = {"epochs": 5, "lr": 1e-2, "weight": 0.5, "hint_epochs": 4}
-        residuals = {}
-        for hints in ("none", "features.relu2:features.relu2"):
-            context = make_context(toy_data, teacher=teacher_without_store(teacher))
-            student = Distill(**stage, hints=hints).apply(cnn(0, 0.5), context)
-            residuals[hints] = unexplained(student, teacher, toy_data)
-        with_hints, without = residuals.pop("features.relu2:features.relu2"), residuals["none"]
-        assert with_hints < 0.9 * without
+        stage = {"epochs": 13, "lr": 1e-2, "batch_size": 32, "weight": 0.5, "hint_epochs": 12}
+        left = {"none": [], "features.relu2:features.relu2": []}
+        for seed in (0, 1, 2):
+            context = make_context(toy_data, seed=seed, teacher=teacher_without_store(teacher))
+            for hints, residuals in left.items():
+                student = Distill(**stage, hints=hints).apply(cnn(seed, 0.5), context)
+                residuals.append(unexplained(student, teacher, toy_data))
+        without, with_hints = (sum(residuals) / 3 for residuals in left.values())
+        # Seen with another order of the examples, over four seeds: 0.29 to 0.35 of the hint's variance is left
+        # unexplained, 0.41 to 0.58 without hints.
+        assert with_hints < 0.9 * without, left
 
     def test_are_deterministic_and_leave_no_regressor_behind(self, toy_data, make_context, teacher):
         stage = Distill(**OPTIONS, weight=0.5, hints="features.relu2:features.relu1+pool:pool", hint_epochs=1)
