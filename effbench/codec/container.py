@@ -56,8 +56,8 @@ def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
     non-persistent buffers.
 
     coder: "none" for packed bits only, "huffman", "ans" (within 0.1 % of the entropy of large tensors), or "context",
-    which predicts zeros and values from their neighbours and takes about a microsecond a weight; each may use what
-    those before it use. ValueError for another, or a state that tensors can't hold.
+    which predicts zeros and values from their neighbours and takes one to three microseconds a weight; each may use
+    what those before it use. ValueError for another, or a state that tensors can't hold.
 
     >>> from torch import nn
     >>> network = nn.Linear(4, 2)
