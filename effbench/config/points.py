@@ -73,7 +73,7 @@ class _Builder:
         fields = {}
         for axis in self.axes.values():
             name, _, field = axis.target.partition(".")
-            if axis.reads == "stage" and name == stage:
+            if axis.reads == "stage" and stage in (name, *axis.replaces.values()):
                 fields[field] = axis.check(yaml.safe_load(axis.example.split(",")[0]))
         return fields
 
