@@ -220,6 +220,14 @@ def test_rounds_together_remove_the_share(toy_data, make_context):
     assert widths(model) == [16, 16, 4]
 
 
+def test_where_each_layer_is_down_to_one_channel_nothing_more_goes(toy_data, make_context):
+    one_each = PruneChannels(ratio=0.99).apply(small_cnn(), make_context(toy_data))
+    for scope in ("layer", "global"):
+        again = PruneChannels(ratio=0.5, scope=scope).apply(one_each, make_context(toy_data))
+        assert widths(again) == widths(one_each) == [1, 1, 1, 4]
+        assert edits_of(again) == edits_of(one_each)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"ratio": 1.0}, "ratio=1.0"), ({"ratio": 0.5, "criterion": "l3"}, "criterion=l3"),
