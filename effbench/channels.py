@@ -108,7 +108,7 @@ def _all_channels(
             raise ValueError(f"they can't be followed through its forward pass ({_gist(error)})") from error
         seen |= {dep.target.module for dep, _ in group if graph.is_out_channel_pruning_fn(dep.handler)}
         n_together = math.lcm(*(_n_groups(dep.target.module) for dep, _ in group))
-        if n % n_together == 0 and n > n_together:
+        if n % n_together == 0:
             yield Channels(layer=names[root], n=n, n_together=n_together, group=group)
 
 

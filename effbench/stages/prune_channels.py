@@ -33,10 +33,11 @@ class PruneChannels:
     Constraints that the network has already (masks, quantisers) are made permanent values first: their places and grids
     belong to tensors that are no more; a later stage of the recipe can impose them anew.
 
-    criterion: `l1` or `l2` norm of the weights (Li et al. 2016, arXiv:1608.08710, section 3.1), `batch_norm` scale (Liu
-    et al. 2017, arXiv:1708.06519; channels without one stay), `taylor`: |w · dL/dw| on training examples (Molchanov et
-    al. 2019, arXiv:1906.10771), `random`, the control. scope: `layer` removes the same share of each layer, `global`
-    ranks the channels of all layers, each layer's importance divided by its mean. No layer loses its last channel.
+    criterion: `l1` or `l2` norm of the weights (after Li et al. 2016, arXiv:1608.08710, section 3.1, who take the l1 of
+    the filter alone), `batch_norm` scale (Liu et al. 2017, arXiv:1708.06519; channels without one stay), `taylor`:
+    |w · dL/dw| on training examples (Molchanov et al. 2019, arXiv:1906.10771), `random`, the control. scope: `layer`
+    removes the same share of each layer, `global` ranks the channels of all layers, each layer's importance divided by
+    its mean. No layer loses its last channel.
     """
 
     VERSION: ClassVar[int] = 1

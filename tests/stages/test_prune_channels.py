@@ -220,6 +220,14 @@ def test_rounds_together_remove_the_share(toy_data, make_context):
     assert widths(model) == [16, 16, 4]
 
 
+def test_where_each_layer_is_down_to_one_channel_nothing_more_goes(toy_data, make_context):
+    one_each = PruneChannels(ratio=0.99).apply(small_cnn(), make_context(toy_data))
+    for scope in ("layer", "global"):
+        again = PruneChannels(ratio=0.5, scope=scope).apply(one_each, make_context(toy_data))
+        assert widths(again) == widths(one_each) == [1, 1, 1, 4]
+        assert edits_of(again) == edits_of(one_each)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"ratio": 1.0}, "ratio=1.0"), ({"ratio": 0.5, "criterion": "l3"}, "criterion=l3"),
@@ -230,14 +238,14 @@ def test_what_is_no_option_is_refused(options, message):
         PruneChannels(**options)
 
 
-def test_the_smallest_channels_are_missed_least_after_equal_finetuning(digits_data, make_context):
-    lost = {"l1": 0.0, "random": 0.0}
-    for seed in (0, 1):
-        context = make_context(digits_data, seed=seed)
-        network = seeded(models.small_cnn, seed, channels=(8, 16, 16), n_poolings=2)
-        trained = Train(epochs=4, lr=5e-3).apply(network, context)
-        for criterion in lost:
-            pruned = PruneChannels(ratio=0.5, criterion=criterion).apply(trained, context)
-            finetuned = Train(epochs=1, lr=2e-3).apply(pruned, context)
-            lost[criterion] += context.evaluate(trained) - context.evaluate(finetuned)
-    assert lost["l1"] < lost["random"], lost
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_smallest_channels_are_missed_least_after_equal_finetuning(digits_data, make_context, seed):
+    # Seen at ratio 0.5: 0.925 to 0.929 by l1, 0.902 to 0.914 at random, 0.93 before. In small_cnn, which has no neurons
+    # to spare, finetuning makes up for any choice: there l1 does not beat random (0.91 ± 0.02 and 0.94 ± 0.01 on test).
+    context = make_context(digits_data, seed=seed)
+    trained = Train(epochs=5, lr=3e-3).apply(seeded(models.lenet_300_100, seed), context)
+    accuracy = {}
+    for criterion in ("l1", "random"):
+        pruned = PruneChannels(ratio=0.5, criterion=criterion).apply(trained, context)
+        accuracy[criterion] = context.evaluate(Train(epochs=1, lr=5e-4).apply(pruned, context))
+    assert accuracy["l1"] > accuracy["random"] + 0.005
