@@ -17,7 +17,7 @@ from effbench.store import Store
 
 
 def point(key, *prefix):
-    return SimpleNamespace(key=key, prefix_keys=("fresh", *prefix), threads=1)
+    return SimpleNamespace(key=key, prefix_keys=("fresh", *prefix), shared_keys=prefix, threads=1)
 
 
 class Silence:

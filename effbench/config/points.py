@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-import yaml
 from omegaconf import OmegaConf
 
 from effbench.blueprint import Blueprint
 from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
 from effbench.config.compose import CommandLine, Composed
+from effbench.config.overrides import parse, values_of
 from effbench.config.teachers import with_teachers
 from effbench.config.typed import typed, unknown_name
 from effbench.data import ImageData
@@ -74,7 +74,8 @@ class _Builder:
         for axis in self.axes.values():
             name, _, field = axis.target.partition(".")
             if axis.reads == "stage" and stage in (name, *axis.replaces.values()):
-                fields[field] = axis.check(yaml.safe_load(axis.example.split(",")[0]))
+                (example,) = parse([f"{axis.name}={axis.example}"])
+                fields[field] = axis.check(next(values_of(example)))
         return fields
 
     def point(self, values: Mapping[str, Value], seed: int, reference: Point | None) -> Point:

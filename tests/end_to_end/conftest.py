@@ -26,6 +26,22 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*"))
 
 
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running():
+    """End what a test started and did not wait for, and close the pipes to it."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+        for stream in (process.stdout, process.stderr):
+            stream.close()
+        process.wait()
+
+
 class Folder:
     """A working folder in which sweeps run, and what they leave there."""
 
@@ -37,7 +53,7 @@ class Folder:
 
     def start(self, arguments, **options):
         environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | options.pop("env", {})
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.command(arguments),
             cwd=self.path,
             env=environment,
@@ -46,6 +62,8 @@ class Folder:
             text=True,
             **options,
         )
+        STARTED.append(process)
+        return process
 
     def run(self, arguments, **options):
         process = self.start(arguments, **options)

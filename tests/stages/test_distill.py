@@ -262,7 +262,7 @@ class TestHints:
         assert with_hints < 0.9 * without, left
 
     def test_are_deterministic_and_leave_no_regressor_behind(self, toy_data, make_context, teacher):
-        stage = Distill(**OPTIONS, weight=0.5, hints="features.relu2:features.relu1+pool:pool", hint_epochs=1)
+        stage = Distill(**OPTIONS, weight=0.5, hints="features.relu3:features.relu2+pool:pool", hint_epochs=1)
         context = make_context(toy_data, teacher=teacher_without_store(teacher))
         before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
         one, again = stage.apply(cnn(0, 0.5), context), stage.apply(cnn(0, 0.5), context)
