@@ -29,8 +29,8 @@ def small_cnn(
 ) -> nn.Sequential:
     """Build a stack of convolutions with poolings between them. Input (N, in_channels, input_side, input_side).
 
-    Each layer is convolution (same padding, no bias), batch norm, ReLU; some are followed by a max-pooling of 2, which
-    halves the side (rounding down). With the "gap" head the placement of the poolings changes no parameter: only the
+    Each layer is convolution (same padding, no bias), batch norm, ReLU; in some a max-pooling of 2, which halves the
+    side (rounding down), stands before the ReLU. With the "gap" head the placement of the poolings changes no parameter: only the
     multiply-adds move.
 
     Parameters

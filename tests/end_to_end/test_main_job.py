@@ -18,7 +18,15 @@ from effbench.training.evaluation import evaluate
 
 METRICS = {
     *("accuracy", "accuracy_val", "loss", "macs", "macs_effective", "flops", "params", "params_nonzero"),
-    *("size_bytes", "size_ratio", "train_seconds", "latency_ms/eager", "latency_ms_p90/eager", "speedup/eager"),
+    *(
+        "size_bytes",
+        "size_ratio",
+        "coding_gain",
+        "train_seconds",
+        "latency_ms/eager",
+        "latency_ms_p90/eager",
+        "speedup/eager",
+    ),
 }
 
 
