@@ -30,8 +30,8 @@ def small_cnn(
     """Build a stack of convolutions with poolings between them. Input (N, in_channels, input_side, input_side).
 
     Each layer is convolution (same padding, no bias), batch norm, ReLU; in some a max-pooling of 2, which halves the
-    side (rounding down), stands before the ReLU. With the "gap" head the placement of the poolings changes no parameter: only the
-    multiply-adds move.
+    side (rounding down), stands before the ReLU. With the "gap" head the placement of the poolings changes no
+    parameter: only the multiply-adds move.
 
     Parameters
     ----------
