@@ -9,4 +9,5 @@ import os
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for every run, into the table
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # that it made its tables is no news
+# That it made its tables is no news; what goes wrong is raised, too, and told in one line.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
