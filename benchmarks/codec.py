@@ -29,7 +29,8 @@ from effbench.codec.layout import Layout
 from effbench.codec.streams import Coder as Level
 from effbench.codec.streams import plan_symbols, read_symbols
 from effbench.codec.wire import Reader
-from effbench.constraints import Mask, UniformQuantizer
+from effbench.constraints import Mask
+from effbench.quantizer import UniformQuantizer
 
 Symbols = NDArray[np.uint8]
 Coder = tuple[str, Callable[[Symbols], bytes], Callable[[bytes, int], Symbols]]

@@ -8,8 +8,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.codebook import Codebook, SharedTensor, share_tensor
-from effbench.constraints import Mask, UniformQuantizer, bake, constraints_on, describe, impose, native_form
+from effbench.constraints import Mask, bake, constraints_on, describe, impose, native_form
 from effbench.measure.compute import count_cost
+from effbench.quantizer import UniformQuantizer
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ from torch.nn.utils import parametrize
 
 from effbench.constraints import (
     Mask,
-    UniformQuantizer,
     bake,
     constrained_input,
     constraints_on,
@@ -20,6 +19,7 @@ from effbench.constraints import (
     quantizer_of,
     weight_layers,
 )
+from effbench.quantizer import UniformQuantizer
 
 SCHEMES = ("symmetric", "affine")
 GRANULARITIES = ("tensor", "channel")

@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.codec import decode, encode
-from effbench.constraints import QuantizedTensor, UniformQuantizer, bake, describe, impose
+from effbench.constraints import bake, describe, impose
 from effbench.powers import MAX_LEVELS, from_powers, to_powers
+from effbench.quantizer import QuantizedTensor, UniformQuantizer
 from effbench.ranges import least_error, percentile_of
 from effbench.stages.quantize import Quantize
 

@@ -34,7 +34,8 @@ from effbench.codec.inputs import clear_inputs, read_inputs, write_inputs
 from effbench.codec.records import read_record, write_record, write_repeat
 from effbench.codec.streams import Coder
 from effbench.codec.wire import Reader, damaged, varint
-from effbench.constraints import QuantizedTensor, bake, native_form
+from effbench.constraints import bake, native_form
+from effbench.quantizer import QuantizedTensor
 
 _MAGIC = b"eff"
 _VERSION = 1

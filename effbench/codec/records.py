@@ -37,7 +37,7 @@ from effbench.codec.numbers import (
 )
 from effbench.codec.streams import Coder
 from effbench.codec.wire import Plan, Reader, damaged, literal, varint
-from effbench.constraints import QuantizedTensor
+from effbench.quantizer import QuantizedTensor
 
 _INT32 = (-(2**31), 2**31 - 1)
 _POWERS, _MAX_GRID = 256, 4 * 32 + 3

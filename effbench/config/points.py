@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Any, get_args
 
-import torch
 from omegaconf import OmegaConf
 
 from effbench.blueprint import Blueprint
@@ -20,10 +17,9 @@ from effbench.config.axis import Axis, Value
 from effbench.config.compose import CommandLine, Composed
 from effbench.config.overrides import parse, values_of
 from effbench.config.teachers import with_teachers
+from effbench.config.trial import check_shapes, read_data
 from effbench.config.typed import typed, unknown_name
-from effbench.data import ImageData
-from effbench.measure.size import float32_bytes
-from effbench.plan import Plan, Point, build_network, load_data
+from effbench.plan import Plan, Point
 from effbench.recipe import Stage, Step, lay_out
 from effbench.rounds import Rounds, Until
 
@@ -82,12 +78,12 @@ class _Builder:
         """Return the point at these axis values; `reference` is None for a reference itself."""
         node = self.node
         data = _factory(node["data"], leave_out=("epochs",))
-        loaded = _loaded(data)
+        loaded = read_data(data)
         side = _side(values.get("rho", 1.0), loaded.side, "rho")
         eval_side = side if values.get("rho_eval", 1.0) == 1 else _side(values["rho_eval"], loaded.side, "rho_eval")
         network = self._network(node["model"], values)
         label = self._label(values)
-        n_bytes = _check_shapes(network, data, side, eval_side, where=label)
+        n_bytes = check_shapes(network, data, side, eval_side, where=label)
         return Point(
             label=label,
             axes=dict(values),
@@ -217,21 +213,6 @@ def _factory(node: Node, leave_out: Sequence[str] = ()) -> Blueprint:
     return Blueprint(node["_target_"], {k: v for k, v in node.items() if k != "_target_" and k not in leave_out})
 
 
-def _loaded(data: Blueprint) -> ImageData:
-    """Return the data set. ValueError for what is no data set, and for options of the wrong kind."""
-    for name in ("side", "split_seed"):
-        value = data.options.get(name, 1)
-        if isinstance(value, bool) or not isinstance(value, int) or value < (name == "side"):
-            raise ValueError(f"data.{name}={value}: must be a whole number, {int(name == 'side')} or more")
-    try:
-        return load_data(data)
-    except ValueError as error:
-        message = str(error)
-        raise ValueError(message if message.startswith(("data", "_target_")) else f"data: {message}") from None
-    except Exception as error:
-        raise ValueError(f"data: {data.target} can't be loaded: {_what_and_where(error)}") from None
-
-
 def _stage(name: str, node: Node) -> Any:
     where = name if name in ("train", "finetune") else f"stage.{name}"
     kind = Blueprint(node["_target_"]).callable
@@ -245,48 +226,6 @@ def _side(multiplier: Value, base: int, name: str) -> int:
     if side < 1:
         raise ValueError(f"{name}={multiplier}: nothing is left of images of {base} x {base}; use a larger {name}")
     return side
-
-
-def _check_shapes(network: Blueprint, data: Blueprint, side: int, eval_side: int, *, where: str) -> int:
-    """Return the float32 bytes of the network. ValueError where it can't be built, or run at both sides."""
-    found = _try_out(network, data, side, eval_side)
-    if isinstance(found, str):
-        raise ValueError(found if where == "reference" else f"{where}: {found}")
-    return found
-
-
-@lru_cache(maxsize=1024)
-def _try_out(network: Blueprint, data: Blueprint, side: int, eval_side: int) -> int | str:
-    """Return the float32 bytes of a network, or why it can't be run."""
-    loaded = load_data(data)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            model = build_network(network, loaded, side)
-    except ValueError as error:
-        return str(error)
-    except Exception as error:  # whatever a user's network raises
-        return f"{network.target} can't be built: {_what_and_where(error)}"
-    for pixels in sorted({side, eval_side}):
-        try:
-            with torch.random.fork_rng(devices=[]), torch.inference_mode():
-                scores = model.eval()(torch.zeros(1, loaded.channels, pixels, pixels))
-        except Exception as error:
-            return f"{network.target} can't take images of {pixels} x {pixels}: {_what_and_where(error)}"
-        if getattr(scores, "shape", None) != (1, loaded.n_classes):
-            got = f"shape {tuple(scores.shape)}" if isinstance(scores, torch.Tensor) else f"a {type(scores).__name__}"
-            return f"{network.target} must give (1, {loaded.n_classes}) scores for one image, but gives {got}"
-    return float32_bytes(model)
-
-
-def _what_and_where(error: Exception) -> str:
-    """Return an exception in one line, with the line of the user's own file that raised it, if one did."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_NOT_THE_USERS)]
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{first if isinstance(error, ValueError) else f'{type(error).__name__}: {first}'}{place}"
-
-
-_NOT_THE_USERS = (str(Path(__file__).parents[1]), str(Path(torch.__file__).parent), "<")
 
 
 def _rounds(node: Node) -> int:

@@ -10,7 +10,8 @@ from typing import ClassVar, get_args
 from torch import nn
 from torch.nn.utils import parametrize
 
-from effbench.constraints import Granularity, Scheme, UniformQuantizer, quantizer_of, weight_layers
+from effbench.constraints import quantizer_of, weight_layers
+from effbench.quantizer import Granularity, Scheme, UniformQuantizer
 from effbench.ranges import Range
 from effbench.recipe import Context
 

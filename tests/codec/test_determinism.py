@@ -12,7 +12,8 @@ import hashlib, torch
 from torch import nn
 from torch.nn.utils import parametrize
 from effbench.codec import encode
-from effbench.constraints import Mask, UniformQuantizer
+from effbench.constraints import Mask
+from effbench.quantizer import UniformQuantizer
 torch.set_num_threads(1)
 torch.manual_seed(7)
 model = nn.Sequential(nn.Linear(300, 200), nn.Linear(200, 10))

@@ -13,7 +13,8 @@ from effbench.codebook import Codebook, share_tensor
 from effbench.codec import decode, encode
 from effbench.codec.bits import Form
 from effbench.codec.records import Kind
-from effbench.constraints import Mask, UniformQuantizer
+from effbench.constraints import Mask
+from effbench.quantizer import UniformQuantizer
 
 N_CASES = 400
 

@@ -8,7 +8,8 @@ from torch.nn.utils import parametrize
 
 from effbench.codebook import Codebook, share_tensor
 from effbench.codec import decode, encode
-from effbench.constraints import Mask, UniformQuantizer, bake, weight_layers
+from effbench.constraints import Mask, bake, weight_layers
+from effbench.quantizer import UniformQuantizer
 
 SEEDED = settings(deadline=None, derandomize=True, max_examples=60)
 CODERS = ["none", "huffman", "ans", "context"]

@@ -12,7 +12,8 @@ from effbench.codebook import Codebook, SharedTensor, share_tensor
 from effbench.codec import encode
 from effbench.codec.bits import Form
 from effbench.codec.records import Kind, write_record
-from effbench.constraints import Mask, UniformQuantizer, native_form
+from effbench.constraints import Mask, native_form
+from effbench.quantizer import UniformQuantizer
 
 N_WEIGHTS = 400 * 300
 N_OTHER = 400 * 4

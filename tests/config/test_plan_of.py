@@ -154,12 +154,12 @@ def test_sides_are_rounded_half_up():
 
 
 def test_five_hundred_points_are_planned_without_building_five_hundred_networks(monkeypatch):
-    from effbench.config import points
+    from effbench.config import trial
 
     built = []
-    build = points.build_network
-    monkeypatch.setattr(points, "build_network", lambda *a: built.append(a) or build(*a))
-    points._try_out.cache_clear()
+    build = trial.build_network
+    monkeypatch.setattr(trial, "build_network", lambda *a: built.append(a) or build(*a))
+    trial._try_out.cache_clear()
     planned = plan("prune=" + ",".join(f"{i / 130:.4f}" for i in range(1, 125)), "alpha=0.25,0.5,0.75,1")
     assert len(planned.points) == 497
     assert len(built) == 4

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from effbench.constraints import Mask, UniformQuantizer, bake, constraints_on, weight_layers
+from effbench.constraints import Mask, bake, constraints_on, weight_layers
+from effbench.quantizer import UniformQuantizer
 from effbench.stages.prune import Prune
 from effbench.stages.train import Train
 from effbench.training.evaluation import evaluate
