@@ -15,14 +15,14 @@ import traceback
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
+from multiprocessing.context import ForkServerProcess, SpawnProcess
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 
+from effbench.forkserver import begin_server, worker_context
 from effbench.plan import Point
 from effbench.run import RunResult, is_kept, run_point
 from effbench.store import Store
@@ -42,7 +42,7 @@ class Observer(Protocol):
 
 
 Executor = Callable[[Sequence[Point], Store, torch.device, Observer], Runs]
-"""Runs points in whatever order it likes, and yields each with its result or its exception."""
+"""Runs points in whatever order it likes, and yields each with its result or its exception. May begin when called."""
 
 
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -85,19 +85,28 @@ def run_here(points: Sequence[Point], store: Store, device: torch.device, observ
 def run_in_workers(
     points: Sequence[Point], store: Store, device: torch.device, observer: Observer, *, n_workers: int
 ) -> Runs:
-    """Run the points in `n_workers` processes; yield each as it is done.
+    """Run the points in `n_workers` processes, at once; yield each as it is done.
 
     A point that shares stages with an earlier one starts when that one is done: nobody waits for a lock while there is
     other work.
     """
+    runs = _runs_in_workers(points, store, device, observer, n_workers)
+    next(runs)  # the first points are under way
+    return cast(Runs, runs)
+
+
+def _runs_in_workers(
+    points: Sequence[Point], store: Store, device: torch.device, observer: Observer, n_workers: int
+) -> Generator[tuple[Point, Result] | None, None, None]:
+    """Yield None as soon as every worker has what it can do, then each point with its result."""
     queue = _Queue(points)
-    workers = [_Worker(store.root, device) for _ in range(n_workers)]
+    workers: list[_Worker] = []
     try:
+        workers += [_Worker(store.root, device) for _ in range(n_workers)]
+        _keep_busy(workers, queue, observer)
+        yield None
         while not queue.is_empty:
-            for worker in workers:
-                if worker.point is None and (point := queue.take()) is not None:
-                    observer.run_started(point)
-                    worker.begin(point)
+            _keep_busy(workers, queue, observer)
             busy = {worker.connection: worker for worker in workers if worker.point is not None}
             for connection in wait(list(busy)):
                 worker = busy[connection]  # type: ignore[index]
@@ -115,6 +124,14 @@ def run_in_workers(
             worker.stop()
 
 
+def _keep_busy(workers: Sequence[_Worker], queue: _Queue, observer: Observer) -> None:
+    """Give every idle worker a point, while there is one that can start."""
+    for worker in workers:
+        if worker.point is None and (point := queue.take()) is not None:
+            observer.run_started(point)
+            worker.begin(point)
+
+
 def choose_executor(points: Sequence[Point], store: Store, device: torch.device, *, jobs: int | None) -> Executor:
     """Return what runs the points: workers where several are to be computed and cores are free, else this process.
 
@@ -127,8 +144,7 @@ def choose_executor(points: Sequence[Point], store: Store, device: torch.device,
     n_workers = min(jobs, n_missing)
     if n_workers < 2:
         return run_here
-    if worker_context().get_start_method() == "forkserver":
-        forkserver.ensure_running()  # it imports what workers need while this process goes on
+    begin_server()
     return partial(run_in_workers, n_workers=n_workers)
 
 
@@ -209,16 +225,6 @@ class _Worker:
         )
         self._process.start()
         theirs.close()
-
-
-def worker_context() -> ForkServerContext | SpawnContext:
-    """Return how workers begin: forked from a server that has imported effbench once, where the system has that."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    # Training imports torch._dynamo (every optimiser does), which takes seconds: once, for all workers.
-    context.set_forkserver_preload(["effbench.execute", "torch._dynamo", "effbench.models", "effbench.data.digits"])
-    return context
 
 
 def _serve(connection: Connection, root: Path, device: torch.device) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,10 +12,9 @@ import pandas as pd
 
 from effbench.config.settings import Sweep
 from effbench.environment import describe_environment
-from effbench.execute import STORAGE_ERRORS, Executor, Observer, RunError
+from effbench.execute import STORAGE_ERRORS, Observer, RunError, Runs
 from effbench.plan import Point
 from effbench.records import describe_run, sweep_params
-from effbench.run import is_kept
 from effbench.store import Store
 from effbench.timing import measure_points
 from effbench.tracking import names
@@ -42,8 +40,8 @@ class Outcome:
     """The exceptions of failed runs, by the point's name."""
 
 
-def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, execute: Executor, /) -> Outcome:
-    """Run every point of a sweep, then measure latency; log all of it. A failed run does not stop the others."""
+def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, runs: Runs, /) -> Outcome:
+    """Log the runs of a sweep as they end, then measure latency. A failed run does not stop the others."""
     plan = sweep.plan
     tracker.open_sweep(
         plan.sweep_id,
@@ -51,23 +49,20 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ex
         params=sweep_params(sweep),
         tags={names.AXES: ",".join(plan.axes), names.NOTE: f"`{sweep.command}`", **describe_environment()},
     )
-    kept = {point.key for point in plan.points if is_kept(point.key, store)}
     metrics: dict[str, Mapping[str, float]] = {}
     failures: dict[str, BaseException] = {}
-    with closing(execute(plan.points, store, sweep.device, display)) as runs:
-        for point, result in runs:
-            number = getattr(result, "errno", None)
-            if number in STORAGE_ERRORS:
-                raise OSError(f"store.root={store.root}: can't be written ({os.strerror(number)})")
-            if isinstance(result, BaseException):
-                failures[str(point)] = result
-                tracker.log_run(describe_run(point, sweep, error=_trace(result)), status="FAILED")
-            else:
-                metrics[point.key] = result.metrics
-                if point.key not in tracker.finished_keys():
-                    record = describe_run(point, sweep, result=result)
-                    tracker.log_run(record, status="FINISHED", reused=point.key in kept)
-            display.run_ended(point, failed=isinstance(result, BaseException))
+    for point, result in runs:
+        number = getattr(result, "errno", None)
+        if number in STORAGE_ERRORS:
+            raise OSError(f"store.root={store.root}: can't be written ({os.strerror(number)})")
+        if isinstance(result, BaseException):
+            failures[str(point)] = result
+            tracker.log_run(describe_run(point, sweep, error=_trace(result)), status="FAILED")
+        else:
+            metrics[point.key] = result.metrics
+            if point.key not in tracker.finished_keys():
+                tracker.log_run(describe_run(point, sweep, result=result), status="FINISHED", reused=result.was_kept)
+        display.run_ended(point, failed=isinstance(result, BaseException))
     finished = [point for point in plan.points if point.key in metrics]
     latencies = measure_points(finished, sweep, store, display.measuring)
     for key, values in latencies.items():

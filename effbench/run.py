@@ -43,6 +43,8 @@ class RunResult:
     blob: bytes
     correct_val: np.ndarray
     correct_test: np.ndarray
+    was_kept: bool = False
+    """Whether it comes from the store: this run, or one of another sweep, was there before."""
 
 
 def run_point(point: Point, store: Store, /, *, device: torch.device, progress: Progress | None = None) -> RunResult:
@@ -237,6 +239,7 @@ def load_result(key: str, store: Store, /) -> RunResult | None:
         blob=blob,
         correct_val=correct_val,
         correct_test=correct_test,
+        was_kept=True,
     )
 
 

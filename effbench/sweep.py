@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from effbench.forkserver import begin_server_for
 
 if TYPE_CHECKING:
     from effbench.config.settings import Sweep
@@ -51,25 +53,49 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 def _run(sweep: Sweep, store: Store) -> int:
-    execute = _executor(sweep, store)  # workers begin to import while this process imports MLflow
-    from effbench.tracking.location import for_writing
+    from effbench.tracking.location import for_writing, why_unwritable
     from effbench.tracking.tracker import TrackingError
-    from effbench.tracking.write import MlflowTracker
 
-    try:
-        tracker = MlflowTracker(for_writing(sweep.tracking.uri), sweep.tracking.experiment)
-    except TrackingError as error:
-        return _complain(error, WRONG_INPUT)
+    uri = for_writing(sweep.tracking.uri)
+    wrong = why_unwritable(uri)
+    if wrong is not None:
+        return _complain(f"tracking.uri={uri}: {wrong}", WRONG_INPUT)
     try:
         with store.lock(f"sweep-{sweep.plan.sweep_id}", waiting=_say_waiting):
-            try:
-                return _carry_out(sweep, store, tracker, execute)
-            except BaseException:
-                with suppress(TrackingError):
-                    tracker.abandon_sweep()
-                raise
+            return _carry_out(sweep, store, uri)
     except (TrackingError, OSError) as error:
         return _complain(f"{error}; what was finished is kept, and the same command goes on from there", FAILED)
+
+
+def _carry_out(sweep: Sweep, store: Store, uri: str) -> int:
+    from effbench.answer import give_answer
+    from effbench.orchestrate import carry_out
+    from effbench.terminal import ProgressDisplay
+
+    execute = _executor(sweep, store)
+    with ProgressDisplay(sweep.plan) as display:
+        with closing(execute(sweep.plan.points, store, sweep.device, display)) as runs:
+            from effbench.tracking.write import MlflowTracker  # takes seconds, in which workers run already
+
+            tracker = MlflowTracker(uri, sweep.tracking.experiment)
+            with _abandoned_on_error(tracker):
+                outcome = carry_out(sweep, store, tracker, display, runs)
+    with _abandoned_on_error(tracker):
+        give_answer(sweep, outcome, store, tracker)
+    return FAILED if outcome.failures else 0
+
+
+@contextmanager
+def _abandoned_on_error(tracker: Tracker) -> Iterator[None]:
+    """See to it that what does not come to its end says so."""
+    from effbench.tracking.tracker import TrackingError
+
+    try:
+        yield
+    except BaseException:
+        with suppress(TrackingError):
+            tracker.abandon_sweep()
+        raise
 
 
 def _executor(sweep: Sweep, store: Store) -> Executor:
@@ -83,17 +109,6 @@ def _executor(sweep: Sweep, store: Store) -> Executor:
     return choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs)
 
 
-def _carry_out(sweep: Sweep, store: Store, tracker: Tracker, execute: Executor) -> int:
-    from effbench.answer import give_answer
-    from effbench.orchestrate import carry_out
-    from effbench.terminal import ProgressDisplay
-
-    with ProgressDisplay(sweep.plan) as display:
-        outcome = carry_out(sweep, store, tracker, display, execute)
-    give_answer(sweep, outcome, store, tracker)
-    return FAILED if outcome.failures else 0
-
-
 def _say_waiting() -> None:
     print("effbench: another process runs the same sweep; waiting for it", file=sys.stderr)
 
@@ -104,4 +119,5 @@ def _complain(error: object, status: int) -> int:
 
 
 if __name__ == "__main__":
+    begin_server_for(sys.argv[1:])
     sys.exit(main())

@@ -76,7 +76,7 @@ def test_ctrl_c_is_no_failed_run(monkeypatch, tmp_path):
 
 
 def test_as_many_workers_as_there_is_work_and_cores(monkeypatch, tmp_path):
-    monkeypatch.setattr("multiprocessing.forkserver.ensure_running", lambda: None)
+    monkeypatch.setattr(execute, "begin_server", lambda: None)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     store, cpu = Store(tmp_path), torch.device("cpu")
     points = [point(str(number)) for number in range(6)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_args
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from effbench.blueprint import Blueprint
 from effbench.codec.streams import Coder
@@ -22,6 +22,8 @@ from effbench.config.typed import typed, unknown_name
 from effbench.plan import Plan, Point
 from effbench.recipe import Stage, Step, lay_out
 from effbench.rounds import Rounds, Until
+from effbench.training.device import resolve_device
+from effbench.training.precision import Precision
 
 Node = Mapping[str, Any]
 
@@ -83,7 +85,7 @@ class _Builder:
         eval_side = side if values.get("rho_eval", 1.0) == 1 else _side(values["rho_eval"], loaded.side, "rho_eval")
         network = self._network(node["model"], values)
         label = self._label(values)
-        n_bytes = check_shapes(network, data, side, eval_side, where=label)
+        trial = check_shapes(network, data, side, eval_side, resolve_device(str(node["device"])), where=label)
         return Point(
             label=label,
             axes=dict(values),
@@ -97,7 +99,7 @@ class _Builder:
             steps=with_teachers(self._steps(node, values), reference),
             coder=_coder(node),
             threads=_threads(node),
-            reference_bytes=n_bytes if reference is None else reference.reference_bytes,
+            reference_bytes=trial.float32_bytes if reference is None else reference.reference_bytes,
             reference_key=None if reference is None else reference.key,
             config={**{k: v for k, v in node.items() if k not in ("axis",)}, "seed": seed, **values},
         )
@@ -194,7 +196,7 @@ def _short(value: Value) -> str:
 
 
 def _resolved(node: Node) -> dict[str, Any]:
-    """Return a configuration with the epochs that suit its data, and its interpolations resolved."""
+    """Return a configuration with the epochs that suit its data, the precision that suits its network, all resolved."""
     config = OmegaConf.create(dict(node))
     comes_trained = config.model.get("weights", "none") != "none"
     suited = config.data.get("epochs") or {"train": 10, "finetune": 3}
@@ -204,9 +206,26 @@ def _resolved(node: Node) -> dict[str, Any]:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ValueError(f"{missing[0]}: must be given, as in {missing[0]}=…")
+    if config.train.precision not in ("auto", *get_args(Precision)):
+        raise ValueError(f"train.precision={config.train.precision}: must be auto, {', '.join(get_args(Precision))}")
+    if config.train.precision == "auto":
+        config.train.precision = _suited_precision(_plain(config))
+    return _plain(config)
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """Return a configuration with its interpolations resolved."""
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _suited_precision(node: Node) -> Precision:
+    """Return the precision in which the uncompressed network is trained best: one for all points."""
+    data = _factory(node["data"], leave_out=("epochs",))
+    side = read_data(data).side
+    device = resolve_device(str(node["device"]))
+    return check_shapes(_factory(node["model"]), data, side, side, device, where="reference").precision
 
 
 def _factory(node: Node, leave_out: Sequence[str] = ()) -> Blueprint:

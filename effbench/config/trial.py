@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from effbench.blueprint import Blueprint
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
 from effbench.plan import build_network, load_data
+from effbench.training.precision import Precision, suited_precision
 
 
 def read_data(data: Blueprint) -> ImageData:
@@ -29,17 +31,28 @@ def read_data(data: Blueprint) -> ImageData:
         raise ValueError(f"data: {data.target} can't be loaded: {_what_and_where(error)}") from None
 
 
-def check_shapes(network: Blueprint, data: Blueprint, side: int, eval_side: int, *, where: str) -> int:
-    """Return the float32 bytes of the network. ValueError where it can't be built, or run at both sides."""
-    found = _try_out(network, data, side, eval_side)
+@dataclass(frozen=True)
+class Trial:
+    """What is known of a network that was built, and run on one image of each side."""
+
+    float32_bytes: int
+    precision: Precision
+    """In which the device trains it best."""
+
+
+def check_shapes(
+    network: Blueprint, data: Blueprint, side: int, eval_side: int, device: torch.device, *, where: str
+) -> Trial:
+    """Try a network out. ValueError where it can't be built, or run at both sides."""
+    found = _try_out(network, data, side, eval_side, device)
     if isinstance(found, str):
         raise ValueError(found if where == "reference" else f"{where}: {found}")
     return found
 
 
 @lru_cache(maxsize=1024)
-def _try_out(network: Blueprint, data: Blueprint, side: int, eval_side: int) -> int | str:
-    """Return the float32 bytes of a network, or why it can't be run."""
+def _try_out(network: Blueprint, data: Blueprint, side: int, eval_side: int, device: torch.device) -> Trial | str:
+    """Return what a trial shows of a network, or why it can't be run."""
     loaded = load_data(data)
     try:
         with torch.random.fork_rng(devices=[]):
@@ -57,7 +70,7 @@ def _try_out(network: Blueprint, data: Blueprint, side: int, eval_side: int) -> 
         if getattr(scores, "shape", None) != (1, loaded.n_classes):
             got = f"shape {tuple(scores.shape)}" if isinstance(scores, torch.Tensor) else f"a {type(scores).__name__}"
             return f"{network.target} must give (1, {loaded.n_classes}) scores for one image, but gives {got}"
-    return float32_bytes(model)
+    return Trial(float32_bytes(model), suited_precision(model, device))
 
 
 def _what_and_where(error: Exception) -> str:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from torch import nn
 
 from effbench.models.arguments import require_positive_integers, require_width, scaled_width
+from effbench.models.pooling import GlobalAveragePool
 
 # Output channels and stride of the depthwise separable blocks: table 1. Its last depthwise layer is printed with
 # stride 2, which its own sizes (7 × 7 before and after) and the published multiply-adds contradict: it is 1.
@@ -29,7 +30,7 @@ def mobilenet_v1(*, alpha: float = 1.0, num_classes: int = 1000, in_channels: in
     return nn.Sequential(
         OrderedDict(
             features=nn.Sequential(layers),
-            pool=nn.AdaptiveAvgPool2d(1),
+            pool=GlobalAveragePool(),
             flatten=nn.Flatten(),
             classifier=nn.Linear(width, num_classes),
         )

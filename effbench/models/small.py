@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from torch import nn
 
 from effbench.models.arguments import require_positive_integers, require_width, scaled_width
+from effbench.models.pooling import GlobalAveragePool
 
 Placement = Literal["early", "even", "late"]
 Head = Literal["gap", "flatten"]
@@ -74,7 +75,7 @@ def small_cnn(
     return nn.Sequential(
         OrderedDict(
             features=_features([in_channels, *widths], kernel=kernel, poolings=poolings),
-            pool=nn.AdaptiveAvgPool2d(1) if head == "gap" else nn.Identity(),
+            pool=GlobalAveragePool() if head == "gap" else nn.Identity(),
             flatten=nn.Flatten(),
             classifier=nn.Linear(classifier_inputs, num_classes),
         )

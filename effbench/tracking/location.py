@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -58,3 +59,16 @@ def why_unusable(uri: str, /) -> str | None:
             reason = getattr(error, "reason", error)
             return f"no server answers there ({getattr(reason, 'strerror', None) or reason})"
     return None
+
+
+def why_unwritable(uri: str, /) -> str | None:
+    """Return why nothing can be logged to a URI: it is unusable, or its database's folder can't be written."""
+    path = sqlite_path(uri)
+    if path is None:
+        return why_unusable(uri)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            return None
+    except OSError as error:
+        return f"{path.parent} can't be written ({error.strerror or error}); name another folder"

@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from effbench.tracking import names
-from effbench.tracking.location import sqlite_path, why_unusable
+from effbench.tracking.location import sqlite_path, why_unwritable
 from effbench.tracking.tracker import Dataset, RunRecord, RunStatus, TrackingError
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -38,7 +38,7 @@ class MlflowTracker:
     def __init__(self, uri: str, experiment: str) -> None:
         """Open the database (creating it once, even when several processes start together)."""
         self._uri = uri
-        wrong = why_unusable(uri)
+        wrong = why_unwritable(uri)
         if wrong is not None:
             raise TrackingError(f"tracking.uri={uri}: {wrong}")
         with self._speaking_plainly():

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from effbench.constraints import advance
 from effbench.data import ImageData
+from effbench.training.precision import Precision
 
-Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
 Progress = Callable[[int, int], None]
 """Called as progress(steps_done, steps_in_all)."""

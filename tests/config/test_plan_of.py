@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from effbench.config import trial
 from effbench.config.sweep import read_sweep
 from effbench.plan import load_data, source_digest
 from effbench.stages.train import Train
@@ -80,7 +81,6 @@ def test_what_does_not_decide_the_result_is_not_in_the_key(change):
     "change",
     [
         "train.threads=2",
-        "train.precision=bfloat16",
         "train.layout=contiguous",
         "train.lr=0.1",
         "train.batch_size=32",
@@ -100,6 +100,23 @@ def test_what_does_not_decide_the_result_is_not_in_the_key(change):
 def test_what_decides_the_result_is_in_the_key(change):
     key = by_label(plan("prune=0.5"))["prune=0.5"].key
     assert key not in {point.key for point in plan("prune=0.5", change).points}
+
+
+def key_at(*arguments):
+    return by_label(plan("prune=0.5", *arguments))["prune=0.5"].key
+
+
+@pytest.mark.parametrize(
+    ("capability", "suited"), [("avx512_bf16", "bfloat16"), ("amx_bf16", "bfloat16"), ("avx2", "float32")]
+)
+def test_training_is_in_the_format_that_the_machine_is_fast_in(monkeypatch, capability, suited):
+    trial._try_out.cache_clear()
+    monkeypatch.setattr("effbench.training.precision._capabilities", lambda: {capability: True})
+    assert key_at() == key_at(f"train.precision={suited}")
+    assert key_at("train.precision=float32") != key_at("train.precision=bfloat16")
+    depthwise = "model=mobilenet_v1"
+    assert key_at(depthwise) == key_at(depthwise, "train.precision=float32")
+    trial._try_out.cache_clear()
 
 
 def test_a_stage_of_another_version_has_another_key(monkeypatch):
@@ -154,8 +171,6 @@ def test_sides_are_rounded_half_up():
 
 
 def test_five_hundred_points_are_planned_without_building_five_hundred_networks(monkeypatch):
-    from effbench.config import trial
-
     built = []
     build = trial.build_network
     monkeypatch.setattr(trial, "build_network", lambda *a: built.append(a) or build(*a))

@@ -72,15 +72,10 @@ def result_of(point):
     )
 
 
-def executor(outcomes=None):
-    """Return an executor that runs nothing; `outcomes` by label replace results."""
-
-    def execute(points, store, device, observer):
-        for point in points:
-            observer.run_started(point)
-            yield point, (outcomes or {}).get(point.label) or result_of(point)
-
-    return execute
+def runs(sweep, outcomes=None):
+    """Yield every point with a result; `outcomes` by label replace results."""
+    for point in sweep.plan.points:
+        yield point, (outcomes or {}).get(point.label) or result_of(point)
 
 
 @pytest.fixture
@@ -99,7 +94,7 @@ def store(tmp_path):
 
 def test_every_point_is_logged_and_then_its_latency(sweep, store):
     tracker, display = Memory(), Silence()
-    outcome = carry_out(sweep, store, tracker, display, executor())
+    outcome = carry_out(sweep, store, tracker, display, runs(sweep))
     ((sweep_id, name, params, tags),) = tracker.opened
     assert sweep_id == sweep.plan.sweep_id
     assert name == "+prune=0.5,0.9"
@@ -122,7 +117,7 @@ def test_every_point_is_logged_and_then_its_latency(sweep, store):
 def test_what_is_logged_already_is_not_logged_again(sweep, store):
     done = sweep.plan.points[1].key
     tracker = Memory(finished=[done])
-    outcome = carry_out(sweep, store, tracker, Silence(), executor())
+    outcome = carry_out(sweep, store, tracker, Silence(), runs(sweep))
     assert done not in {record.key for record, _, _ in tracker.logged}
     assert len(outcome.frame) == 3
 
@@ -130,7 +125,7 @@ def test_what_is_logged_already_is_not_logged_again(sweep, store):
 def test_a_failure_is_logged_with_its_trace_and_the_others_go_on(sweep, store):
     failures = {"prune=0.5": RunError("ValueError: bad", "Traceback …\nValueError: bad"), "reference": KeyError("lost")}
     tracker, display = Memory(), Silence()
-    outcome = carry_out(sweep, store, tracker, display, executor(failures))
+    outcome = carry_out(sweep, store, tracker, display, runs(sweep, failures))
     assert set(outcome.failures) == {"prune=0.5, seed=0", "reference, seed=0"}
     assert list(outcome.frame["point"]) == ["prune=0.9"]
     statuses = {record.name: (record, status) for record, status, _ in tracker.logged}
@@ -149,7 +144,9 @@ def test_a_disk_that_takes_no_more_ends_the_sweep(sweep, store, number, in_worke
     error = OSError(number, "no more")
     tracker = Memory()
     with pytest.raises(OSError, match=r"store\.root=.*: can't be written"):
-        carry_out(sweep, store, tracker, Silence(), executor({"prune=0.5": RunError.of(error) if in_worker else error}))
+        carry_out(
+            sweep, store, tracker, Silence(), runs(sweep, {"prune=0.5": RunError.of(error) if in_worker else error})
+        )
     assert [record.name for record, _, _ in tracker.logged] == ["reference, seed=0"]
 
 
