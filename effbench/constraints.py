@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -71,17 +71,30 @@ def hold(layer: nn.Module, mask: Mask) -> None:
 
 
 def advance(model: nn.Module, step: int, n_steps: int) -> None:
-    """Tell every constraint that follows the training (has a method `advance`) where it stands.
+    """Tell every constraint that follows the training (has a method `advance`) where it stands: see `advancing`."""
+    advancing(model)(step, n_steps)
 
-    step: how many of the `n_steps` steps are done. A constraint is told what it receives, after the earlier ones.
+
+def advancing(model: nn.Module) -> Callable[[int, int], None]:
+    """Return what tells every constraint that follows the training (has a method `advance`) where it stands.
+
+    It takes how many steps are done, and how many there are; a constraint is told also what it receives, after the
+    earlier ones. It holds while the network keeps its constraints.
     """
-    for module in model.modules():
-        if not parametrize.is_parametrized(module):
-            continue
-        for stack in module.parametrizations.values():  # type: ignore[operator]
-            for position, constraint in enumerate(stack):
-                if hasattr(constraint, "advance"):
-                    constraint.advance(_input_at(stack, position), step, n_steps)
+    following = [
+        (stack, position)
+        for module in model.modules()
+        if parametrize.is_parametrized(module)
+        for stack in module.parametrizations.values()  # type: ignore[operator]
+        for position, constraint in enumerate(stack)
+        if hasattr(constraint, "advance")
+    ]
+
+    def advance_all(step: int, n_steps: int) -> None:
+        for stack, position in following:
+            stack[position].advance(_input_at(stack, position), step, n_steps)
+
+    return advance_all
 
 
 def native_form(module: nn.Module, tensor_name: str) -> QuantizedTensor | SharedTensor | None:

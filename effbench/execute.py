@@ -106,7 +106,6 @@ def _runs_in_workers(
         _keep_busy(workers, queue, observer)
         yield None
         while not queue.is_empty:
-            _keep_busy(workers, queue, observer)
             busy = {worker.connection: worker for worker in workers if worker.point is not None}
             for connection in wait(list(busy)):
                 worker = busy[connection]  # type: ignore[index]
@@ -118,6 +117,7 @@ def _runs_in_workers(
                     continue
                 worker.point = None
                 queue.finish(point)
+                _keep_busy(workers, queue, observer)  # before the result is logged, which takes a while
                 yield point, message
     finally:
         for worker in workers:

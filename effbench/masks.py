@@ -20,7 +20,9 @@ class Mask(nn.Module):
         self.register_buffer("mask", mask.bool())
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return `weight` with its masked entries at (positive) zero, and no gradient to them."""
+        """Return `weight` with its masked entries at zero (a positive one, where no gradient is asked for)."""
+        if torch.is_grad_enabled() and weight.requires_grad:
+            return weight * self.mask.to(weight.dtype)  # several times as quick as `where`, and its gradient, too
         return torch.where(self.mask, weight, 0.0)
 
     def settings(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from effbench.data import ImageData, Split
 
-BATCH_SIZE = 250
+BATCH_SIZE = 100
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from effbench.constraints import advance
+from effbench.constraints import advancing
 from effbench.data import ImageData
 from effbench.training.precision import Precision
 
@@ -88,7 +88,7 @@ def fit(
     n_steps = options.epochs * math.ceil(n_examples / options.batch_size)
     optimizer = torch.optim.AdamW(_groups(model, options.weight_decay), lr=options.lr, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_cosine(n_steps))
-    step = 0
+    step, advance = 0, advancing(model)
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         # Layers with a random forward pass (dropout) draw from the global generator.
@@ -106,7 +106,7 @@ def fit(
             for images, targets in batches:  # labels, or the examples' numbers
                 if len(targets) == 1 and n_examples > 1:
                     continue  # batch norm has no variance of one example
-                advance(model, step, n_steps)
+                advance(step, n_steps)
                 images = images.to(device=device, memory_format=memory_format)
                 with torch.autocast(device.type, _DTYPES[options.precision], enabled=options.precision != "float32"):
                     outputs = model(images)
@@ -127,7 +127,7 @@ def fit(
                     f"the loss is {losses.item()} in epoch {epoch + 1}: a lower lr may help (lr={options.lr})"
                 )
     if n_steps:
-        advance(model, n_steps, n_steps)
+        advance(n_steps, n_steps)
     model.to("cpu").to(memory_format=torch.contiguous_format).eval()
 
 
