@@ -1,8 +1,10 @@
 """Imported once by the server from which workers fork: what every run needs and what takes seconds to get."""
 
 import os
+import signal
 import threading
 
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the sweep
 _parent = os.getppid()
 _is_done = threading.Event()
 

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from effbench import constraints, structure
 log = logging.getLogger(__name__)
 
 _DIGEST_BYTES = 32
+_ABANDONED_SECONDS = 3600
 _CONSTRAINTS = "effbench.constraints"
 _EDITS = "effbench.edits"
 
@@ -76,6 +78,13 @@ class Store:
     def has(self, name: str) -> bool:
         """Whether there is an entry of that name (unchecked: `get` may still find it damaged)."""
         return self._path(name).exists()
+
+    def clear_unfinished(self) -> None:
+        """Delete what writers that were killed left behind: parts of entries that nobody has touched for an hour."""
+        for path in (self.root / "entries").rglob(".*.part"):
+            with suppress(FileNotFoundError):  # its writer was alive
+                if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                    path.unlink()
 
     def put_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write an entry of JSON-able data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -60,6 +61,7 @@ def _run(sweep: Sweep, store: Store) -> int:
     wrong = why_unwritable(uri)
     if wrong is not None:
         return _complain(f"tracking.uri={uri}: {wrong}", WRONG_INPUT)
+    store.clear_unfinished()
     try:
         with store.lock(f"sweep-{sweep.plan.sweep_id}", waiting=_say_waiting):
             return _carry_out(sweep, store, uri)
@@ -120,4 +122,5 @@ def _complain(error: object, status: int) -> int:
 
 if __name__ == "__main__":
     begin_server_for(sys.argv[1:])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: open runs are closed
     sys.exit(main())

@@ -69,6 +69,18 @@ def test_the_part_file_of_a_killed_writer_is_no_entry(store):
     assert not store.has_model("b")
 
 
+def test_what_killed_writers_left_is_deleted_and_what_writers_are_at_is_not(store):
+    store.put("models/a", b"whole")
+    old, new = (store.root / "entries" / "models" / f".{name}.part" for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    store.clear_unfinished()
+    assert not old.exists()
+    assert new.exists()
+    assert store.get("models/a") == b"whole"
+
+
 def test_damage_of_any_byte_is_noticed(store, caplog):
     store.put("a", b"forty bytes are enough for a test of them")
     (path,) = files(store)

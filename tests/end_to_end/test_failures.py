@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -116,16 +117,28 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_says_what_may_help(folder, 
     assert not folder.children("FINISHED")
 
 
-def test_ctrl_c_closes_everything_and_says_how_to_go_on(folder):
+def finished_runs(database):
+    """Return how many runs MLflow has as FINISHED; 0 while the database is being made."""
+    try:
+        with closing(sqlite3.connect(database.as_uri() + "?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT count(*) FROM runs WHERE status = 'FINISHED'").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_closes_everything_and_says_how_to_go_on(folder, number):
     command = "+prune=0.3,0.6,0.9 +seed=0,1,2 train.epochs=3 finetune.epochs=1 measure.seconds=0.02 sweep.jobs=2"
     process = folder.start(command, start_new_session=True)
-    entries = folder.path / ".effbench" / "entries" / "runs"
     for _ in range(2400):
-        if process.poll() is not None or (entries.exists() and list(entries.glob("*.json"))):
+        if process.poll() is not None or finished_runs(folder.path / "mlflow.db"):
             break
         time.sleep(0.05)
     time.sleep(0.3)
-    os.killpg(process.pid, signal.SIGINT)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, (out, err)
     assert err == "effbench: interrupted; the same command goes on where this one stopped\n"
