@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from effbench.data import ImageData
 from effbench.rounds import Rounds, Until
@@ -63,6 +63,10 @@ class Context:
     stage that asks names the steps in its `asks_for`."""
     teacher: Callable[[], Teacher] = _no_teacher
     """The network that the stage learns from: that of its step's `teacher`."""
+
+    def example(self) -> Tensor:
+        """Return an input of the network: two images of the validation split, (2, channels, side, side)."""
+        return next(self.data.batches("val", side=self.side, batch_size=2))[0]
 
     def generator(self) -> torch.Generator:
         """Return the stage's own random generator: made from the seed and the step, whatever ran before."""

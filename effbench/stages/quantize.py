@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, get_args
 
@@ -11,6 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.constraints import quantizer_of, weight_layers
+from effbench.folding import fold_batch_norms
 from effbench.quantizer import Granularity, Scheme, UniformQuantizer
 from effbench.ranges import Range
 from effbench.recipe import Context
@@ -21,7 +21,9 @@ class Quantize:
     """Round the convolution and linear weights to a grid of `bits` bits (arXiv:1806.08342, sections 2 and 3).
 
     The grid is a constraint: where a recipe finetunes after this stage, training is quantisation-aware (the forward
-    pass sees rounded weights, gradients pass straight through). Biases and batch norms stay in float32.
+    pass sees rounded weights, gradients pass straight through). Biases and batch norms stay in float32; the batch norms
+    that can be are first folded into the layers before them where that is asked for (see `folding`), for good: what
+    finetunes afterwards trains a network without them.
     """
 
     VERSION: ClassVar[int] = 1
@@ -36,6 +38,8 @@ class Quantize:
     """What a symmetric or affine grid covers. One bit has the scale of least squared error anyway."""
     percentile: float = 99.9
     """Of range=percentile: the share of the weights that is covered, in percent."""
+    fold_batch_norm: bool = False
+    """Whether batch norms are folded first: what is rounded are then the weights that an engine would use."""
 
     def __post_init__(self) -> None:
         """Refuse what is no width or no grid."""
@@ -63,8 +67,16 @@ class Quantize:
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose weights are on their grids."""
         quantized = copy.deepcopy(model)
+        if self.fold_batch_norm:
+            fold_batch_norms(quantized, context.example())
         for _, layer in weight_layers(quantized):
-            grid = UniformQuantizer(**dataclasses.asdict(self))
+            grid = UniformQuantizer(
+                self.bits,
+                scheme=self.scheme,
+                granularity=self.granularity,
+                range=self.range,
+                percentile=self.percentile,
+            )
             earlier = quantizer_of(layer, "weight")
             if earlier is None or earlier.settings() != grid.settings():  # a later round finds its grid there already
                 parametrize.register_parametrization(layer, "weight", grid)
