@@ -44,6 +44,10 @@ def _no_teacher() -> Teacher:
     raise ValueError("no teacher is at hand here")
 
 
+def _make_now(name: str, make: Callable[[], Tensor]) -> Tensor:
+    return make()
+
+
 def _no_evaluation(model: nn.Module) -> Evaluation:
     raise ValueError("no validation split is at hand here")
 
@@ -71,6 +75,9 @@ class Context:
     """The network that the stage learns from: that of its step's `teacher`."""
     validate: Callable[[nn.Module], Evaluation] = _no_evaluation
     """How a network does on the validation split: `evaluate`, and its loss."""
+    keep: Callable[[str, Callable[[], Tensor]], Tensor] = _make_now
+    """keep(name, make) -> the tensor that is kept under that name for the network which the stage is given; where there
+    is none, the one that make() gives. For what stages of other fields measure of the same network, too."""
     findings: Findings = field(default_factory=Findings)
     """Where the stage puts metrics and tables for the run, beside the network that it returns."""
 

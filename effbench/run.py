@@ -167,6 +167,8 @@ class _Maker:
     def _context(self, trail: Trail) -> Context:
         point, data, name = self.point, load_data(self.point.data), str(trail[-1][0])
 
+        before = trail[-2][1] if len(trail) > 1 else point.prefix_keys[0]
+
         def validate(model: nn.Module) -> Evaluation:
             return evaluate(model, data, "val", side=point.side, device=self.device)
 
@@ -182,6 +184,7 @@ class _Maker:
             snapshot=partial(self._snapshot, behind=trail[:-1]),
             teacher=partial(self._teacher, trail[-1][0]),
             validate=validate,
+            keep=lambda name, make: self.store.keep_tensor(f"{before}-{name}", make),
             findings=self.findings,
         )
 
