@@ -37,6 +37,14 @@ def constraints_on(module: nn.Module, tensor_name: str) -> tuple[nn.Module, ...]
     return tuple(_stack(module, tensor_name)) if parametrize.is_parametrized(module, tensor_name) else ()
 
 
+def parameter_behind(module: nn.Module, tensor_name: str) -> Tensor:
+    """Return the parameter itself: of a constrained tensor, the one that the first constraint receives."""
+    constrained = parametrize.is_parametrized(module, tensor_name)
+    parameter = _stack(module, tensor_name).original if constrained else getattr(module, tensor_name)
+    assert isinstance(parameter, Tensor)
+    return parameter
+
+
 def quantizer_of(module: nn.Module, tensor_name: str) -> UniformQuantizer | None:
     """Return the quantiser that has the last word on a tensor, if there is one."""
     last = next(reversed(constraints_on(module, tensor_name)), None)

@@ -6,15 +6,17 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from effbench.data import ImageData
+from effbench.findings import Findings
 from effbench.rounds import Rounds, Until
 from effbench.teacher import Teacher
+from effbench.training.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from effbench.plan import Point
@@ -42,6 +44,14 @@ def _no_teacher() -> Teacher:
     raise ValueError("no teacher is at hand here")
 
 
+def _make_now(name: str, make: Callable[[], Tensor]) -> Tensor:
+    return make()
+
+
+def _no_evaluation(model: nn.Module) -> Evaluation:
+    raise ValueError("no validation split is at hand here")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What a stage may ask for."""
@@ -63,6 +73,17 @@ class Context:
     stage that asks names the steps in its `asks_for`."""
     teacher: Callable[[], Teacher] = _no_teacher
     """The network that the stage learns from: that of its step's `teacher`."""
+    validate: Callable[[nn.Module], Evaluation] = _no_evaluation
+    """How a network does on the validation split: `evaluate`, and its loss."""
+    keep: Callable[[str, Callable[[], Tensor]], Tensor] = _make_now
+    """keep(name, make) -> the tensor that is kept under that name for the network which the stage is given; where there
+    is none, the one that make() gives. For what stages of other fields measure of the same network, too."""
+    findings: Findings = field(default_factory=Findings)
+    """Where the stage puts metrics and tables for the run, beside the network that it returns."""
+
+    def example(self) -> Tensor:
+        """Return an input of the network: two images of the validation split, (2, channels, side, side)."""
+        return next(self.data.batches("val", side=self.side, batch_size=2))[0]
 
     def generator(self) -> torch.Generator:
         """Return the stage's own random generator: made from the seed and the step, whatever ran before."""

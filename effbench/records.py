@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from effbench.artifacts import table_files
 from effbench.config.settings import Sweep
 from effbench.environment import describe_environment
 from effbench.plan import Point, load_data
@@ -36,6 +37,7 @@ def describe_run(point: Point, sweep: Sweep, *, result: RunResult | None = None,
         if result.unknown_operations:
             tags[names.UNKNOWN] = ",".join(result.unknown_operations)
         files |= {"model.effb": result.blob, "correct.npz": pack_correctness(result)}
+        files |= table_files(result.tables)
     if error is not None:
         tags[names.ERROR] = error.strip().splitlines()[-1]
         files["traceback.txt"] = error.encode()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -14,13 +14,14 @@ import torch
 from torch import nn
 
 from effbench.codec import decode, encode
+from effbench.findings import Findings, Rows
 from effbench.measure.compute import count_cost
 from effbench.plan import Point, load_data
 from effbench.recipe import Context, Step, prefix_keys_after
 from effbench.rounds import Rounds
 from effbench.store import Store
 from effbench.teacher import Teacher
-from effbench.training.evaluation import evaluate
+from effbench.training.evaluation import Evaluation, evaluate
 
 T = TypeVar("T")
 
@@ -43,6 +44,8 @@ class RunResult:
     blob: bytes
     correct_val: np.ndarray
     correct_test: np.ndarray
+    tables: Mapping[str, Rows] = field(default_factory=dict)
+    """What its stages measured, by the table's name."""
     was_kept: bool = False
     """Whether it comes from the store: this run, or one of another sweep, was there before."""
 
@@ -54,22 +57,31 @@ def run_point(point: Point, store: Store, /, *, device: torch.device, progress: 
         if kept is not None:
             return kept
         torch.set_num_threads(point.threads)
-        model, seconds, cached = make_model(point, store, device=device, progress=progress)
+        findings = Findings()
+        model, seconds, cached = make_model(point, store, device=device, progress=progress, findings=findings)
         blob = encode(model, coder=point.coder)
         gain = 1.0 if point.coder == "none" else len(encode(model, coder="none")) / len(blob)
         result = measure(point, decode(blob, point.fresh_network()), blob, seconds, cached, device, coding_gain=gain)
+        result = replace(result, metrics={**result.metrics, **findings.peaks}, tables=findings.tables)
         _keep_result(point.key, result, store)
         return result
 
 
 def make_model(
-    point: Point, store: Store, /, *, device: torch.device, progress: Progress | None = None
+    point: Point,
+    store: Store,
+    /,
+    *,
+    device: torch.device,
+    progress: Progress | None = None,
+    findings: Findings | None = None,
 ) -> tuple[nn.Module, float, tuple[str, ...]]:
     """Run the stages of a point, from the longest prefix that the store holds.
 
-    Returns the model, the seconds spent on stages now, and the names of the steps that were not run.
+    Returns the model, the seconds spent on stages now, and the names of the steps that were not run. What all stages
+    found, those of the prefix too, is put into `findings`.
     """
-    maker = _Maker(point, store, device, progress)
+    maker = _Maker(point, store, device, progress, findings=Findings() if findings is None else findings)
     model = maker.follow(tuple(zip(point.steps, point.prefix_keys[1:], strict=True)))
     return model, maker.seconds, maker.cached
 
@@ -88,6 +100,7 @@ class _Maker:
     progress: Progress | None = None
     seconds: float = 0.0
     cached: tuple[str, ...] = ()
+    findings: Findings = field(default_factory=Findings)
     aside: float = 0.0
     """Seconds within the current step that are not its own: of making its teacher, and its teacher's labels."""
 
@@ -95,6 +108,8 @@ class _Maker:
         """Return the network at the end, from the longest prefix that the store holds."""
         model, n_done = self._resume(trail)
         self.cached += tuple(str(step) for step, _ in trail[:n_done])
+        for _, key in trail[:n_done]:
+            self._recall(key)
         for number in range(n_done, len(trail)):
             model = self._take(model, trail[: number + 1])
         return model
@@ -116,7 +131,9 @@ class _Maker:
             kept = self._kept(key)
             if kept is not None:  # another process was quicker
                 self.cached += (str(step),)
+                self._recall(key)
                 return kept
+            before, self.findings = self.findings, Findings()
             context = self._context(trail)
             self.aside, started = 0.0, time.perf_counter()
             if isinstance(step, Rounds):
@@ -124,9 +141,19 @@ class _Maker:
             else:
                 made = step.stage.apply(model, context).eval()
                 self.seconds += time.perf_counter() - started - self.aside
+            if not self.findings.is_empty:
+                self.store.put_json(f"findings/{key}", self.findings.to_plain())
             if time.perf_counter() - started - self.aside > WORTH_KEEPING_SECONDS:
                 self.store.put_model(key, made)
+            before.take_over(self.findings)
+            self.findings = before
         return made
+
+    def _recall(self, key: str) -> None:
+        """Take over what a kept step found; one that found nothing, or that an earlier effbench kept, has none."""
+        plain = self.store.get_json(f"findings/{key}")
+        if plain is not None:
+            self.findings.take_over(Findings.from_plain(plain))
 
     def _round(self, model: nn.Module, number: int, *, trail: Trail) -> nn.Module:
         """Run one of the rounds at the end of a trail; its steps have the keys of rounds that are written out."""
@@ -141,17 +168,26 @@ class _Maker:
 
     def _context(self, trail: Trail) -> Context:
         point, data, name = self.point, load_data(self.point.data), str(trail[-1][0])
+
+        before = trail[-2][1] if len(trail) > 1 else point.prefix_keys[0]
+
+        def validate(model: nn.Module) -> Evaluation:
+            return evaluate(model, data, "val", side=point.side, device=self.device)
+
         return Context(
             data=data,
             side=point.side,
             seed=point.seed,
             step=name,
             device=self.device,
-            evaluate=lambda model: evaluate(model, data, "val", side=point.side, device=self.device).accuracy,
+            evaluate=lambda model: validate(model).accuracy,
             cost=lambda model: count_cost(model, (data.channels, point.side, point.side)),
             progress=None if self.progress is None else partial(self.progress, name),
             snapshot=partial(self._snapshot, behind=trail[:-1]),
             teacher=partial(self._teacher, trail[-1][0]),
+            validate=validate,
+            keep=lambda name, make: self.store.keep_tensor(f"{before}-{name}", make),
+            findings=self.findings,
         )
 
     def _teacher(self, step: Step | Rounds) -> Teacher:
@@ -240,6 +276,7 @@ def load_result(key: str, store: Store, /) -> RunResult | None:
         correct_val=correct_val,
         correct_test=correct_test,
         was_kept=True,
+        tables=record["tables"],
     )
 
 
@@ -251,6 +288,7 @@ def _keep_result(key: str, result: RunResult, store: Store) -> None:
         "metrics": result.metrics,
         "cached_steps": result.cached_steps,
         "unknown_operations": result.unknown_operations,
+        "tables": result.tables,
     }
     store.put_json(f"runs/{key}.json", record)
 

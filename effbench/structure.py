@@ -2,7 +2,8 @@
 
 An edited module carries a mark, so that a network knows its edits through every copy: the state they led to, not their
 history. `edits_of` reads them, `apply_edits` makes them again on a fresh network; both the run's file and the store
-keep them so. An edit never grows a network: what a file says can't take more memory than the network it is read into.
+keep them so. An edit never grows a network, but for one bias a layer: what a file says can't take more memory than the
+network it is read into.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from effbench.factored import SCHEMES, Factored, Scheme, build_factored, can_factor, factor_shapes, n_ranks
 
 _MARK = "is_structural_edit"
+_BIAS_MARK = "has_added_bias"
 
 # The layers that can be resized, and the attributes that say their sizes.
 _SIZES: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
@@ -42,14 +44,16 @@ class Kind(IntEnum):
     """A chain of layers (`factored`), likewise the next two."""
     SPATIAL = 3
     TUCKER = 4
+    BIASED = 5
+    """The same layer with a bias that it had not, and the sizes that the edit says, as of RESIZED."""
 
 
 @dataclass(frozen=True)
 class Edit:
     """What stands in a module's place.
 
-    widths, of RESIZED: (in, out, groups) of a convolution, (in, out) of a linear layer, (n,) of a normalisation. Of a
-    chain: (in, ranks …, out). Of REMOVED: none.
+    widths, of RESIZED and BIASED: (in, out, groups) of a convolution, (in, out) of a linear layer, (n,) of a
+    normalisation. Of a chain: (in, ranks …, out). Of REMOVED: none.
     """
 
     kind: Kind
@@ -113,6 +117,11 @@ def apply_edits(network: nn.Module, edits: Mapping[str, Edit], /) -> None:
             continue
         if edit.kind == Kind.RESIZED:
             _resize(module, edit.widths, path)
+        elif edit.kind == Kind.BIASED:
+            if not _can_have_bias(module):
+                raise ValueError(f"{path}: a {type(module).__name__} that has a bias, or can't have one, gets none")
+            _resize(module, edit.widths, path)
+            add_bias(module)
         elif edit.kind == Kind.REMOVED:
             remove(network, path)
         else:
@@ -136,6 +145,26 @@ def replace(network: nn.Module, path: str, module: nn.Module, /) -> None:
         for name, child in parent._modules.items():
             if child is old:
                 parent._modules[name] = module
+
+
+def add_bias(layer: nn.Module, /) -> None:
+    """Give a convolution or linear layer a bias of zeros, in place, where it has none."""
+    names, weight = size_names(layer), layer.weight
+    assert names is not None and isinstance(weight, Tensor)
+    if layer._parameters["bias"] is None:
+        zeros = weight.detach().new_zeros(int(cast("int", getattr(layer, names[1]))))
+        layer.bias = nn.Parameter(zeros, requires_grad=weight.requires_grad)
+        setattr(layer, _MARK, True)
+        setattr(layer, _BIAS_MARK, True)
+
+
+def has_added_bias(layer: nn.Module, /) -> bool:
+    """Whether a layer's bias is one that it was not made with."""
+    return bool(vars(layer).get(_BIAS_MARK, False))
+
+
+def _can_have_bias(module: nn.Module) -> bool:
+    return isinstance(module, _ConvNd | nn.Linear) and (module.bias is None or has_added_bias(module))
 
 
 def record_changes(before: nn.Module, after: nn.Module, /) -> None:
@@ -167,14 +196,17 @@ def _edit_at(module: nn.Module) -> Edit:
         return Edit(Kind(Kind.SVD + SCHEMES.index(module.scheme)), module.widths)
     names = size_names(module)
     assert names is not None, module
-    return Edit(Kind.RESIZED, tuple(int(cast("int", getattr(module, name))) for name in names))
+    widths = tuple(int(cast("int", getattr(module, name))) for name in names)
+    return Edit(Kind.BIASED if has_added_bias(module) else Kind.RESIZED, widths)
 
 
 def n_widths(kind: Kind, module: nn.Module, /) -> int | None:
     """Return how many widths an edit of this kind has on this module; None where it can't be made."""
     if kind == Kind.REMOVED:
         return 0
-    if kind == Kind.RESIZED:
+    if kind == Kind.BIASED and not _can_have_bias(module):
+        return None
+    if kind in (Kind.RESIZED, Kind.BIASED):
         names = size_names(module)
         return None if names is None else len(names)
     scheme = Edit(kind).scheme

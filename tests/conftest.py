@@ -104,6 +104,7 @@ def make_context(toy_network):
             step=step,
             device=torch.device("cpu"),
             evaluate=lambda model: evaluate(model, data, "val", side=side).accuracy,
+            validate=lambda model: evaluate(model, data, "val", side=side),
             cost=cost,
             snapshot=snapshot,
             teacher=lambda: teacher or toy_teacher,

@@ -157,3 +157,29 @@ def test_a_chain_gives_maps_of_the_size_that_the_layer_gave(options, n_in, n_out
     assert tuple(tuple(one.weight.shape) for one in chain) == factor_shapes(layer, scheme, widths)
     images = torch.zeros(1, n_in, 8, 9)
     assert chain(images).shape == layer(images).shape
+
+
+def test_a_bias_is_added_where_there_is_none_and_with_other_sizes():
+    model = network()
+    edit = Edit(Kind.BIASED, (6, 9, 1))
+    apply_edits(model, {"2.1": edit})
+    assert model[2][1].bias.shape == (9,)
+    assert not model[2][1].bias.any()
+    assert edits_of(copy.deepcopy(model)) == {"2.1": edit}
+    apply_edits(model, {"2.1": edit})  # it is there already
+    apply_edits(model, {"2.1": Edit(Kind.BIASED, (6, 5, 1))})
+    assert model[2][1].bias.shape == (5,)
+
+
+@pytest.mark.parametrize(
+    ("path", "widths", "says"),
+    [
+        ("0", (2, 8, 1), "has a bias, or can't have one"),
+        ("1", (8,), "has a bias, or can't have one"),
+        ("2.1", (8, 13, 1), "edits only remove"),
+        ("2.1", (8,), "can't be resized"),
+    ],
+)
+def test_a_bias_is_refused_where_one_is_or_can_not_be(path, widths, says):
+    with pytest.raises(ValueError, match=says):
+        apply_edits(network(), {path: Edit(Kind.BIASED, widths)})

@@ -8,11 +8,13 @@ from effbench.analysis.pareto import pareto_front
 from effbench.analysis.plot import plot_saturation
 from effbench.analysis.report import points_table, saturation_sentence
 from effbench.analysis.saturation import Saturation, saturation_point
+from effbench.analysis.sensitivity import plot_sensitivity
 
 __all__ = [
     "Saturation",
     "pareto_front",
     "plot_saturation",
+    "plot_sensitivity",
     "points_table",
     "saturation_point",
     "saturation_sentence",

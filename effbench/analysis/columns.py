@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-METRIC = re.compile(r"accuracy|loss$|size_|coding_gain$|macs|flops|params|latency_ms|speedup/|train_seconds$")
+METRIC = re.compile(
+    r"accuracy|loss$|size_|coding_gain$|macs|flops|params|latency_ms|speedup/|train_seconds$|train_memory_mb$"
+)
 _FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
 

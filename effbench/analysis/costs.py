@@ -52,6 +52,7 @@ _WORDS = {
     "params": CostWords(title="parameters", share="the parameters", units=_DECIMAL),
     "params_nonzero": CostWords(title="non-zero parameters", share="the non-zero parameters", units=_DECIMAL),
     "train_seconds": CostWords(title="training time", share="the training time", units=((1.0, "s"),)),
+    "train_memory_mb": CostWords(title="training memory", share="the training memory", units=((1.0, "MB"),)),
 }
 _LATENCY, _LATENCY_P90 = "latency_ms/", "latency_ms_p90/"
 _CHOICES = ("size_bytes", "macs_effective", "macs")

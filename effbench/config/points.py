@@ -67,13 +67,14 @@ class _Builder:
         return node
 
     def _example_fields(self, stage: str) -> dict[str, Any]:
-        """Return a value for the fields of a stage that axes give."""
+        """Return a value for the fields of a stage that axes give: one that is asked for, or else an example."""
         fields = {}
         for axis in self.axes.values():
             name, _, field = axis.target.partition(".")
             if axis.reads == "stage" and stage in (name, *axis.replaces.values()):
                 (example,) = parse([f"{axis.name}={axis.example}"])
-                fields[field] = axis.check(next(values_of(example)))
+                asked = [value for value in self.asked.get(axis.name, ()) if not axis.is_neutral(value)]
+                fields[field] = asked[0] if asked else axis.check(next(values_of(example)))
         return fields
 
     def point(self, values: Mapping[str, Value], seed: int, reference: Point | None) -> Point:

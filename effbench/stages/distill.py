@@ -116,4 +116,6 @@ class Distill(TrainingOptions):
         names = [field.name for field in dataclasses.fields(TrainingOptions)]
         options = TrainingOptions(**{**{name: getattr(self, name) for name in names}, "epochs": epochs})
         side, device, progress = context.side, context.device, context.progress
-        fit(model, data, options, side=side, generator=generator, device=device, progress=progress, loss=loss)
+        n_bytes = fit(model, data, options, side=side, generator=generator, device=device, progress=progress, loss=loss)
+        if n_bytes:
+            context.findings.note_peak("train_memory_mb", n_bytes / 1e6)

@@ -16,7 +16,7 @@ from effbench.constraints import weight_layers
 from effbench.decompose import Decomposition, decompose
 from effbench.factored import Factored, Scheme, build_factored, can_factor, factor_shapes
 from effbench.recipe import Context
-from effbench.structure import replace
+from effbench.structure import has_added_bias, replace
 
 By = Literal["share", "energy", "macs"]
 
@@ -29,7 +29,8 @@ class LowRank:
     2014, arXiv:1404.0736, section 3.2), other convolutions what `scheme` says: `spatial` k×1 and 1×k (Jaderberg et al.
     2014, arXiv:1405.3866, in closed form: Tai et al. 2015, arXiv:1511.06067) or `tucker`, 1×1, k×k and 1×1 (Kim et al.
     2015, arXiv:1511.06530). Grouped and depthwise convolutions stay as they are, and so does what was decomposed
-    before. A constraint on a decomposed weight is made permanent: its factors are free.
+    before, or has had a batch norm folded into it. A constraint on a decomposed weight is made permanent: its factors
+    are free.
 
     by: what `rank` is a share of. `share`: of each layer's full rank. `energy`: of the squared singular values' sum,
     the smallest rank that keeps it. `macs`: of the layer's multiply-adds, the largest rank that needs no more.
@@ -145,9 +146,10 @@ def _sizes(model: nn.Module, images: Tensor) -> dict[nn.Module, _Size]:
 
 
 def _candidates(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return the layers that are no factors already."""
-    factors = {part for chain in model.modules() if isinstance(chain, Factored) for part in chain}
-    return [(path, layer) for path, layer in weight_layers(model) if path and layer not in factors]
+    """Return the layers that are no factors already, and whose bias, if any, a chain made of the fresh layer has."""
+    fixed = {part for chain in model.modules() if isinstance(chain, Factored) for part in chain}
+    fixed |= {layer for _, layer in weight_layers(model) if has_added_bias(layer)}
+    return [(path, layer) for path, layer in weight_layers(model) if path and layer not in fixed]
 
 
 def _weight(layer: nn.Module) -> Tensor:

@@ -10,6 +10,7 @@ from torch import nn
 
 from effbench.calibration import calibrate
 from effbench.constraints import weight_layers
+from effbench.folding import fold_batch_norms
 from effbench.inputs import InputGrid, clear_input, set_input
 from effbench.ranges import Range
 from effbench.recipe import Context
@@ -34,6 +35,9 @@ class QuantizeInputs:
     """Of range=percentile: the share of the non-zero inputs that is covered, in percent; for each sign."""
     examples: int = 1000
     """Training examples seen; all of them where there are fewer."""
+    fold_batch_norm: bool = False
+    """Whether batch norms are folded into the layers before them first (see `folding`; after weights are on their grids
+    it is too late)."""
 
     def __post_init__(self) -> None:
         """Refuse what is no width or no range."""
@@ -53,6 +57,8 @@ class QuantizeInputs:
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose layers round their inputs; grids that were there are replaced."""
         quantized = copy.deepcopy(model)
+        if self.fold_batch_norm:
+            fold_batch_norms(quantized, context.example())
         layers = dict(weight_layers(quantized))
         for layer in layers.values():
             clear_input(layer, InputGrid)

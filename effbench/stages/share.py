@@ -6,14 +6,12 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar, get_args
 
-import torch
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch import nn
 
-from effbench.codebook import Codebook, share_tensor
-from effbench.constraints import bake_tensor, weight_layers
-from effbench.kmeans import Initial, kmeans
+from effbench.constraints import weight_layers
+from effbench.kmeans import Initial
 from effbench.recipe import Context
+from effbench.sharing import share_weight
 
 MAX_VALUES = 2**16
 
@@ -28,7 +26,8 @@ class Share:
     weights (section 3.2), and which weight has which value stays as it is. Constraints that the weights had before are
     settled: what a mask held stays zero, what a grid gave is clustered.
 
-    k-means to k = 2^bits values is also what is called non-uniform quantisation to that many bits.
+    k-means to k = 2^bits values is also what is called non-uniform quantisation to that many bits: scheme=kmeans of the
+    stage `Quantize`.
     """
 
     VERSION: ClassVar[int] = 1
@@ -60,25 +59,8 @@ class Share:
         shared = copy.deepcopy(model)
         generator = context.generator()
         for name, layer in weight_layers(shared):
-            weight = layer.weight
-            assert isinstance(weight, Tensor)
-            if not bool(torch.isfinite(weight).all()):
-                raise ValueError(
-                    f"{name}: a weight that is not finite can't be shared; a lower lr of training may help"
-                )
-            if not bool((weight == 0).all()):  # a layer of zeros has no value to find: it keeps its constraints
-                codebook = self._codebook(weight, self._n_values(layer), generator)
-                if parametrize.is_parametrized(layer, "weight"):
-                    bake_tensor(layer, "weight")
-                share_tensor(layer, "weight", codebook)
+            share_weight(layer, self._n_values(layer), name=name, initial=self.initial, generator=generator)
         return shared
 
     def _n_values(self, layer: nn.Module) -> int:
         return (self.values_linear if isinstance(layer, nn.Linear) else self.values_conv) or self.values
-
-    def _codebook(self, weight: Tensor, n_values: int, generator: torch.Generator) -> Codebook:
-        """Return which of at most `n_values` values each weight has; the values are then the means of their weights."""
-        weights = weight.detach().cpu().double().numpy()
-        clusters = kmeans(weights[weights != 0], n_values, initial=self.initial, generator=generator)
-        codes = torch.from_numpy((clusters.labels(weights) + 1) * (weights != 0))
-        return Codebook(codes.to(weight.device), len(clusters.centroids))

@@ -26,7 +26,7 @@ class Train(TrainingOptions):
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a trained copy of `model`."""
         trained = copy.deepcopy(model)
-        fit(
+        n_bytes = fit(
             trained,
             context.data,
             self,
@@ -35,4 +35,6 @@ class Train(TrainingOptions):
             device=context.device,
             progress=context.progress,
         )
+        if n_bytes:
+            context.findings.note_peak("train_memory_mb", n_bytes / 1e6)
         return trained

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from effbench.constraints import advancing
 from effbench.data import ImageData
+from effbench.training.memory import N_WATCHED, TensorMemory
 from effbench.training.precision import Precision
 
 Layout = Literal["channels_last", "contiguous"]
@@ -75,20 +77,23 @@ def fit(
     device: torch.device,
     progress: Progress | None = None,
     loss: Loss | None = None,
-) -> None:
+) -> int:
     """Train `model` in place on the training split at `side`, then leave it on the CPU in the default layout.
+
+    Returns the most bytes of tensors alive at once in its steps (`memory`); 0 where there are none.
 
     The order of examples, augmentation and dropout are drawn from `generator`. Constraints that follow the training (a
     mask that closes gradually) are told of every step. `loss` None is the cross-entropy on the labels.
     FloatingPointError when the loss is not finite.
     """
+    dtype = _DTYPES[options.precision]
     memory_format = torch.channels_last if options.layout == "channels_last" else torch.contiguous_format
     model.to(device).to(memory_format=memory_format).train()
     n_examples = max(1, round(options.fraction * data.n_examples("train")))
     n_steps = options.epochs * math.ceil(n_examples / options.batch_size)
     optimizer = torch.optim.AdamW(_groups(model, options.weight_decay), lr=options.lr, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_cosine(n_steps))
-    step, advance = 0, advancing(model)
+    step, advance, memory = 0, advancing(model), TensorMemory()
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         # Layers with a random forward pass (dropout) draw from the global generator.
@@ -106,18 +111,19 @@ def fit(
             for images, targets in batches:  # labels, or the examples' numbers
                 if len(targets) == 1 and n_examples > 1:
                     continue  # batch norm has no variance of one example
-                advance(step, n_steps)
-                images = images.to(device=device, memory_format=memory_format)
-                with torch.autocast(device.type, _DTYPES[options.precision], enabled=options.precision != "float32"):
-                    outputs = model(images)
-                if loss is None:
-                    value = F.cross_entropy(outputs.float(), targets.to(device))
-                else:
-                    value = loss(outputs.float(), images, targets.to(device))
-                optimizer.zero_grad()
-                value.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
+                with memory if step < N_WATCHED else nullcontext():
+                    advance(step, n_steps)
+                    images = images.to(device=device, memory_format=memory_format)
+                    with torch.autocast(device.type, dtype, enabled=options.precision != "float32"):
+                        outputs = model(images)
+                    if loss is None:
+                        value = F.cross_entropy(outputs.float(), targets.to(device))
+                    else:
+                        value = loss(outputs.float(), images, targets.to(device))
+                    optimizer.zero_grad()
+                    value.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                    schedule.step()
                 losses += value.detach()
                 step += 1
                 if progress is not None:
@@ -129,6 +135,7 @@ def fit(
     if n_steps:
         advance(n_steps, n_steps)
     model.to("cpu").to(memory_format=torch.contiguous_format).eval()
+    return memory.peak_bytes
 
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -31,7 +31,7 @@ def network(seed=0):
             nn.Conv2d(16, 16, 3, padding=1),
             nn.Flatten(),
             nn.Linear(16 * 16, 40),
-            nn.Linear(40, 4),
+            nn.Linear(40, 4, bias=False),
         )
 
 
@@ -43,6 +43,7 @@ def edited(seed=0):
         "4": Edit(Kind.RESIZED, (5,)),
         "6": Edit(Kind.TUCKER, (5, 3, 2, 7)),
         "8": Edit(Kind.SVD, (112, 6, 40)),
+        "9": Edit(Kind.BIASED, (40, 4)),
     }
     apply_edits(model, edits)
     with torch.no_grad():
@@ -90,7 +91,7 @@ def test_a_network_without_edits_pays_nothing():
 
 
 def test_an_edit_takes_few_bytes():
-    assert len(write_edits(edited())) == 1 + (1) + (1 + 3) + (1 + 1) + (1 + 4) + (1 + 3)
+    assert len(write_edits(edited())) == 1 + (1) + (1 + 3) + (1 + 1) + (1 + 4) + (1 + 3) + (1 + 2)
 
 
 def test_the_file_of_another_structure_is_refused(blob):
@@ -126,6 +127,7 @@ HOSTILE = {
     "can't be removed": varint(1) + varint(Kind.REMOVED),
     "can't be resized": varint(1) + varint(8 * 2 + Kind.RESIZED),
     "can't be spatial": varint(1) + varint(8 * 12 + Kind.SPATIAL),
+    "can't be biased": varint(1) + varint(8 * 1 + Kind.BIASED),
     "only remove": varint(1) + varint(8 * 1 + Kind.RESIZED) + HUGE * 3,
     "are larger": varint(1) + varint(8 * 1 + Kind.TUCKER) + HUGE * 4,
     "a width": varint(1) + varint(8 * 1 + Kind.TUCKER) + varint(2**63) * 4,

@@ -178,3 +178,12 @@ def test_five_hundred_points_are_planned_without_building_five_hundred_networks(
     planned = plan("prune=" + ",".join(f"{i / 130:.4f}" for i in range(1, 125)), "alpha=0.25,0.5,0.75,1")
     assert len(planned.points) == 497
     assert len(built) == 4
+
+
+def test_options_of_a_stage_are_checked_with_the_values_that_are_asked_for():
+    quantized = plan("+bits=32,2", "stage.quantize.scheme=ternary")
+    assert [step.stage.scheme for point in quantized.points for step in point.steps if step.name == "quantize"] == [
+        "ternary"
+    ]
+    with pytest.raises(ValueError, match="bits=4: must be 2 with scheme=ternary"):
+        plan("+bits=2,4", "stage.quantize.scheme=ternary")

@@ -23,6 +23,7 @@ METRICS = {
         "size_ratio",
         "coding_gain",
         "train_seconds",
+        "train_memory_mb",
         "latency_ms/eager",
         "latency_ms_p90/eager",
         "speedup/eager",

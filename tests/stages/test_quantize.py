@@ -2,11 +2,15 @@ import copy
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
+from effbench.codec import decode, encode
 from effbench.constraints import constraints_on, quantizer_of, weight_layers
 from effbench.stages.prune import Prune
 from effbench.stages.quantize import Quantize
+from effbench.stages.share import Share
 from effbench.stages.train import Train
 
 
@@ -100,3 +104,62 @@ def test_another_width_has_the_last_word(toy_data, toy_network, make_context):
 def test_what_is_no_width_or_no_grid_is_named(option, value):
     with pytest.raises(ValueError, match=f"{option}={value}: must be"):
         Quantize(**{"bits": 8, option: value})
+
+
+@given(st.integers(1, 5), st.integers(0, 2**31), st.floats(0.5, 3.0))
+def test_kmeans_is_never_worse_than_as_many_levels_evenly_spread(toy_data, make_context, bits, seed, power):
+    """Lloyd's algorithm starts from these very levels, and each of its rounds lowers the squared error."""
+    layer = nn.Linear(16, 8)
+    with torch.no_grad():
+        noise = torch.randn(8, 16, generator=torch.Generator().manual_seed(seed))
+        layer.weight.copy_(torch.sign(noise) * noise.abs() ** power)
+    weight = layer.weight.detach().double()
+    levels = torch.linspace(float(weight.min()), float(weight.max()), 2**bits, dtype=torch.float64)
+    even = (weight.unsqueeze(-1) - levels).abs().amin(-1).square().sum()
+    quantized = Quantize(bits=bits, scheme="kmeans").apply(nn.Sequential(layer), make_context(toy_data))
+    assert len(quantized[0].weight.unique()) <= 2**bits
+    assert (quantized[0].weight.double() - weight).square().sum() <= even * (1 + 1e-5) + 1e-12
+
+
+@pytest.mark.parametrize("bits", [2, 3])
+def test_kmeans_keeps_more_than_a_uniform_grid_of_as_many_bits(trained_on_digits, bits):
+    model, context = trained_on_digits
+    accuracy = {
+        scheme: context.evaluate(Quantize(bits=bits, scheme=scheme, granularity="tensor").apply(model, context))
+        for scheme in ("symmetric", "affine", "kmeans")
+    }
+    # Seen over four seeds at two bits: kmeans 0.86 to 0.90, symmetric 0.46 to 0.64, affine 0.77 to 0.87 (once 0.002
+    # above kmeans); at three 0.91, 0.87 to 0.91 and 0.89 to 0.90. At one bit kmeans is no better than a scaled sign.
+    assert accuracy["kmeans"] > accuracy["symmetric"]
+    assert accuracy["kmeans"] > accuracy["affine"] - 0.005
+
+
+def test_kmeans_is_weight_sharing_with_two_to_the_bits_values(toy_data, toy_network, make_context):
+    context = make_context(toy_data)
+    pruned = Prune(ratio=0.5).apply(toy_network(), context)
+    quantized = Quantize(bits=3, scheme="kmeans").apply(pruned, context)
+    shared = Share(values=8).apply(pruned, context)
+    for (_, one), (_, other) in zip(weight_layers(quantized), weight_layers(shared), strict=True):
+        assert torch.equal(one.weight, other.weight)
+        assert len(one.weight[one.weight != 0].unique()) == 8
+    tuned = Train(epochs=1, lr=1e-2).apply(quantized, context)
+    again = Quantize(bits=3, scheme="kmeans").apply(tuned, context)
+    for (_, before), (_, one), (_, other) in zip(*map(weight_layers, (quantized, tuned, again)), strict=True):
+        assert not torch.equal(before.weight, one.weight)  # the values were trained
+        assert torch.equal(one.weight, other.weight)  # and are found again as they are
+
+
+def test_the_file_holds_two_bits_a_weight_and_the_values(make_context, toy_data):
+    generator = torch.Generator().manual_seed(0)
+    network = nn.Sequential(nn.Linear(400, 250, bias=False))
+    with torch.no_grad():
+        network[0].weight.copy_(torch.randn(250, 400, generator=generator))
+    quantized = Quantize(bits=2, scheme="kmeans").apply(network, make_context(toy_data))
+    blob = encode(quantized, coder="none")
+    assert 100_000 * 2 / 8 <= len(blob) <= 100_000 * 2 / 8 + 4 * 4 + 60
+    assert torch.equal(decode(blob, network)[0].weight, quantized[0].weight)
+
+
+def test_kmeans_finds_its_own_levels_and_says_so():
+    with pytest.raises(ValueError, match="range=mse: must be max with scheme=kmeans"):
+        Quantize(bits=4, scheme="kmeans", range="mse")

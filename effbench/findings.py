@@ -1,0 +1,48 @@
+"""What stages find out beside their network: kept with each step, so that a run has it whoever computed the step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Rows = Sequence[Mapping[str, str | int | float | bool]]
+"""A table as plain data: a row is a value by column, each row has the same columns."""
+
+
+@dataclass
+class Findings:
+    """Metrics and tables, filled while stages are applied."""
+
+    peaks: dict[str, float] = field(default_factory=dict)
+    """Metrics of which a run has the largest that any of its steps found."""
+    tables: dict[str, Rows] = field(default_factory=dict)
+    """Tables by name: files of the run. Of equal names the last one stays."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was found."""
+        return not (self.peaks or self.tables)
+
+    def note_peak(self, name: str, value: float, /) -> None:
+        """Note a metric, if it is larger than what was noted under its name."""
+        self.peaks[name] = max(value, self.peaks.get(name, value))
+
+    def add_table(self, name: str, rows: Rows, /) -> None:
+        """Add a table."""
+        self.tables[name] = [dict(row) for row in rows]
+
+    def take_over(self, later: Findings, /) -> None:
+        """Add what a later step found."""
+        for name, value in later.peaks.items():
+            self.note_peak(name, value)
+        self.tables |= later.tables
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the findings as JSON-able data."""
+        return {"peaks": self.peaks, "tables": self.tables}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], /) -> Findings:
+        """Return what `to_plain` wrote."""
+        return cls(peaks=dict(plain["peaks"]), tables=dict(plain["tables"]))
