@@ -82,7 +82,7 @@ def toy_network():
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # some modules have a toy_network of their own
 def make_context(toy_network):
     """Return a factory of what a stage may ask for; earlier networks and the teacher are toy networks, too."""
 

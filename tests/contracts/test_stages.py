@@ -43,6 +43,7 @@ def instantiate(name):
         }
     )
     tree.train.epochs, tree.finetune.epochs = 2, 1
+    tree.train.precision = "float32"  # while planning, "auto" becomes one or the other
     node = OmegaConf.to_container(tree.stage[name], resolve=True)
     kind = Blueprint(node.pop("_target_")).callable
     given = {axis["target"].split(".")[1]: last_example(axis) for axis in axes_of(name)}
