@@ -116,7 +116,8 @@ class Unit(nn.Module):
 
 def _stage(n_in: int, n_out: int, *, n_units: int, groups: int, first_groups: int, shuffle: bool) -> nn.Sequential:
     """Build a unit that halves the side and those that keep it. first_groups: of the very first convolution."""
-    units = OrderedDict(unit1=Unit(n_in, n_out, stride=2, groups=groups, first_groups=first_groups, shuffle=shuffle))
+    first = Unit(n_in, n_out, stride=2, groups=groups, first_groups=first_groups, shuffle=shuffle)
+    units: OrderedDict[str, nn.Module] = OrderedDict(unit1=first)
     for number in range(2, n_units + 1):
         units[f"unit{number}"] = Unit(n_out, n_out, stride=1, groups=groups, first_groups=groups, shuffle=shuffle)
     return nn.Sequential(units)
