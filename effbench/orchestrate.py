@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
 from effbench.config.settings import Sweep
@@ -40,6 +41,8 @@ class Outcome:
     frame: pd.DataFrame
     failures: Mapping[str, BaseException] = field(default_factory=dict)
     """The exceptions of failed runs, by the point's name."""
+    correct: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By run key: which validation examples each run had right, (n_examples,) bool."""
 
 
 def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, execute: Executor, /) -> Outcome:
@@ -54,6 +57,7 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ex
     kept = {point.key for point in plan.points if is_kept(point.key, store)}
     metrics: dict[str, Mapping[str, float]] = {}
     failures: dict[str, BaseException] = {}
+    correct: dict[str, np.ndarray] = {}
     with closing(execute(plan.points, store, sweep.device, display)) as runs:
         for point, result in runs:
             number = getattr(result, "errno", None)
@@ -63,7 +67,7 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ex
                 failures[str(point)] = result
                 tracker.log_run(describe_run(point, sweep, error=_trace(result)), status="FAILED")
             else:
-                metrics[point.key] = result.metrics
+                metrics[point.key], correct[point.key] = result.metrics, result.correct_val
                 if point.key not in tracker.finished_keys():
                     record = describe_run(point, sweep, result=result)
                     tracker.log_run(record, status="FINISHED", reused=point.key in kept)
@@ -73,7 +77,7 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ex
     for key, values in latencies.items():
         tracker.log_metrics(key, values)
     rows = [_row(point, {**metrics[point.key], **latencies.get(point.key, {})}) for point in finished]
-    return Outcome(pd.DataFrame(rows), failures)
+    return Outcome(pd.DataFrame(rows), failures, correct)
 
 
 def _trace(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from effbench.codec import decode, encode
+from effbench.correctness import pack_correctness, unpack_correctness
 from effbench.measure.compute import count_cost
 from effbench.plan import Point, load_data
 from effbench.recipe import Context, Step, prefix_keys_after
@@ -243,35 +243,13 @@ def load_result(key: str, store: Store, /) -> RunResult | None:
 def _keep_result(key: str, result: RunResult, store: Store) -> None:
     """Keep a result; the record goes last, so that it is never there without its parts."""
     store.put(f"runs/{key}.effb", result.blob)
-    store.put(f"runs/{key}.npz", pack_correctness(result))
+    store.put(f"runs/{key}.npz", pack_correctness(val=result.correct_val, test=result.correct_test))
     record = {
         "metrics": result.metrics,
         "cached_steps": result.cached_steps,
         "unknown_operations": result.unknown_operations,
     }
     store.put_json(f"runs/{key}.json", record)
-
-
-def pack_correctness(result: RunResult, /) -> bytes:
-    """Return the correctness of every example, eight a byte, as an npz file."""
-    stream = io.BytesIO()
-    np.savez(
-        stream,
-        val=np.packbits(result.correct_val),
-        n_val=np.array(len(result.correct_val)),
-        test=np.packbits(result.correct_test),
-        n_test=np.array(len(result.correct_test)),
-    )
-    return stream.getvalue()
-
-
-def unpack_correctness(content: bytes, /) -> tuple[np.ndarray, np.ndarray]:
-    """Return the correctness of the validation and of the test examples, each (n_examples,) bool."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as bits:
-        val, test = (
-            np.unpackbits(bits[split], count=int(bits[f"n_{split}"])).astype(bool) for split in ("val", "test")
-        )
-    return val, test
 
 
 def n_kept_steps(point: Point, store: Store, /) -> int:

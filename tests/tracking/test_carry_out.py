@@ -116,6 +116,7 @@ def test_every_point_is_logged_and_then_its_latency(sweep, store):
     assert list(outcome.frame["point"]) == ["reference", "prune=0.5", "prune=0.9"]
     assert list(outcome.frame["latency_ms/eager"]) == [1.0] * 3
     assert outcome.failures == {}
+    assert sorted(outcome.correct) == sorted(outcome.frame["run_key"])
     assert display.ended == [(record.name, False) for record, _, _ in tracker.logged]
 
 
