@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from effbench.analysis.curve import Curve
 LEVEL = 0.95
 N_RESAMPLES = 1000
 _BLOCK = 100
-"""Resamples drawn at once: so many counts of each example are held."""
+"""Resamples that are averaged at once."""
 
 Correctness = Mapping[str, NDArray[np.bool_]]
 """By run key: which examples the run had right, (n_examples,) in the one order of the split."""
@@ -33,17 +34,13 @@ def resampled_qualities(
     """
     bits = _bits_of(frame, curve, correct)
     n_runs, n_examples = bits.shape
-    generator = np.random.default_rng(seed)
-    weights = bits.T.astype(np.float32)
+    right, counts = bits.T.astype(np.float32), _example_counts(n_examples, n_resamples, seed)
+    # Exact in float32: counts of examples are far below 2^24.
+    blocks = [counts[start : start + _BLOCK].astype(np.float32) @ right for start in range(0, n_resamples, _BLOCK)]
+    accuracies = np.concatenate(blocks).astype(np.float64) / n_examples
     seeds = _common_seeds(frame, curve)
-    parts = []
-    for start in range(0, n_resamples, _BLOCK):
-        n = min(_BLOCK, n_resamples - start)
-        counts = np.stack([_draw(generator, n_examples) for _ in range(n)])
-        accuracies = (counts @ weights).astype(np.float64) / n_examples  # exact: counts are far below 2^24
-        shares = np.ones((n, n_runs)) if seeds is None else _seed_counts(generator, n, seeds)
-        parts.append(_average(accuracies, shares, curve))
-    return np.concatenate(parts)
+    shares = np.ones((n_resamples, n_runs)) if seeds is None else _seed_counts(seeds, n_resamples, seed)
+    return _average(accuracies, shares, curve)
 
 
 def interval_of(values: NDArray[np.float64], /, *, level: float = LEVEL) -> tuple[float, float]:
@@ -76,9 +73,15 @@ def _rows_of(frame: pd.DataFrame, correct: Correctness) -> Iterator[NDArray[np.b
         yield np.asarray(correct[key], dtype=bool)
 
 
-def _draw(generator: np.random.Generator, n: int) -> NDArray[np.float32]:
-    """Return how often each of n examples is drawn in n draws: (n,)."""
-    return np.bincount(generator.integers(0, n, n), minlength=n).astype(np.float32)
+@lru_cache(maxsize=1)
+def _example_counts(n_examples: int, n_resamples: int, seed: int) -> NDArray[np.uint8]:
+    """Return how often each example is drawn: (n_resamples, n_examples). Kept for the next cost of the same runs."""
+    generator = np.random.default_rng((seed, 0))
+    counts = np.empty((n_resamples, n_examples), dtype=np.uint8)
+    for row in counts:
+        drawn = np.bincount(generator.integers(0, n_examples, n_examples, dtype=np.int32), minlength=n_examples)
+        row[:] = np.minimum(drawn, 255)  # never in practice: the mean is 1
+    return counts
 
 
 def _common_seeds(frame: pd.DataFrame, curve: Curve) -> NDArray[np.int64] | None:
@@ -91,10 +94,10 @@ def _common_seeds(frame: pd.DataFrame, curve: Curve) -> NDArray[np.int64] | None
     return np.asarray(numbers, dtype=np.int64) if len(seeds) > 1 and (once == 1).all() else None
 
 
-def _seed_counts(generator: np.random.Generator, n: int, seeds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return how often the seed of each run is drawn in n resamples: (n, n_runs)."""
+def _seed_counts(seeds: NDArray[np.int64], n_resamples: int, seed: int) -> NDArray[np.float64]:
+    """Return how often the seed of each run is drawn: (n_resamples, n_runs)."""
     n_seeds = int(seeds.max()) + 1
-    drawn = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n)
+    drawn = np.random.default_rng((seed, 1)).multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n_resamples)
     return drawn[:, seeds].astype(np.float64)
 
 
