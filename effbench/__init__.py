@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from effbench.codec import decode, encode
     from effbench.measure.compute import Cost, count_cost
     from effbench.measure.latency import measure_latency
-    from effbench.tracking.read import load_runs
+    from effbench.tracking.read import load_correctness, load_runs
 
 __all__ = [
     "Cost",
@@ -22,6 +22,7 @@ __all__ = [
     "count_cost",
     "decode",
     "encode",
+    "load_correctness",
     "load_runs",
     "measure_latency",
     "models",
@@ -36,6 +37,7 @@ _HOMES = {
     "count_cost": "effbench.measure.compute",
     "decode": "effbench.codec",
     "encode": "effbench.codec",
+    "load_correctness": "effbench.tracking.read",
     "load_runs": "effbench.tracking.read",
     "measure_latency": "effbench.measure.latency",
     "pareto_front": "effbench.analysis",

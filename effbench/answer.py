@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from effbench.analysis import plot_saturation, points_table, saturation_point, saturation_sentence, varying_costs
+from effbench.analysis.bootstrap import Correctness
 from effbench.config.settings import Sweep
 from effbench.orchestrate import Outcome
 from effbench.store import Store
@@ -24,16 +25,18 @@ def give_answer(sweep: Sweep, outcome: Outcome, store: Store, tracker: Tracker, 
     frame, plan = outcome.frame, sweep.plan
     files: dict[str, bytes] = {}
     metrics: dict[str, float] = {"n_runs": len(plan.points), "n_failed": len(outcome.failures)}
+    # Runs of another number of validation examples (swept data options) can't be compared example by example.
+    correct = outcome.correct if len({len(bits) for bits in outcome.correct.values()}) == 1 else None
     if len(frame):
         table = points_table(frame, axes=[*plan.axes, *_swept(frame, sweep)])
         print_table(table, console)
         files["table.csv"] = table.to_csv(index=False).encode()
         console.print()
-        for sentence in sentences(frame, tolerance=sweep.tolerance):
+        for sentence in sentences(frame, tolerance=sweep.tolerance, correct=correct):
             console.print(sentence, highlight=False, markup=False)
         costs = _costs(frame)
         if costs:
-            files["saturation.png"] = figure(frame, costs, tolerance=sweep.tolerance)
+            files["saturation.png"] = figure(frame, costs, tolerance=sweep.tolerance, correct=correct)
             metrics |= _saturation_metrics(frame, costs, sweep.tolerance)
     print_failures(outcome.failures, console)
     folder = store.root / "sweeps" / plan.sweep_id
@@ -46,15 +49,15 @@ def give_answer(sweep: Sweep, outcome: Outcome, store: Store, tracker: Tracker, 
     console.print(f"runs:   {_ui_command(sweep)}", highlight=False)
 
 
-def sentences(frame: pd.DataFrame, *, tolerance: float) -> list[str]:
+def sentences(frame: pd.DataFrame, *, tolerance: float, correct: Correctness | None = None) -> list[str]:
     """Return the answer on every cost that varies."""
     costs = _costs(frame)
     if not costs:
         return ["no cost varies over these runs: sweep an axis, as in +prune=0.1,0.5,0.9"]
-    return [saturation_sentence(frame, cost=cost, tolerance=tolerance) for cost in costs]
+    return [saturation_sentence(frame, cost=cost, tolerance=tolerance, correct=correct) for cost in costs]
 
 
-def figure(frame: pd.DataFrame, costs: list[str], *, tolerance: float) -> bytes:
+def figure(frame: pd.DataFrame, costs: list[str], *, tolerance: float, correct: Correctness | None = None) -> bytes:
     """Return a PNG with accuracy against each cost."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -71,7 +74,7 @@ def figure(frame: pd.DataFrame, costs: list[str], *, tolerance: float) -> bytes:
     for unused in panels[len(costs) :]:
         unused.remove()
     for cost, axes in zip(costs, panels[: len(costs)], strict=True):
-        plot_saturation(frame, cost=cost, ax=axes, tolerance=tolerance, legend=cost == costs[0])
+        plot_saturation(frame, cost=cost, ax=axes, tolerance=tolerance, legend=cost == costs[0], correct=correct)
     stream = io.BytesIO()
     drawing.savefig(stream, format="png", dpi=200)
     return stream.getvalue()

@@ -7,9 +7,7 @@ it computed with the same channels silenced.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from effbench.factored import Factored
+from effbench.passage import Passage, Shuffled, passage_of, shuffles_hidden
 
 if TYPE_CHECKING:
     import torch_pruning
@@ -28,26 +27,31 @@ _OVER_CHANNELS = (nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Channels:
-    """The output channels of a layer and of those that must keep as many, as in a residual sum.
-
-    They can be removed in sets of `n_together`: channel c goes with c + n_sets, c + 2 · n_sets … where a grouped
-    convolution must keep equally many in each group; elsewhere a set is one channel.
-    """
+    """The output channels of a layer and of those that must keep as many, as in a residual sum."""
 
     layer: str
     n: int
     n_together: int
+    """How many go together, c with c + n / n_together …, where a grouped convolution must keep equally many in each
+    group; elsewhere 1."""
     group: Any
     """Torch-Pruning's group, with all channels: what its importance criteria take."""
+    passage: Passage | None = None
+    """How they go through a channel shuffle, where they do; that decides then which go together."""
 
-    @property
-    def n_sets(self) -> int:
-        """How many sets of channels there are."""
-        return self.n // self.n_together
+    def removals(self, importance: Tensor, /) -> list[Tensor]:
+        """Return sets of channels, (n_set,) each, in the order in which they can go; at least one channel is in none.
+
+        importance: (n,). The least important go first; the importance of a set is the mean of its channels'.
+        """
+        if self.passage is not None:
+            return self.passage.shuffle.removals(importance)
+        sets = torch.arange(self.n).reshape(self.n_together, -1).T
+        return list(sets[importance[sets].mean(1).argsort(stable=True)][:-1])
 
 
-Chooser = Callable[[Sequence[Channels]], Sequence[Sequence[int]]]
-"""chooser(found) -> for each of the found, the numbers of the sets that go: not all of them."""
+Chooser = Callable[[Sequence[Channels]], Sequence[Tensor]]
+"""chooser(found) -> for each of the found, the channels that go, int64: the first few of its removals, joined."""
 
 
 def remove_channels(network: nn.Module, images: Tensor, choose: Chooser, /) -> None:
@@ -57,26 +61,33 @@ def remove_channels(network: nn.Module, images: Tensor, choose: Chooser, /) -> N
     none can be removed, and where the smaller network does not run or computes something else.
     """
     images = images.to(next(network.parameters()).device)
-    with _shuffles_hidden(network.requires_grad_(True).eval()) as shuffled:
+    with shuffles_hidden(network.requires_grad_(True).eval()) as shuffled:
         graph = _trace(network, images)
-    found = [channels for channels in _all_channels(graph, network, shuffled) if _is_free(channels, graph, shuffled)]
+    found = list(_all_channels(graph, network, shuffled))
     if not found:
-        raise ValueError("none can be removed: all are outputs, or are mixed by a channel shuffle")
-    groups = []
-    for channels, sets in zip(found, choose(found), strict=True):
-        assert len(sets) < channels.n_sets, "a layer keeps at least one channel"
-        if len(sets):
-            idxs = sorted(int(one) + k * channels.n_sets for one in sets for k in range(channels.n_together))
-            root = channels.group[0].dep
-            groups.append(graph.get_pruning_group(root.target.module, root.handler, idxs))
+        raise ValueError("none can be removed: all are outputs, or are mixed in a way that can't be followed")
+    chosen = [(one, going) for one, going in zip(found, choose(found), strict=True) if len(going)]
+    assert all(len(going) < one.n for one, going in chosen), "a layer keeps at least one channel"
+    passages = [(one.passage, going) for one, going in chosen if one.passage is not None]
+    groups = [_subgroup(graph, one, going) for one, going in chosen if one.passage is None]
     roots = [(group[0].dep, list(group[0].idxs)) for group in groups]
     for group in groups:
         _silence(group, graph)
+    for passage, going in passages:
+        passage.silence(going)
     with torch.no_grad():
         expected = network(images)
         for root, idxs in roots:  # asked for again: places in a concatenation have moved
             graph.get_pruning_group(root.target.module, root.handler, idxs).prune()
+        for passage, going in passages:
+            passage.remove(going)
     _check(network, images, expected)
+
+
+def _subgroup(graph: torch_pruning.DependencyGraph, channels: Channels, going: Tensor) -> Any:
+    """Return Torch-Pruning's group of some of the channels."""
+    root = channels.group[0].dep
+    return graph.get_pruning_group(root.target.module, root.handler, sorted(going.tolist()))
 
 
 def _trace(network: nn.Module, images: Tensor) -> torch_pruning.DependencyGraph:
@@ -89,10 +100,8 @@ def _trace(network: nn.Module, images: Tensor) -> torch_pruning.DependencyGraph:
         raise ValueError(f"they can't be followed through its forward pass ({_gist(error)})") from error
 
 
-def _all_channels(
-    graph: torch_pruning.DependencyGraph, network: nn.Module, shuffled: Sequence[Any]
-) -> Iterator[Channels]:
-    """Yield the output channels of convolutions and linear layers; the inner ones of low-rank factors are none."""
+def _all_channels(graph: torch_pruning.DependencyGraph, network: nn.Module, shuffled: Shuffled) -> Iterator[Channels]:
+    """Yield the output channels that can be removed; the inner ones of low-rank factors are none of them."""
     names = {module: name for name, module in network.named_modules()}
     seen = {layer for chain in network.modules() if isinstance(chain, Factored) for layer in list(chain)[:-1]}
     for root in [module for module in graph.module2node if isinstance(module, _ConvNd | nn.Linear)]:
@@ -107,8 +116,13 @@ def _all_channels(
                 continue
             raise ValueError(f"they can't be followed through its forward pass ({_gist(error)})") from error
         seen |= {dep.target.module for dep, _ in group if graph.is_out_channel_pruning_fn(dep.handler)}
+        if any(node.grad_fn is mixed for node in (dep.target for dep, _ in group) for mixed, _ in shuffled):
+            passage = passage_of(group, graph, shuffled)
+            if passage is not None:
+                yield Channels(layer=names[root], n=n, n_together=1, group=passage.group, passage=passage)
+            continue
         n_together = math.lcm(*(_n_groups(dep.target.module) for dep, _ in group))
-        if n % n_together == 0:
+        if n % n_together == 0 and _is_free(group, graph):
             yield Channels(layer=names[root], n=n, n_together=n_together, group=group)
 
 
@@ -120,14 +134,17 @@ def _n_groups(module: nn.Module) -> int:
     return module.groups if isinstance(module, _ConvNd) and not depthwise else 1
 
 
-def _is_free(channels: Channels, graph: torch_pruning.DependencyGraph, shuffled: Sequence[Any]) -> bool:
-    """Whether channels neither reach the network's output nor a channel shuffle."""
-    for dep, _idxs in channels.group:
-        node = dep.target
-        if graph.is_out_channel_pruning_fn(dep.handler) and not node.outputs:
+def _is_free(group: Any, graph: torch_pruning.DependencyGraph) -> bool:
+    """Whether channels neither reach the network's output, nor are more or less than what a grouped layer divides."""
+    n = len(group[0].idxs)
+    for dep, idxs in group:
+        layer = dep.target.module
+        makes = graph.is_out_channel_pruning_fn(dep.handler)
+        if makes and not dep.target.outputs:
             return False
-        if any(node.grad_fn is mixed for mixed in shuffled):
-            return False
+        if isinstance(layer, _ConvNd) and _n_groups(layer) > 1:
+            if (layer.out_channels if makes else layer.in_channels) != n or list(idxs) != list(range(n)):
+                return False
     return True
 
 
@@ -161,36 +178,6 @@ def _check(network: nn.Module, images: Tensor, expected: Tensor) -> None:
         return
     if (outputs - expected).abs().max() > 1e-3 * expected.abs().max() + 1e-6:
         raise ValueError("its forward pass mixes or reorders them in a way that can't be followed")
-
-
-@contextmanager
-def _shuffles_hidden(network: nn.Module) -> Iterator[list[Any]]:
-    """Let channel shuffles return their input, and yield what they were given (its `grad_fn`): these channels stay.
-
-    The graph can't follow a shuffle (and fails to divide by zero at one). Known are functions `channel_shuffle` of
-    torch or of the module that defines a network, and modules called …ChannelShuffle.
-    """
-    shuffled: list[Any] = []
-
-    def pass_through(images: Tensor, *_: object, **__: object) -> Tensor:
-        shuffled.append(images.grad_fn)
-        return images
-
-    sources = {sys.modules[type(module).__module__] for module in network.modules()}
-    owners = [one for one in (torch, nn.functional, *sources) if hasattr(one, "channel_shuffle")]
-    functions = [(one, one.channel_shuffle) for one in owners]
-    modules = [m for m in network.modules() if type(m).__name__.endswith("ChannelShuffle")]
-    try:
-        for owner, _function in functions:
-            owner.channel_shuffle = pass_through  # type: ignore[attr-defined]
-        for module in modules:
-            module.forward = pass_through
-        yield shuffled
-    finally:
-        for owner, function in functions:
-            owner.channel_shuffle = function  # type: ignore[attr-defined]
-        for module in modules:
-            del module.forward
 
 
 def _gist(error: Exception) -> str:

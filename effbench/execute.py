@@ -24,7 +24,8 @@ import torch
 
 from effbench.forkserver import begin_server, worker_context
 from effbench.plan import Point
-from effbench.run import RunResult, is_kept, run_point
+from effbench.results import RunResult, is_kept
+from effbench.run import run_point
 from effbench.store import Store
 
 Result = RunResult | BaseException

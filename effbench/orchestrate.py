@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
 from effbench.config.settings import Sweep
@@ -38,6 +39,8 @@ class Outcome:
     frame: pd.DataFrame
     failures: Mapping[str, BaseException] = field(default_factory=dict)
     """The exceptions of failed runs, by the point's name."""
+    correct: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By run key: which validation examples each run had right, (n_examples,) bool."""
 
 
 def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, runs: Runs, /) -> Outcome:
@@ -51,6 +54,7 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
     )
     metrics: dict[str, Mapping[str, float]] = {}
     failures: dict[str, BaseException] = {}
+    correct: dict[str, np.ndarray] = {}
     for point, result in runs:
         number = getattr(result, "errno", None)
         if number in STORAGE_ERRORS:
@@ -59,7 +63,7 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
             failures[str(point)] = result
             tracker.log_run(describe_run(point, sweep, error=_trace(result)), status="FAILED")
         else:
-            metrics[point.key] = result.metrics
+            metrics[point.key], correct[point.key] = result.metrics, result.correct_val
             if point.key not in tracker.finished_keys():
                 tracker.log_run(describe_run(point, sweep, result=result), status="FINISHED", reused=result.was_kept)
         display.run_ended(point, failed=isinstance(result, BaseException))
@@ -68,7 +72,7 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
     for key, values in latencies.items():
         tracker.log_metrics(key, values)
     rows = [_row(point, {**metrics[point.key], **latencies.get(point.key, {})}) for point in finished]
-    return Outcome(pd.DataFrame(rows), failures)
+    return Outcome(pd.DataFrame(rows), failures, correct)
 
 
 def _trace(error: BaseException) -> str:

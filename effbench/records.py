@@ -10,9 +10,10 @@ import yaml
 
 from effbench.artifacts import table_files
 from effbench.config.settings import Sweep
+from effbench.correctness import pack_correctness
 from effbench.environment import describe_environment
 from effbench.plan import Point, load_data
-from effbench.run import RunResult, pack_correctness
+from effbench.results import RunResult
 from effbench.tracking import names
 from effbench.tracking.tracker import Dataset, RunRecord
 
@@ -36,7 +37,8 @@ def describe_run(point: Point, sweep: Sweep, *, result: RunResult | None = None,
         tags[names.CACHED] = ",".join(result.cached_steps)
         if result.unknown_operations:
             tags[names.UNKNOWN] = ",".join(result.unknown_operations)
-        files |= {"model.effb": result.blob, "correct.npz": pack_correctness(result)}
+        correctness = pack_correctness(val=result.correct_val, test=result.correct_test)
+        files |= {"model.effb": result.blob, names.CORRECTNESS: correctness}
         files |= table_files(result.tables)
     if error is not None:
         tags[names.ERROR] = error.strip().splitlines()[-1]

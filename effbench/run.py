@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import nn
 
 from effbench.codec import decode, encode
-from effbench.findings import Findings, Rows
+from effbench.findings import Findings
 from effbench.measure.compute import count_cost
 from effbench.plan import Point, load_data
 from effbench.recipe import Context, Step, prefix_keys_after
+from effbench.results import RunResult, keep_result, load_result
 from effbench.rounds import Rounds
 from effbench.store import Store
 from effbench.teacher import Teacher
@@ -30,24 +29,6 @@ Progress = Callable[[str, int, int], None]
 
 WORTH_KEEPING_SECONDS = 0.5
 """A network whose last step was quicker than this is made again rather than kept on disk."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunResult:
-    """What is known of a run, but for its latency. `blob` is its file; `correct_*` are (n_examples,) bool."""
-
-    metrics: dict[str, float]
-    cached_steps: tuple[str, ...]
-    """The steps whose result was there already: they cost this run no time."""
-    unknown_operations: tuple[str, ...]
-    """Operations whose multiply-adds were not counted, because the counter does not know them."""
-    blob: bytes
-    correct_val: np.ndarray
-    correct_test: np.ndarray
-    tables: Mapping[str, Rows] = field(default_factory=dict)
-    """What its stages measured, by the table's name."""
-    was_kept: bool = False
-    """Whether it comes from the store: this run, or one of another sweep, was there before."""
 
 
 def run_point(point: Point, store: Store, /, *, device: torch.device, progress: Progress | None = None) -> RunResult:
@@ -63,7 +44,7 @@ def run_point(point: Point, store: Store, /, *, device: torch.device, progress: 
         gain = 1.0 if point.coder == "none" else len(encode(model, coder="none")) / len(blob)
         result = measure(point, decode(blob, point.fresh_network()), blob, seconds, cached, device, coding_gain=gain)
         result = replace(result, metrics={**result.metrics, **findings.peaks}, tables=findings.tables)
-        _keep_result(point.key, result, store)
+        keep_result(point.key, result, store)
         return result
 
 
@@ -255,66 +236,3 @@ def measure(
         correct_val=validation.correct,
         correct_test=test.correct,
     )
-
-
-def is_kept(key: str, store: Store, /) -> bool:
-    """Whether the store has a result of that run (unchecked: `load_result` may still find it damaged)."""
-    return store.has(f"runs/{key}.json")
-
-
-def load_result(key: str, store: Store, /) -> RunResult | None:
-    """Return the kept result of a run, or None; a part that is damaged or missing makes it none."""
-    record, blob, bits = store.get_json(f"runs/{key}.json"), store.get(f"runs/{key}.effb"), store.get(f"runs/{key}.npz")
-    if record is None or blob is None or bits is None:
-        return None
-    correct_val, correct_test = unpack_correctness(bits)
-    return RunResult(
-        metrics=record["metrics"],
-        cached_steps=tuple(record["cached_steps"]),
-        unknown_operations=tuple(record["unknown_operations"]),
-        blob=blob,
-        correct_val=correct_val,
-        correct_test=correct_test,
-        was_kept=True,
-        tables=record["tables"],
-    )
-
-
-def _keep_result(key: str, result: RunResult, store: Store) -> None:
-    """Keep a result; the record goes last, so that it is never there without its parts."""
-    store.put(f"runs/{key}.effb", result.blob)
-    store.put(f"runs/{key}.npz", pack_correctness(result))
-    record = {
-        "metrics": result.metrics,
-        "cached_steps": result.cached_steps,
-        "unknown_operations": result.unknown_operations,
-        "tables": result.tables,
-    }
-    store.put_json(f"runs/{key}.json", record)
-
-
-def pack_correctness(result: RunResult, /) -> bytes:
-    """Return the correctness of every example, eight a byte, as an npz file."""
-    stream = io.BytesIO()
-    np.savez(
-        stream,
-        val=np.packbits(result.correct_val),
-        n_val=np.array(len(result.correct_val)),
-        test=np.packbits(result.correct_test),
-        n_test=np.array(len(result.correct_test)),
-    )
-    return stream.getvalue()
-
-
-def unpack_correctness(content: bytes, /) -> tuple[np.ndarray, np.ndarray]:
-    """Return the correctness of the validation and of the test examples, each (n_examples,) bool."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as bits:
-        val, test = (
-            np.unpackbits(bits[split], count=int(bits[f"n_{split}"])).astype(bool) for split in ("val", "test")
-        )
-    return val, test
-
-
-def n_kept_steps(point: Point, store: Store, /) -> int:
-    """Return how many of a point's steps the store has the result of."""
-    return max((n for n in range(1, len(point.steps) + 1) if store.has_model(point.prefix_keys[n])), default=0)

@@ -21,7 +21,7 @@ from rich.table import Table
 from effbench.config.settings import Sweep
 from effbench.execute import RunError
 from effbench.plan import Plan, Point
-from effbench.run import is_kept, n_kept_steps
+from effbench.results import is_kept, n_kept_steps
 from effbench.store import Store
 
 _HEADINGS = {

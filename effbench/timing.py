@@ -16,7 +16,7 @@ from effbench.environment import describe_machine
 from effbench.measure.latency import sample_latency, summarise_latency
 from effbench.plan import Point
 from effbench.recipe import digest
-from effbench.run import load_result
+from effbench.results import load_result
 from effbench.store import Store
 
 VERSION = 1

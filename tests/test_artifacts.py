@@ -10,7 +10,8 @@ from PIL import Image
 from effbench.artifacts import table_files
 from effbench.config.sweep import read_sweep
 from effbench.records import describe_run
-from effbench.run import load_result, run_point
+from effbench.results import load_result
+from effbench.run import run_point
 from effbench.store import Store
 
 CPU = torch.device("cpu")

@@ -8,7 +8,8 @@ import torch
 from effbench.config.compose import read_command_line
 from effbench.config.points import plan_of
 from effbench.findings import Findings
-from effbench.run import load_result, make_model, run_point
+from effbench.results import load_result
+from effbench.run import make_model, run_point
 from effbench.store import Store
 
 CPU = torch.device("cpu")

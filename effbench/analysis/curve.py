@@ -28,6 +28,9 @@ class Averages:
     n_runs: NDArray[np.int64]
     """(n_points,) runs of each point."""
 
+    point_of_run: NDArray[np.int64]
+    """(n_rows,) the point of each row of the frame."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Curve:
@@ -36,6 +39,8 @@ class Curve:
     points: pd.DataFrame
     deviations: pd.DataFrame
     n_runs: NDArray[np.int64]
+    row_of_run: NDArray[np.int64]
+    """(n_rows of the frame,) the row here of each run's point."""
     labels: list[str]
     cost: str
     quality: str
@@ -95,6 +100,7 @@ def curve_of(frame: pd.DataFrame, /, *, cost: str, quality: str) -> Curve:
         points=points,
         deviations=averages.deviations.iloc[order].reset_index(drop=True),
         n_runs=averages.n_runs[order],
+        row_of_run=np.argsort(order)[averages.point_of_run],
         labels=point_labels(points, cost=cost, quality=quality),
         cost=cost,
         quality=quality,
@@ -128,7 +134,8 @@ def average_runs(frame: pd.DataFrame, /) -> Averages:
     if "point" not in runs.columns:
         numeric = [name for name in runs.columns if parse_numbers(runs[name]) is not None]
         missing = pd.DataFrame(np.nan, index=runs.index, columns=numeric)
-        return Averages(means=runs, deviations=missing, n_runs=np.ones(len(runs), dtype=np.int64))
+        alone = np.ones(len(runs), dtype=np.int64)
+        return Averages(means=runs, deviations=missing, n_runs=alone, point_of_run=np.arange(len(runs)))
     return _average_groups(runs, _group_numbers(frame, runs))
 
 
@@ -157,7 +164,7 @@ def _average_groups(runs: pd.DataFrame, groups: NDArray[np.int64]) -> Averages:
         if numbers is not None:
             mean, deviations[name] = _mean_and_deviation(numbers, groups)
             means.setdefault(name, mean)
-    return Averages(means=pd.DataFrame(means), deviations=pd.DataFrame(deviations), n_runs=n_runs)
+    return Averages(means=pd.DataFrame(means), deviations=pd.DataFrame(deviations), n_runs=n_runs, point_of_run=groups)
 
 
 def _constant_within(codes: NDArray[np.int64], groups: NDArray[np.int64]) -> bool:

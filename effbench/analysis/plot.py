@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from effbench.analysis.bootstrap import Correctness
 from effbench.analysis.costs import chosen_cost, cost_words
 from effbench.analysis.curve import Curve, curve_of
 from effbench.analysis.labels import axes_are_numeric
@@ -34,6 +35,7 @@ def plot_saturation(
     ax: Axes | None = None,
     method: str = "tolerance",
     legend: bool = True,
+    correct: Correctness | None = None,
     **options: float,
 ) -> Axes:
     """Draw quality against cost, with the front, the saturation point and the reference.
@@ -44,7 +46,7 @@ def plot_saturation(
 
     Parameters
     ----------
-    frame, cost, quality, method, **options
+    frame, cost, quality, method, correct, **options
         As for `saturation_point`.
     legend
         Whether to write one; panels beside each other need it once.
@@ -55,14 +57,16 @@ def plot_saturation(
     Returns
     -------
     matplotlib.axes.Axes
-        Its artists have the gids points, front, saturation, reference, tolerance and deviations.
+        Its artists have the gids points, front, saturation, reference, tolerance, deviations and, where
+        the correctness of the examples is given, interval.
 
     Raises
     ------
     ValueError
         As for `saturation_point`, and when the frame has no rows.
     """
-    found = saturation_point(frame, cost=chosen_cost(frame, cost), quality=quality, method=method, **options)
+    cost = chosen_cost(frame, cost)
+    found = saturation_point(frame, cost=cost, quality=quality, method=method, correct=correct, **options)
     curve = curve_of(frame, cost=found.cost, quality=quality)
     if len(curve) == 0:
         raise ValueError("the frame has no rows: there is nothing to draw")
@@ -72,6 +76,7 @@ def plot_saturation(
     _draw_points(drawn, curve)
     if chosen is not None:
         _circle(drawn, curve, chosen)
+        _draw_interval(drawn, curve, chosen, found.interval)
     if method == "tolerance":
         _draw_tolerance(drawn, curve, options.get("tolerance", 0.02))
     _write_axes(drawn, curve)
@@ -128,6 +133,15 @@ def _circle(ax: Axes, curve: Curve, row: int) -> None:
         curve.costs[row], curve.qualities[row], s=170, facecolors="none", edgecolors=_VERMILION, linewidths=2.0,
         zorder=5, label="saturation point", gid="saturation",
     )  # fmt: skip
+
+
+def _draw_interval(ax: Axes, curve: Curve, chosen: int, interval: tuple[float, float] | None) -> None:
+    """Draw over which costs the saturation point falls on examples drawn anew; nothing where it does not move."""
+    if interval is not None and interval[0] < interval[1]:
+        ax.plot(
+            interval, curve.qualities[[chosen, chosen]], color=_VERMILION, alpha=0.35, linewidth=5.0,
+            solid_capstyle="butt", zorder=1.5, label="95 % of its resamples", gid="interval",
+        )  # fmt: skip
 
 
 def _draw_tolerance(ax: Axes, curve: Curve, tolerance: float) -> None:
@@ -198,7 +212,7 @@ def _obstacles(ax: Axes, curve: Curve, chosen: int | None) -> list[Box]:
         boxes += line_boxes(ax, x[row].repeat(2), np.array([y[row] - tall, y[row] + tall]))
         boxes += line_boxes(ax, np.array([max(x[row] - wide, ax.get_xlim()[0]), x[row] + wide]), y[row].repeat(2))
     for line in ax.lines:
-        if line.get_gid() == "front":
+        if line.get_gid() in ("front", "interval"):
             boxes += line_boxes(ax, *np.asarray(line.get_xydata(), dtype=np.float64).T)
         elif line.get_gid() == "tolerance":
             boxes += line_boxes(ax, np.asarray(ax.get_xlim()), np.asarray(line.get_ydata(), dtype=np.float64))

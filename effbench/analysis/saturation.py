@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from effbench.analysis.bootstrap import Correctness, interval_of, resampled_qualities
 from effbench.analysis.costs import chosen_cost, least_spread
 from effbench.analysis.curve import Curve, curve_of
 from effbench.analysis.knee import knee_row
@@ -33,7 +35,7 @@ class Saturation:
     cost: str
     quality: str
     interval: tuple[float, float] | None = None
-    """Range of the cost at the saturation point, where the method gives one."""
+    """95 % of the costs that the choice has on examples (and seeds) drawn anew, where the correctness was given."""
 
     def __post_init__(self) -> None:
         assert self.reason, "a saturation says why"
@@ -45,6 +47,7 @@ def saturation_point(
     cost: str | None = None,
     quality: str = "accuracy_val",
     method: str = "tolerance",
+    correct: Correctness | None = None,
     **options: float,
 ) -> Saturation:
     """Find where compression stops being free.
@@ -62,6 +65,9 @@ def saturation_point(
         "tolerance" (option `tolerance`, default 0.02): the cheapest point whose quality is within the tolerance of the
         reference's, inclusive: the last acceptable one. "kneedle" (option `sensitivity`, default 1.0): the knee of the
         front (Satopaa et al. 2011, doi:10.1109/ICDCSW.2011.20).
+    correct
+        By run key: which of the examples behind `quality` each run had right, (n_examples,) bool (`load_correctness`
+        reads it). Method "tolerance" then gives an interval: the choice on 1,000 paired resamples.
     **options
         The method's own option.
 
@@ -94,7 +100,10 @@ def saturation_point(
             f" (no row is marked as the reference: {curve.labels[curve.reference]}, the most expensive, stands in)"
         )
     point = None if row is None else curve.points.iloc[row]
-    return Saturation(point=point, reason=reason, method=method, cost=curve.cost, quality=quality)
+    interval = None
+    if correct is not None and row is not None and method == "tolerance":
+        interval = interval_of(tolerated_costs(curve, resampled_qualities(frame, curve, correct), **options))
+    return Saturation(point=point, reason=reason, method=method, cost=curve.cost, quality=quality, interval=interval)
 
 
 def tolerated_row(curve: Curve, /, *, tolerance: float = 0.02) -> tuple[int | None, str]:
@@ -121,6 +130,19 @@ def tolerated_row(curve: Curve, /, *, tolerance: float = 0.02) -> tuple[int | No
         reason = f"nothing cheaper than the reference stays within {within}: already {curve.labels[worse]} {loss}"
         return row, reason
     return row, f"{curve.labels[row]} {change(curve, row)}; the next cheaper, {curve.labels[worse]}, {loss}"
+
+
+def tolerated_costs(curve: Curve, qualities: NDArray[np.float64], /, *, tolerance: float = 0.02) -> NDArray[np.float64]:
+    """Return the cost that `tolerated_row` would choose for each of other qualities of the points: (n,).
+
+    qualities: (n, n_points). A choice of the cheapest point (not reached) counts as its cost.
+    """
+    references = qualities[:, [curve.reference]]
+    slack = _ROUND_OFF * np.maximum(1.0, np.abs(references))
+    rows = np.argmax(references - qualities <= tolerance + slack, axis=1)
+    costs: NDArray[np.float64] = curve.costs[rows]
+    costs[costs >= _noticeably_below(curve, curve.reference)] = curve.costs[curve.reference]
+    return costs
 
 
 def cheaper_rival(curve: Curve, row: int, /) -> int:

@@ -6,7 +6,8 @@ A network reads an axis if and only if its factory has a parameter of that name 
 
 from effbench.models.lenet import lenet_5, lenet_300_100
 from effbench.models.mobilenet import mobilenet_v1
+from effbench.models.shufflenet import shufflenet_v1
 from effbench.models.small import small_cnn
 from effbench.models.torchvision_networks import torchvision_model
 
-__all__ = ["lenet_5", "lenet_300_100", "mobilenet_v1", "small_cnn", "torchvision_model"]
+__all__ = ["lenet_5", "lenet_300_100", "mobilenet_v1", "shufflenet_v1", "small_cnn", "torchvision_model"]

@@ -12,10 +12,10 @@ def require_positive_integers(**values: int) -> None:
             raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
-def require_width(alpha: float) -> None:
-    """Refuse a width multiplier that is not a finite number above 0."""
+def require_width(alpha: float, *, name: str = "alpha") -> None:
+    """Refuse, by name, a width multiplier that is not a finite number above 0."""
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha) or alpha <= 0:
-        raise ValueError(f"alpha must be a finite number above 0 (1 keeps the network's own width), got {alpha!r}")
+        raise ValueError(f"{name} must be a finite number above 0 (1 keeps the network's own width), got {alpha!r}")
 
 
 def scaled_width(channels: int, alpha: float) -> int:

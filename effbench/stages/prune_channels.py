@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,9 +30,11 @@ class PruneChannels:
 
     What depends on a channel goes with it (the inputs of the next layer, its batch norm, the depthwise kernel, the same
     channel across a residual sum), as Torch-Pruning's dependency graph finds it (Fang et al. 2023, arXiv:2301.12900);
-    importance is taken over all that goes. The network's outputs, and channels that a channel shuffle mixes, stay.
-    Constraints that the network has already (masks, quantisers) are made permanent values first: their places and grids
-    belong to tensors that are no more; a later stage of the recipe can impose them anew.
+    importance is taken over all that goes. So do channels that a shuffle deals out between grouped convolutions
+    (ShuffleNet: arXiv:1707.01083), where every group keeps as many inputs as the others: the share is the nearest that
+    the groups allow. The network's outputs stay, and so do channels that are mixed in other ways (the outer ones of
+    ShuffleNetV2). Constraints that the network has already (masks, quantisers) are made permanent values first: their
+    places and grids belong to tensors that are no more; a later stage of the recipe can impose them anew.
 
     criterion: `l1` or `l2` norm of the weights (after Li et al. 2016, arXiv:1608.08710, section 3.1, who take the l1 of
     the filter alone), `batch_norm` scale (Liu et al. 2017, arXiv:1708.06519; channels without one stay), `taylor`:
@@ -92,44 +95,60 @@ class PruneChannels:
         }[self.criterion]()
         return lambda channels: score(channels.group)
 
-    def _choose(self, found: Sequence[Channels], score: Score) -> list[list[int]]:
-        """Return, for each of the found channels, the numbers of the sets that go."""
-        scores = [_by_set(channels, score) for channels in found]
-        if all(one is None for one in scores):
+    def _choose(self, found: Sequence[Channels], score: Score) -> list[Tensor]:
+        """Return, for each of the found channels, those that go."""
+        ranked = [_ranked(channels, score) for channels in found]
+        if all(one is None for one in ranked):
             raise ValueError(f"criterion={self.criterion} says nothing of them; criterion=l1 takes any network")
-        ranked = [torch.zeros(0) if one is None else one for one in scores]
-        if self.scope == "layer":
-            n_removed = [min(math.floor(self.ratio * len(one) + 0.5), max(0, len(one) - 1)) for one in ranked]
-            return [_order(one)[:n] for one, n in zip(ranked, n_removed, strict=True)]
-        return _lowest_of_all(ranked, [channels.n_together for channels in found], self.ratio)
+        sets = [[] if one is None else one for one in ranked]
+        if self.scope == "global":
+            n_removed = _lowest_of_all(sets, self.ratio * sum(channels.n for channels in found))
+        else:
+            n_removed = [_nearest(one, self.ratio * channels.n) for one, channels in zip(sets, found, strict=True)]
+        return [_joined(one[:n]) for one, n in zip(sets, n_removed, strict=True)]
 
 
-def _by_set(channels: Channels, score: Score) -> Tensor | None:
-    """Return the importance of each set of channels, (n_sets,), or None."""
+Ranked = list[tuple[float, Tensor]]
+"""Sets of channels in the order in which they can go, each with its importance, which never falls."""
+
+
+def _ranked(channels: Channels, score: Score) -> Ranked | None:
+    """Return the sets in which channels can go; None where the criterion says nothing of them."""
     importance = score(channels)
     if importance is None:
         return None
     # A layer whose channels all are zero has no mean to be divided by: they go first.
-    return importance.cpu().float().nan_to_num(0.0).reshape(channels.n_together, -1).mean(0)
+    importance = importance.detach().cpu().float().nan_to_num(0.0)
+    ranked: Ranked = []
+    for going in channels.removals(importance):
+        ranked.append((max(float(importance[going].mean()), ranked[-1][0] if ranked else -math.inf), going))
+    return ranked
 
 
-def _lowest_of_all(scores: Sequence[Tensor], n_together: Sequence[int], ratio: float) -> list[list[int]]:
-    """Return the sets that go when those of all layers are ranked together; each layer keeps one."""
-    where = [(layer, number) for layer, one in enumerate(scores) for number in range(len(one))]
-    n_left = sum(len(one) * times for one, times in zip(scores, n_together, strict=True))
-    n_left = math.floor(ratio * n_left + 0.5)
-    chosen: list[list[int]] = [[] for _ in scores]
-    for position in _order(torch.cat(list(scores))):
-        layer, number = where[position]
-        if n_together[layer] <= n_left and len(chosen[layer]) < len(scores[layer]) - 1:
-            chosen[layer].append(number)
-            n_left -= n_together[layer]
-    return chosen
+def _nearest(sets: Ranked, wanted: float) -> int:
+    """Return of how many sets the channels are nearest to so many; of equally near numbers, the larger."""
+    totals = [0, *itertools.accumulate(len(going) for _, going in sets)]
+    return min(range(len(totals)), key=lambda number: (abs(totals[number] - wanted), -number))
 
 
-def _order(scores: Tensor) -> list[int]:
-    """Return the positions from the lowest score to the highest; of equal ones, the first first."""
-    return torch.sort(scores, stable=True).indices.tolist()
+def _lowest_of_all(sets: Sequence[Ranked], wanted: float) -> list[int]:
+    """Return how many sets of each layer go when those of all layers are ranked together."""
+    everywhere = [(importance, layer, going) for layer, one in enumerate(sets) for importance, going in one]
+    n_left = math.floor(wanted + 0.5)
+    n_removed = [0] * len(sets)
+    full: set[int] = set()
+    for _, layer, going in sorted(everywhere, key=lambda one: one[0]):  # stable: of equal ones, the first first
+        if len(going) > n_left:
+            full.add(layer)  # what comes after can only go after it
+        elif layer not in full:
+            n_removed[layer] += 1
+            n_left -= len(going)
+    return n_removed
+
+
+def _joined(sets: Ranked) -> Tensor:
+    """Return the channels of some sets, int64."""
+    return torch.cat([going for _, going in sets]) if sets else torch.zeros(0, dtype=torch.int64)
 
 
 def _set_gradients(network: nn.Module, context: Context) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
+from effbench.correctness import unpack_correctness
 from effbench.tracking import names
 from effbench.tracking.location import for_reading, why_unusable
 
@@ -39,6 +42,28 @@ def load_runs(
     frame.attrs["axes"] = _axes(finished.values())
     frame.attrs["unfinished"] = [_unfinished(run) for run in runs if run.info.status != "FINISHED"]
     return frame
+
+
+def load_correctness(
+    runs: pd.DataFrame, /, *, quality: str = "accuracy_val", tracking_uri: str | None = None
+) -> dict[str, np.ndarray]:
+    """Return by run key which examples each of the `runs` (of `load_runs`) had right: (n_examples,) bool.
+
+    quality: "accuracy_val" for the validation split's, "accuracy" for the test split's; in the split's fixed order, so
+    that runs can be compared example by example. ValueError for another quality, and for a run without.
+    """
+    if quality not in ("accuracy_val", "accuracy"):
+        raise ValueError(f"quality={quality}: correctness is known of accuracy_val and of accuracy")
+    client = MlflowClient(for_reading(tracking_uri))
+    found = {}
+    for run_id, key in zip(runs["run_id"], runs["run_key"], strict=True):
+        try:
+            content = Path(client.download_artifacts(run_id, names.CORRECTNESS)).read_bytes()
+        except (MlflowException, OSError) as error:
+            raise ValueError(f"run {key}: its correctness can't be read ({str(error).splitlines()[0]})") from None
+        val, test = unpack_correctness(content)
+        found[key] = val if quality == "accuracy_val" else test
+    return found
 
 
 def _runs_of(experiment: str, uri: str) -> list[Run]:

@@ -9,8 +9,10 @@ import pytest
 import torch
 import yaml
 
+from effbench.codec import decode, encode
 from effbench.measure.compute import count_cost
 from effbench.measure.size import float32_bytes
+from effbench.stages.prune_channels import PruneChannels
 
 CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
 SIDE = 32
@@ -81,6 +83,20 @@ def test_a_copy_and_a_reloaded_state_give_the_same_outputs(config, in_channels, 
         expected = model(images)
         assert torch.equal(duplicate(images), expected)
         assert torch.equal(reloaded(images), expected)
+
+
+def test_it_loses_channels_and_comes_back_from_its_file(config, toy_data, make_context):
+    model = build(config, 1, toy_data.n_classes).eval()
+    pruned = PruneChannels(ratio=0.5).apply(model, make_context(toy_data, side=SIDE)).eval()
+    before, after = (count_cost(one, (1, SIDE, SIDE)) for one in (model, pruned))
+    assert after.macs < 0.7 * before.macs
+    assert after.params < 0.8 * before.params
+    blob = encode(pruned)
+    assert len(blob) < 0.8 * len(encode(model))
+    restored = decode(blob, build(config, 1, toy_data.n_classes)).eval()
+    images = torch.randn(2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(restored(images), pruned(images))
 
 
 def test_every_operation_is_known_to_the_counter(config, in_channels):

@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 import effbench
+from effbench.analysis import saturation_sentence
 from effbench.codec import decode
 from effbench.data.digits import digits
 from effbench.models import small_cnn
@@ -184,6 +185,9 @@ def test_load_runs_gives_what_was_printed_and_logged(shared):
     found = effbench.saturation_point(frame, cost="size_bytes")
     (sentence,) = [line for line in shared.finished.stdout.splitlines() if line.startswith("size_bytes:")]
     assert found.point is None or str(found.point["point"]) in sentence
+    correct = effbench.load_correctness(frame, tracking_uri=shared.uri)
+    assert {key: bits.mean() for key, bits in correct.items()} == dict(frame[["run_key", "accuracy_val"]].to_numpy())
+    assert saturation_sentence(frame, cost="size_bytes", correct=correct) == sentence
 
 
 def test_the_trackings_reader_finds_the_database_from_a_folder_below(shared, monkeypatch):

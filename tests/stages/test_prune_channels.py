@@ -10,9 +10,11 @@ from effbench.channels import remove_channels
 from effbench.codec import decode, encode
 from effbench.constraints import bake
 from effbench.measure.compute import count_cost
+from effbench.shuffle import Shuffle
 from effbench.stages.low_rank import LowRank
 from effbench.stages.prune import Prune
 from effbench.stages.prune_channels import PruneChannels
+from effbench.stages.prune_channels import _set_gradients as set_gradients
 from effbench.stages.train import Train
 from effbench.store import Store
 from effbench.structure import edits_of
@@ -103,25 +105,107 @@ NETWORKS = {
     "mobilenet_v1": (lambda **options: models.mobilenet_v1(alpha=0.25, **options), 3, 32),
     "mobilenet_v2": (torchvision_network("mobilenet_v2"), 3, 32),
     "resnet18": (torchvision_network("resnet18"), 3, 32),
-    "shufflenet_v2": (torchvision_network("shufflenet_v2_x0_5"), 3, 32),
+    "shufflenet_v1": (models.shufflenet_v1, 3, 32),
+    "shufflenet_v1, 8 groups": (lambda **options: models.shufflenet_v1(groups=8, **options), 3, 32),
+    "shufflenet_v1, not shuffled": (lambda **options: models.shufflenet_v1(shuffle=False, **options), 3, 32),
+    "shufflenet_v2": (torchvision_network("shufflenet_v2_x1_0"), 3, 32),
 }
+# Where everything shrinks, a half of channels are a quarter of the weights. The outer channels of ShuffleNets stay, and
+# with eight groups a shuffle leaves few numbers of channels to choose from.
+MOST_MACS = {"shufflenet_v1": 0.57, "shufflenet_v1, 8 groups": 0.62, "shufflenet_v1, not shuffled": 0.57}
+
+
+def spread_statistics(model):
+    """Let no channel be like another, as after training."""
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.running_var, module.weight.data):
+                tensor.uniform_(0.5, 2, generator=generator)
+            for tensor in (module.running_mean, module.bias.data):
+                tensor.normal_(0, 0.1, generator=generator)
+    return model
+
+
+def every_other_set(channels):
+    """Return half of the channels: of those that can go alone every other one, else the first sets."""
+    sets = channels.removals(torch.arange(channels.n, dtype=torch.float32))
+    if channels.passage is None:
+        return torch.cat(sets[::2]) if sets else torch.zeros(0, dtype=torch.int64)
+    totals = [sum(map(len, sets[:k])) for k in range(len(sets) + 1)]
+    return torch.cat(sets[: min(range(len(totals)), key=lambda k: abs(totals[k] - channels.n / 2))])
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_real_networks_shrink_compute_what_the_silenced_ones_do(name):
     build, channels, side = NETWORKS[name]
-    model = seeded(build, num_classes=7, in_channels=channels)
+    model = spread_statistics(seeded(build, num_classes=7, in_channels=channels))
     images = torch.randn(2, channels, side, side, generator=torch.Generator().manual_seed(0))
     pruned = copy.deepcopy(model)
-    # The channels of odd number go; an error is raised unless the outputs are those of silenced channels.
-    remove_channels(pruned, images, lambda found: [range(1, one.n_sets, 2) for one in found])
+    # An error is raised unless the outputs are those of silenced channels.
+    remove_channels(pruned, images, lambda found: [every_other_set(one) for one in found])
     before, after = (count_cost(one, (channels, side, side)) for one in (model, pruned))
-    # Where everything shrinks, a half of channels are a quarter of the weights; ShuffleNet's outer channels stay.
-    assert after.macs < (0.6 if name == "shufflenet_v2" else 0.51) * before.macs
+    assert after.macs < MOST_MACS.get(name, 0.6 if name == "shufflenet_v2" else 0.51) * before.macs
     assert after.params < 0.7 * before.params
+    assert len(encode(pruned, coder="none")) < 0.7 * len(encode(model, coder="none"))
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "shufflenet_v2"])
+@pytest.mark.parametrize(("criterion", "scope"), [*((one, "layer") for one in CRITERIA), ("l1", "global")])
+def test_shufflenet_loses_channels_between_its_grouped_convolutions(toy_data, make_context, criterion, scope):
+    model = spread_statistics(seeded(models.shufflenet_v1, scale=0.5, num_classes=4, in_channels=1))
+    pruned = PruneChannels(ratio=0.5, criterion=criterion, scope=scope).apply(model, make_context(toy_data))
+    units = [(name, unit) for name, unit in pruned.named_modules() if type(unit).__name__ == "Unit"]
+    for name, unit in units:
+        n = unit.squeeze.conv.out_channels
+        assert n == unit.depthwise.conv.groups == unit.expand.conv.in_channels
+        assert n % 3 == 0
+        assert unit.expand.conv.out_channels == model.get_submodule(name).expand.conv.out_channels
+        if scope == "layer":
+            assert n / model.get_submodule(name).squeeze.conv.out_channels == pytest.approx(0.5, abs=0.1)
+    kept, before = (sum(u.squeeze.conv.out_channels for u in one.modules() if type(u).__name__ == "Unit")
+                    for one in (pruned, model))  # fmt: skip
+    assert kept / before == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "told_by"),
+    [("l1", "squeeze"), ("l1", "norm"), ("l1", "expand"), ("batch_norm", "norm"), ("taylor", "expand")],
+)
+def test_channels_that_do_nothing_go_first_through_a_shuffle(toy_data, make_context, criterion, told_by):
+    # Seen in one layer alone: before the shuffle, after it, or in what reads them in groups.
+    model = spread_statistics(seeded(models.shufflenet_v1, scale=0.25, num_classes=4, in_channels=1))
+    context = make_context(toy_data)
+    same = Shuffle(n=30, groups=3, before=3, after=3)
+    dead = torch.cat(same.removals(torch.rand(30, generator=torch.Generator().manual_seed(1)))[:4])
+    unit = model.features.stage3.unit2
+    with torch.no_grad():
+        for layer in (unit.squeeze, unit.depthwise, unit.expand) if criterion != "taylor" else ():
+            layer.conv.weight.copy_(0.05 * layer.conv.weight.sign())
+            layer.norm.weight.fill_(1)
+        if told_by == "squeeze":
+            unit.squeeze.conv.weight[dead] = 0
+        elif told_by == "norm":
+            unit.depthwise.norm.weight[same.places[dead]] = 0
+        else:
+            for place in same.places[dead].tolist():
+                unit.expand.conv.weight.chunk(3)[place // 10][:, place % 10] = 0
+    found = {}
+    stage = PruneChannels(ratio=len(dead) / 30, criterion=criterion)
+
+    def choose(channels):
+        chosen = stage._choose(channels, stage._score(context))
+        found.update({one.layer: going for one, going in zip(channels, chosen, strict=True)})
+        return [torch.zeros(0, dtype=torch.int64) for _ in channels]
+
+    trial = copy.deepcopy(model)
+    if criterion == "taylor":
+        set_gradients(trial, context)
+    remove_channels(trial, torch.randn(2, 1, 8, 8), choose)
+    (going,) = (going for layer, going in found.items() if layer.startswith("features.stage3.unit2."))
+    assert sorted(going.tolist()) == sorted(dead.tolist())
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "shufflenet_v1", "shufflenet_v2"])
 def test_real_networks_come_back_from_file_and_store(name, toy_data, make_context, tmp_path):
     build, _, _ = NETWORKS[name]
     model = seeded(build, num_classes=4, in_channels=1)

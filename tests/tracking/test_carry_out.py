@@ -8,7 +8,7 @@ import pytest
 from effbench.config.sweep import read_sweep
 from effbench.execute import RunError
 from effbench.orchestrate import carry_out
-from effbench.run import RunResult
+from effbench.results import RunResult
 from effbench.store import Store
 from effbench.tracking import names
 
@@ -111,6 +111,7 @@ def test_every_point_is_logged_and_then_its_latency(sweep, store):
     assert list(outcome.frame["point"]) == ["reference", "prune=0.5", "prune=0.9"]
     assert list(outcome.frame["latency_ms/eager"]) == [1.0] * 3
     assert outcome.failures == {}
+    assert sorted(outcome.correct) == sorted(outcome.frame["run_key"])
     assert display.ended == [(record.name, False) for record, _, _ in tracker.logged]
 
 

@@ -8,9 +8,10 @@ import pytest
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
+from effbench.correctness import pack_correctness
 from effbench.tracking import names
 from effbench.tracking.location import for_reading, for_writing, sqlite_path, why_unusable
-from effbench.tracking.read import load_runs
+from effbench.tracking.read import load_correctness, load_runs
 from effbench.tracking.tracker import Dataset, RunRecord, TrackingError
 from effbench.tracking.write import MlflowTracker
 
@@ -239,3 +240,26 @@ def test_many_and_long_params_are_logged(uri):
     (row,) = load_runs().to_dict("records")
     assert sum(name.startswith("p") and name[1:].isdigit() for name in row) == 130
     assert len(row["p0"]) == 500
+
+
+def test_correctness_is_read_back_by_run_key(uri):
+    tracker = opened(uri)
+    rng = np.random.default_rng(0)
+    written = {key: {"val": rng.random(13) < 0.5, "test": rng.random(21) < 0.5} for key in "ab"}
+    for key, bits in written.items():
+        tracker.log_run(record(key, files={names.CORRECTNESS: pack_correctness(**bits)}), status="FINISHED")
+    frame = load_runs()
+    for quality, split in (("accuracy_val", "val"), ("accuracy", "test")):
+        found = load_correctness(frame, quality=quality)
+        assert sorted(found) == ["a", "b"]
+        assert all(np.array_equal(found[key], written[key][split]) for key in found)
+    assert list(load_correctness(frame[frame["run_key"] == "b"])) == ["b"]
+
+
+def test_correctness_that_is_not_there_is_named(uri):
+    opened(uri).log_run(record("a"), status="FINISHED")
+    frame = load_runs()
+    with pytest.raises(ValueError, match="run a: its correctness can't be read"):
+        load_correctness(frame)
+    with pytest.raises(ValueError, match="quality=loss: correctness is known of accuracy_val and of accuracy"):
+        load_correctness(frame, quality="loss")

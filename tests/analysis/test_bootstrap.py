@@ -1,0 +1,182 @@
+import itertools
+from collections import Counter
+from math import comb
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from effbench.analysis import plot_saturation, saturation_point, saturation_sentence
+from effbench.analysis.bootstrap import interval_of, resampled_qualities
+from effbench.analysis.curve import curve_of
+
+
+def sweep(accuracies, *, n=1000, seeds=(0,), nested=False, seed=0):
+    """Runs whose correctness has these shares, and that correctness. Nested: the worse one is right where it may be."""
+    rng = np.random.default_rng(seed)
+    rows, correct = [], {}
+    for number, (accuracy, s) in enumerate(itertools.product(accuracies, seeds)):
+        bits = np.arange(n) < round(accuracy * n)
+        correct[f"key{number}"] = bits if nested else rng.permutation(bits)
+        point = "reference" if accuracy == accuracies[0] else f"prune={accuracies.index(accuracy)}"
+        rows.append(
+            {
+                "point": point,
+                "seed": s,
+                "reference": point == "reference",
+                "run_key": f"key{number}",
+                "size_bytes": 1000 - 100 * accuracies.index(accuracy),
+                "accuracy_val": bits.mean(),
+            }
+        )
+    return pd.DataFrame(rows).sample(frac=1, random_state=seed), correct
+
+
+def qualities(frame, correct, **options):
+    curve = curve_of(frame, cost="size_bytes", quality="accuracy_val")
+    return resampled_qualities(frame, curve, correct, **options), curve
+
+
+def test_resampled_qualities_spread_as_the_binomial_does():
+    frame, correct = sweep([0.9, 0.7], n=2000)
+    drawn, curve = qualities(frame, correct, n_resamples=4000)
+    assert drawn.shape == (4000, 2)
+    assert np.allclose(drawn.mean(0), curve.qualities, atol=0.001)
+    assert np.allclose(drawn.std(0), np.sqrt(curve.qualities * (1 - curve.qualities) / 2000), rtol=0.05)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_examples_are_drawn_for_all_runs_alike(nested):
+    # A difference varies with the examples on which the two differ, however many both have right.
+    frame, correct = sweep([0.9, 0.8], n=1000, nested=nested)
+    drawn, _ = qualities(frame, correct, n_resamples=4000)
+    one, other = correct["key0"].astype(float), correct["key1"].astype(float)
+    assert np.diff(drawn, axis=1).std() == pytest.approx((one - other).std() / np.sqrt(1000), rel=0.05)
+    assert (one - other).std() == pytest.approx(0.3 if nested else 0.5, abs=0.02)
+
+
+def test_the_same_run_twice_never_differs():
+    frame, correct = sweep([0.9, 0.9001])
+    correct["key1"] = correct["key0"]
+    drawn, _ = qualities(frame, correct)
+    assert np.array_equal(drawn[:, 0], drawn[:, 1])
+
+
+def test_all_resamples_of_few_examples():
+    # Three examples, one right: the number of rights is binomial (3, 1/3), exactly.
+    frame, correct = sweep([2 / 3, 1 / 3], n=3)
+    drawn, curve = qualities(frame, correct, n_resamples=20_000)
+    found = Counter(np.round(3 * drawn[:, curve.qualities.argmin()]).astype(int).tolist())
+    expected = [comb(3, k) * 2 ** (3 - k) / 27 for k in range(4)]
+    assert [found[k] / 20_000 for k in range(4)] == pytest.approx(expected, abs=0.012)
+
+
+def test_seeds_are_drawn_too_and_for_all_points_alike():
+    frame, correct = sweep([0.9, 0.7], seeds=(0, 1, 2))
+    shifts = {0: 0, 1: 60, 2: -60}
+    for key, s in zip(frame["run_key"], frame["seed"], strict=True):
+        n = round(correct[key].sum()) + shifts[s]
+        correct[key] = np.arange(1000) < n
+    frame["accuracy_val"] = [correct[key].mean() for key in frame["run_key"]]
+    drawn, _ = qualities(frame, correct, n_resamples=4000)
+    # Of three seeds with deviations 0, ±0.06, three are drawn: variance 0.06² · 2/3 / 3, beside that of the examples.
+    spread = np.sqrt(0.06**2 * 2 / 9 + 0.7 * 0.3 / 1000)
+    assert drawn[:, 0].std() == pytest.approx(spread, rel=0.07)
+    assert np.diff(drawn, axis=1).std() < 0.02  # they shift both points
+    one_seed, _ = qualities(frame[frame["seed"] == 0], correct, n_resamples=4000)
+    assert one_seed[:, 0].std() < 0.6 * spread
+
+
+def test_points_of_other_seeds_are_averaged_over_their_own():
+    frame, correct = sweep([0.9, 0.7], seeds=(0, 1))
+    part = frame[~((frame["point"] == "reference") & (frame["seed"] == 1))]
+    drawn, curve = qualities(part, correct)
+    assert np.allclose(drawn.mean(0), curve.qualities, atol=0.005)
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 50))
+def test_neither_the_order_of_rows_nor_the_hour_matters(seed):
+    frame, correct = sweep([0.9, 0.85, 0.8], n=100, seeds=(0, 1))
+    one, _ = qualities(frame.sort_values("run_key"), correct, n_resamples=20)
+    other, _ = qualities(frame.sample(frac=1, random_state=seed), correct, n_resamples=20)
+    assert np.allclose(one, other, atol=1e-12)
+
+
+def test_a_clear_choice_has_a_narrow_interval_and_a_close_one_a_wide_one():
+    clear, bits = sweep([0.95, 0.945, 0.80], n=2000, nested=True)
+    assert saturation_point(clear, correct=bits).interval == (900, 900)
+    close, bits = sweep([0.95, 0.945, 0.929], n=2000, nested=True)
+    assert saturation_point(close, correct=bits).interval == (800, 900)
+
+
+def test_networks_that_are_wrong_about_the_same_examples_are_told_apart_sooner():
+    # 2.8 points lost: beyond the tolerance by 2 deviations of the difference, or by one where errors are unrelated.
+    for nested, interval in ((True, (900, 900)), (False, (800, 900))):
+        frame, correct = sweep([0.95, 0.945, 0.922], n=2000, nested=nested)
+        assert saturation_point(frame, correct=correct).interval == interval
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    # 200 sweeps in which a point truly loses 1.5 points, on 500 examples.
+    hits = 0
+    frame, _ = sweep([0.9, 0.8, 0.7])
+    curve = curve_of(frame, cost="size_bytes", quality="accuracy_val")
+    for trial in range(200):
+        rng = np.random.default_rng(trial)
+        right = rng.random(500) < 0.9
+        correct = {"key0": right, "key1": right & (rng.random(500) >= 0.015 / 0.9)}
+        correct["key2"] = right & (rng.random(500) >= 0.030 / 0.9)
+        frame["accuracy_val"] = [correct[key].mean() for key in frame["run_key"]]
+        drawn = resampled_qualities(frame, curve, correct, n_resamples=200, seed=trial)
+        low, high = interval_of(drawn[:, 2] - drawn[:, 1])  # the reference is the most expensive, so the last
+        hits += low <= 0.015 <= high
+    assert 0.90 <= hits / 200 <= 0.99
+
+
+def test_without_correctness_there_is_no_interval():
+    frame, correct = sweep([0.95, 0.945, 0.80])
+    assert saturation_point(frame).interval is None
+    assert saturation_point(frame, method="kneedle", correct=correct).interval is None
+    none = saturation_point(frame[frame["point"] != "prune=2"], correct=correct)
+    assert none.point is None and none.interval is None
+
+
+def test_interval_ends_are_values():
+    assert interval_of(np.array([3.0, 1.0, 2.0, 2.0])) == (1.0, 3.0)
+    assert interval_of(np.r_[np.zeros(98), 1.0, 1.0]) == (0.0, 0.0)
+
+
+def test_the_sentence_and_the_figure_say_it():
+    frame, correct = sweep([0.95, 0.945, 0.929], n=2000, nested=True)
+    sentence = saturation_sentence(frame, cost="size_bytes", correct=correct)
+    assert sentence == (
+        "size_bytes: prune=1 keeps accuracy within 2 points at 0.9× the bytes (95 %: 0.8× to 0.9×); 2 loses 2.1"
+    )
+    clear, bits = sweep([0.95, 0.945, 0.80], n=2000, nested=True)
+    assert "at 0.9× the bytes (95 %: 0.9×); 2 loses" in saturation_sentence(clear, cost="size_bytes", correct=bits)
+    lines = {}
+    for name, (runs, known) in {"close": (frame, correct), "clear": (clear, bits)}.items():
+        axes = plot_saturation(runs, cost="size_bytes", ax=Figure().subplots(), correct=known)
+        lines[name] = [line for line in axes.lines if line.get_gid() == "interval"]
+    assert [line.get_xdata().tolist() for line in lines["close"]] == [[800, 900]]
+    assert lines["clear"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frame, correct: correct.pop("key1"), "run key1: there is no correctness of it"),
+        (lambda frame, correct: correct.update(key1=np.ones(7, dtype=bool)), "has the correctness of"),
+        (lambda frame, correct: correct.update(key1=~correct["key1"]), "of another split or of another run"),
+        (lambda frame, correct: frame.pop("run_key"), "correctness is known by run_key"),
+    ],
+)
+def test_what_does_not_fit_is_named(change, message):
+    frame, correct = sweep([0.95, 0.945, 0.80])
+    change(frame, correct)
+    with pytest.raises(ValueError, match=message):
+        saturation_point(frame, correct=correct)
