@@ -84,7 +84,7 @@ def test_the_key_of_a_student_holds_its_teacher(tmp_path):
     ("arguments", "message"),
     [
         (["stage.distill.teacher=wide", "stage.distill.teacher_alpha=-1"], "stage.distill.teacher_alpha=-1.0: alpha"),
-        (["stage.distill.teacher=nowhere.pt"], "stage.distill.teacher=nowhere.pt: must be reference, wide or a"),
+        (["stage.distill.teacher=nowhere.pt"], "stage.distill.teacher=nowhere.pt: must be reference, wide, a network ("),
         (["recipe.taught=[quantize]"], "recipe.taught: quantize: there is no such step; known: finetune, train"),
     ],
 )

@@ -105,7 +105,15 @@ class _Builder:
     def _steps(self, node: Node, values: Mapping[str, Value]) -> tuple[Step | Rounds, ...]:
         # A recipe that does not say when its rounds end runs them all.
         until = typed(Until, node["recipe"].get("until", {}), where="recipe.until")
-        return lay_out(node["recipe"]["steps"], self._chooser(node, values), rounds=_rounds(node), until=until)
+        chooser, rounds = self._chooser(node, values), self._n_rounds(node, values)
+        return lay_out(node["recipe"]["steps"], chooser, rounds=rounds, until=until)
+
+    def _n_rounds(self, node: Node, values: Mapping[str, Value]) -> int:
+        """Return how many rounds a point has: as one of their stages says (the longest ladder), or else the recipe."""
+        rounds = _rounds(node)
+        names = itertools.chain(*(entry for entry in node["recipe"]["steps"] if not isinstance(entry, str)))
+        stages = (stage for name in names for _, stage in self._stages_at(name, node["stage"], values))
+        return max((n for stage in stages if (n := getattr(stage, "n_rounds", None)) is not None), default=rounds)
 
     def _network(self, node: Node, values: Mapping[str, Value]) -> Blueprint:
         network = _factory(node)
@@ -152,7 +160,11 @@ class _Builder:
                 stage = _stage(name, {**node["stage"][name], **fields})
                 return [] if getattr(stage, "is_neutral", False) else [(name, stage)]
             stages = self._stages_at(entry, node["stage"], values)
-            return [(name, stage.at_round(position, n_rounds) if n_rounds > 1 else stage) for name, stage in stages]
+            in_rounds = n_rounds > 1
+            return [
+                (name, stage.at_round(position, n_rounds) if in_rounds or getattr(stage, "n_rounds", None) else stage)
+                for name, stage in stages
+            ]
 
         return choose
 

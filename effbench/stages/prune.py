@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
 from torch import Tensor, nn
@@ -50,6 +50,10 @@ class Prune:
     """Of `cubic`: the steps from one choice of what is masked to the next."""
     regrow: bool = False
     """Of `cubic`: while the mask closes, masked weights go on being updated and may come back."""
+    ladder: Sequence[float] = field(default_factory=list)
+    """Shares through which a recipe's rounds go on the way to `ratio`, ascending: a round for each that is below it,
+    then the last. Runs at several ratios then share the rounds below. Empty: as many rounds as the recipe says, each
+    removing the same share of what remains."""
 
     def __post_init__(self) -> None:
         """Refuse what can't be pruned to."""
@@ -59,6 +63,8 @@ class Prune:
         for name, kind in kinds.items():
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name}={getattr(self, name)}: must be {' or '.join(get_args(kind))}")
+        if list(self.ladder) != sorted(set(self.ladder)) or not all(0 < rung < 1 for rung in self.ladder):
+            raise ValueError(f"ladder={list(self.ladder)}: must be ascending shares in (0, 1), as in [0.5,0.8,0.9]")
         if not 0 < self.ramp <= 1:
             raise ValueError(f"ramp={self.ramp}: must be a share of the steps, above 0 and at most 1")
         if self.every < 1:
@@ -68,8 +74,16 @@ class Prune:
         if self.regrow and self.schedule != "cubic":
             raise ValueError("regrow=true: must be false with schedule=at_once; schedule=cubic lets weights come back")
 
+    @property
+    def n_rounds(self) -> int | None:
+        """How many rounds the ladder makes; None without one."""
+        return sum(rung < self.ratio for rung in self.ladder) + 1 if self.ladder else None
+
     def at_round(self, position: int, n_rounds: int) -> Prune:
-        """Return the stage for round `position` of `n_rounds`: each round removes the same share of what remains."""
+        """Return the stage for round `position` of `n_rounds`: see `ladder`."""
+        if self.ladder:
+            rungs = [rung for rung in self.ladder if rung < self.ratio]
+            return dataclasses.replace(self, ratio=[*rungs, self.ratio][position - 1], ladder=[])
         return dataclasses.replace(self, ratio=1 - (1 - self.ratio) ** (position / n_rounds))
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:

@@ -6,13 +6,15 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from effbench.codebook import Codebook, share_tensor
+from effbench.codebook import Codebook, MovingCodebook, ValuePrecision, share_tensor
 from effbench.constraints import bake_tensor, weight_layers
-from effbench.kmeans import Initial, kmeans
+from effbench.kmeans import Clusters, Initial, kmeans
 from effbench.recipe import Context
 
 MAX_VALUES = 2**16
@@ -25,8 +27,8 @@ class Share:
     n weights of b bits then take n * log2(k) + k * b bits before any entropy coding. Weights that are zero stay zero
     and need no value: they are where the file's index does not lead. A layer with fewer distinct weights than k keeps
     them exactly. Where a recipe finetunes afterwards, the values are trained, each by the gradient summed over its
-    weights (section 3.2), and which weight has which value stays as it is. Constraints that the weights had before are
-    settled: what a mask held stays zero, what a grid gave is clustered.
+    weights (section 3.2), and which weight has which value stays as it is, unless `reassign` lets it change. Constraints
+    that the weights had before are settled: what a mask held stays zero, what a grid gave is clustered.
 
     k-means to k = 2^bits values is also what is called non-uniform quantisation to that many bits.
     """
@@ -39,15 +41,25 @@ class Share:
     """Of convolutions, where it is another number than that of linear layers (the paper: 256 and 32); 0: `values`."""
     values_linear: int = 0
     """Of linear layers; 0: `values`."""
+    values_bias: int = 0
+    """Distinct biases of a layer beside zero, 2 to 65536: those nearest to zero become zero. 0: all stay their own."""
+    reassign: int = 0
+    """Every so many steps of the next training each weight takes the nearest value anew; 0: it keeps its first."""
+    precision: ValuePrecision = "float32"
+    """What the values are rounded to, in training and in the file: bfloat16 ones take half the bytes."""
     initial: Initial = "linear"
     """Where k-means starts: see `kmeans`. Linear keeps the rare large weights, which matter most (section 3.1)."""
 
     def __post_init__(self) -> None:
         """Refuse what is no number of values and no start."""
-        for name, neutral in (("values", ""), ("values_conv", " or 0"), ("values_linear", " or 0")):
+        for name, neutral in _NEUTRAL.items():
             number = getattr(self, name)
             if not (2 <= number <= MAX_VALUES or (neutral and number == 0)):
-                raise ValueError(f"{name}={number}: must be 2 to {MAX_VALUES}{neutral and ' or 0 (as values)'}")
+                raise ValueError(f"{name}={number}: must be 2 to {MAX_VALUES}{neutral}")
+        if self.reassign < 0:
+            raise ValueError(f"reassign={self.reassign}: must be a number of steps, or 0 for never")
+        if self.precision not in get_args(ValuePrecision):
+            raise ValueError(f"precision={self.precision}: must be {' or '.join(get_args(ValuePrecision))}")
         if self.initial not in get_args(Initial):
             raise ValueError(f"initial={self.initial}: must be {', '.join(get_args(Initial))}")
 
@@ -60,25 +72,49 @@ class Share:
         shared = copy.deepcopy(model)
         generator = context.generator()
         for name, layer in weight_layers(shared):
-            weight = layer.weight
-            assert isinstance(weight, Tensor)
-            if not bool(torch.isfinite(weight).all()):
-                raise ValueError(
-                    f"{name}: a weight that is not finite can't be shared; a lower lr of training may help"
-                )
-            if not bool((weight == 0).all()):  # a layer of zeros has no value to find: it keeps its constraints
-                codebook = self._codebook(weight, self._n_values(layer), generator)
-                if parametrize.is_parametrized(layer, "weight"):
-                    bake_tensor(layer, "weight")
-                share_tensor(layer, "weight", codebook)
+            self._share(layer, "weight", name, self._n_values(layer), generator)
+            if self.values_bias and getattr(layer, "bias", None) is not None:
+                self._share(layer, "bias", name, self.values_bias, generator)
         return shared
 
     def _n_values(self, layer: nn.Module) -> int:
         return (self.values_linear if isinstance(layer, nn.Linear) else self.values_conv) or self.values
 
-    def _codebook(self, weight: Tensor, n_values: int, generator: torch.Generator) -> Codebook:
-        """Return which of at most `n_values` values each weight has; the values are then the means of their weights."""
-        weights = weight.detach().cpu().double().numpy()
-        clusters = kmeans(weights[weights != 0], n_values, initial=self.initial, generator=generator)
-        codes = torch.from_numpy((clusters.labels(weights) + 1) * (weights != 0))
-        return Codebook(codes.to(weight.device), len(clusters.centroids))
+    def _share(self, layer: nn.Module, tensor_name: str, name: str, n_values: int, generator: torch.Generator) -> None:
+        tensor = getattr(layer, tensor_name)
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(
+                f"{name}: a {tensor_name} that is not finite can't be shared; a lower lr of training may help"
+            )
+        if bool((tensor == 0).all()):  # there is no value to find: it keeps its constraints
+            return
+        numbers = tensor.detach().cpu().double().numpy()
+        clusters = kmeans(numbers[numbers != 0], n_values, initial=self.initial, generator=generator)
+        codes = (clusters.labels(numbers) + 1) * (numbers != 0)
+        if tensor_name == "bias" and len(clusters.centroids) < len(np.unique(numbers[numbers != 0])):
+            clusters = kmeans(numbers[numbers != 0], n_values + 1, initial=self.initial, generator=generator)
+            codes = _with_zero(clusters, numbers)
+        codebook = self._codebook(torch.from_numpy(codes).to(tensor.device), tensor.detach())
+        if parametrize.is_parametrized(layer, tensor_name):
+            bake_tensor(layer, tensor_name)
+        share_tensor(layer, tensor_name, codebook)
+
+    def _codebook(self, codes: Tensor, tensor: Tensor) -> Codebook:
+        """Return the constraint that gives each place the value of its code: the mean of those that have it."""
+        fixed = Codebook(codes, int(codes.max()), self.precision)
+        if self.reassign == 0:
+            return fixed
+        values = fixed.right_inverse(tensor)
+        return MovingCodebook(codes, values, every=self.reassign, precision=self.precision)
+
+
+_NEUTRAL = {"values": "", "values_conv": " or 0 (as values)", "values_linear": " or 0 (as values)"}
+_NEUTRAL["values_bias"] = " or 0 (all their own)"
+
+
+def _with_zero(clusters: Clusters, numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the codes where the cluster that is nearest to zero is zero."""
+    nearest = int(np.argmin(np.abs(clusters.centroids)))
+    labels = clusters.labels(numbers)
+    codes = np.where(labels < nearest, labels + 1, labels)
+    return np.where((labels == nearest) | (numbers == 0), 0, codes)
