@@ -100,9 +100,9 @@ def _loaded(teacher: Point, stage: Distill, where: str) -> Point:
         load = Load.of(stage.teacher)
         load.load_into(teacher.fresh_network())
     except ValueError as error:
+        known = ", ".join(sorted(declared_networks()))
         raise ValueError(
-            f"{where}.teacher={stage.teacher}: must be reference, wide, a network ({', '.join(sorted(declared_networks()))}) "
-            f"or a weights file; {error}"
+            f"{where}.teacher={stage.teacher}: must be reference, wide, a network ({known}) or a weights file; {error}"
         ) from None
     return dataclasses.replace(teacher, steps=(Step("load", load),))
 

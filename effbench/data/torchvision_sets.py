@@ -10,8 +10,8 @@ import torchvision.datasets
 from torch import Tensor
 
 from effbench.data import Split
-from effbench.data.digits import MNIST_MEAN, MNIST_STD
 from effbench.data.augment import Augmentation
+from effbench.data.digits import MNIST_MEAN, MNIST_STD
 from effbench.data.in_memory import InMemoryData
 from effbench.data.splits import stratified_split
 

@@ -14,10 +14,16 @@ from torch.nn.utils import parametrize
 
 from effbench.codebook import Codebook, MovingCodebook, ValuePrecision, share_tensor
 from effbench.constraints import bake_tensor, weight_layers
-from effbench.kmeans import Clusters, Initial, kmeans
+from effbench.kmeans import Initial, kmeans
 from effbench.recipe import Context
 
 MAX_VALUES = 2**16
+_NEUTRAL = {
+    "values": "",
+    "values_conv": " or 0 (as values)",
+    "values_linear": " or 0 (as values)",
+    "values_bias": " or 0 (each its own)",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +33,8 @@ class Share:
     n weights of b bits then take n * log2(k) + k * b bits before any entropy coding. Weights that are zero stay zero
     and need no value: they are where the file's index does not lead. A layer with fewer distinct weights than k keeps
     them exactly. Where a recipe finetunes afterwards, the values are trained, each by the gradient summed over its
-    weights (section 3.2), and which weight has which value stays as it is, unless `reassign` lets it change. Constraints
-    that the weights had before are settled: what a mask held stays zero, what a grid gave is clustered.
+    weights (section 3.2), and which weight has which value stays as it is, unless `reassign` lets it change.
+    Constraints that the weights had before are settled: what a mask held stays zero, what a grid gave is clustered.
 
     k-means to k = 2^bits values is also what is called non-uniform quantisation to that many bits.
     """
@@ -89,15 +95,25 @@ class Share:
         if bool((tensor == 0).all()):  # there is no value to find: it keeps its constraints
             return
         numbers = tensor.detach().cpu().double().numpy()
-        clusters = kmeans(numbers[numbers != 0], n_values, initial=self.initial, generator=generator)
-        codes = (clusters.labels(numbers) + 1) * (numbers != 0)
-        if tensor_name == "bias" and len(clusters.centroids) < len(np.unique(numbers[numbers != 0])):
-            clusters = kmeans(numbers[numbers != 0], n_values + 1, initial=self.initial, generator=generator)
-            codes = _with_zero(clusters, numbers)
+        codes = self._codes(numbers, n_values, generator, makes_zero=tensor_name == "bias")
         codebook = self._codebook(torch.from_numpy(codes).to(tensor.device), tensor.detach())
         if parametrize.is_parametrized(layer, tensor_name):
             bake_tensor(layer, tensor_name)
         share_tensor(layer, tensor_name, codebook)
+
+    def _codes(
+        self, numbers: NDArray[np.float64], n_values: int, generator: torch.Generator, *, makes_zero: bool
+    ) -> NDArray[np.int64]:
+        """Return which value each number has, 1 to n_values, and 0 for zero; `makes_zero` for what is nearest to it."""
+        nonzero = numbers[numbers != 0]
+        if makes_zero and len(np.unique(nonzero)) > n_values:
+            clusters = kmeans(nonzero, n_values + 1, initial=self.initial, generator=generator)
+            nearest = int(np.argmin(np.abs(clusters.centroids)))
+            labels = clusters.labels(numbers)
+            codes = np.where(labels == nearest, 0, labels + (labels < nearest))
+        else:
+            codes = kmeans(nonzero, n_values, initial=self.initial, generator=generator).labels(numbers) + 1
+        return np.where(numbers == 0, 0, codes)
 
     def _codebook(self, codes: Tensor, tensor: Tensor) -> Codebook:
         """Return the constraint that gives each place the value of its code: the mean of those that have it."""
@@ -106,15 +122,3 @@ class Share:
             return fixed
         values = fixed.right_inverse(tensor)
         return MovingCodebook(codes, values, every=self.reassign, precision=self.precision)
-
-
-_NEUTRAL = {"values": "", "values_conv": " or 0 (as values)", "values_linear": " or 0 (as values)"}
-_NEUTRAL["values_bias"] = " or 0 (all their own)"
-
-
-def _with_zero(clusters: Clusters, numbers: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the codes where the cluster that is nearest to zero is zero."""
-    nearest = int(np.argmin(np.abs(clusters.centroids)))
-    labels = clusters.labels(numbers)
-    codes = np.where(labels < nearest, labels + 1, labels)
-    return np.where((labels == nearest) | (numbers == 0), 0, codes)
