@@ -48,7 +48,7 @@ class Share:
     values_linear: int = 0
     """Of linear layers; 0: `values`."""
     values_bias: int = 0
-    """Distinct biases of a layer beside zero, 2 to 65536: those nearest to zero become zero. 0: all stay their own."""
+    """Distinct biases of a layer beside zero, 2 to 65536: what is nearest to zero becomes zero. 0: each its own."""
     reassign: int = 0
     """Every so many steps of the next training each weight takes the nearest value anew; 0: it keeps its first."""
     precision: ValuePrecision = "float32"
@@ -105,15 +105,15 @@ class Share:
         self, numbers: NDArray[np.float64], n_values: int, generator: torch.Generator, *, makes_zero: bool
     ) -> NDArray[np.int64]:
         """Return which value each number has, 1 to n_values, and 0 for zero; `makes_zero` for what is nearest to it."""
-        nonzero = numbers[numbers != 0]
-        if makes_zero and len(np.unique(nonzero)) > n_values:
-            clusters = kmeans(nonzero, n_values + 1, initial=self.initial, generator=generator)
-            nearest = int(np.argmin(np.abs(clusters.centroids)))
+        is_zero = numbers == 0
+        while True:
+            clusters = kmeans(numbers[~is_zero], n_values, initial=self.initial, generator=generator)
             labels = clusters.labels(numbers)
-            codes = np.where(labels == nearest, 0, labels + (labels < nearest))
-        else:
-            codes = kmeans(nonzero, n_values, initial=self.initial, generator=generator).labels(numbers) + 1
-        return np.where(numbers == 0, 0, codes)
+            to_value = np.abs(numbers - clusters.centroids[labels])
+            nearer_to_zero = ~is_zero & (np.abs(numbers) < to_value)
+            if not makes_zero or not nearer_to_zero.any():
+                return np.where(is_zero, 0, labels + 1)
+            is_zero |= nearer_to_zero
 
     def _codebook(self, codes: Tensor, tensor: Tensor) -> Codebook:
         """Return the constraint that gives each place the value of its code: the mean of those that have it."""
