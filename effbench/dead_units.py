@@ -67,7 +67,8 @@ def fold_constants(network: nn.Module, deaf: Sequence[tuple[Channels, Sequence[i
         _weight(silenced.get_submodule(name))[:, numbers] = 0
     for name in _in_order(exact, probe, columns):
         layer = network.get_submodule(name)
-        difference = (_output(exact, name, probe) - _output(silenced, name, probe)).transpose(0, 1).flatten(1)
+        difference = _output(exact, name, probe) - _output(silenced, name, probe)
+        difference = difference.movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1)
         constant = difference.mean(1)
         spread = (difference - constant[:, None]).abs().max()
         is_constant = spread <= _SAME * (1 + difference.abs().max())

@@ -42,8 +42,8 @@ def shift_and_mirror(batch: Tensor, generator: torch.Generator, /) -> Tensor:
 def turn_and_stretch(batch: Tensor, generator: torch.Generator, /) -> Tensor:
     """Turn, scale, shear and shift each image a little; zeros come in. For what has a top and no mirror image: digits.
 
-    Each amount is drawn evenly, up to 10 degrees, 8 % in size, a shear of 0.1 and, before those, 1.2 pixels of 28 either
-    way.
+    Each amount is drawn evenly, either way: up to 10 degrees, 8 % in size, a shear of 0.1 and, before those, a shift of
+    1.2 pixels of 28.
     """
     angle, scale, shear, right, down = 2 * torch.rand(5, len(batch), generator=generator) - 1
     angle, size = angle * MAX_ANGLE, 1 + scale * MAX_SCALE
