@@ -72,12 +72,14 @@ def fold_constants(network: nn.Module, deaf: Sequence[tuple[Channels, Sequence[i
         constant = difference.mean(1)
         spread = (difference - constant[:, None]).abs().max()
         is_constant = spread <= _SAME * (1 + difference.abs().max())
-        if not is_constant or (layer.bias is None and bool((constant != 0).any())):
+        has_bias = isinstance(layer.bias, Tensor)
+        if not is_constant or (not has_bias and bool((constant != 0).any())):
             # Its columns stay; layers behind it are told from what it really gives.
             silenced.get_submodule(name).load_state_dict(exact.get_submodule(name).state_dict())
             continue
         _weight(layer)[:, columns[name]] = 0
-        if isinstance(layer.bias, Tensor):
+        if has_bias:
+            assert isinstance(layer.bias, Tensor)
             folded = silenced.get_submodule(name).bias
             assert isinstance(folded, Tensor)
             folded.detach().add_(constant)

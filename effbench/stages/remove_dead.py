@@ -6,7 +6,8 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from effbench.channels import restore_modes
 from effbench.constraints import Mask, bake, constraints_on, hold, weight_layers
@@ -30,7 +31,7 @@ class RemoveDead:
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` without dead units. ValueError, with its name, where they can't be followed."""
-        if not any(bool((layer.weight == 0).any()) for _, layer in weight_layers(model)):
+        if all(bool(torch.all(_weight(layer) != 0)) for _, layer in weight_layers(model)):
             return copy.deepcopy(model)
         masked = {
             name
@@ -50,5 +51,11 @@ class RemoveDead:
         restore_modes(smaller, before)
         for name, layer in weight_layers(smaller):
             if name in masked:
-                hold(layer, Mask(layer.weight != 0))
+                hold(layer, Mask(_weight(layer) != 0))
         return smaller
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight.detach()
