@@ -128,7 +128,7 @@ class MovingCodebook(Codebook):
         """Choose values anew where it is time, before step `step` of `n_steps`; after the last one, for good."""
         if self.settled or (step % self.every and step < n_steps):
             return
-        flat = self.codes.flatten()
+        flat = self.codes.flatten().clone()
         (places,) = torch.nonzero(flat, as_tuple=True)
         ordered, numbers = self.rounded(self.values.detach()).sort()
         nearest = torch.bucketize(weight.detach().flatten()[places], (ordered[1:] + ordered[:-1]) / 2)

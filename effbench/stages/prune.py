@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from effbench.constraints import Mask, hold, weight_layers
@@ -17,7 +18,7 @@ from effbench.importance import Criterion, score_weights, weight_in_use
 from effbench.masks import RampedMask, pool
 from effbench.recipe import Context
 
-Scope = Literal["global", "layer"]
+Scope = Literal["global", "layer", "adaptive"]
 Schedule = Literal["at_once", "cubic"]
 
 
@@ -26,7 +27,8 @@ class Prune:
     """Set a share of the convolution and linear weights to zero and hold them there with a mask.
 
     criterion: what makes a weight important: `magnitude`, `gradient` or `random` (see `effbench.importance`). scope:
-    `global` ranks the weights of all layers together, `layer` removes the same share of each.
+    `global` ranks the weights of all layers together, `layer` removes the same share of each, `adaptive` ranks together
+    what each weight adds to those of its layer that are more important (see `adapted`).
 
     granularity: what goes together: `weight`, `kernel` or `row` (see `effbench.granularity`), ranked by its mean
     importance. Of kernels and rows each layer keeps one at least, and with `row` the classifier (the last layer that
@@ -95,6 +97,8 @@ class Prune:
         layers = [layer for _, layer in weight_layers(pruned)]
         scores = score_weights(pruned, layers, self.criterion, context)
         groups = [self._groups(layer, score) for layer, score in zip(layers, scores, strict=True)]
+        if self.scope == "adaptive":
+            groups = [dataclasses.replace(group, scores=adapted(group.scores)) for group in groups]
         classifier = classifier_among(layers, context.data.n_classes) if self.granularity == "row" else None
         for layer, kept in zip(layers, self._choose(groups, classifier), strict=True):
             hold(layer, self._mask(layer, kept))
@@ -116,7 +120,7 @@ class Prune:
         if classifier is not None:
             groups[classifier].scores.fill_(math.inf)
         whole = together(groups)
-        if self.scope == "global":
+        if self.scope != "layer":
             n_kept = whole.n_weights - math.floor(self.ratio * whole.n_weights + 0.5)
             if whole.n_fixed > n_kept:
                 raise self._too_far(1 - whole.n_fixed / whole.n_weights)
@@ -148,6 +152,21 @@ class Prune:
             every=self.every,
             regrow=self.regrow,
         )
+
+
+def adapted(scores: Tensor, /) -> Tensor:
+    """Return s² / Σ t² over the scores t ≥ s of the same layer, float64, in the shape of `scores`.
+
+    The layer-adaptive score of Lee et al. 2020 (arXiv:2010.07611, section 3): layers are compared by how much of what
+    is left of each would go with a weight, whatever the scale of their weights, and no layer loses its last. Infinite
+    scores (what stays, what is zero already) stay as they are.
+    """
+    flat = scores.double().flatten()
+    order = torch.sort(flat, descending=True, stable=True).indices
+    squares = torch.where(flat.isfinite(), flat, 0.0).square()[order]
+    shares = torch.empty_like(flat)
+    shares[order] = (squares / squares.cumsum(0)).nan_to_num(0.0)
+    return torch.where(flat.isfinite(), shares, flat).view(scores.shape)
 
 
 def _count(marks: Tensor, dims: tuple[int, ...]) -> Tensor:
