@@ -323,3 +323,13 @@ def test_values_of_half_the_bits_take_fewer_bytes(trained_on_digits):
 def test_new_options_refuse_what_is_none(field, value, message):
     with pytest.raises(ValueError, match=message):
         Share(values=8, **{field: value})
+
+
+def test_a_convolution_of_one_channel_is_shared_in_either_layout(toy_data, toy_network, make_context):
+    """Its tensors are the same bytes in both layouts: what is written must not be what is read."""
+    context = make_context(toy_data)
+    shared = Share(values=4, reassign=1).apply(toy_network(), context)
+    trained = [
+        Train(epochs=1, lr=1e-2, layout=layout).apply(shared, context) for layout in ("channels_last", "contiguous")
+    ]
+    assert all(distinct(layer) <= 4 for network in trained for _, layer in weight_layers(network))
