@@ -90,6 +90,17 @@ def _subgroup(graph: torch_pruning.DependencyGraph, channels: Channels, going: T
     return graph.get_pruning_group(root.target.module, root.handler, sorted(going.tolist()))
 
 
+def restore_modes(pruned: nn.Module, before: nn.Module, /) -> None:
+    """Give the network back its modes and which of its parameters train; gradients were for scoring only."""
+    modes = {name: module.training for name, module in before.named_modules()}
+    trained = {name: parameter.requires_grad for name, parameter in before.named_parameters()}
+    for name, module in pruned.named_modules():
+        module.training = modes[name]
+    for name, parameter in pruned.named_parameters():
+        parameter.grad = None
+        parameter.requires_grad_(trained[name])
+
+
 def _trace(network: nn.Module, images: Tensor) -> torch_pruning.DependencyGraph:
     """Return the dependency graph of a network. ValueError where it can't be made."""
     import torch_pruning

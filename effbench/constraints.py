@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from effbench.codebook import Codebook, SharedTensor, share_tensor
+from effbench.codebook import Codebook, MovingCodebook, SharedTensor, share_tensor
 from effbench.inputs import impose_on_input, inputs
 from effbench.masks import Mask as Mask
 from effbench.masks import RampedMask
@@ -117,8 +117,10 @@ def native_form(module: nn.Module, tensor_name: str) -> QuantizedTensor | Shared
     masks = [constraint.mask for constraint in found if isinstance(constraint, Mask)]
     if not found or not isinstance(found[0], Codebook) or len(masks) < len(found) - 1:
         return None
-    codes = math.prod(masks, start=found[0].codes)
-    return SharedTensor(codes=codes, values=_stack(module, tensor_name).original.detach())
+    original = _stack(module, tensor_name).original
+    assert isinstance(original, Tensor)
+    stored = found[0].stored(original)
+    return SharedTensor(codes=math.prod(masks, start=stored.codes), values=stored.values)
 
 
 def bake(model: nn.Module) -> nn.Module:
@@ -184,10 +186,19 @@ def impose(model: nn.Module, descriptions: list[dict[str, Any]]) -> None:
             constraint = RampedMask(torch.ones_like(tensor, dtype=torch.bool), **options)
         elif entry["kind"] == "uniform":
             constraint = UniformQuantizer(**{k: v for k, v in entry.items() if k not in ("module", "tensor", "kind")})
-        elif entry["kind"] == "codebook":
-            codes = torch.zeros_like(tensor, dtype=torch.uint8)
-            share_tensor(module, entry["tensor"], Codebook(codes, entry["n_values"]))
+        elif entry["kind"] in ("codebook", "moving"):
+            share_tensor(module, entry["tensor"], _codebook(tensor, entry))
             continue
         else:
             raise ValueError(f"unknown kind of constraint: {entry['kind']!r}")
         parametrize.register_parametrization(module, entry["tensor"], constraint)
+
+
+def _codebook(tensor: Tensor, entry: dict[str, Any]) -> Codebook:
+    """Return the described codebook for a tensor; its codes (and values) come with the state dict."""
+    codes, n_values = torch.zeros_like(tensor, dtype=torch.uint8), entry["n_values"]
+    precision = entry.get("precision", "float32")  # a network that an earlier effbench kept has none
+    if entry["kind"] == "codebook":
+        return Codebook(codes, n_values, precision)
+    values = tensor.new_zeros(n_values)
+    return MovingCodebook(codes, values, every=entry["every"], precision=precision, settled=entry["settled"])

@@ -14,7 +14,7 @@ from effbench.folding import fold_batch_norms
 from effbench.quantizer import Granularity, Scheme, UniformQuantizer
 from effbench.ranges import Range
 from effbench.recipe import Context
-from effbench.sharing import share_weight
+from effbench.sharing import share_values
 
 Levels = Literal[Scheme, "kmeans"]
 
@@ -67,7 +67,7 @@ class GridOptions:
         """Put a layer's weight on its levels, in place. One that is on this very grid already stays as it is."""
         if self.scheme == "kmeans":
             # Values beside zero: what is pruned is told by the file's index, and takes none of them.
-            share_weight(layer, 2**bits, name=name, initial="linear", generator=context.generator())
+            share_values(layer, "weight", 2**bits, name=name, initial="linear", generator=context.generator())
             return
         grid = UniformQuantizer(
             bits, scheme=self.scheme, granularity=self.granularity, range=self.range, percentile=self.percentile

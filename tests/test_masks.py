@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 
 import pytest
 import torch
@@ -117,3 +118,12 @@ def test_half_of_a_training_can_be_put_aside_and_a_settled_mask_kept(toy_data, t
         assert describe(fresh) == describe(model)
         one, other = (bake(Train(epochs=1, lr=1e-2).apply(network, context)) for network in (model, fresh))
         assert all(torch.equal(t, other.state_dict()[name]) for name, t in one.state_dict().items())
+
+
+@given(
+    st.lists(st.sampled_from([-math.inf, 0.0, 0.5, 1.0, 2.0, math.inf]), min_size=1, max_size=40), st.integers(0, 45)
+)
+def test_the_largest_are_marked_and_of_equal_ones_the_first(scores, n_kept):
+    order = sorted(range(len(scores)), key=lambda place: (-scores[place], place))
+    marked = largest(torch.tensor(scores), n_kept).nonzero().flatten().tolist()
+    assert marked == sorted(order[:n_kept])

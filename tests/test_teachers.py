@@ -10,11 +10,12 @@ from effbench.run import make_model, run_point
 from effbench.stages.distill import Distill
 from effbench.store import Store
 
-TINY = ["model.channels=[4,4]", "data.side=8", "train.epochs=1", "finetune.epochs=1", "train.fraction=0.1"]
+TINY = ["model.channels=[4,4]", "train.epochs=1", "finetune.epochs=1", "train.fraction=0.1"]
 
 
 def points(*arguments):
-    return plan_of(read_command_line([*TINY, *arguments])).points
+    side = [] if any(one.startswith("data.side") for one in arguments) else ["data.side=8"]
+    return plan_of(read_command_line([*TINY, *side, *arguments])).points
 
 
 def taught_point(*arguments):
@@ -84,7 +85,10 @@ def test_the_key_of_a_student_holds_its_teacher(tmp_path):
     ("arguments", "message"),
     [
         (["stage.distill.teacher=wide", "stage.distill.teacher_alpha=-1"], "stage.distill.teacher_alpha=-1.0: alpha"),
-        (["stage.distill.teacher=nowhere.pt"], "stage.distill.teacher=nowhere.pt: must be reference, wide or a"),
+        (
+            ["stage.distill.teacher=nowhere.pt"],
+            "stage.distill.teacher=nowhere.pt: must be reference, wide, a network (",
+        ),
         (["recipe.taught=[quantize]"], "recipe.taught: quantize: there is no such step; known: finetune, train"),
     ],
 )
@@ -114,3 +118,49 @@ def test_the_same_bits_come_whether_or_not_teacher_and_labels_were_there(tmp_pat
     model, _, _ = make_model(student, cold, device=device)
     again, _, _ = make_model(student, warm, device=device)
     assert same_bits(model, again)
+
+
+ANOTHER = ["stage.distill.teacher=lenet_5", "data.side=14"]
+
+
+def test_another_network_teaches_students_of_every_seed():
+    arguments = [*ANOTHER, "distill=1", "stage.distill.teacher_epochs=2", "stage.distill.augment=affine"]
+    each = [taught_point(*arguments, f"seed={seed}") for seed in (0, 1)]
+    one = [taught_point(*arguments, f"seed={seed}", "stage.distill.teacher_seed=7") for seed in (0, 1)]
+    teachers = [next(step.teacher for step in point.plain_steps if step.teacher) for point in (*each, *one)]
+    assert [teacher.seed for teacher in teachers] == [0, 1, 7, 7]
+    assert teachers[2].prefix_keys[-1] == teachers[3].prefix_keys[-1]
+    assert len({teacher.prefix_keys[-1] for teacher in teachers}) == 3
+    teacher = teachers[0]
+    assert teacher.network_name == "lenet_5"
+    assert [str(step) for step in teacher.steps] == ["train"]
+    assert teacher.steps[0].stage.epochs == 2
+    assert (teacher.data.options["augment"], each[0].data.options["augment"]) == ("affine", "none")
+    assert teacher.fingerprint != each[0].fingerprint
+
+
+def test_a_student_learns_from_another_network(tmp_path, monkeypatch):
+    monkeypatch.setattr("effbench.run.WORTH_KEEPING_SECONDS", 0.0)
+    arguments = [*ANOTHER, "distill=1", "stage.distill.augment=affine", "stage.distill.pool=1", "recipe=distill"]
+    student = taught_point(*arguments)
+    store = Store(tmp_path)
+    model, _, _ = make_model(student, store, device=torch.device("cpu"))
+    assert store.has_model(student.steps[0].teacher.prefix_keys[-1])
+    alone, _, _ = make_model(points(*arguments)[0], store, device=torch.device("cpu"))
+    assert not same_bits(model, alone)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["stage.distill.teacher=lenet_5"], "stage.distill.teacher=lenet_5: input_side must be at least 13"),
+        ([*ANOTHER, "stage.distill.teacher_alpha=2"], "stage.distill.teacher_alpha: the network lenet_5 has no alpha"),
+        ([*ANOTHER, "stage.distill.teacher_seed=-1"], "stage.distill.teacher_seed=-1: must be 0 or more, or null"),
+        ([*ANOTHER, "stage.distill.augment=warp"], "data.augment=warp: must be none, crop_flip, affine"),
+    ],
+)
+def test_another_network_that_cannot_teach_is_refused_before_anything_runs(arguments, message):
+    with pytest.raises(ValueError) as refusal:
+        points("distill=0.5", "recipe=distill", *arguments)
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)

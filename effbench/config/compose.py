@@ -75,6 +75,12 @@ def declared_axes() -> dict[str, Axis]:
     return {name: typed(Axis, {"name": name, **node}, where=f"axis.{name}") for name, node in _members("axis").items()}
 
 
+@lru_cache(maxsize=1)
+def declared_networks() -> dict[str, dict[str, Any]]:
+    """Return the configuration of every network of conf/model, as it is there: its `_target_` and options."""
+    return _members("model")
+
+
 def _members(group: str) -> dict[str, dict[str, Any]]:
     """Return the members of a group that nothing overrides. Read directly: composing takes a hundred times as long."""
     paths = sorted((conf_folder() / group).glob("*.yaml"))

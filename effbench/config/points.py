@@ -23,7 +23,7 @@ from effbench.plan import Plan, Point
 from effbench.recipe import Stage, Step, lay_out
 from effbench.rounds import Rounds, Until
 from effbench.training.device import resolve_device
-from effbench.training.precision import Precision
+from effbench.training.precision import Precision, suited_precision
 
 Node = Mapping[str, Any]
 
@@ -86,7 +86,7 @@ class _Builder:
         eval_side = side if values.get("rho_eval", 1.0) == 1 else _side(values["rho_eval"], loaded.side, "rho_eval")
         network = self._network(node["model"], values)
         label = self._label(values)
-        trial = check_shapes(network, data, side, eval_side, resolve_device(str(node["device"])), where=label)
+        trial = check_shapes(network, data, side, eval_side, where=label)
         return Point(
             label=label,
             axes=dict(values),
@@ -108,7 +108,15 @@ class _Builder:
     def _steps(self, node: Node, values: Mapping[str, Value]) -> tuple[Step | Rounds, ...]:
         # A recipe that does not say when its rounds end runs them all.
         until = typed(Until, node["recipe"].get("until", {}), where="recipe.until")
-        return lay_out(node["recipe"]["steps"], self._chooser(node, values), rounds=_rounds(node), until=until)
+        chooser, rounds = self._chooser(node, values), self._n_rounds(node, values)
+        return lay_out(node["recipe"]["steps"], chooser, rounds=rounds, until=until)
+
+    def _n_rounds(self, node: Node, values: Mapping[str, Value]) -> int:
+        """Return how many rounds a point has: as one of their stages says (the longest ladder), or else the recipe."""
+        rounds = _rounds(node)
+        names = itertools.chain(*(entry for entry in node["recipe"]["steps"] if not isinstance(entry, str)))
+        stages = (stage for name in names for _, stage in self._stages_at(name, node["stage"], values))
+        return max((n for stage in stages if (n := getattr(stage, "n_rounds", None)) is not None), default=rounds)
 
     def _network(self, node: Node, values: Mapping[str, Value]) -> Blueprint:
         network = _factory(node)
@@ -155,7 +163,11 @@ class _Builder:
                 stage = _stage(name, {**node["stage"][name], **fields})
                 return [] if getattr(stage, "is_neutral", False) else [(name, stage)]
             stages = self._stages_at(entry, node["stage"], values)
-            return [(name, stage.at_round(position, n_rounds) if n_rounds > 1 else stage) for name, stage in stages]
+            in_rounds = n_rounds > 1
+            return [
+                (name, stage.at_round(position, n_rounds) if in_rounds or getattr(stage, "n_rounds", None) else stage)
+                for name, stage in stages
+            ]
 
         return choose
 
@@ -225,8 +237,8 @@ def _suited_precision(node: Node) -> Precision:
     """Return the precision in which the uncompressed network is trained best: one for all points."""
     data = _factory(node["data"], leave_out=("epochs",))
     side = read_data(data).side
-    device = resolve_device(str(node["device"]))
-    return check_shapes(_factory(node["model"]), data, side, side, device, where="reference").precision
+    trial = check_shapes(_factory(node["model"]), data, side, side, where="reference")
+    return suited_precision(resolve_device(str(node["device"])), is_grouped=trial.is_grouped)
 
 
 def _factory(node: Node, leave_out: Sequence[str] = ()) -> Blueprint:

@@ -13,7 +13,6 @@ from effbench.blueprint import Blueprint
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
 from effbench.plan import build_network, load_data
-from effbench.training.precision import Precision, suited_precision
 
 
 def read_data(data: Blueprint) -> ImageData:
@@ -36,22 +35,20 @@ class Trial:
     """What is known of a network that was built, and run on one image of each side."""
 
     float32_bytes: int
-    precision: Precision
-    """In which the device trains it best."""
+    is_grouped: bool
+    """Whether it has grouped or depthwise convolutions."""
 
 
-def check_shapes(
-    network: Blueprint, data: Blueprint, side: int, eval_side: int, device: torch.device, *, where: str
-) -> Trial:
+def check_shapes(network: Blueprint, data: Blueprint, side: int, eval_side: int, *, where: str) -> Trial:
     """Try a network out. ValueError where it can't be built, or run at both sides."""
-    found = _try_out(network, data, side, eval_side, device)
+    found = _try_out(network, data, side, eval_side)
     if isinstance(found, str):
         raise ValueError(found if where == "reference" else f"{where}: {found}")
     return found
 
 
 @lru_cache(maxsize=1024)
-def _try_out(network: Blueprint, data: Blueprint, side: int, eval_side: int, device: torch.device) -> Trial | str:
+def _try_out(network: Blueprint, data: Blueprint, side: int, eval_side: int) -> Trial | str:
     """Return what a trial shows of a network, or why it can't be run."""
     loaded = load_data(data)
     try:
@@ -70,7 +67,7 @@ def _try_out(network: Blueprint, data: Blueprint, side: int, eval_side: int, dev
         if getattr(scores, "shape", None) != (1, loaded.n_classes):
             got = f"shape {tuple(scores.shape)}" if isinstance(scores, torch.Tensor) else f"a {type(scores).__name__}"
             return f"{network.target} must give (1, {loaded.n_classes}) scores for one image, but gives {got}"
-    return Trial(float32_bytes(model), suited_precision(model, device))
+    return Trial(float32_bytes(model), any(getattr(module, "groups", 1) != 1 for module in model.modules()))
 
 
 def _what_and_where(error: Exception) -> str:

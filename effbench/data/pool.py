@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from effbench.data import ImageData, Split
-from effbench.data.in_memory import subset
+from effbench.data.in_memory import InMemoryData, subset
 
 BATCH_SIZE = 250
 
@@ -33,7 +33,19 @@ class AugmentedPool:
 
     @classmethod
     def of(cls, data: ImageData, /, *, n_copies: int) -> AugmentedPool:
-        """Draw the pool: the same for every seed and student. ValueError where the data set augments nothing."""
+        """Draw the pool: the same for every seed and student. ValueError where the data set augments nothing.
+
+        The last one is kept: in a recipe one training after the other takes it.
+        """
+        key = f"{data.fingerprint}/{n_copies}"
+        if key not in _last:
+            pool = cls._drawn(data, n_copies)
+            _last.clear()
+            _last[key] = pool
+        return _last[key]
+
+    @classmethod
+    def _drawn(cls, data: ImageData, n_copies: int) -> AugmentedPool:
         n = data.n_examples("train")
         images = torch.empty((n_copies + 1) * n, data.channels, data.side, data.side, dtype=torch.float16)
         for copy in range(n_copies + 1):
@@ -42,7 +54,10 @@ class AugmentedPool:
             for batch, numbers in batches:
                 images[copy * n + numbers] = batch.half()
         if n_copies and torch.equal(images[:n], images[n : 2 * n]):
-            raise ValueError(f"pool={n_copies}: must be 0 with {data.name}, which augments nothing; see data.augment")
+            raise ValueError(
+                f"pool={n_copies}: must be 0 with {data.name}, which augments nothing; "
+                "see data.augment and stage.distill.augment"
+            )
         return cls(data=data, n_copies=n_copies, images=images)
 
     @property
@@ -106,3 +121,13 @@ class AugmentedPool:
             if side != self.side:
                 images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
             yield images, numbers if numbered else self.labels["train"].index_select(0, numbers)
+
+
+_last: dict[str, AugmentedPool] = {}
+
+
+def augmented_by(data: ImageData, augment: str, /) -> ImageData:
+    """Return the same data under another augmentation. ValueError where the data set can't be augmented otherwise."""
+    if not isinstance(data, InMemoryData):
+        raise ValueError(f"augment={augment}: must be null with {data.name}, which has data.augment alone")
+    return data.augmented_by(augment)

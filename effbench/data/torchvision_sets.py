@@ -10,19 +10,24 @@ import torchvision.datasets
 from torch import Tensor
 
 from effbench.data import Split
+from effbench.data.augment import Augmentation
 from effbench.data.digits import MNIST_MEAN, MNIST_STD
-from effbench.data.in_memory import Augmentation, InMemoryData
+from effbench.data.in_memory import InMemoryData
 from effbench.data.splits import stratified_split
 
 
-def mnist(*, root: str, side: int = 28, split_seed: int = 0, n_val: int = 10_000) -> InMemoryData:
+def mnist(
+    *, root: str, side: int = 28, split_seed: int = 0, n_val: int = 10_000, augment: Augmentation = "none"
+) -> InMemoryData:
     """Return MNIST (LeCun et al. 1998): 60,000 training images less `n_val` for validation, 10,000 test images."""
-    return _load("MNIST", root, side, split_seed, n_val, MNIST_MEAN, MNIST_STD)
+    return _load("MNIST", root, side, split_seed, n_val, MNIST_MEAN, MNIST_STD, augment)
 
 
-def fashion_mnist(*, root: str, side: int = 28, split_seed: int = 0, n_val: int = 10_000) -> InMemoryData:
+def fashion_mnist(
+    *, root: str, side: int = 28, split_seed: int = 0, n_val: int = 10_000, augment: Augmentation = "none"
+) -> InMemoryData:
     """Return Fashion-MNIST (Xiao et al. 2017, arXiv:1708.07747), split as MNIST is."""
-    return _load("FashionMNIST", root, side, split_seed, n_val, (0.2860,), (0.3530,))
+    return _load("FashionMNIST", root, side, split_seed, n_val, (0.2860,), (0.3530,), augment)
 
 
 def cifar10(

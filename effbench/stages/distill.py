@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from effbench.data import ImageData
-from effbench.data.pool import AugmentedPool
+from effbench.data.pool import AugmentedPool, augmented_by
 from effbench.recipe import Context
 from effbench.training.hints import HintLoss, hinted, read_pairs
 from effbench.training.loop import Loss, TrainingOptions, fit
@@ -35,11 +35,18 @@ class Distill(TrainingOptions):
     temperature: float = 4.0
     """Divides the logits of both; larger ones tell more of what the teacher thinks of the wrong classes."""
     teacher: str = "reference"
-    """`reference`: the point's own reference; `wide`: the same, `teacher_alpha` wide; or a file with a state_dict."""
+    """`reference`: the point's own reference; `wide`: the same, `teacher_alpha` wide; the name of another network in
+    conf/model, such as small_cnn, trained once as the reference is; or a file with a state_dict."""
     teacher_alpha: float | None = None
     """Width multiplier of the teacher's network; None: that of the reference."""
     teacher_fraction: float | None = None
     """Share of the training split that the teacher is trained on; None: as much as the reference is."""
+    teacher_epochs: int | None = None
+    """Of another network as teacher; None: as many as the reference is trained for, before any finetuning."""
+    teacher_seed: int | None = None
+    """Of another network as teacher: one teacher for the students of every seed; None: each seed has its own."""
+    augment: str | None = None
+    """How the pool's copies are augmented, and what another network as teacher is trained with; None: as the data."""
     pool: int = 0
     """Augmented copies of each image, drawn once, that have soft labels of their own. Training takes its images from
     them; 0: images are augmented anew every time, and have the label of the un-augmented one."""
@@ -66,6 +73,10 @@ class Distill(TrainingOptions):
             )
         if self.teacher_fraction is not None and not 0 < self.teacher_fraction <= 1:
             raise ValueError(f"teacher_fraction={self.teacher_fraction}: must be in (0, 1], or null")
+        for name in ("teacher_epochs", "teacher_seed"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"{name}={value}: must be 0 or more, or null")
         if self.pool < 0:
             raise ValueError(f"pool={self.pool}: must be 0 or more")
         if read_pairs(self.hints) and not (self.is_neutral or 0 < self.hint_epochs < self.epochs):
@@ -81,13 +92,16 @@ class Distill(TrainingOptions):
         student = copy.deepcopy(model)
         generator = context.generator()
         n_epochs = self.epochs
-        data = AugmentedPool.of(context.data, n_copies=self.pool) if self.pool and self.weight else context.data
+        data = self._pool(context.data) if self.pool and self.weight else context.data
         if read_pairs(self.hints) and self.weight:
             self._take_hints(student, data, context, generator)
             n_epochs -= self.hint_epochs
         loss = None if self.weight == 0 else self._loss(data, context)
         self._fit(student, data, context, generator, loss=loss, epochs=n_epochs)
         return student
+
+    def _pool(self, data: ImageData) -> ImageData:
+        return AugmentedPool.of(data if self.augment is None else augmented_by(data, self.augment), n_copies=self.pool)
 
     def _loss(self, data: ImageData, context: Context) -> SoftLabelLoss:
         device = context.device

@@ -6,9 +6,10 @@ import copy
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from effbench.constraints import Mask, hold, weight_layers
@@ -17,7 +18,7 @@ from effbench.importance import Criterion, score_weights, weight_in_use
 from effbench.masks import RampedMask, pool
 from effbench.recipe import Context
 
-Scope = Literal["global", "layer"]
+Scope = Literal["global", "layer", "adaptive"]
 Schedule = Literal["at_once", "cubic"]
 
 
@@ -26,7 +27,8 @@ class Prune:
     """Set a share of the convolution and linear weights to zero and hold them there with a mask.
 
     criterion: what makes a weight important: `magnitude`, `gradient` or `random` (see `effbench.importance`). scope:
-    `global` ranks the weights of all layers together, `layer` removes the same share of each.
+    `global` ranks the weights of all layers together, `layer` removes the same share of each, `adaptive` ranks together
+    what each weight adds to those of its layer that are more important (see `adapted`).
 
     granularity: what goes together: `weight`, `kernel` or `row` (see `effbench.granularity`), ranked by its mean
     importance. Of kernels and rows each layer keeps one at least, and with `row` the classifier (the last layer that
@@ -50,6 +52,10 @@ class Prune:
     """Of `cubic`: the steps from one choice of what is masked to the next."""
     regrow: bool = False
     """Of `cubic`: while the mask closes, masked weights go on being updated and may come back."""
+    ladder: Sequence[float] = field(default_factory=list)
+    """Shares through which a recipe's rounds go on the way to `ratio`, ascending: a round for each that is below it,
+    then the last. Runs at several ratios then share the rounds below. Empty: as many rounds as the recipe says, each
+    removing the same share of what remains."""
 
     def __post_init__(self) -> None:
         """Refuse what can't be pruned to."""
@@ -59,6 +65,8 @@ class Prune:
         for name, kind in kinds.items():
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name}={getattr(self, name)}: must be {' or '.join(get_args(kind))}")
+        if list(self.ladder) != sorted(set(self.ladder)) or not all(0 < rung < 1 for rung in self.ladder):
+            raise ValueError(f"ladder={list(self.ladder)}: must be ascending shares in (0, 1), as in [0.5,0.8,0.9]")
         if not 0 < self.ramp <= 1:
             raise ValueError(f"ramp={self.ramp}: must be a share of the steps, above 0 and at most 1")
         if self.every < 1:
@@ -68,8 +76,16 @@ class Prune:
         if self.regrow and self.schedule != "cubic":
             raise ValueError("regrow=true: must be false with schedule=at_once; schedule=cubic lets weights come back")
 
+    @property
+    def n_rounds(self) -> int | None:
+        """How many rounds the ladder makes; None without one."""
+        return sum(rung < self.ratio for rung in self.ladder) + 1 if self.ladder else None
+
     def at_round(self, position: int, n_rounds: int) -> Prune:
-        """Return the stage for round `position` of `n_rounds`: each round removes the same share of what remains."""
+        """Return the stage for round `position` of `n_rounds`: see `ladder`."""
+        if self.ladder:
+            rungs = [rung for rung in self.ladder if rung < self.ratio]
+            return dataclasses.replace(self, ratio=[*rungs, self.ratio][position - 1], ladder=[])
         return dataclasses.replace(self, ratio=1 - (1 - self.ratio) ** (position / n_rounds))
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
@@ -81,6 +97,8 @@ class Prune:
         layers = [layer for _, layer in weight_layers(pruned)]
         scores = score_weights(pruned, layers, self.criterion, context)
         groups = [self._groups(layer, score) for layer, score in zip(layers, scores, strict=True)]
+        if self.scope == "adaptive":
+            groups = [dataclasses.replace(group, scores=adapted(group.scores)) for group in groups]
         classifier = classifier_among(layers, context.data.n_classes) if self.granularity == "row" else None
         for layer, kept in zip(layers, self._choose(groups, classifier), strict=True):
             hold(layer, self._mask(layer, kept))
@@ -102,7 +120,7 @@ class Prune:
         if classifier is not None:
             groups[classifier].scores.fill_(math.inf)
         whole = together(groups)
-        if self.scope == "global":
+        if self.scope != "layer":
             n_kept = whole.n_weights - math.floor(self.ratio * whole.n_weights + 0.5)
             if whole.n_fixed > n_kept:
                 raise self._too_far(1 - whole.n_fixed / whole.n_weights)
@@ -134,6 +152,21 @@ class Prune:
             every=self.every,
             regrow=self.regrow,
         )
+
+
+def adapted(scores: Tensor, /) -> Tensor:
+    """Return s² / Σ t² over the scores t ≥ s of the same layer, float64, in the shape of `scores`.
+
+    The layer-adaptive score of Lee et al. 2020 (arXiv:2010.07611, section 3): layers are compared by how much of what
+    is left of each would go with a weight, whatever the scale of their weights, and no layer loses its last. Infinite
+    scores (what stays, what is zero already) stay as they are.
+    """
+    flat = scores.double().flatten()
+    order = torch.sort(flat, descending=True, stable=True).indices
+    squares = torch.where(flat.isfinite(), flat, 0.0).square()[order]
+    shares = torch.empty_like(flat)
+    shares[order] = (squares / squares.cumsum(0)).nan_to_num(0.0)
+    return torch.where(flat.isfinite(), shares, flat).view(scores.shape)
 
 
 def _count(marks: Tensor, dims: tuple[int, ...]) -> Tensor:

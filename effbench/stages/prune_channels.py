@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from effbench.channels import Channels, remove_channels
+from effbench.channels import Channels, remove_channels, restore_modes
 from effbench.constraints import bake
 from effbench.recipe import Context
 from effbench.structure import record_changes
@@ -77,7 +77,7 @@ class PruneChannels:
             record_changes(before, pruned)
         except ValueError as error:
             raise ValueError(f"prune_channels: {type(model).__name__} can't lose channels: {error}") from error
-        _restore(pruned, before)
+        restore_modes(pruned, before)
         return pruned
 
     def _score(self, context: Context) -> Score:
@@ -169,14 +169,3 @@ def _set_gradients(network: nn.Module, context: Context) -> None:
     for parameter, total in zip(parameters, totals, strict=True):
         parameter.grad = total / n_seen
     network.to("cpu")
-
-
-def _restore(pruned: nn.Module, before: nn.Module) -> None:
-    """Give the network back its modes and which of its parameters train; gradients were for scoring only."""
-    modes = {name: module.training for name, module in before.named_modules()}
-    trained = {name: parameter.requires_grad for name, parameter in before.named_parameters()}
-    for name, module in pruned.named_modules():
-        module.training = modes[name]
-    for name, parameter in pruned.named_parameters():
-        parameter.grad = None
-        parameter.requires_grad_(trained[name])

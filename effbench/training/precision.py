@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from torch import nn
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -14,14 +13,13 @@ BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 """Names of `torch.cpu.get_capabilities` that stand for products of bfloat16 in hardware."""
 
 
-def suited_precision(model: nn.Module, device: torch.device, /) -> Precision:
+def suited_precision(device: torch.device, /, *, is_grouped: bool) -> Precision:
     """Return the format in which training is quickest on `device`, at equal accuracy.
 
     bfloat16 on a processor that has instructions for it (without them it is emulated, and several times slower than
     float32), unless the network has grouped or depthwise convolutions, whose bfloat16 kernels are slower than those of
     float32. float32 on every other device. `benchmarks/training_step.py` measures what it brings.
     """
-    is_grouped = any(getattr(module, "groups", 1) != 1 for module in model.modules())
     if device.type != "cpu" or is_grouped or not any(_capabilities().get(name) for name in BFLOAT16_INSTRUCTIONS):
         return "float32"
     return "bfloat16"

@@ -4,12 +4,14 @@ from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.constraints import Mask, bake, constraints_on, weight_layers
 from effbench.quantizer import UniformQuantizer
-from effbench.stages.prune import Prune
+from effbench.stages.prune import Prune, adapted
 from effbench.stages.train import Train
 from effbench.training.evaluation import evaluate
 
@@ -211,3 +213,35 @@ def test_accuracy_falls_with_the_ratio(trained_on_digits):
 def test_what_cannot_be_pruned_to_is_named(option, value):
     with pytest.raises(ValueError, match=f"{option}={value}: must be"):
         Prune(**{"ratio": 0.5, option: value})
+
+
+class TestAdaptiveScope:
+    def test_a_score_is_the_share_of_what_is_left_of_the_layer(self):
+        scores = torch.tensor([[3.0, 1.0], [2.0, 0.0]])
+        torch.testing.assert_close(
+            adapted(scores), torch.tensor([[1.0, 1 / 14], [4 / 13, 0.0]], dtype=torch.float64), rtol=1e-12, atol=0
+        )
+
+    def test_what_stays_and_what_is_gone_keep_their_place(self):
+        scores = adapted(torch.tensor([math.inf, -math.inf, 2.0, 0.0]))
+        assert scores.tolist() == [math.inf, -math.inf, 1.0, 0.0]
+
+    @given(st.lists(st.floats(0, 100, width=32), min_size=1, max_size=30), st.floats(0.01, 100))
+    def test_the_order_within_a_layer_stays_and_the_scale_of_its_weights_does_not_matter(self, values, scale):
+        scores = torch.tensor(values)
+        one, other = adapted(scores), adapted(scores.double() * scale)
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-12)
+        is_more = scores[:, None] > scores
+        assert torch.all((one[:, None] >= one)[is_more])
+
+    def test_a_layer_of_small_weights_is_spared(self, toy_data, toy_network, make_context):
+        network = toy_network()
+        network[5].weight.data *= 1e-3
+        kept = {}
+        for scope in ("global", "adaptive"):
+            pruned = Prune(ratio=0.9, scope=scope).apply(network, make_context(toy_data))
+            kept[scope] = int((pruned[5].weight != 0).sum())
+            total = sum(int((layer.weight != 0).sum()) for _, layer in weight_layers(pruned))
+            assert total == round(0.1 * (54 + 384))
+        assert kept["global"] == 0
+        assert kept["adaptive"] > 10

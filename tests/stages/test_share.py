@@ -1,3 +1,5 @@
+import copy
+import dataclasses
 import math
 
 import pytest
@@ -5,7 +7,7 @@ import torch
 from torch import nn
 
 from effbench.codebook import Codebook, SharedTensor
-from effbench.codec import encode
+from effbench.codec import decode, encode
 from effbench.config.compose import read_command_line
 from effbench.config.points import plan_of
 from effbench.constraints import Mask, bake, constraints_on, native_form, weight_layers
@@ -14,6 +16,7 @@ from effbench.stages.quantize import Quantize
 from effbench.stages.share import Share
 from effbench.stages.train import Train
 from effbench.store import Store
+from effbench.training.evaluation import evaluate
 
 SEEDS = (0, 1, 2)
 
@@ -228,3 +231,105 @@ def test_a_weight_that_is_not_finite_is_named(toy_data, toy_network, make_contex
         network[5].weight[0, 0] = math.nan
     with pytest.raises(ValueError, match="5: a weight that is not finite can't be shared"):
         Share(values=4).apply(network, make_context(toy_data))
+
+
+def loss_of(model, context):
+    return evaluate(model, context.data, "train", side=28).loss
+
+
+def test_values_chosen_anew_fit_better_than_those_chosen_once(trained_on_digits):
+    """Over three seeds, trained equally long: what is fitted is the training split."""
+    fixed, moving = [], []
+    for network, context in trained_on_digits:
+        context = dataclasses.replace(context, step="finetune")
+        sparse = Prune(ratio=0.8).apply(network, context)
+        for reassign, losses in ((0, fixed), (1, moving)):
+            shared = Share(values=3, reassign=reassign).apply(sparse, context)
+            trained = Train(epochs=2, lr=2e-3).apply(shared, context)
+            assert [distinct(layer) <= 3 for _, layer in weight_layers(trained)] == [True] * 4
+            losses.append(loss_of(trained, context))
+    assert sum(moving) < 0.9 * sum(fixed)
+
+
+def test_zeros_stay_zeros_while_values_move_and_the_choice_is_settled_after(trained_on_digits, tmp_path):
+    network, context = trained_on_digits[0]
+    sparse = Prune(ratio=0.9).apply(network, context)
+    shared = Share(values=4, reassign=5, precision="bfloat16").apply(sparse, context)
+    once = Train(epochs=1, lr=3e-3).apply(shared, context)
+    twice = Train(epochs=1, lr=3e-3).apply(once, context)
+    codes = [[constraints_on(layer, "weight")[0].codes for _, layer in weight_layers(m)] for m in (shared, once, twice)]
+    assert all(torch.equal(a == 0, b == 0) for a, b in zip(codes[0], codes[1], strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(codes[0], codes[1], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(codes[1], codes[2], strict=True))
+    assert not same_bits(bake(once), bake(twice)), "the values go on being trained"
+    for _, layer in weight_layers(twice):
+        assert torch.equal(layer.weight, layer.weight.bfloat16().float())
+    store = Store(tmp_path)
+    store.put_model("key", once)
+    assert same_bits(store.get_model("key", copy.deepcopy(network)), once)
+    again = Train(epochs=1, lr=3e-3).apply(store.get_model("key", copy.deepcopy(network)), context)
+    assert same_bits(again, twice)
+    assert same_bits(decode(encode(twice), network), bake(twice))
+
+
+def test_a_place_has_the_nearest_value(trained_on_digits):
+    network, context = trained_on_digits[0]
+    trained = Train(epochs=1, lr=3e-3).apply(Share(values=5, reassign=3).apply(network, context), context)
+    for _, layer in weight_layers(trained):
+        codebook, own = constraints_on(layer, "weight")[0], layer.parametrizations.weight.original
+        distances = (own.flatten()[:, None] - codebook.values).abs()
+        chosen = distances.gather(1, codebook.codes.flatten()[:, None].long() - 1)
+        assert torch.all(chosen[:, 0] <= distances.min(1).values + 1e-6)
+
+
+def test_biases_share_values_of_which_the_smallest_are_zero(trained_on_digits):
+    network, context = trained_on_digits[0]
+    shared = Share(values=8, values_bias=3).apply(network, context)
+    n_zeros = 0
+    for (_, layer), (_, before) in zip(weight_layers(shared), weight_layers(network), strict=True):
+        values = layer.bias[layer.bias != 0].unique()
+        assert 1 <= len(values) <= 3
+        zeroed = before.bias[layer.bias == 0]
+        assert torch.all(zeroed.abs() <= (zeroed[:, None] - values).abs().min(1).values)
+        n_zeros += len(zeroed)
+    assert n_zeros > 0
+    trained = Train(epochs=1, lr=3e-3).apply(shared, context)
+    assert all(
+        torch.equal(a.bias == 0, b.bias == 0)
+        for (_, a), (_, b) in zip(weight_layers(shared), weight_layers(trained), strict=True)
+    )
+    assert len(encode(trained)) < len(
+        encode(Train(epochs=1, lr=3e-3).apply(Share(values=8).apply(network, context), context))
+    )
+
+
+def test_values_of_half_the_bits_take_fewer_bytes(trained_on_digits):
+    network, context = trained_on_digits[0]
+    half, full = (
+        len(encode(Share(values=64, precision=precision).apply(network, context)))
+        for precision in ("bfloat16", "float32")
+    )
+    assert full - 4 * 64 * 2 <= half < full - 64
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("values_bias", 1, "values_bias=1: must be 2 to 65536 or 0"),
+        ("reassign", -1, "reassign=-1: must be a number of steps, or 0"),
+        ("precision", "float16", "precision=float16: must be float32 or bfloat16"),
+    ],
+)
+def test_new_options_refuse_what_is_none(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        Share(values=8, **{field: value})
+
+
+def test_a_convolution_of_one_channel_is_shared_in_either_layout(toy_data, toy_network, make_context):
+    """Its tensors are the same bytes in both layouts: what is written must not be what is read."""
+    context = make_context(toy_data)
+    shared = Share(values=4, reassign=1).apply(toy_network(), context)
+    trained = [
+        Train(epochs=1, lr=1e-2, layout=layout).apply(shared, context) for layout in ("channels_last", "contiguous")
+    ]
+    assert all(distinct(layer) <= 4 for network in trained for _, layer in weight_layers(network))

@@ -1,0 +1,61 @@
+"""What pruning left without a purpose is removed: units that hear nothing, or that nothing hears."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from effbench.channels import restore_modes
+from effbench.constraints import Mask, bake, constraints_on, hold, weight_layers
+from effbench.dead_units import remove_dead_units
+from effbench.recipe import Context
+from effbench.structure import record_changes
+
+N_PROBES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveDead:
+    """Remove dead units, physically: the network computes what it did before, with fewer weights.
+
+    Han et al. 2015, arXiv:1506.02626, section 3.5 ("pruning neurons") have them vanish by regularisation; here the
+    constant that a unit without inputs gives goes into the next biases. Masks hold what is left; other constraints are
+    made permanent values, as `PruneChannels` does. A network without dead units stays as it is.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
+        """Return a copy of `model` without dead units. ValueError, with its name, where they can't be followed."""
+        if all(bool(torch.all(_weight(layer) != 0)) for _, layer in weight_layers(model)):
+            return copy.deepcopy(model)
+        masked = {
+            name
+            for name, layer in weight_layers(model)
+            if any(isinstance(c, Mask) for c in constraints_on(layer, "weight"))
+        }
+        before = bake(model)
+        smaller = copy.deepcopy(before)
+        images = next(context.data.batches("train", side=context.side, batch_size=N_PROBES))[0]
+        try:
+            n_removed = remove_dead_units(smaller, images)
+            record_changes(before, smaller)
+        except ValueError as error:
+            raise ValueError(f"remove_dead: {type(model).__name__} can't lose units: {error}") from error
+        if n_removed == 0:
+            return copy.deepcopy(model)
+        restore_modes(smaller, before)
+        for name, layer in weight_layers(smaller):
+            if name in masked:
+                hold(layer, Mask(_weight(layer) != 0))
+        return smaller
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight.detach()
