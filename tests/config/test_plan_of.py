@@ -189,6 +189,11 @@ def test_options_of_a_stage_are_checked_with_the_values_that_are_asked_for():
         plan("+bits=2,4", "stage.quantize.scheme=ternary")
 
 
+def test_what_is_left_recovers_once_more_on_its_grid():
+    point = by_label(plan("prune=0.8", "bits=4", "recipe=prune_quantize"))["prune=0.8, bits=4"]
+    assert [str(step) for step in point.steps] == ["train", "prune", "finetune", "quantize", "finetune/1"]
+
+
 def test_runs_on_one_ladder_share_its_rungs():
     command = ["prune=0.5,0.7,0.9", "stage.prune.ladder=[0.5,0.8]", "recipe.rounds=2"]
     points = by_label(plan(*command))
