@@ -4,8 +4,9 @@ Question: is a sweep's time its training, or the tool's?
 
 Command: python benchmarks/overheads.py [--rounds 3] [--quick]     Cost: 2 minutes.
 Method: medians of some rounds, in wall time and in processor time, which other work on the machine stretches less.
-  start-up          a fresh process: imports, one command composed and planned, a new database (and an existing one)
-  500 points        a fresh process with +prune=<250 values> +seed=0,1: until its first run could start
+  start-up          a fresh process: imports, one command composed and planned, until its first runs begin; apart, until
+                    MLflow's new database is there, which workers do not wait for
+  500 points        the same with +prune=<250 values> +seed=0,1
   tracking a run    `log_run` of a point's record (some 40 params, 11 metrics, 3 files) to SQLite
   a point           `run_point` and `log_run` of a pruned point, without its stages and evaluations
   counting          count_cost of VGG-16 at 224 x 224: on the meta device, and with its 138 million weights
@@ -19,6 +20,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import math
 import os
 import statistics
 import subprocess
@@ -32,24 +34,33 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 START = """
-import time; started = time.perf_counter()
-import json, logging, sys
+import json, logging, sys, time
+from contextlib import closing
 from pathlib import Path
-from effbench import answer, execute, orchestrate, terminal
-from effbench.config.sweep import read_sweep
-from effbench.store import Store
-from effbench.tracking.write import MlflowTracker
-imported = time.perf_counter()
-logging.disable(logging.INFO)
-sweep = read_sweep(sys.argv[2:])
-store = Store(Path(sys.argv[1]) / "store")
-planned = time.perf_counter()
-for point in sweep.plan.points: point.key
-sweep.plan.sweep_id
-keyed = time.perf_counter()
-MlflowTracker(f"sqlite:///{sys.argv[1]}/mlflow.db", "benchmark")
-opened = time.perf_counter()
-print(json.dumps([imported - started, planned - imported, keyed - planned, opened - keyed]))
+from effbench.forkserver import begin_server
+
+class Silence:
+    def run_started(self, point): ...
+    def step(self, *_): ...
+
+if __name__ == "__main__":
+    begin_server()
+    from effbench.config.sweep import read_sweep
+    from effbench.execute import choose_executor
+    from effbench.store import Store
+    imported = time.time()
+    logging.disable(logging.INFO)
+    sweep = read_sweep(sys.argv[3:])
+    store = Store(Path(sys.argv[2]) / "store")
+    sweep.plan.sweep_id
+    planned = time.time()
+    execute = choose_executor(sweep.plan.points, store, sweep.device, jobs=None)
+    with closing(execute(sweep.plan.points, store, sweep.device, Silence())):
+        begun = time.time()
+        from effbench.tracking.write import MlflowTracker
+        MlflowTracker(f"sqlite:///{sys.argv[2]}/mlflow.db", "benchmark")
+        opened = time.time()
+    print(json.dumps([imported - float(sys.argv[1]), planned - imported, begun - planned, opened - begun]))
 """
 TINY = ["train.epochs=1", "finetune.epochs=1", "train.fraction=0.05", "device=cpu"]
 RATIOS = "+prune=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,0.95,0.97,0.99"
@@ -77,15 +88,19 @@ def row(name: str, measured: Sequence[Seconds], *, limit: float | None = None, n
     wall, processor = (statistics.median(times) for times in zip(*measured, strict=True))
     allowed = "" if limit is None else f"at most {limit:g}"
     verdict = "" if limit is None else "ok" if wall <= limit else "over"
-    print(f"{name:<34}{wall:>9.3f}{processor:>11.3f}{allowed:>15}{verdict:>6}  {note}", flush=True)
+    spent = "" if math.isnan(processor) else f"{processor:.3f}"
+    print(f"{name:<34}{wall:>9.3f}{spent:>11}{allowed:>15}{verdict:>6}  {note}", flush=True)
 
 
-def start_up(folder: str, arguments: Sequence[str]) -> tuple[Seconds, list[float]]:
-    """Return the seconds of a process until it could begin its first run, and those of its parts."""
-    began = Seconds.now()
-    command = [sys.executable, "-c", START, folder, *arguments]
-    finished = subprocess.run(command, capture_output=True, text=True, check=True)
-    return Seconds.now().since(began), json.loads(finished.stdout.splitlines()[-1])
+def start_up(arguments: Sequence[str]) -> list[float]:
+    """Return the seconds of a process up to its first runs, by part, and those until the database is there."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "start.py")
+        script.write_text(START)
+        command = [sys.executable, str(script), str(time.time()), folder, *arguments]
+        finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    parts: list[float] = json.loads(finished.stdout.splitlines()[-1])
+    return parts
 
 
 def measure_start_up(n_rounds: int, n_points: int) -> None:
@@ -94,18 +109,12 @@ def measure_start_up(n_rounds: int, n_points: int) -> None:
         ("start-up", ["+prune=0.1,0.5,0.9"], 6.0),
         (f"{n_points} points", [f"+prune={values}", "+seed=0,1"], 8.0),
     ):
-        fresh, again, parts = [], [], []
-        for _ in range(n_rounds):
-            with tempfile.TemporaryDirectory() as folder:
-                seconds, of_parts = start_up(folder, arguments)
-                fresh.append(seconds)
-                again.append(start_up(folder, arguments)[0])
-                parts.append(of_parts)
-        names = ("import", "compose and plan", "keys", "new database")
+        parts = [start_up(arguments) for _ in range(n_rounds)]
+        names = ("import", "compose and plan", "workers")
         medians = [statistics.median(part) for part in zip(*parts, strict=True)]
-        note = ", ".join(f"{name} {seconds:.2f}" for name, seconds in zip(names, medians, strict=True))
-        row(f"{label}, new database", fresh, limit=limit, note=note)
-        row(f"{label}, existing database", again, limit=limit)
+        note = ", ".join(f"{name} {seconds:.2f}" for name, seconds in zip(names, medians, strict=False))
+        row(f"{label}, to the first run", [Seconds(sum(part[:-1]), math.nan) for part in parts], limit=limit, note=note)
+        row(f"{label}, to the database", [Seconds(sum(part), math.nan) for part in parts])
 
 
 @contextmanager

@@ -6,14 +6,15 @@ Command: python benchmarks/training_step.py [--seeds 4] [--epochs 5] [--quick]  
 Method: each network is trained on digits from the same initial weights, on the same batches, one thread, by
   plain      float32, contiguous tensors, torch.optim.AdamW as it comes, written out here;
   layout     plain, but channels-last;
-  effbench   effbench's loop with its default options (channels-last, fused AdamW, float32);
+  float32    effbench's loop with train.precision=float32: channels-last, fused AdamW;
   bfloat16   effbench's loop with train.precision=bfloat16.
+train.precision=auto, the default, takes one of the last two; the table marks which one, on this machine.
 They take turns, one training each, for every seed. A step lasts from the end of the one before (its batch included).
 Processor time of the training thread is what counts: other processes disturb it less than wall time, which is shown
 beside it. Shown are the median step, the median over the seeds of the ratio to plain, and the mean test accuracy.
-Expected: the target is 1.7 times plain on both convolutional networks; seen were effbench 1.5 (lenet_5) and 1.2 to 1.35
-times (small_cnn), bfloat16 1.8 to 2.1 and 1.45 to 1.7 times, at equal accuracy. Where the processor has no bfloat16
-instructions (simulated: AVX2 alone), bfloat16 is six to nine times slower than float32 instead.
+Expected: the target is 1.7 times plain on lenet_5 and small_cnn in the default precision, at equal accuracy. Where the
+processor has no bfloat16 instructions (simulated: AVX2 alone), bfloat16 is six to nine times slower than float32; so it
+is for mobilenet_v1's depthwise convolutions, by less, on any processor: there auto takes float32.
 """
 
 from __future__ import annotations
@@ -34,11 +35,17 @@ from torch import nn
 
 from effbench.data import ImageData
 from effbench.data.digits import digits
-from effbench.models import lenet_5, lenet_300_100, small_cnn
+from effbench.models import lenet_5, lenet_300_100, mobilenet_v1, small_cnn
 from effbench.training.evaluation import evaluate
 from effbench.training.loop import TrainingOptions, fit
+from effbench.training.precision import suited_precision
 
-NETWORKS = {"lenet_5": lenet_5, "small_cnn": small_cnn, "lenet_300_100": lenet_300_100}
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "lenet_5": lenet_5,
+    "small_cnn": small_cnn,
+    "lenet_300_100": lenet_300_100,
+    "mobilenet_v1": partial(mobilenet_v1, alpha=0.25, num_classes=10, in_channels=1),
+}
 LR, BATCH_SIZE, WEIGHT_DECAY = 3e-3, 64, 0.01
 CPU = torch.device("cpu")
 
@@ -98,7 +105,7 @@ Fit = Callable[[nn.Module, ImageData, int, int, Clock], None]
 LOOPS: dict[str, Fit] = {
     "plain": partial(plain_fit, layout=torch.contiguous_format),
     "layout": partial(plain_fit, layout=torch.channels_last),
-    "effbench": partial(effbench_fit, precision="float32"),
+    "float32": partial(effbench_fit, precision="float32"),
     "bfloat16": partial(effbench_fit, precision="bfloat16"),
 }
 
@@ -133,13 +140,16 @@ def ratio(plain: list[float], other: list[float]) -> float:
 
 def show(network: str, tallies: dict[str, Tally]) -> None:
     plain = tallies["plain"]
+    is_grouped = any(getattr(module, "groups", 1) != 1 for module in NETWORKS[network]().modules())
+    auto = suited_precision(CPU, is_grouped=is_grouped)
     for loop, tally in tallies.items():
         step_ms = 1e3 * statistics.median(tally.processor)
         spread = statistics.stdev(tally.accuracy) if len(tally.accuracy) > 1 else 0.0
         ratios = (ratio(plain.processor, tally.processor), ratio(plain.wall, tally.wall))
         speed = "".join(f"{value:>9.2f} ×" for value in ratios)
         accuracy = f"{100 * statistics.mean(tally.accuracy):.2f} ± {100 * spread:.2f}"
-        print(f"{network:<15}{loop:<10}{step_ms:>9.2f}{1e3 / step_ms:>10.0f}{speed}{accuracy:>18}", flush=True)
+        name = f"{loop} (auto)" if loop == auto else loop
+        print(f"{network:<15}{name:<17}{step_ms:>9.2f}{1e3 / step_ms:>10.0f}{speed}{accuracy:>18}", flush=True)
 
 
 def main() -> None:
@@ -159,7 +169,7 @@ def main() -> None:
             labels={split: data.labels[split][keep] for split, keep in few.items()},
         )
     print(f"{options.seeds} seeds × {options.epochs} epochs, one thread, load {os.getloadavg()[0]:.1f} at the start\n")
-    print(f"{'':<25}{'step ms':>9}{'steps/s':>10}{'to plain':>11}{'wall':>11}{'test acc. %':>18}", flush=True)
+    print(f"{'':<32}{'step ms':>9}{'steps/s':>10}{'to plain':>11}{'wall':>11}{'test acc. %':>18}", flush=True)
     for network in NETWORKS:
         show(network, measure(network, data, seeds=options.seeds, epochs=options.epochs))
     print(f"\nload {os.getloadavg()[0]:.1f} at the end")

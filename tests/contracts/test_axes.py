@@ -96,7 +96,12 @@ def test_a_stage_has_its_place_in_the_general_recipes(axis):
     if axis.reads != "stage":
         assert axis.phase is None
         return
-    for recipe in ("default", "quantization_aware", "deep_compression", "prune_quantize"):  # others are for one technique
+    for recipe in (
+        "default",
+        "quantization_aware",
+        "deep_compression",
+        "prune_quantize",
+    ):  # others are for one technique
         steps = load("recipe", recipe)["steps"]
         assert axis.phase in [name for entry in steps for name in ([entry] if isinstance(entry, str) else entry)]
 
