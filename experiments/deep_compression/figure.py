@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 import effbench
 
@@ -60,10 +62,17 @@ def draw(axes: plt.Axes, network: str, table: pd.DataFrame) -> None:
     ratio, error = PAPER[network]
     float_bytes = (reference.size_bytes * reference.size_ratio).mean()
     axes.plot(float_bytes / ratio, error, "k*", markersize=11, label=f"Han et al. 2015: {ratio}×")
-    axes.set(xscale="log", xlabel="bytes of the file", title=NETWORKS[network])
-    axes.secondary_xaxis("top", functions=(lambda x: float_bytes / x, lambda x: float_bytes / x)).set_xlabel(
-        "× smaller"
-    )
+    axes.set(xscale="log", xlabel="bytes of the file", title=NETWORKS[network], ylim=(0, None))
+
+    def swap(size: np.ndarray) -> np.ndarray:
+        return float_bytes / np.maximum(size, 1e-9)
+
+    above = axes.secondary_xaxis("top", functions=(swap, swap))
+    above.set_xlabel("× smaller than float32")
+    for axis, ticks in ((axes.xaxis, (4_000, 6_000, 10_000, 20_000, 40_000)), (above.xaxis, (40, 80, 160, 320))):
+        axis.set_major_locator(FixedLocator(ticks))
+        axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axis.set_minor_locator(NullLocator())
     axes.legend(fontsize=8, frameon=False)
 
 
