@@ -9,21 +9,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_args
 
-from omegaconf import DictConfig, OmegaConf
-
 from effbench.blueprint import Blueprint
 from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
 from effbench.config.compose import CommandLine, Composed
 from effbench.config.overrides import parse, values_of
+from effbench.config.resolve import factory, resolved
 from effbench.config.teachers import with_teachers
 from effbench.config.trial import check_shapes, read_data
 from effbench.config.typed import typed, unknown_name
 from effbench.plan import Plan, Point
 from effbench.recipe import Stage, Step, lay_out
 from effbench.rounds import Rounds, Until
-from effbench.training.device import resolve_device
-from effbench.training.precision import Precision, suited_precision
 
 Node = Mapping[str, Any]
 
@@ -60,7 +57,7 @@ class _Builder:
     @cached_property
     def node(self) -> dict[str, Any]:
         """The configuration, resolved; the options of every stage are checked, also of those that no axis uses."""
-        node = _resolved(self.composed.node)
+        node = resolved(self.composed.node)
         for name in sorted(node["stage"], key=lambda name: name != "train"):  # others take its values over
             stage = node["stage"][name]
             _stage(name, {**stage, **self._example_fields(name)})
@@ -80,7 +77,7 @@ class _Builder:
     def point(self, values: Mapping[str, Value], seed: int, reference: Point | None) -> Point:
         """Return the point at these axis values; `reference` is None for a reference itself."""
         node = self.node
-        data = _factory(node["data"], leave_out=("epochs",))
+        data = factory(node["data"], leave_out=("epochs",))
         loaded = read_data(data)
         side = _side(values.get("rho", 1.0), loaded.side, "rho")
         eval_side = side if values.get("rho_eval", 1.0) == 1 else _side(values["rho_eval"], loaded.side, "rho_eval")
@@ -119,7 +116,7 @@ class _Builder:
         return max((n for stage in stages if (n := getattr(stage, "n_rounds", None)) is not None), default=rounds)
 
     def _network(self, node: Node, values: Mapping[str, Value]) -> Blueprint:
-        network = _factory(node)
+        network = factory(node)
         for name, axis in self._given(values, "network"):
             if axis.target not in network.parameters:
                 readable = [
@@ -206,43 +203,6 @@ class _Builder:
 
 def _short(value: Value) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _resolved(node: Node) -> dict[str, Any]:
-    """Return a configuration with the epochs that suit its data, the precision that suits its network, all resolved."""
-    config = OmegaConf.create(dict(node))
-    comes_trained = config.model.get("weights", "none") != "none"
-    suited = config.data.get("epochs") or {"train": 10, "finetune": 3}
-    for phase in ("train", "finetune"):
-        if config[phase].epochs is None:
-            config[phase].epochs = 0 if comes_trained else suited[phase]
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise ValueError(f"{missing[0]}: must be given, as in {missing[0]}=…")
-    if config.train.precision not in ("auto", *get_args(Precision)):
-        raise ValueError(f"train.precision={config.train.precision}: must be auto, {', '.join(get_args(Precision))}")
-    if config.train.precision == "auto":
-        config.train.precision = _suited_precision(_plain(config))
-    return _plain(config)
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    """Return a configuration with its interpolations resolved."""
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
-
-
-def _suited_precision(node: Node) -> Precision:
-    """Return the precision in which the uncompressed network is trained best: one for all points."""
-    data = _factory(node["data"], leave_out=("epochs",))
-    side = read_data(data).side
-    trial = check_shapes(_factory(node["model"]), data, side, side, where="reference")
-    return suited_precision(resolve_device(str(node["device"])), is_grouped=trial.is_grouped)
-
-
-def _factory(node: Node, leave_out: Sequence[str] = ()) -> Blueprint:
-    return Blueprint(node["_target_"], {k: v for k, v in node.items() if k != "_target_" and k not in leave_out})
 
 
 def _stage(name: str, node: Node) -> Any:
