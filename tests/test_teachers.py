@@ -145,7 +145,7 @@ def test_a_student_learns_from_another_network(tmp_path, monkeypatch):
     student = taught_point(*arguments)
     store = Store(tmp_path)
     model, _, _ = make_model(student, store, device=torch.device("cpu"))
-    assert store.has_model(student.steps[0].teacher.prefix_keys[-1])
+    assert len(list((store.root / "entries" / "tensors").iterdir())) == 1, "what the teacher says is kept"
     alone, _, _ = make_model(points(*arguments)[0], store, device=torch.device("cpu"))
     assert not same_bits(model, alone)
 

@@ -46,21 +46,21 @@ def lenet_5(
     side = _pooled(_pooled(input_side - 4) - 4)
     if side < 1:
         raise ValueError(f"input_side must be at least 13 for lenet_5 (two 5×5 convolutions, pooled), got {input_side}")
-    between = nn.ReLU if activation == "relu" else nn.Identity
-    return nn.Sequential(
-        OrderedDict(
-            conv1=nn.Conv2d(in_channels, 20, 5),
-            pool1=nn.MaxPool2d(2, ceil_mode=True),
-            activation1=between(),
-            conv2=nn.Conv2d(20, 50, 5),
-            pool2=nn.MaxPool2d(2, ceil_mode=True),
-            activation2=between(),
-            flatten=nn.Flatten(),
-            fc1=nn.Linear(50 * side**2, 500),
-            relu1=nn.ReLU(),
-            classifier=nn.Linear(500, num_classes),
-        )
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=nn.Conv2d(in_channels, 20, 5),
+        pool1=nn.MaxPool2d(2, ceil_mode=True),
+        activation1=nn.ReLU(),
+        conv2=nn.Conv2d(20, 50, 5),
+        pool2=nn.MaxPool2d(2, ceil_mode=True),
+        activation2=nn.ReLU(),
+        flatten=nn.Flatten(),
+        fc1=nn.Linear(50 * side**2, 500),
+        relu1=nn.ReLU(),
+        classifier=nn.Linear(500, num_classes),
     )
+    if activation == "none":
+        del layers["activation1"], layers["activation2"]
+    return nn.Sequential(layers)
 
 
 def _pooled(side: int) -> int:

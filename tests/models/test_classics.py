@@ -84,3 +84,13 @@ def test_depthwise_separable_costs_1_over_n_plus_1_over_k_squared(n_in, n_out, k
     )
     whole, cheap = (count_cost(layer, (n_in, side, side)).macs for layer in (standard, separable))
     assert cheap * n_out * kernel**2 == whole * (kernel**2 + n_out)
+
+
+def test_lenet_5_may_rectify_after_its_poolings_with_the_same_weights():
+    plain, rectified = lenet_5(), lenet_5(activation="relu")
+    assert {name: t.shape for name, t in plain.state_dict().items()} == {
+        name: t.shape for name, t in rectified.state_dict().items()
+    }
+    assert [type(layer).__name__ for layer in rectified][:6] == ["Conv2d", "MaxPool2d", "ReLU"] * 2
+    with pytest.raises(ValueError, match="activation must be none or relu, got 'tanh'"):
+        lenet_5(activation="tanh")
