@@ -128,7 +128,8 @@ def finished_runs(database):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_closes_everything_and_says_how_to_go_on(folder, number):
-    command = "+prune=0.3,0.6,0.9 +seed=0,1,2 train.epochs=3 finetune.epochs=1 measure.seconds=0.02 sweep.jobs=2"
+    # Long enough: the first runs begin before MLflow is there to log them.
+    command = "+prune=0.3,0.6,0.9 +seed=0,1,2 train.epochs=3 finetune.epochs=12 measure.seconds=0.02 sweep.jobs=2"
     process = folder.start(command, start_new_session=True)
     for _ in range(2400):
         if process.poll() is not None or finished_runs(folder.path / "mlflow.db"):
