@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 
-from effbench.analysis import plot_saturation, points_table, saturation_point, saturation_sentence, varying_costs
+from effbench.analysis import plot, plot_saturation, points_table, saturation_point, saturation_sentence, varying_costs
 from effbench.analysis.bootstrap import Correctness
 from effbench.config.settings import Sweep
 from effbench.orchestrate import Outcome
@@ -36,7 +38,7 @@ def give_answer(sweep: Sweep, outcome: Outcome, store: Store, tracker: Tracker, 
             console.print(sentence, highlight=False, markup=False)
         costs = _costs(frame)
         if costs:
-            files["saturation.png"] = figure(frame, costs, tolerance=sweep.tolerance, correct=correct)
+            files["saturation.png"] = _kept_figure(frame, costs, sweep.tolerance, correct, store)
             metrics |= _saturation_metrics(frame, costs, sweep.tolerance)
     print_failures(outcome.failures, console)
     folder = store.root / "sweeps" / plan.sweep_id
@@ -55,6 +57,23 @@ def sentences(frame: pd.DataFrame, *, tolerance: float, correct: Correctness | N
     if not costs:
         return ["no cost varies over these runs: sweep an axis, as in +prune=0.1,0.5,0.9"]
     return [saturation_sentence(frame, cost=cost, tolerance=tolerance, correct=correct) for cost in costs]
+
+
+def _kept_figure(
+    frame: pd.DataFrame, costs: list[str], tolerance: float, correct: Correctness | None, store: Store
+) -> bytes:
+    """Return the figure, drawn only where the store has none of these very values: drawing takes a second or two."""
+    digest = hashlib.sha256(f"{costs} {tolerance} {version('matplotlib')}\n{frame.to_csv()}".encode())
+    for key, bits in sorted((correct or {}).items()):
+        digest.update(key.encode() + bits.tobytes())
+    for path in (Path(__file__), *sorted(Path(plot.__file__).parent.glob("*.py"))):
+        digest.update(path.read_bytes())
+    name = f"figures/{digest.hexdigest()[:20]}.png"
+    kept = store.get(name)
+    if kept is None:
+        kept = figure(frame, costs, tolerance=tolerance, correct=correct)
+        store.put(name, kept)
+    return kept
 
 
 def figure(frame: pd.DataFrame, costs: list[str], *, tolerance: float, correct: Correctness | None = None) -> bytes:
