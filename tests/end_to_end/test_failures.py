@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import time
 from contextlib import closing
+from functools import partial
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -130,7 +131,9 @@ def finished_runs(database):
 def test_an_interrupted_sweep_closes_everything_and_says_how_to_go_on(folder, number):
     # Long enough: the first runs begin before MLflow is there to log them.
     command = "+prune=0.3,0.6,0.9 +seed=0,1,2 train.epochs=3 finetune.epochs=12 measure.seconds=0.02 sweep.jobs=2"
-    process = folder.start(command, start_new_session=True)
+    # Where the tests themselves run in the background, Ctrl-C is ignored, and what they start would inherit that.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = folder.start(command, start_new_session=True, preexec_fn=heed)
     for _ in range(2400):
         if process.poll() is not None or finished_runs(folder.path / "mlflow.db"):
             break
