@@ -1,10 +1,9 @@
 """Symbols 0..255 by asymmetric numeral systems, with constriction, and a table of how often each of them occurs.
 
-The table is a byte, the number of different symbols less one, and bits: for each symbol that occurs (as in
-`huffman.write_lengths`), ``0`` the exponent is the last one's (at first 8); ``10s`` one more (s = 0) or one less;
-``110`` and an Elias gamma number: so many symbols that don't occur; ``111`` and five bits: the exponent itself. After
-an exponent come the highest bits below the leading one of the number of times, at most `n_mantissa` of them. A varint
-gives the bytes of the code, whose 32-bit words are little-endian, without the zero bytes at its end.
+The table is a byte, the number of different symbols less one, and bits: for each symbol that occurs the exponent of its
+number of times, by its step (`effbench.codec.steps`; at first from 8, five bits), and after it the highest bits below
+the leading one of that number, at most `n_mantissa` of them. A varint gives the bytes of the code, whose 32-bit words
+are little-endian, without the zero bytes at its end.
 
 Frequencies are whole numbers that add up to 2**24, made from the table by integer arithmetic. constriction takes
 probabilities as floats, scales them to 2**24 less one for each symbol, and adds that one. It is given whole numbers of
@@ -16,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from effbench.codec.huffman import N_SYMBOLS, Bits, gamma_bits, to_bytes
+from effbench.codec.steps import N_SYMBOLS, Bits, read_step, step_bits, to_bytes
 from effbench.codec.wire import Reader, damaged, varint
 
 Symbols = NDArray[np.uint8]
@@ -93,11 +92,8 @@ def write_table(counts: Counts, n_mantissa: int, /) -> bytes:
         if count == 0:
             unused += 1
             continue
-        if unused:
-            bits.append("110" + gamma_bits(unused))
         exponent = count.bit_length() - 1
-        step = exponent - last
-        bits.append("0" if step == 0 else "100" if step == 1 else "101" if step == -1 else f"111{exponent:05b}")
+        bits.append(step_bits(exponent, last, unused, width=5))
         n_kept = min(exponent, n_mantissa)
         bits.append(f"{count >> exponent - n_kept:b}"[1:])
         last, unused = exponent, 0
@@ -113,16 +109,7 @@ def read_table(reader: Reader, n_mantissa: int, /) -> Counts:
     counts = np.zeros(N_SYMBOLS, np.int64)
     symbol, last = 0, _FIRST_EXPONENT
     while n_used > 0:
-        if bits.next(1) == 0:
-            pass
-        elif bits.next(1) == 0:
-            last += -1 if bits.next(1) else 1
-        elif bits.next(1) == 0:
-            symbol += bits.gamma()
-            if symbol < N_SYMBOLS:
-                continue
-        else:
-            last = bits.next(5)
+        symbol, last = read_step(bits, symbol, last, width=5)
         if not 0 <= last <= _MAX_EXPONENT or symbol >= N_SYMBOLS:
             raise damaged(f"an ANS table gives symbol {symbol} the exponent {last}")
         n_kept = min(last, n_mantissa)

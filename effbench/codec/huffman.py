@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from effbench.codec.steps import N_SYMBOLS, Bits, read_step, step_bits, to_bytes
 from effbench.codec.wire import Reader, damaged
 
-N_SYMBOLS = 256
 MAX_LENGTH = 15
+_FIRST_LENGTH = 4
 
 # A table of 2**12 entries stays in the processor's first-level cache. Longer codes only where they save this much.
 _FAST_LENGTH = 12
@@ -88,22 +89,17 @@ def _canonical(lengths: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def write_lengths(lengths: NDArray[np.uint8], /) -> bytes:
-    """Return the lengths of a complete code in few bytes: neighbours mostly have the same length, or nearly.
+    """Return the lengths of a complete code in few bytes, by their steps (`effbench.codec.steps`), at first from 4.
 
-    From symbol 0 on, each by the last length there was (at first 4): ``0`` the same; ``10s`` one more (s = 0) or one
-    less; ``110`` and an Elias gamma number: so many symbols that don't occur; ``111`` and four bits: the length itself.
     It needs no end: a complete code shows that it is.
     """
     bits: list[str] = []
-    last, unused = 4, 0
+    last, unused = _FIRST_LENGTH, 0
     for length in lengths[: np.flatnonzero(lengths)[-1] + 1].tolist():
         if length == 0:
             unused += 1
             continue
-        if unused:
-            bits.append("110" + gamma_bits(unused))
-        step = length - last
-        bits.append("0" if step == 0 else "100" if step == 1 else "101" if step == -1 else f"111{length:04b}")
+        bits.append(step_bits(length, last, unused, width=4))
         last, unused = length, 0
     return to_bytes("".join(bits))
 
@@ -112,18 +108,9 @@ def read_lengths(reader: Reader, /) -> NDArray[np.uint8]:
     """Return the lengths of a complete code, (256,). ValueError unless they are one (Kraft's sum is 1)."""
     bits = Bits(reader)
     lengths = np.zeros(N_SYMBOLS, np.uint8)
-    symbol, last, room = 0, 4, 2**MAX_LENGTH
+    symbol, last, room = 0, _FIRST_LENGTH, 2**MAX_LENGTH
     while room > 0:
-        if bits.next(1) == 0:
-            pass
-        elif bits.next(1) == 0:
-            last += -1 if bits.next(1) else 1
-        elif bits.next(1) == 0:
-            symbol += bits.gamma()
-            if symbol < N_SYMBOLS:
-                continue
-        else:
-            last = bits.next(4)
+        symbol, last = read_step(bits, symbol, last, width=4)
         if not 1 <= last <= MAX_LENGTH or symbol >= N_SYMBOLS:
             raise damaged(f"a Huffman table gives symbol {symbol} a code of {last} bits")
         lengths[symbol] = last
@@ -132,39 +119,3 @@ def read_lengths(reader: Reader, /) -> NDArray[np.uint8]:
     if room < 0:
         raise damaged("a Huffman table has more codes than fit")
     return lengths
-
-
-def gamma_bits(number: int, /) -> str:
-    """Return a positive integer as its Elias gamma code: as many zeros as bits follow its leading one, then it."""
-    return "0" * (number.bit_length() - 1) + f"{number:b}"
-
-
-def to_bytes(bits: str, /) -> bytes:
-    """Return a text of 0 and 1 as whole bytes, from the highest bit down, zeros at the end."""
-    n_bytes = -(-len(bits) // 8)
-    return int(bits.ljust(8 * n_bytes, "0") or "0", 2).to_bytes(n_bytes, "big")
-
-
-class Bits:
-    """The bits of a reader, taken byte by byte."""
-
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-        self.buffer = self.n_buffered = 0
-
-    def next(self, n_bits: int) -> int:
-        """Return the next bits, at most eight, as a number."""
-        while self.n_buffered < n_bits:
-            self.buffer = (self.buffer & 0xFF) << 8 | self.reader.byte()
-            self.n_buffered += 8
-        self.n_buffered -= n_bits
-        return self.buffer >> self.n_buffered & (1 << n_bits) - 1
-
-    def gamma(self) -> int:
-        """Return the next Elias gamma number, below 512."""
-        n_more = 0
-        while self.next(1) == 0:
-            n_more += 1
-            if n_more > 8:
-                raise damaged("a table of symbols leaves out more than there are")
-        return 1 << n_more | self.next(n_more)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from effbench.codec import ans, context, huffman
 from effbench.codec.layout import Layout
+from effbench.codec.steps import N_SYMBOLS
 from effbench.codec.wire import Plan, Reader, damaged, literal, smallest, varint
 
 Coder = Literal["none", "huffman", "ans", "context"]
@@ -128,7 +129,7 @@ def _choose(counts: NDArray[np.int64], coder: Coder) -> tuple[int, NDArray[np.ui
     """Return the head byte of the smallest form and the bits of each symbol in it, (256,)."""
     used = np.flatnonzero(counts)
     if len(used) == 1:
-        return CONSTANT, np.zeros(huffman.N_SYMBOLS, np.uint8)
+        return CONSTANT, np.zeros(N_SYMBOLS, np.uint8)
     width = int(used[-1]).bit_length()
     if coder != "none":
         lengths = huffman.best_lengths(counts)
