@@ -110,14 +110,6 @@ class Folder:
         return found
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """Return a database with MLflow's tables and nothing in them: making one takes a second."""
-    path = tmp_path_factory.mktemp("database") / "empty.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch, empty_database):
     """Return a working folder with nothing but an empty database, which is also this process's."""

@@ -28,13 +28,10 @@ def share_of_zeros(model):
 
 
 @pytest.fixture(scope="module", params=[0, 1])
-def trained_on_digits(request, digits_data, make_context):
+def trained_on_digits(request, digits_data, make_context, train_perceptron):
     """A trained perceptron (91 % correct), with the context it was trained in."""
     context = make_context(digits_data, seed=request.param, step="train")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(request.param)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
-    return Train(epochs=5, lr=3e-3).apply(network, context), context
+    return train_perceptron(context, epochs=5), context
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)

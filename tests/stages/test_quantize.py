@@ -15,12 +15,9 @@ from effbench.stages.train import Train
 
 
 @pytest.fixture(scope="module", params=[0, 1])
-def trained_on_digits(request, digits_data, make_context):
+def trained_on_digits(request, digits_data, make_context, train_perceptron):
     context = make_context(digits_data, seed=request.param, step="train")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(request.param)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
-    return Train(epochs=5, lr=3e-3).apply(network, context), context
+    return train_perceptron(context, epochs=5), context
 
 
 def test_every_weight_layer_is_on_its_grid_and_nothing_else_is_touched(toy_data, toy_network, make_context):

@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch import nn
 
 from effbench.constraints import RampedMask, constraints_on, weight_layers
 from effbench.stages.prune import Prune
@@ -17,13 +16,10 @@ def zeros(model):
 
 
 @pytest.fixture(scope="module", params=[0, 1])
-def trained_on_digits(request, digits_data, make_context):
+def trained_on_digits(request, digits_data, make_context, train_perceptron):
     """A trained perceptron with its context."""
     context = make_context(digits_data, seed=request.param, step="train")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(request.param)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
-    return Train(epochs=3, lr=3e-3).apply(network, context), context
+    return train_perceptron(context, epochs=3), context
 
 
 def test_gradual_pruning_beats_pruning_at_once_when_there_is_time_to_close(trained_on_digits):
