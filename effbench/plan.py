@@ -19,7 +19,7 @@ from effbench.data import ImageData
 from effbench.recipe import Step, digest, prefix_keys, seed_of
 from effbench.rounds import Rounds
 
-RESULT_VERSION = 3
+RESULT_VERSION = 4
 """Bumped when what is measured of an equal model, or the layout of a kept result, changes."""
 
 

@@ -19,6 +19,7 @@ def _end_with_parent() -> None:
 _watch = threading.Thread(target=_end_with_parent, daemon=True)
 _watch.start()
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch._dynamo  # noqa: E402 (every optimiser imports it)
 
@@ -26,11 +27,15 @@ import effbench.data.digits  # noqa: E402
 import effbench.execute  # noqa: E402
 import effbench.models  # noqa: E402, F401
 from effbench.codec import decode, encode  # noqa: E402
+from effbench.training import fused_kernels  # noqa: E402
+from effbench.training.precision import suited_precision  # noqa: E402
 
-# The coder's loops: numba loads their machine code on first use. One thread, as none would survive the fork.
+# The loops of coder and training: numba loads their machine code on first use. One thread, as none would survive the
+# fork; for the same reason no gradient is asked of torch here.
 torch.set_num_threads(1)
 _network = torch.nn.Linear(32, 32)
 decode(encode(_network), _network)
+fused_kernels.load(np.float32 if suited_precision(torch.device("cpu"), is_grouped=False) == "float32" else np.uint16)
 
 _is_done.set()
 _watch.join()

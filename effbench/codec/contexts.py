@@ -12,7 +12,7 @@ import numpy as np
 
 from effbench.codec import arithmetic
 from effbench.codec.arithmetic import Bytes, Ints
-from effbench.codec.kernels import compiled
+from effbench.jit import compiled
 
 # Where the coder is, and what it knows of the row and the plane; the distance of the line above.
 ROW, COLUMN, LENGTH, ACROSS, PLANE = range(5)

@@ -9,20 +9,13 @@ Bit buffers are uint64 throughout: numba makes a float of an int64 beside a uint
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numba import uint64
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def compiled(function: Function) -> Function:
-    """Compile on first use and keep the machine code on disk; the function keeps its type for mypy."""
-    return cast(Function, numba.njit(cache=True, nogil=True)(function))
+from effbench.jit import compiled
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
 
@@ -15,4 +15,10 @@ class GlobalAveragePool(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the means."""
-        return F.avg_pool2d(maps, maps.shape[-2:])
+        if maps.requires_grad and maps.is_contiguous(memory_format=torch.channels_last):
+            maps.register_hook(_channels_last)  # type: ignore[no-untyped-call]
+        return maps.mean((2, 3), keepdim=True)
+
+
+def _channels_last(gradient: Tensor) -> Tensor:
+    return gradient.contiguous(memory_format=torch.channels_last)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from effbench.data import ImageData, Split
+from effbench.training.fusion import fused
 
 BATCH_SIZE = 100
 
@@ -37,7 +38,7 @@ def evaluate(
     correct, total_loss = [], 0.0
     model.to(device).eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), fused(model):
             for images, labels in data.batches(split, side=side, batch_size=BATCH_SIZE):
                 labels = labels.to(device)
                 logits = model(images.to(device=device, memory_format=torch.channels_last)).float()

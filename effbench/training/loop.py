@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from effbench.constraints import advancing
 from effbench.data import ImageData
+from effbench.training.fusion import fused
 from effbench.training.memory import N_WATCHED, TensorMemory
 from effbench.training.precision import Precision
 
@@ -95,7 +96,7 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_cosine(n_steps))
     step, advance, memory = 0, advancing(model), TensorMemory()
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
+    with torch.random.fork_rng(devices=cuda), fused(model):
         # Layers with a random forward pass (dropout) draw from the global generator.
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         for epoch in range(options.epochs):

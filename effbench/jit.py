@@ -1,0 +1,15 @@
+"""Loops that numba compiles. Import what uses it where it is needed: numba takes half a second to load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Compile on first use and keep the machine code on disk; the function keeps its type for mypy."""
+    return cast(Function, numba.njit(cache=True, nogil=True)(function))
