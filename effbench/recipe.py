@@ -1,11 +1,11 @@
-"""Stages in order, and the key of every prefix of them."""
+"""A recipe is stages in order: what a stage is, what it may ask for, and the key of every prefix of them."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from effbench.data import ImageData
 from effbench.findings import Findings
-from effbench.rounds import Rounds, Until
 from effbench.teacher import Teacher
 from effbench.training.evaluation import Evaluation
 
@@ -122,69 +121,20 @@ class Step:
         }
 
 
-Entry = str | Sequence[str]
-Chooser = Callable[[str, int, int], Sequence[tuple[str, Stage]]]
-"""chooser(entry, round, n_rounds) -> the named stages that stand there; none for a technique at its neutral value."""
+class Identified(Protocol):
+    """A step, or several of them."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the result, given the model that it receives."""
 
 
-def lay_out(
-    entries: Sequence[Entry], choose: Chooser, /, *, rounds: int, until: Until | None = None
-) -> tuple[Step | Rounds, ...]:
-    """Write a recipe out as steps.
-
-    Each entry names a stage or a phase of stages. A list of entries is a group that is repeated `rounds` times, as in
-    [train, [prune, finetune], quantize]; what stands outside a group stands in the only round of one. Where `until`
-    says when rounds end, a group is one step that chooses how many of them to take. ValueError where a stage asks for a
-    step that is not before it, and where `until` finds no group.
-    """
-    until = until or Until()
-    if not until.is_never and all(isinstance(entry, str) for entry in entries):
-        raise ValueError(
-            "recipe.until: says when rounds end, and the recipe has none; write a group, as in [prune, finetune]"
-        )
-    steps: list[Step | Rounds] = []
-    seen: dict[str, int] = {}
-
-    def place(entry: str, position: int, n_rounds: int) -> Iterator[Step]:
-        for name, stage in choose(entry, position, n_rounds):
-            yield Step(name, stage, seen.get(name, 0))
-            seen[name] = seen.get(name, 0) + 1
-
-    for entry in entries:
-        if isinstance(entry, str):
-            steps += place(entry, 1, 1)
-            continue
-        written = [tuple(step for name in entry for step in place(name, k, rounds)) for k in range(1, rounds + 1)]
-        if until.is_never or not any(written):
-            steps += (step for group in written for step in group)
-        else:
-            steps.append(Rounds(tuple(written), until))
-    _check_what_is_asked_for(steps, {"init"})
-    return tuple(steps)
-
-
-def _check_what_is_asked_for(steps: Sequence[Step | Rounds], behind: set[str]) -> None:
-    """Refuse a stage that asks for the network after a step that is not behind it."""
-    for step in steps:
-        if isinstance(step, Rounds):
-            _check_what_is_asked_for(step.steps, set(behind))
-            continue
-        for name in getattr(step.stage, "asks_for", ()):
-            if name not in behind:
-                known = ", ".join(sorted(behind))
-                raise ValueError(
-                    f"{step}: asks for the network at {name!r}, which is no step before it; there are {known}"
-                )
-        behind.add(str(step))
-
-
-def prefix_keys(root: Mapping[str, Any], steps: Sequence[Step | Rounds], /) -> tuple[str, ...]:
+def prefix_keys(root: Mapping[str, Any], steps: Sequence[Identified], /) -> tuple[str, ...]:
     """Return the key of the fresh network and of the network after each step: each holds all that came before."""
     fresh = digest(root)
     return (fresh, *prefix_keys_after(fresh, steps))
 
 
-def prefix_keys_after(key: str, steps: Sequence[Step | Rounds], /) -> tuple[str, ...]:
+def prefix_keys_after(key: str, steps: Sequence[Identified], /) -> tuple[str, ...]:
     """Return the key of the network after each step, where that before the first one has `key`."""
     keys = [key]
     for step in steps:

@@ -1,6 +1,6 @@
-"""Rounds that go on until accuracy breaks: a recipe's group as one step that chooses how far to go.
+"""A recipe written out as steps, and rounds that go on until accuracy breaks: a group as one step that chooses how far.
 
-Written out, the rounds are the steps of the same recipe without an end, under the same keys: what one of them computed
+Written out, such rounds are the steps of the same recipe without an end, under the same keys: what one of them computed
 serves the other. The step itself only chooses a prefix of them.
 """
 
@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from effbench.constraints import bake
-
-if TYPE_CHECKING:
-    from effbench.recipe import Step
+from effbench.recipe import Stage, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,3 +114,59 @@ def change(before: nn.Module, after: nn.Module, /) -> float:
 
 def _norm(tensors: Iterable[Tensor]) -> float:
     return math.sqrt(sum(float(torch.sum(t * t)) for t in tensors))
+
+
+Entry = str | Sequence[str]
+Chooser = Callable[[str, int, int], Sequence[tuple[str, Stage]]]
+"""chooser(entry, round, n_rounds) -> the named stages that stand there; none for a technique at its neutral value."""
+
+
+def lay_out(
+    entries: Sequence[Entry], choose: Chooser, /, *, rounds: int, until: Until | None = None
+) -> tuple[Step | Rounds, ...]:
+    """Write a recipe out as steps.
+
+    Each entry names a stage or a phase of stages. A list of entries is a group that is repeated `rounds` times, as in
+    [train, [prune, finetune], quantize]; what stands outside a group stands in the only round of one. Where `until`
+    says when rounds end, a group is one step that chooses how many of them to take. ValueError where a stage asks for a
+    step that is not before it, and where `until` finds no group.
+    """
+    until = until or Until()
+    if not until.is_never and all(isinstance(entry, str) for entry in entries):
+        raise ValueError(
+            "recipe.until: says when rounds end, and the recipe has none; write a group, as in [prune, finetune]"
+        )
+    steps: list[Step | Rounds] = []
+    seen: dict[str, int] = {}
+
+    def place(entry: str, position: int, n_rounds: int) -> Iterator[Step]:
+        for name, stage in choose(entry, position, n_rounds):
+            yield Step(name, stage, seen.get(name, 0))
+            seen[name] = seen.get(name, 0) + 1
+
+    for entry in entries:
+        if isinstance(entry, str):
+            steps += place(entry, 1, 1)
+            continue
+        written = [tuple(step for name in entry for step in place(name, k, rounds)) for k in range(1, rounds + 1)]
+        if until.is_never or not any(written):
+            steps += (step for group in written for step in group)
+        else:
+            steps.append(Rounds(tuple(written), until))
+    _check_what_is_asked_for(steps, {"init"})
+    return tuple(steps)
+
+
+def _check_what_is_asked_for(steps: Sequence[Step | Rounds], behind: set[str]) -> None:
+    """Refuse a stage that asks for the network after a step that is not behind it."""
+    for step in steps:
+        if isinstance(step, Rounds):
+            _check_what_is_asked_for(step.steps, set(behind))
+            continue
+        for name in getattr(step.stage, "asks_for", ()):
+            if name not in behind:
+                known = ", ".join(sorted(behind))
+                raise ValueError(
+                    f"{step}: asks for the network at {name!r}, which is no step before it; there are {known}"
+                )
+        behind.add(str(step))

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from effbench.recipe import Step, digest, lay_out, prefix_keys, seed_of
+from effbench.recipe import Step, digest, prefix_keys, seed_of
+from effbench.rounds import lay_out
 from effbench.stages.prune import Prune
 from effbench.stages.quantize import Quantize
 from effbench.stages.train import Train

@@ -10,8 +10,8 @@ from torch import nn
 from effbench.blueprint import Blueprint
 from effbench.constraints import bake
 from effbench.plan import Point, load_data
-from effbench.recipe import Step, lay_out
-from effbench.rounds import Rounds, Until, change
+from effbench.recipe import Step
+from effbench.rounds import Rounds, Until, change, lay_out
 from effbench.run import make_model
 from effbench.stages.prune import Prune
 from effbench.stages.rewind import Rewind

@@ -19,8 +19,8 @@ from effbench.config.teachers import with_teachers
 from effbench.config.trial import check_shapes, read_data
 from effbench.config.typed import typed, unknown_name
 from effbench.plan import Plan, Point
-from effbench.recipe import Stage, Step, lay_out
-from effbench.rounds import Rounds, Until
+from effbench.recipe import Stage, Step
+from effbench.rounds import Rounds, Until, lay_out
 
 Node = Mapping[str, Any]
 

@@ -228,6 +228,6 @@ def test_training_goes_the_same_way(precision, toy_data, monkeypatch, calls):
     assert (64, 8, 8, 8) in calls
     monkeypatch.setattr(loop, "fused", lambda model: nullcontext())
     plain = trained()
-    tolerance = {"float32": 0.001, "bfloat16": 0.05}[precision]
+    tolerance = {"float32": 0.001, "bfloat16": 0.1}[precision]
     for name, value in plain.items():
         assert (quick[name] - value).float().norm() <= tolerance * max(1, value.float().norm()), name
