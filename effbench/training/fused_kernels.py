@@ -11,48 +11,12 @@ goes through everything. The loops over columns have no branch and read no neigh
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from effbench.jit import compiled
-from effbench.training.map_values import Values, read, written
-
-Vector = NDArray[np.float32]
-Doubles = NDArray[np.float64]
+from effbench.training.maps import Doubles, Values, Vector, add_up, as_rows, read, tiled, written
 
 ROWS = 64
 """After so many rows the sums move from float32 to float64."""
-COLUMNS = 512
-"""About as many values are a row: a multiple of a register's, and a row's sums stay in the nearest cache."""
-
-
-@compiled
-def _rows(x: Values) -> Values:
-    """Return (N, H, W, C) as (R, K): a power of two of pixels a row."""
-    n_maps, height, width, channels = x.shape
-    n_pixels, a_row = n_maps * height * width, 1
-    while n_pixels % (2 * a_row) == 0 and 2 * a_row * channels <= COLUMNS:
-        a_row *= 2
-    return x.reshape((n_pixels // a_row, a_row * channels))
-
-
-@compiled
-def _tiled(vector: Doubles, n_columns: int) -> Vector:
-    """Return the channels' values at each column of a row."""
-    tiled, channels = np.empty(n_columns, np.float32), len(vector)
-    for pixel in range(0, n_columns, channels):
-        for c in range(channels):
-            tiled[pixel + c] = vector[c]
-    return tiled
-
-
-@compiled
-def _add_up(sums: Vector, by_channel: Doubles) -> None:
-    """Add each channel's sum over its columns, and start the columns' sums anew."""
-    channels = len(by_channel)
-    for pixel in range(0, len(sums), channels):
-        for c in range(channels):
-            by_channel[c] += sums[pixel + c]
-            sums[pixel + c] = 0
 
 
 @compiled
@@ -67,8 +31,8 @@ def moments(x: Values, pivot: Vector, channels: int) -> tuple[Doubles, Doubles]:
                 distance = read(x[row, k]) - pivot[k]
                 one[k] += distance
                 two[k] += distance * distance
-        _add_up(one, first)
-        _add_up(two, second)
+        add_up(one, first)
+        add_up(two, second)
     return first, second
 
 
@@ -119,8 +83,8 @@ def gate(
                 dz[row, k] = written(gradient, dz)
                 one[k] += gradient
                 two[k] += gradient * (value - mean[k])
-        _add_up(one, first)
-        _add_up(two, second)
+        add_up(one, first)
+        add_up(two, second)
     return first, second
 
 
@@ -174,8 +138,8 @@ def gate_and_unpool(
             last = dz[n, height - 1].reshape(n_columns)
             for k in range(n_columns):
                 last[k] = 0
-        _add_up(one, first)
-        _add_up(two, second)
+        add_up(one, first)
+        add_up(two, second)
     return first, second
 
 
@@ -193,11 +157,11 @@ def apply(x: Values, found: Doubles, floor: np.float32, pools: bool, y: Values) 
     """Scale and shift (N, H, W, C) by the first two rows of `found`, (., C), pool where `pools`, cut off, into y."""
     if pools:
         columns = x.shape[2] * x.shape[3]
-        normalise_and_pool(x, _tiled(found[0], columns), _tiled(found[1], columns), floor, y)
+        normalise_and_pool(x, tiled(found[0], columns), tiled(found[1], columns), floor, y)
     else:
-        rows = _rows(x)
+        rows = as_rows(x)
         columns = rows.shape[1]
-        normalise(rows, _tiled(found[0], columns), _tiled(found[1], columns), floor, y.reshape(rows.shape))
+        normalise(rows, tiled(found[0], columns), tiled(found[1], columns), floor, y.reshape(rows.shape))
 
 
 @compiled
@@ -217,11 +181,11 @@ def forward(
     """
     n_maps, height, width, channels = x.shape
     n_pixels = n_maps * height * width
-    rows = _rows(x)
+    rows = as_rows(x)
     pivot = np.empty(channels)
     for c in range(channels):
         pivot[c] = read(x[0, 0, 0, c])  # sums of distances from something near keep their digits
-    first, second = moments(rows, _tiled(pivot, rows.shape[1]), channels)
+    first, second = moments(rows, tiled(pivot, rows.shape[1]), channels)
     found = np.empty((4, channels))
     for c in range(channels):
         distance = first[c] / n_pixels
@@ -240,9 +204,9 @@ def backward(x: Values, dy: Values, found: Doubles, floor: np.float32, pools: bo
     """Write the gradient of x into dx, from that of what `forward` made of it. Returns (2, C): weight's and bias's."""
     n_maps, height, width, channels = x.shape
     n_pixels = n_maps * height * width
-    rows = _rows(x)
+    rows = as_rows(x)
     columns = width * channels if pools else rows.shape[1]
-    scale, shift, mean = _tiled(found[0], columns), _tiled(found[1], columns), _tiled(found[2], columns)
+    scale, shift, mean = tiled(found[0], columns), tiled(found[1], columns), tiled(found[2], columns)
     if pools:
         sums = gate_and_unpool(x, dy, scale, shift, mean, floor, dx)
     else:
@@ -255,7 +219,7 @@ def backward(x: Values, dy: Values, found: Doubles, floor: np.float32, pools: bo
         of_x[c] = -found[0, c] * found[3, c] * of_weight / n_pixels
         constant[c] = -found[0, c] * of_bias / n_pixels - of_x[c] * found[2, c]
     columns = rows.shape[1]
-    vectors = _tiled(found[0], columns), _tiled(of_x, columns), _tiled(constant, columns)
+    vectors = tiled(found[0], columns), tiled(of_x, columns), tiled(constant, columns)
     combine(rows, dx.reshape(rows.shape), *vectors)
     return gradients
 
