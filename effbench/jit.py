@@ -13,6 +13,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def compiled(function: Function) -> Function:
     """Compile on first use and keep the machine code on disk; the function keeps its type for mypy.
 
-    What is kept is dropped when the function's own file changes, not when that of a function it calls does.
+    What is kept is dropped when the function's own file changes, not when that of a compiled function it calls does.
     """
     return cast(Function, numba.njit(cache=True, nogil=True)(function))

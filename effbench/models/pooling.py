@@ -15,7 +15,7 @@ class GlobalAveragePool(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the means."""
-        if maps.requires_grad and maps.is_contiguous(memory_format=torch.channels_last):
+        if self.training and maps.requires_grad and maps.is_contiguous(memory_format=torch.channels_last):
             maps.register_hook(_channels_last)  # type: ignore[no-untyped-call]
         return maps.mean((2, 3), keepdim=True)
 

@@ -12,7 +12,7 @@ from torch import nn
 from effbench.data import ImageData, Split
 from effbench.training.fusion import fused
 
-BATCH_SIZE = 100
+BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)

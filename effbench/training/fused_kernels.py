@@ -6,17 +6,99 @@ uint16; what is computed with is float32. Vectors are float32 and hold a channel
 
 z = scale · x + shift is the normalised value; what is at or below `floor` is cut off (0 for a ReLU, else -inf). NaN
 goes through everything. The loops over columns have no branch and read no neighbour, so that they become vector code.
+Everything is in one file, as numba would not notice that a function of another one has changed (`effbench.jit`).
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import types
+from numba.extending import overload
+from numpy.typing import NDArray
 
 from effbench.jit import compiled
-from effbench.training.maps import Doubles, Values, Vector, add_up, as_rows, read, tiled, written
 
+Values = NDArray[Any]
+Vector = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+COLUMNS = 512
+"""About as many values are a row: a multiple of a register's, and a row's sums stay in the nearest cache."""
 ROWS = 64
 """After so many rows the sums move from float32 to float64."""
+
+
+def read(value: Any) -> Any:
+    """Return a value of a map as float32."""
+    raise NotImplementedError("in compiled code only")
+
+
+def written(value: Any, maps: Values) -> Any:
+    """Return a float32 as `maps` holds it: rounded to the nearest, ties to even."""
+    raise NotImplementedError("in compiled code only")
+
+
+@overload(read)
+def _read(value: Any) -> Any:
+    def from_bfloat16(value: Any) -> Any:
+        return np.uint32(np.uint32(value) << np.uint32(16)).view(np.float32)
+
+    def as_it_is(value: Any) -> Any:
+        return value
+
+    return from_bfloat16 if value == types.uint16 else as_it_is
+
+
+@overload(written)
+def _written(value: Any, maps: Any) -> Any:
+    def to_bfloat16(value: Any, maps: Any) -> Any:
+        bits = np.float32(value).view(np.uint32)
+        odd = (bits >> np.uint32(16)) & np.uint32(1)
+        rounded = (bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)
+        return np.uint16(rounded) if value == value else np.uint16(0x7FC0)
+
+    def as_it_is(value: Any, maps: Any) -> Any:
+        return np.float32(value)
+
+    return to_bfloat16 if maps.dtype == types.uint16 else as_it_is
+
+
+@compiled
+def higher(one: Any, other: Any) -> Any:
+    """Return the larger of two floats, NaN where one of them is."""
+    return one if (one >= other) | (one != one) else other
+
+
+@compiled
+def as_rows(x: Values) -> Values:
+    """Return (N, H, W, C) as (R, K): a power of two of pixels a row."""
+    n_maps, height, width, channels = x.shape
+    n_pixels, a_row = n_maps * height * width, 1
+    while n_pixels % (2 * a_row) == 0 and 2 * a_row * channels <= COLUMNS:
+        a_row *= 2
+    return x.reshape((n_pixels // a_row, a_row * channels))
+
+
+@compiled
+def tiled(vector: Doubles, n_columns: int) -> Vector:
+    """Return the channels' values at each column of a row."""
+    columns, channels = np.empty(n_columns, np.float32), len(vector)
+    for pixel in range(0, n_columns, channels):
+        for c in range(channels):
+            columns[pixel + c] = vector[c]
+    return columns
+
+
+@compiled
+def add_up(sums: Vector, by_channel: Doubles) -> None:
+    """Add each channel's sum over its columns, and start the columns' sums anew."""
+    channels = len(by_channel)
+    for pixel in range(0, len(sums), channels):
+        for c in range(channels):
+            by_channel[c] += sums[pixel + c]
+            sums[pixel + c] = 0
 
 
 @compiled
@@ -57,13 +139,12 @@ def normalise_and_pool(x: Values, scale: Vector, shift: Vector, floor: np.float3
             above, below = x[n, 2 * i].reshape(n_columns), x[n, 2 * i + 1].reshape(n_columns)
             for k in range(n_columns):
                 one, other = read(above[k]) * scale[k] + shift[k], read(below[k]) * scale[k] + shift[k]
-                z = one if one >= other else other
+                z = higher(one, other)
                 highest[k] = floor if z <= floor else z
             for j in range(width // 2):
                 left, right = 2 * j * channels, (2 * j + 1) * channels
                 for c in range(channels):
-                    one, other = highest[left + c], highest[right + c]
-                    y[n, i, j, c] = written(one if one >= other else other, y)
+                    y[n, i, j, c] = written(higher(highest[left + c], highest[right + c]), y)
 
 
 @compiled
@@ -182,9 +263,9 @@ def forward(
     n_maps, height, width, channels = x.shape
     n_pixels = n_maps * height * width
     rows = as_rows(x)
-    pivot = np.empty(channels)
-    for c in range(channels):
-        pivot[c] = read(x[0, 0, 0, c])  # sums of distances from something near keep their digits
+    # The sums of squares keep their digits where distances are small: they are taken from the mean of the first rows.
+    pivot = moments(rows[:ROWS], np.zeros(rows.shape[1], np.float32), channels)[0]
+    pivot /= rows[:ROWS].size / channels
     first, second = moments(rows, tiled(pivot, rows.shape[1]), channels)
     found = np.empty((4, channels))
     for c in range(channels):
@@ -225,7 +306,11 @@ def backward(x: Values, dy: Values, found: Doubles, floor: np.float32, pools: bo
 
 
 def load(dtype: type[np.generic]) -> None:
-    """Get the machine code for maps of `dtype`: compiled where no earlier process has done it (a few seconds)."""
+    """Get the machine code for training with maps of `dtype` and for evaluating with float32.
+
+    It is compiled where no earlier process has done it, which takes a few seconds.
+    """
     x, y, vector = np.zeros((2, 2, 2, 8), dtype), np.zeros((2, 1, 1, 8), dtype), np.zeros(8, np.float32)
     found = forward(x, (vector, vector), (vector, vector), 0.1, 1e-5, np.float32(0), True, y)
     backward(x, y, found, np.float32(0), True, np.zeros_like(x))
+    apply(x.astype(np.float32), found, np.float32(0), True, y.astype(np.float32))

@@ -29,14 +29,16 @@ def fused(model: nn.Module, /) -> Iterator[None]:
 
     What follows may be a ReLU, a max-pooling of 2, or both in either order. The results are those of the modules, but
     for rounding (nothing is rounded to bfloat16 between them) and for which of several equal values in a pooling's
-    window gets the gradient. The modules run as they are where that is not possible: on several threads, on another
-    device, in another layout or dtype than channels-last float32 and bfloat16, in evaluation mode where a gradient is
-    wanted, and where somebody listens to one of them by a hook.
+    window gets the gradient; they can be differentiated once. The modules run as they are where that is not possible:
+    on several threads, on another device, in another layout or dtype than channels-last float32 and bfloat16, in
+    evaluation mode where a gradient is wanted, and where a module has hooks or a forward of its own. Modules are not
+    to be exchanged or copied meanwhile.
     """
     changed = []
     try:
         for module in model.modules():
-            if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+            # Within another `fused` it has a forward of its own already.
+            if isinstance(module, nn.Sequential) and _runs_as_written(module, nn.Sequential):
                 runs = _runs_of(module)
                 if any(isinstance(run, _Run) for run in runs):
                     module.forward = partial(_forward, runs)  # type: ignore[method-assign]
@@ -73,16 +75,22 @@ class _Run:
         return maps
 
     def _fits(self, maps: Tensor) -> bool:
+        norm = self.norm
+        state = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
         return (
-            maps.device.type == "cpu"
+            type(maps) is Tensor
+            and maps.device.type == "cpu"
             and maps.dtype in _DTYPES
             and maps.ndim == 4
             and maps.is_contiguous(memory_format=torch.channels_last)
             and min(maps.shape[2:]) >= (2 if self.pools else 1)
             and maps.numel() > maps.shape[1]  # a norm that trains refuses a single value a channel
-            and (self.norm.training or not torch.is_grad_enabled())
+            and all(isinstance(t, Tensor) and t.dtype == torch.float32 and len(t) == maps.shape[1] for t in state)
+            and norm.momentum is not None
+            and norm.eps > 0
+            and (norm.training or not torch.is_grad_enabled())
             and torch.get_num_threads() == 1
-            and not any(_is_heard(module) for module in (self.norm, *self.others))
+            and not any(_is_heard(module) for module in (norm, *self.others))
         )
 
     def _evaluated(self, maps: Tensor) -> Tensor:
@@ -107,10 +115,15 @@ def _is_heard(module: nn.Module) -> bool:
     return any(hooks)
 
 
-def _forward(runs: tuple[nn.Module | _Run, ...], maps: Tensor) -> Tensor:
+def _runs_as_written(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Return whether the module's forward is that of `kind`."""
+    return type(module).forward is kind.forward and "forward" not in vars(module)
+
+
+def _forward(runs: tuple[nn.Module | _Run, ...], input: Any) -> Any:
     for run in runs:
-        maps = run(maps)
-    return maps
+        input = run(input)
+    return input
 
 
 def _runs_of(modules: nn.Sequential) -> tuple[nn.Module | _Run, ...]:
@@ -118,8 +131,8 @@ def _runs_of(modules: nn.Sequential) -> tuple[nn.Module | _Run, ...]:
     found: list[nn.Module | _Run] = []
     for module in modules:
         last = found[-1] if found else None
-        if _is_plain_norm(module):
-            found.append(_Run(module, ()))  # type: ignore[arg-type]
+        if isinstance(module, nn.BatchNorm2d) and _runs_as_written(module, nn.BatchNorm2d):
+            found.append(_Run(module, ()))
         elif isinstance(last, _Run) and _goes_along(module, last):
             found[-1] = _Run(last.norm, (*last.others, module))
         else:
@@ -127,25 +140,16 @@ def _runs_of(modules: nn.Sequential) -> tuple[nn.Module | _Run, ...]:
     return tuple(found)
 
 
-def _is_plain_norm(module: nn.Module) -> bool:
-    return (
-        type(module) is nn.BatchNorm2d
-        and module.affine
-        and module.track_running_stats
-        and module.momentum is not None
-        and module.weight.dtype == torch.float32
-    )
-
-
 def _goes_along(module: nn.Module, run: _Run) -> bool:
     if any(type(other) is type(module) for other in run.others):
         return False
-    if type(module) is nn.ReLU:
-        return True
-    if type(module) is not nn.MaxPool2d or module.return_indices or module.ceil_mode:
+    if isinstance(module, nn.ReLU):
+        return _runs_as_written(module, nn.ReLU)
+    if not isinstance(module, nn.MaxPool2d) or module.return_indices or module.ceil_mode:
         return False
     sizes = (module.kernel_size, module.stride, module.padding, module.dilation)
-    return sizes in ((2, 2, 0, 1), ((2, 2), (2, 2), (0, 0), (1, 1)))
+    is_of_2 = sizes in ((2, 2, 0, 1), ((2, 2), (2, 2), (0, 0), (1, 1)))
+    return is_of_2 and _runs_as_written(module, nn.MaxPool2d)
 
 
 class _NormPoolReLU(torch.autograd.Function):
@@ -167,7 +171,7 @@ class _NormPoolReLU(torch.autograd.Function):
         running = norm.running_mean.numpy(), norm.running_var.numpy()
         found = kernels.forward(_pixels(maps), affine, running, norm.momentum, norm.eps, floor, pools, _pixels(output))
         ctx.save_for_backward(maps)
-        ctx.rest = found, floor, pools
+        ctx.found, ctx.floor, ctx.pools = found, floor, pools
         return output
 
     @staticmethod
@@ -178,8 +182,7 @@ class _NormPoolReLU(torch.autograd.Function):
         (maps,) = ctx.saved_tensors
         of_output = _pixels(gradient.contiguous(memory_format=torch.channels_last))
         of_maps = _empty(maps, *maps.shape[2:])
-        found, floor, pools = ctx.rest
-        of_affine = kernels.backward(_pixels(maps), of_output, found, floor, pools, _pixels(of_maps))
+        of_affine = kernels.backward(_pixels(maps), of_output, ctx.found, ctx.floor, ctx.pools, _pixels(of_maps))
         of_weight, of_bias = torch.from_numpy(of_affine)
         return of_maps, of_weight, of_bias, None
 
@@ -193,4 +196,5 @@ def _pixels(maps: Tensor) -> NDArray[Any]:
 
 
 def _empty(like: Tensor, height: int, width: int) -> Tensor:
-    return torch.empty((*like.shape[:2], height, width), dtype=like.dtype, memory_format=torch.channels_last)
+    shape = (*like.shape[:2], height, width)
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)

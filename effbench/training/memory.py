@@ -1,7 +1,8 @@
 """How much memory training needs: the bytes of all tensors that are alive at once.
 
 The process knows its own high-water mark only (`ru_maxrss`): it holds the interpreter, torch and the data set, what ran
-before in the same worker, and the allocator's spare pages. Tensors can be counted exactly, and alike on every machine.
+before in the same worker, and the allocator's spare pages. Tensors can be counted exactly, and, for one number of
+threads, alike on every machine.
 """
 
 from __future__ import annotations

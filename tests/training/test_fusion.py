@@ -12,6 +12,7 @@ from torch import nn
 
 from effbench.models import small_cnn
 from effbench.training import fusion, loop
+from effbench.training.evaluation import evaluate
 from effbench.training.fusion import fused
 from effbench.training.loop import TrainingOptions, fit
 
@@ -82,6 +83,49 @@ def test_results_are_those_of_the_modules(order, n, channels, height, width, see
 
 
 @pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("shape", [(3, 8, 7, 6), (1, 5, 2, 2), (2, 40, 9, 9)])
+def test_evaluation_uses_the_running_statistics(order, shape, calls):
+    layers = stack(order, shape[1])
+    with torch.no_grad():
+        layers(some_maps(*shape, seed=1))  # these move the statistics
+    layers.eval()
+    maps = some_maps(*shape)
+    with torch.inference_mode(), fused(layers):
+        found = layers(maps.clone(memory_format=torch.preserve_format))
+        elsewhere = layers(maps.contiguous())  # the modules, as the layout is another
+    torch.testing.assert_close(found, elsewhere, rtol=1e-5, atol=1e-5)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert calls == [] and int(layers[0].num_batches_tracked) == 1
+
+
+def test_evaluate_and_fit_run_in_one_pass_even_within_one_another(toy_data, monkeypatch, calls):
+    evaluated = []
+    monkeypatch.setattr(fusion._Run, "_evaluated", lambda self, maps: evaluated.append(maps.shape) or self.norm(maps))
+    network = small_cnn(num_classes=4, input_side=8)
+
+    def progress(step, n_steps):
+        evaluate(network, toy_data, "val", side=8)
+
+    options = TrainingOptions(epochs=1, lr=1e-3)
+    generator = torch.Generator().manual_seed(0)
+    fit(network, toy_data, options, side=8, generator=generator, device=torch.device("cpu"), progress=progress)
+    assert evaluated.count((61, 8, 8, 8)) == 4 and len(calls) == 4 * 6
+    assert not any("forward" in vars(module) for module in network.modules())
+
+
+@pytest.mark.parametrize("height", [10, 16])
+def test_an_outlier_in_the_corner_costs_no_digits(height):
+    layers = nn.Sequential(nn.BatchNorm2d(8))
+    generator = torch.Generator().manual_seed(0)
+    maps = 100 + 0.1 * torch.randn(16, 8, height, height, generator=generator)
+    maps[:, :, 0, 0] = 0
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    exact = copy.deepcopy(layers).double()(maps.double())
+    with fused(layers):
+        torch.testing.assert_close(layers(maps).double(), exact, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("order", ORDERS)
 def test_bfloat16_maps_are_computed_in_float32_and_rounded_once(order):
     plain = stack(order, 8)
     quick = copy.deepcopy(plain)
@@ -119,6 +163,16 @@ def test_what_is_not_a_number_stays_so():
     assert not output[:, others].isnan().any() and not gradient[:, others].isnan().any()
 
 
+@pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_evaluation_leads_what_is_not_a_number_through_a_pooling(corner):
+    layers = stack("NPR", 8).eval()
+    maps = some_maps(2, 8, 4, 4)
+    maps[1, 3, 2 + corner[0], corner[1]] = torch.nan
+    with torch.inference_mode(), fused(layers):
+        output = layers(maps)
+    assert output.isnan().nonzero().tolist() == [[1, 3, 1, 0]]
+
+
 def test_a_frozen_norm_has_no_gradient_but_leads_it_on():
     layers = stack("NR", 8).requires_grad_(False)
     with fused(layers):
@@ -140,12 +194,21 @@ def _to_double(layers):
     return some_maps(2, 8, 4, 4, torch.float64)
 
 
-def _to_listened(layers):
-    layers[0].register_forward_hook(lambda *_: None)
-    return some_maps(2, 8, 4, 4)
+def _to_listened(number, listen):
+    def change(layers):
+        getattr(layers[number], listen)(lambda *_: None)
+        return some_maps(2, 8, 4, 4)
+
+    change.__name__ = f"_to_{listen}_{number}"
+    return change
 
 
-@pytest.mark.parametrize("change", [_to_eval, _to_default_layout, _to_double, _to_listened])
+CHANGES = [_to_eval, _to_default_layout, _to_double]
+CHANGES += [_to_listened(number, "register_forward_hook") for number in range(3)]
+CHANGES += [_to_listened(1, "register_forward_pre_hook")]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_elsewhere_the_modules_run_as_they_are(change, calls):
     plain = stack("NPR", 8)
     quick = copy.deepcopy(plain)
@@ -181,8 +244,25 @@ def test_a_hook_on_the_norm_sees_its_own_output(calls):
 
 
 @pytest.mark.parametrize(
+    ("shape", "order"),
+    [((2, 4, 4, 4), "NR"), ((1, 8, 1, 1), "N"), ((2, 8, 1, 1), "NP"), ((2, 8, 4, 1), "NP")],
+)
+def test_maps_that_do_not_fit_are_refused_as_the_modules_refuse_them(shape, order):
+    layers = stack(order, 8)
+    with fused(layers), pytest.raises((RuntimeError, ValueError)):
+        layers(some_maps(*shape))
+
+
+class _Norm(nn.BatchNorm2d):
+    def forward(self, maps):
+        return maps
+
+
+@pytest.mark.parametrize(
     "layers",
     [
+        nn.Sequential(_Norm(8), nn.ReLU()),
+        nn.Sequential(nn.BatchNorm2d(8).bfloat16(), nn.ReLU()),
         nn.Sequential(nn.BatchNorm2d(8, affine=False), nn.ReLU()),
         nn.Sequential(nn.BatchNorm2d(8, track_running_stats=False)),
         nn.Sequential(nn.BatchNorm2d(8, momentum=None)),
@@ -191,12 +271,13 @@ def test_a_hook_on_the_norm_sees_its_own_output(calls):
 )
 def test_other_norms_are_left_alone(layers, calls):
     with fused(layers):
-        layers(some_maps(2, 8, 4, 4))
+        layers(some_maps(2, 8, 4, 4, next(layers.parameters(), torch.empty(0)).dtype))
     assert calls == []
 
 
-def test_other_poolings_run_after_the_norm(calls):
-    layers = nn.Sequential(nn.BatchNorm2d(8), nn.MaxPool2d(3, stride=2, padding=1), nn.ReLU(), nn.ReLU())
+@pytest.mark.parametrize("pooling", [nn.MaxPool2d(3, stride=2, padding=1), nn.MaxPool2d(2, ceil_mode=True)])
+def test_other_poolings_run_after_the_norm(pooling, calls):
+    layers = nn.Sequential(nn.BatchNorm2d(8), pooling, nn.ReLU(), nn.ReLU())
     plain = copy.deepcopy(layers)
     maps = some_maps(2, 8, 9, 9)
     with fused(layers):
