@@ -179,10 +179,8 @@ def gate_and_unpool(
     first, second = np.zeros(channels), np.zeros(channels)
     nothing = np.float32(0)
     one, two = np.zeros(n_columns, np.float32), np.zeros(n_columns, np.float32)
-    highest, beside = (
-        np.zeros(n_columns, np.float32),
-        np.zeros(n_columns, np.float32),
-    )  # of two rows; in the other pixel
+    highest = np.zeros(n_columns, np.float32)  # of two rows
+    beside = np.zeros(n_columns, np.float32)  # the same, of the other pixel of the window
     spread = np.zeros(n_columns, dy.dtype)  # each pooled gradient, at both of its pixels
     is_right = np.zeros(n_columns, np.bool_)
     for k in range(n_columns):
@@ -265,7 +263,8 @@ def forward(
     rows = as_rows(x)
     # The sums of squares keep their digits where distances are small: they are taken from the mean of the first rows.
     pivot = moments(rows[:ROWS], np.zeros(rows.shape[1], np.float32), channels)[0]
-    pivot /= rows[:ROWS].size / channels
+    for c in range(channels):
+        pivot[c] = np.float32(pivot[c] / (rows[:ROWS].size / channels))  # as the loops have it
     first, second = moments(rows, tiled(pivot, rows.shape[1]), channels)
     found = np.empty((4, channels))
     for c in range(channels):
