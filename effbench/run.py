@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from effbench.codec import decode, encode
+from effbench.codec import decode, encode_each
 from effbench.findings import Findings
 from effbench.measure.compute import count_cost
 from effbench.plan import Point, load_data
@@ -40,8 +40,8 @@ def run_point(point: Point, store: Store, /, *, device: torch.device, progress: 
         torch.set_num_threads(point.threads)
         findings = Findings()
         model, seconds, cached = make_model(point, store, device=device, progress=progress, findings=findings)
-        blob = encode(model, coder=point.coder)
-        gain = 1.0 if point.coder == "none" else len(encode(model, coder="none")) / len(blob)
+        blob, uncoded = encode_each(model, coders=(point.coder, "none"))
+        gain = len(uncoded) / len(blob)
         result = measure(point, decode(blob, point.fresh_network()), blob, seconds, cached, device, coding_gain=gain)
         result = replace(result, metrics={**result.metrics, **findings.peaks}, tables=findings.tables)
         keep_result(point.key, result, store)

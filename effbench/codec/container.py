@@ -22,6 +22,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
 import torch
@@ -66,24 +67,40 @@ def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
     >>> bool((restored.weight == network.weight).all())
     True
     """
-    if coder not in _CODERS:
-        raise ValueError(f"coder must be one of {', '.join(_CODERS)}, got {coder!r}")
+    return encode_each(model, coders=(coder,))[0]
+
+
+def encode_each(model: nn.Module, /, *, coders: Sequence[Coder]) -> list[bytes]:
+    """Return the file that `encode` makes with each coder, in less time than one by one. Errors as there."""
+    for coder in coders:
+        if coder not in _CODERS:
+            raise ValueError(f"coder must be one of {', '.join(_CODERS)}, got {coder!r}")
     tensors = _state(bake(model))
     native = _native_forms(model)
-    records: list[bytes] = []
-    numbers: dict[bytes, int] = {}
+    contents: list[tuple[Tensor | QuantizedTensor | SharedTensor, Form]] = []
     for name, tensor in tensors.items():
-        form = Form.of(tensor, name)
         stored = native.get(name)
         exact = stored is not None and _same_bits(stored.dequantize().to(tensor.dtype), tensor)
-        record = write_record(stored if stored is not None and exact else tensor, form, coder=coder)
-        repeat = write_repeat(numbers.setdefault(record, len(records)))
-        records.append(repeat if numbers[record] < len(records) and len(repeat) < len(record) else record)
+        contents.append((stored if stored is not None and exact else tensor, Form.of(tensor, name)))
     edits, imposed = write_edits(model), write_inputs(model)
-    flags = _CODERS.index(coder) | (_HAS_EDITS if edits else 0) | (_HAS_INPUTS if imposed else 0)
-    head = _MAGIC + bytes([_VERSION, flags]) + _fingerprint(tensors) + edits + imposed + varint(len(records))
-    body = head + b"".join(records)
-    return body + _checksum(body)
+    kept = (_HAS_EDITS if edits else 0) | (_HAS_INPUTS if imposed else 0)
+    middle = _fingerprint(tensors) + edits + imposed + varint(len(contents))
+    files = []
+    for coder in coders:
+        head = _MAGIC + bytes([_VERSION, _CODERS.index(coder) | kept])
+        body = head + middle + b"".join(_records(contents, coder))
+        files.append(body + _checksum(body))
+    return files
+
+
+def _records(contents: Sequence[tuple[Tensor | QuantizedTensor | SharedTensor, Form]], coder: Coder) -> Iterator[bytes]:
+    """Yield a record for each tensor; one that is there already is named, where that is shorter."""
+    numbers: dict[bytes, int] = {}
+    for number, (value, form) in enumerate(contents):
+        record = write_record(value, form, coder=coder)
+        earlier = numbers.setdefault(record, number)
+        repeat = write_repeat(earlier)
+        yield repeat if earlier < number and len(repeat) < len(record) else record
 
 
 def decode(blob: bytes, model: nn.Module, /) -> nn.Module:

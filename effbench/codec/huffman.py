@@ -20,28 +20,16 @@ def limited_lengths(counts: NDArray[np.int64], /, *, limit: int) -> NDArray[np.u
     """Return the lengths of an optimal prefix code whose codes have at most `limit` bits.
 
     counts: (n,), two of them at least positive. Returns (n,), 0 for what never occurs. ValueError when `limit` bits are
-    too few for so many symbols. Package-merge (Larmore and Hirschberg 1990, doi:10.1145/79147.79150), which needs only
-    know how many of the cheapest items of each level are symbols.
+    too few for so many symbols. Package-merge (Larmore and Hirschberg 1990, doi:10.1145/79147.79150).
     """
     used = np.flatnonzero(counts)
     if not 2 <= len(used) <= 2**limit:
         raise ValueError(f"a code of {len(used)} symbols in at most {limit} bits is not possible")
+    from effbench.codec import kernels
+
     order = used[np.argsort(counts[used], kind="stable")]
-    weights = counts[order]
-    packages = weights[:0]
-    levels = []
-    for _ in range(limit):
-        items = np.concatenate([weights, packages])
-        rank = np.argsort(items, kind="stable")
-        levels.append(rank < len(weights))
-        pairs = items[rank][: len(items) // 2 * 2].reshape(-1, 2)
-        packages = pairs.sum(1)
     lengths = np.zeros(len(counts), np.uint8)
-    n_taken = 2 * len(weights) - 2
-    for is_symbol in reversed(levels):
-        n_symbols = int(np.count_nonzero(is_symbol[:n_taken]))
-        lengths[order[:n_symbols]] += 1
-        n_taken = 2 * (n_taken - n_symbols)
+    lengths[order] = kernels.package_merge(counts[order], limit)
     return lengths
 
 

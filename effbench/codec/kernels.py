@@ -36,6 +36,40 @@ def histogram(symbols: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 @compiled
+def package_merge(weights: NDArray[np.int64], limit: int) -> NDArray[np.uint8]:
+    """Return the code lengths, at most `limit`, of symbols of ascending weights: (n,) -> (n,); n is 2 to 2**limit.
+
+    Each level merges the symbols with the pairs of the level below; of the cheapest items of each it is enough to know
+    how many are symbols.
+    """
+    n = len(weights)
+    is_symbol = np.zeros((limit, 2 * n), np.bool_)
+    items, packages, n_packages = np.zeros(2 * n, np.int64), np.zeros(n, np.int64), 0
+    for level in range(limit):
+        symbol = package = 0
+        for at in range(n + n_packages):
+            if symbol < n and (package >= n_packages or weights[symbol] <= packages[package]):
+                items[at] = weights[symbol]
+                is_symbol[level, at] = True
+                symbol += 1
+            else:
+                items[at] = packages[package]
+                package += 1
+        n_packages = (n + n_packages) // 2
+        for at in range(n_packages):
+            packages[at] = items[2 * at] + items[2 * at + 1]
+    lengths, n_taken = np.zeros(n, np.uint8), 2 * n - 2
+    for level in range(limit - 1, -1, -1):
+        n_symbols = 0
+        for at in range(n_taken):
+            n_symbols += is_symbol[level, at]
+        for at in range(n_symbols):
+            lengths[at] += 1
+        n_taken = 2 * (n_taken - n_symbols)
+    return lengths
+
+
+@compiled
 def pack(symbols: NDArray[np.uint8], entries: NDArray[np.uint32], words: NDArray[np.uint32]) -> None:
     """Write the codes of `symbols` into `words` (n_bits // 32 + 1 of them, zeros), highest bit first."""
     low, word = uint64(255), uint64(32)

@@ -59,7 +59,7 @@ def plan_symbols(symbols: Symbols, /, *, coder: Coder, layout: Layout | None = N
 
 def _plan_prefix_code(symbols: Symbols, lanes: Sequence[Symbols], counts: NDArray[np.int64], coder: Coder) -> Plan:
     """Choose among constant, packed and Huffman coded. `counts` are those of each lane, (n_lanes, 256)."""
-    head, lengths = _choose(counts.sum(0), coder)
+    head, lengths, table = _choose(counts.sum(0), coder)
     if head == CONSTANT:
         return literal(bytes([head, symbols[0]]))
     if head == 8:
@@ -68,7 +68,7 @@ def _plan_prefix_code(symbols: Symbols, lanes: Sequence[Symbols], counts: NDArra
         n_bytes = -(-symbols.size * head // 8)
         return Plan(1 + n_bytes, lambda: bytes([head]) + _packed([symbols], lengths, [n_bytes]))
     sizes = [-(-int(lane_counts @ lengths) // 8) for lane_counts in counts]
-    opening = bytes([head]) + huffman.write_lengths(lengths) + b"".join(map(varint, sizes[:-1]))
+    opening = bytes([head]) + table + b"".join(map(varint, sizes[:-1]))
     return Plan(len(opening) + sum(sizes), lambda: opening + _packed(lanes, lengths, sizes))
 
 
@@ -79,9 +79,8 @@ def stream_bytes(counts: NDArray[np.int64], /, *, coder: Coder) -> int:
     """
     if not counts.any():
         return 0
-    head, lengths = _choose(counts, coder)
-    n_table = 1 if head == CONSTANT else len(huffman.write_lengths(lengths)) if head == HUFFMAN else 0
-    n_bytes = 1 + n_table - (-int(counts @ lengths) // 8)
+    head, lengths, table = _choose(counts, coder)
+    n_bytes = 1 + (1 if head == CONSTANT else len(table)) - (-int(counts @ lengths) // 8)
     return (
         n_bytes if coder in ("none", "huffman") or head == CONSTANT else min(n_bytes, 1 + ans.best_mantissa(counts)[1])
     )
@@ -125,18 +124,18 @@ def _lane_symbols(n_symbols: int) -> int:
     return n_symbols // 8 * 2
 
 
-def _choose(counts: NDArray[np.int64], coder: Coder) -> tuple[int, NDArray[np.uint8]]:
-    """Return the head byte of the smallest form and the bits of each symbol in it, (256,)."""
+def _choose(counts: NDArray[np.int64], coder: Coder) -> tuple[int, NDArray[np.uint8], bytes]:
+    """Return the head byte of the smallest form, the bits of each symbol in it, (256,), and the table of a code."""
     used = np.flatnonzero(counts)
     if len(used) == 1:
-        return CONSTANT, np.zeros(N_SYMBOLS, np.uint8)
+        return CONSTANT, np.zeros(N_SYMBOLS, np.uint8), b""
     width = int(used[-1]).bit_length()
     if coder != "none":
         lengths = huffman.best_lengths(counts)
-        n_table = len(huffman.write_lengths(lengths))
-        if 8 * n_table + int(counts @ lengths) < width * int(counts.sum()):
-            return HUFFMAN, lengths
-    return width, huffman.fixed_lengths(width)
+        table = huffman.write_lengths(lengths)
+        if 8 * len(table) + int(counts @ lengths) < width * int(counts.sum()):
+            return HUFFMAN, lengths, table
+    return width, huffman.fixed_lengths(width), b""
 
 
 def _packed(lanes: Sequence[Symbols], lengths: NDArray[np.uint8], sizes: Sequence[int]) -> bytes:
