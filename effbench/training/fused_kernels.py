@@ -154,14 +154,15 @@ def gate(
     """Lead the gradient of `normalise` back to z. Returns each channel's sum of dz and of dz · (x - mean)."""
     n_rows, n_columns = x.shape
     first, second = np.zeros(channels), np.zeros(channels)
-    nothing = np.float32(0)
+    nothing = np.zeros(1, dy.dtype)[0]
     one, two = np.zeros(n_columns, np.float32), np.zeros(n_columns, np.float32)
     for begin in range(0, n_rows, ROWS):
         for row in range(begin, min(n_rows, begin + ROWS)):
             for k in range(n_columns):
                 value = read(x[row, k])
-                gradient = nothing if value * scale[k] + shift[k] <= floor else read(dy[row, k])
-                dz[row, k] = written(gradient, dz)
+                passed = nothing if value * scale[k] + shift[k] <= floor else dy[row, k]
+                dz[row, k] = passed
+                gradient = read(passed)
                 one[k] += gradient
                 two[k] += gradient * (value - mean[k])
         add_up(one, first)
@@ -177,11 +178,12 @@ def gate_and_unpool(
     n_maps, height, width, channels = x.shape
     n_columns = width * channels
     first, second = np.zeros(channels), np.zeros(channels)
-    nothing = np.float32(0)
     one, two = np.zeros(n_columns, np.float32), np.zeros(n_columns, np.float32)
-    highest = np.zeros(n_columns, np.float32)  # of two rows
-    beside = np.zeros(n_columns, np.float32)  # the same, of the other pixel of the window
+    with_ends = np.zeros(n_columns + 2 * channels, np.float32)
+    highest = with_ends[channels : channels + n_columns]  # of two rows
+    on_the_left, on_the_right = with_ends[:n_columns], with_ends[2 * channels :]  # the same, a pixel on
     spread = np.zeros(n_columns, dy.dtype)  # each pooled gradient, at both of its pixels
+    nothing = spread[0]
     is_right = np.zeros(n_columns, np.bool_)
     for k in range(n_columns):
         is_right[k] = k // channels % 2 == 1
@@ -198,19 +200,15 @@ def gate_and_unpool(
                     spread[left + c] = dy[n, i, j, c]
                 for c in range(channels):
                     spread[right + c] = dy[n, i, j, c]
-                for c in range(channels):
-                    beside[left + c] = highest[right + c]
-                for c in range(channels):
-                    beside[right + c] = highest[left + c]
             for k in range(n_columns):
                 z = highest[k]
-                wins = (z > beside[k]) | ((z == beside[k]) & (not is_right[k]))
-                gradient = read(spread[k]) if wins else nothing
-                gradient = nothing if z <= floor else gradient
+                wins = z > on_the_left[k] if is_right[k] else z >= on_the_right[k]
+                passed = spread[k] if wins & (not z <= floor) else nothing
                 x_upper, x_lower = read(above[k]), read(below[k])
                 is_upper = x_upper * scale[k] + shift[k] >= x_lower * scale[k] + shift[k]
-                to_above[k] = written(gradient if is_upper else nothing, dz)
-                to_below[k] = written(nothing if is_upper else gradient, dz)
+                to_above[k] = passed if is_upper else nothing
+                to_below[k] = nothing if is_upper else passed
+                gradient = read(passed)
                 one[k] += gradient
                 two[k] += gradient * ((x_upper if is_upper else x_lower) - mean[k])
         if height % 2:

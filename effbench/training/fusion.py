@@ -8,11 +8,10 @@ where they are: for a while `nn.Sequential` runs them in another way.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 _DTYPES = (torch.float32, torch.bfloat16)
+_Vector = NDArray[np.float32]
+_Vectors = tuple[_Vector, _Vector, _Vector, _Vector]
 
 
 @contextmanager
@@ -49,70 +50,86 @@ def fused(model: nn.Module, /) -> Iterator[None]:
             del module.forward
 
 
-@dataclass(frozen=True)
 class _Run:
-    """A batch norm and the modules after it that are run with it."""
+    """A batch norm and the modules after it that are run with it.
 
-    norm: nn.BatchNorm2d
-    others: tuple[nn.Module, ...]
+    All of it but the loops is Python that runs between them, when the processor's caches hold maps: it is kept short.
+    """
 
-    @property
-    def pools(self) -> bool:
-        return any(isinstance(module, nn.MaxPool2d) for module in self.others)
-
-    @property
-    def floor(self) -> float:
-        return 0.0 if any(isinstance(module, nn.ReLU) for module in self.others) else -math.inf
+    def __init__(self, norm: nn.BatchNorm2d, *others: nn.Module) -> None:
+        self.norm = norm
+        self.modules = (norm, *others)
+        self.pools = any(isinstance(module, nn.MaxPool2d) for module in others)
+        self.floor = np.float32(0 if any(isinstance(module, nn.ReLU) for module in others) else -np.inf)
+        self._addresses: tuple[int, ...] = ()
+        self._arrays: _Vectors | None = None
 
     def __call__(self, maps: Tensor) -> Tensor:
-        if self._fits(maps):
-            if not self.norm.training:
-                return self._evaluated(maps)
-            output: Tensor = _NormPoolReLU.apply(maps, self.norm.weight, self.norm.bias, self)
-            return output
-        for module in (self.norm, *self.others):
-            maps = module(maps)
-        return maps
+        vectors = self._vectors() if self._fits(maps) else None
+        if vectors is None or len(vectors[0]) != maps.shape[1]:
+            for module in self.modules:
+                maps = module(maps)
+            return maps
+        if not self.norm.training:
+            return self._evaluated(maps, vectors)
+        output: Tensor = _NormPoolReLU.apply(maps, self.norm.weight, self.norm.bias, vectors, self)
+        return output
 
     def _fits(self, maps: Tensor) -> bool:
-        norm = self.norm
-        state = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        if not (type(maps) is Tensor and maps.ndim == 4 and maps.is_cpu and maps.dtype in _DTYPES):
+            return False
+        norm, (n_maps, _, height, width) = self.norm, maps.shape
         return (
-            type(maps) is Tensor
-            and maps.device.type == "cpu"
-            and maps.dtype in _DTYPES
-            and maps.ndim == 4
-            and maps.is_contiguous(memory_format=torch.channels_last)
-            and min(maps.shape[2:]) >= (2 if self.pools else 1)
-            and maps.numel() > maps.shape[1]  # a norm that trains refuses a single value a channel
-            and all(isinstance(t, Tensor) and t.dtype == torch.float32 and len(t) == maps.shape[1] for t in state)
+            maps.is_contiguous(memory_format=torch.channels_last)
+            and (height > 1 < width if self.pools else height > 0 < width)
+            and n_maps * height * width > 1  # a norm that trains refuses a single value a channel
             and norm.momentum is not None
             and norm.eps > 0
             and (norm.training or not torch.is_grad_enabled())
             and torch.get_num_threads() == 1
-            and not any(_is_heard(module) for module in (norm, *self.others))
+            and not any(map(_is_heard, self.modules))
         )
 
-    def _evaluated(self, maps: Tensor) -> Tensor:
-        """Return what the running statistics make of the maps."""
-        from effbench.training import fused_kernels as kernels
+    def _vectors(self) -> _Vectors | None:
+        """Return weight, bias, running mean and variance in the memory that they have; None where they don't fit."""
+        norm = self.norm
+        weight, bias, mean, variance = norm.weight, norm.bias, norm.running_mean, norm.running_var
+        if weight is None or bias is None or mean is None or variance is None:
+            return None
+        addresses = (weight.data_ptr(), bias.data_ptr(), mean.data_ptr(), variance.data_ptr())
+        if addresses != self._addresses:  # the arrays keep their memory: no other tensor can have come there
+            fit = all(tensor.dtype == torch.float32 for tensor in (weight, bias, mean, variance))
+            arrays = (weight.detach().numpy(), bias.detach().numpy(), mean.numpy(), variance.numpy()) if fit else None
+            self._addresses, self._arrays = addresses, arrays
+        return self._arrays
 
-        norm, output = self.norm, self.room(maps)
-        assert norm.running_mean is not None and norm.running_var is not None
-        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-        shift = norm.bias.double() - scale * norm.running_mean.double()
-        vectors = torch.stack([scale, shift]).numpy()
-        kernels.apply(_pixels(maps), vectors, np.float32(self.floor), self.pools, _pixels(output))
+    def _evaluated(self, maps: Tensor, vectors: _Vectors) -> Tensor:
+        """Return what the running statistics make of the maps."""
+        weight, bias, mean, variance = (vector.astype(np.float64) for vector in vectors)
+        scale = weight / np.sqrt(variance + self.norm.eps)
+        output = self.room(maps)
+        found = np.stack([scale, bias - scale * mean])
+        _kernels().apply(_pixels(maps), found, self.floor, self.pools, _pixels(output))
         return output
 
     def room(self, maps: Tensor) -> Tensor:
         """Return room for what comes out."""
-        return _empty(maps, *(side // 2 if self.pools else side for side in maps.shape[2:]))
+        n_maps, channels, height, width = maps.shape
+        return _empty(maps, (n_maps, channels, height // 2, width // 2) if self.pools else maps.shape)
+
+
+@cache
+def _kernels() -> ModuleType:
+    """Return the loops, loaded when they are first wanted."""
+    from effbench.training import fused_kernels
+
+    return fused_kernels
 
 
 def _is_heard(module: nn.Module) -> bool:
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return any(hooks)
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
 
 
 def _runs_as_written(module: nn.Module, kind: type[nn.Module]) -> bool:
@@ -132,16 +149,16 @@ def _runs_of(modules: nn.Sequential) -> tuple[nn.Module | _Run, ...]:
     for module in modules:
         last = found[-1] if found else None
         if isinstance(module, nn.BatchNorm2d) and _runs_as_written(module, nn.BatchNorm2d):
-            found.append(_Run(module, ()))
+            found.append(_Run(module))
         elif isinstance(last, _Run) and _goes_along(module, last):
-            found[-1] = _Run(last.norm, (*last.others, module))
+            found[-1] = _Run(last.norm, *last.modules[1:], module)
         else:
             found.append(module)
     return tuple(found)
 
 
 def _goes_along(module: nn.Module, run: _Run) -> bool:
-    if any(type(other) is type(module) for other in run.others):
+    if any(type(other) is type(module) for other in run.modules):
         return False
     if isinstance(module, nn.ReLU):
         return _runs_as_written(module, nn.ReLU)
@@ -159,42 +176,34 @@ class _NormPoolReLU(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, run: _Run) -> Tensor:
-        from effbench.training import fused_kernels as kernels
-
-        norm, pools, floor = run.norm, run.pools, np.float32(run.floor)
-        assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
-        assert norm.num_batches_tracked is not None
+    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, vectors: _Vectors, run: _Run) -> Tensor:
+        norm, output = run.norm, run.room(maps)
+        assert norm.momentum is not None and norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)
-        output = run.room(maps)
-        affine = weight.detach().numpy(), bias.detach().numpy()
-        running = norm.running_mean.numpy(), norm.running_var.numpy()
-        found = kernels.forward(_pixels(maps), affine, running, norm.momentum, norm.eps, floor, pools, _pixels(output))
+        affine, running = vectors[:2], vectors[2:]
+        ctx.found = _kernels().forward(
+            _pixels(maps), affine, running, norm.momentum, norm.eps, run.floor, run.pools, _pixels(output)
+        )
         ctx.save_for_backward(maps)
-        ctx.found, ctx.floor, ctx.pools = found, floor, pools
+        ctx.run = run
         return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        from effbench.training import fused_kernels as kernels
-
-        (maps,) = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        (maps,), run = ctx.saved_tensors, ctx.run
         of_output = _pixels(gradient.contiguous(memory_format=torch.channels_last))
-        of_maps = _empty(maps, *maps.shape[2:])
-        of_affine = kernels.backward(_pixels(maps), of_output, ctx.found, ctx.floor, ctx.pools, _pixels(of_maps))
-        of_weight, of_bias = torch.from_numpy(of_affine)
-        return of_maps, of_weight, of_bias, None
+        of_maps = _empty(maps, maps.shape)
+        found = _kernels().backward(_pixels(maps), of_output, ctx.found, run.floor, run.pools, _pixels(of_maps))
+        of_affine = torch.from_numpy(found)
+        return of_maps, of_affine[0], of_affine[1], None, None
 
 
 def _pixels(maps: Tensor) -> NDArray[Any]:
-    """Return the values as (N, H, W, C), in the same memory: float32, or bfloat16's bits as uint16."""
-    values = maps.detach().permute(0, 2, 3, 1)
-    if maps.dtype == torch.bfloat16:
-        return values.view(torch.int16).numpy().view(np.uint16)
-    return values.numpy()
+    """Return the values as (N, H, W, C), in the same memory: float32, or bfloat16's bits. Not while gradients run."""
+    values = maps.permute(0, 2, 3, 1)
+    return (values.view(torch.uint16) if maps.dtype == torch.bfloat16 else values).numpy()
 
 
-def _empty(like: Tensor, height: int, width: int) -> Tensor:
-    shape = (*like.shape[:2], height, width)
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
