@@ -65,7 +65,7 @@ def hold(layer: nn.Module, mask: Mask) -> None:
     """
     mask = mask.to(layer.weight.device)  # type: ignore[arg-type]
     for position, earlier in enumerate(constraints_on(layer, "weight")):
-        if isinstance(earlier, Mask) and getattr(earlier, "settled", True):
+        if isinstance(earlier, Mask) and earlier.settled:
             if not isinstance(mask, RampedMask):
                 earlier.mask &= mask.mask
                 return

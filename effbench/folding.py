@@ -66,7 +66,7 @@ def _fold(layer: nn.Module, norm: nn.Module) -> None:
 def _can_take(layer: nn.Module, network: nn.Module) -> bool:
     """Whether a layer's tensors are its own and may be scaled, and its bias is there or can be added."""
     held = constraints_on(layer, "weight")
-    if constraints_on(layer, "bias") or not all(isinstance(o, Mask) and getattr(o, "settled", True) for o in held):
+    if constraints_on(layer, "bias") or not all(isinstance(o, Mask) and o.settled for o in held):
         return False
     has_bias = layer._parameters["bias"] is not None
     if not has_bias and all(module is not layer for _, module in places(network)):

@@ -14,6 +14,8 @@ class Mask(nn.Module):
     """Keep the weights where `mask` is True, hold the others at zero."""
 
     mask: Tensor
+    settled: bool = True
+    """Whether no training moves it any more."""
 
     def __init__(self, mask: Tensor) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ class Distill(TrainingOptions):
     there the teacher runs on the images as the student sees them. Constraints on the weights hold throughout.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     weight: float
     """Of the soft labels, in [0, 1]; 0 is plain training, 1 never looks at a true label."""

@@ -16,7 +16,7 @@ from effbench.training.loop import TrainingOptions, fit
 class Train(TrainingOptions):
     """Train on the training split; constraints on the weights (masks, quantisers) hold throughout."""
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     @property
     def is_neutral(self) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from effbench.constraints import advancing
 from effbench.data import ImageData
 from effbench.training.fusion import fused
+from effbench.training.held_masks import held_after_steps
 from effbench.training.memory import N_WATCHED, TensorMemory
 from effbench.training.precision import Precision
 
@@ -96,7 +97,7 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_cosine(n_steps))
     step, advance, memory = 0, advancing(model), TensorMemory()
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), fused(model):
+    with torch.random.fork_rng(devices=cuda), fused(model), held_after_steps(model) as hold:
         # Layers with a random forward pass (dropout) draw from the global generator.
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         for epoch in range(options.epochs):
@@ -124,6 +125,7 @@ def fit(
                     optimizer.zero_grad()
                     value.backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
+                    hold()
                     schedule.step()
                 losses += value.detach()
                 step += 1

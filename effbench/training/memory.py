@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 N_WATCHED = 2
 """The steps that are watched: from the second on, the optimiser's moments and the last gradients are there as well."""
@@ -35,9 +34,10 @@ class TensorMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         results = func(*args, **(kwargs or {}))
-        for value in tree_leaves((args, kwargs, results)):
-            if isinstance(value, Tensor) and value.layout == torch.strided:
-                self._count(value.untyped_storage())
+        for value in (*args, *(kwargs or {}).values(), results):
+            for tensor in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(tensor, Tensor) and tensor.layout == torch.strided:
+                    self._count(tensor.untyped_storage())
         return results
 
     def _count(self, storage: torch.UntypedStorage) -> None:
