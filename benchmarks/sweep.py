@@ -70,8 +70,8 @@ def run_effbench(task: Task, extra: list[str], folder: Path) -> tuple[float, Acc
     from effbench.config.sweep import read_sweep
     from effbench.execute import choose_executor
     from effbench.orchestrate import carry_out
+    from effbench.progress import ProgressDisplay
     from effbench.store import Store
-    from effbench.terminal import ProgressDisplay
     from effbench.tracking.write import MlflowTracker
 
     logging.disable(logging.INFO)  # the database's migrations

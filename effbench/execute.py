@@ -41,6 +41,9 @@ class Observer(Protocol):
     def step(self, point: Point, step: str, done: int, total: int) -> None:
         """Note how far a stage of a run is."""
 
+    def run_computed(self, point: Point) -> None:
+        """Note that a run is computed, or failed; its result is taken next."""
+
 
 Executor = Callable[[Sequence[Point], Store, torch.device, Observer], Runs]
 """Runs points in whatever order it likes, and yields each with its result or its exception. May begin when called."""
@@ -77,10 +80,13 @@ def run_here(points: Sequence[Point], store: Store, device: torch.device, observ
         def progress(step: str, done: int, total: int, point: Point = point) -> None:
             observer.step(point, step, done, total)
 
+        result: Result
         try:
-            yield point, run_point(point, store, device=device, progress=progress)
+            result = run_point(point, store, device=device, progress=progress)
         except Exception as error:  # whatever a network or a stage raises: the other runs go on
-            yield point, error
+            result = error
+        observer.run_computed(point)
+        yield point, result
 
 
 def run_in_workers(
@@ -118,6 +124,7 @@ def _runs_in_workers(
                     continue
                 worker.point = None
                 queue.finish(point)
+                observer.run_computed(point)
                 _keep_busy(workers, queue, observer)  # before the result is logged, which takes a while
                 yield point, message
     finally:

@@ -72,7 +72,7 @@ def _run(sweep: Sweep, store: Store) -> int:
 def _carry_out(sweep: Sweep, store: Store, uri: str) -> int:
     from effbench.answer import give_answer
     from effbench.orchestrate import carry_out
-    from effbench.terminal import ProgressDisplay
+    from effbench.progress import ProgressDisplay
 
     execute = _executor(sweep, store)
     with ProgressDisplay(sweep.plan) as display:

@@ -1,26 +1,15 @@
-"""What a sweep shows on the terminal: progress on stderr, the answer on stdout."""
+"""What a sweep prints on stdout: its plan, and its answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from effbench.config.settings import Sweep
 from effbench.execute import RunError
-from effbench.plan import Plan, Point
 from effbench.results import is_kept, n_kept_steps
 from effbench.store import Store
 
@@ -36,58 +25,6 @@ _HEADINGS = {
     "params_nonzero": "non-zero",
 }
 _COUNTS = ("size_bytes", "macs", "macs_effective", "params_nonzero")
-
-
-class ProgressDisplay:
-    """One bar for the sweep and one for each run that is under way; silent where stderr is no terminal."""
-
-    def __init__(self, plan: Plan) -> None:
-        """Show a sweep of that many runs."""
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        console = Console(stderr=True)
-        self._progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
-        self._runs = self._progress.add_task("runs", total=len(plan.points))
-        self._under_way: dict[str, TaskID] = {}
-        self._n_failed = 0
-
-    def __enter__(self) -> ProgressDisplay:
-        """Begin to show."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop showing."""
-        self._progress.stop()
-
-    def run_started(self, point: Point) -> None:
-        """Show a bar for the run."""
-        self._under_way[point.key] = self._progress.add_task(str(point), total=None)
-        self._describe()
-
-    def step(self, point: Point, step: str, done: int, total: int) -> None:
-        """Move the run's bar."""
-        self._progress.update(self._under_way[point.key], description=f"{point}: {step}", completed=done, total=total)
-
-    def run_ended(self, point: Point, *, failed: bool) -> None:
-        """Count the run, and take its bar away."""
-        self._n_failed += failed
-        self._progress.remove_task(self._under_way.pop(point.key))
-        self._progress.advance(self._runs)
-        self._describe()
-
-    def measuring(self, done: int, total: int) -> None:
-        """Show the latency pass."""
-        task = self._under_way.get("latency")
-        if task is None:
-            task = self._under_way["latency"] = self._progress.add_task("latency", total=total)
-        self._progress.update(task, completed=done, total=total)
-
-    def _describe(self) -> None:
-        running = f", {len(self._under_way)} running" if self._under_way else ""
-        failed = f", {self._n_failed} failed" if self._n_failed else ""
-        self._progress.update(self._runs, description=f"runs{running}{failed}")
 
 
 def print_plan(sweep: Sweep, store: Store) -> None:

@@ -29,6 +29,8 @@ class Silence:
 
     def step(self, point, step, done, total): ...
 
+    def run_computed(self, point): ...
+
 
 def test_a_point_waits_for_the_first_with_its_own_beginnings():
     queue = _Queue(
@@ -116,6 +118,7 @@ from effbench.store import Store
 class Silence:
     def run_started(self, point): print("started", flush=True)
     def step(self, *_): ...
+    def run_computed(self, point): ...
 
 if __name__ == "__main__":
     sweep = read_sweep(["train.lr=0.001,0.002", "train.epochs=500", "train.batch_size=512"])

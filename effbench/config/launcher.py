@@ -43,6 +43,7 @@ def run_by_launcher(
                 observer.run_started(point)
             jobs = [[f"+launched_point={point.key}"] for point in wave]
             for point, job in zip(wave, launcher.launch(jobs, initial_job_idx=n_launched), strict=True):
+                observer.run_computed(point)
                 yield point, _result(job)
             n_launched += len(wave)
 

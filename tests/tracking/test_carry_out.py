@@ -54,6 +54,8 @@ class Silence:
 
     def step(self, point, step, done, total): ...
 
+    def run_computed(self, point): ...
+
     def run_ended(self, point, *, failed):
         self.ended.append((str(point), failed))
 
