@@ -17,7 +17,7 @@ from effbench.results import RunResult
 from effbench.tracking import names
 from effbench.tracking.tracker import Dataset, RunRecord
 
-# The one in C, where PyYAML has it, takes a tenth of the time: as much as all else that is done for a record.
+# Where PyYAML has its dumper in C, that takes a tenth of the time.
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 REALNESS = ("simulated", "masked", "removed", "executed")

@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import get_args
 
 import torch
@@ -70,8 +70,9 @@ def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
     return encode_each(model, coders=(coder,))[0]
 
 
-def encode_each(model: nn.Module, /, *, coders: Sequence[Coder]) -> list[bytes]:
+def encode_each(model: nn.Module, /, *, coders: Iterable[Coder]) -> list[bytes]:
     """Return the file that `encode` makes with each coder, in less time than one by one. Errors as there."""
+    coders = tuple(coders)
     for coder in coders:
         if coder not in _CODERS:
             raise ValueError(f"coder must be one of {', '.join(_CODERS)}, got {coder!r}")

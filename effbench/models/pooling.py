@@ -15,7 +15,7 @@ class GlobalAveragePool(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the means."""
-        if maps.is_contiguous(memory_format=torch.channels_last):
+        if self.training and maps.requires_grad and maps.is_contiguous(memory_format=torch.channels_last):
             # Over the pixels of (N, H × W, C): the gradient is made in the layout of the maps.
             return maps.permute(0, 2, 3, 1).flatten(1, 2).mean(1)[:, :, None, None]
         return maps.mean((2, 3), keepdim=True)

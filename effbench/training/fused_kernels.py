@@ -5,7 +5,8 @@ register of the processor is full even where there are eight channels. Values ar
 uint16; what is computed with is float32. Vectors are float32 and hold a channel's value at each of its columns.
 
 z = scale · x + shift is the normalised value; what is at or below `floor` is cut off (0 for a ReLU, else -inf). NaN
-goes through everything. The loops over columns have no branch and read no neighbour, so that they become vector code.
+goes through everything. The loops over columns have no branch, and read neighbours at one distance only, so that they
+become vector code.
 Everything is in one file, as numba would not notice that a function of another one has changed (`effbench.jit`).
 """
 
@@ -181,8 +182,8 @@ def gate_and_unpool(
     one, two = np.zeros(n_columns, np.float32), np.zeros(n_columns, np.float32)
     with_ends = np.zeros(n_columns + 2 * channels, np.float32)
     highest = with_ends[channels : channels + n_columns]  # of two rows
-    on_the_left, on_the_right = with_ends[:n_columns], with_ends[2 * channels :]  # the same, a pixel on
-    spread = np.zeros(n_columns, dy.dtype)  # each pooled gradient, at both of its pixels
+    on_the_left, on_the_right = with_ends[:n_columns], with_ends[2 * channels :]  # the same, of the pixels beside
+    spread = np.zeros(n_columns, dy.dtype)  # each pooled gradient, at both of its pixels; 0 in an odd last one
     nothing = spread[0]
     is_right = np.zeros(n_columns, np.bool_)
     for k in range(n_columns):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -62,6 +62,7 @@ class _Run:
         self.pools = any(isinstance(module, nn.MaxPool2d) for module in others)
         self.floor = np.float32(0 if any(isinstance(module, nn.ReLU) for module in others) else -np.inf)
         self._addresses: tuple[int, ...] = ()
+        self._shape: tuple[int, ...] = ()
         self._arrays: _Vectors | None = None
 
     def __call__(self, maps: Tensor) -> Tensor:
@@ -97,10 +98,12 @@ class _Run:
         if weight is None or bias is None or mean is None or variance is None:
             return None
         addresses = (weight.data_ptr(), bias.data_ptr(), mean.data_ptr(), variance.data_ptr())
-        if addresses != self._addresses:  # the arrays keep their memory: no other tensor can have come there
-            fit = all(tensor.dtype == torch.float32 for tensor in (weight, bias, mean, variance))
-            arrays = (weight.detach().numpy(), bias.detach().numpy(), mean.numpy(), variance.numpy()) if fit else None
-            self._addresses, self._arrays = addresses, arrays
+        if addresses != self._addresses or weight.shape != self._shape:
+            tensors = (weight.detach(), bias.detach(), mean, variance)
+            fit = all(t.dtype == torch.float32 and t.shape == weight.shape and t.is_contiguous() for t in tensors)
+            # While the arrays are kept, so is their memory: no other tensor comes to these addresses.
+            self._arrays = cast(_Vectors, tuple(tensor.numpy() for tensor in tensors)) if fit else None
+            self._addresses, self._shape = addresses, weight.shape
         return self._arrays
 
     def _evaluated(self, maps: Tensor, vectors: _Vectors) -> Tensor:
@@ -200,10 +203,10 @@ class _NormPoolReLU(torch.autograd.Function):
 
 
 def _pixels(maps: Tensor) -> NDArray[Any]:
-    """Return the values as (N, H, W, C), in the same memory: float32, or bfloat16's bits. Not while gradients run."""
+    """Return the values as (N, H, W, C), in the same memory: float32, or bfloat16's bits. Call it under no_grad."""
     values = maps.permute(0, 2, 3, 1)
     return (values.view(torch.uint16) if maps.dtype == torch.bfloat16 else values).numpy()
 
 
 def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
+    return torch.empty(shape, dtype=like.dtype, device="cpu", memory_format=torch.channels_last)

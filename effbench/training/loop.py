@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from effbench.constraints import advancing
 from effbench.data import ImageData
 from effbench.training.fusion import fused
-from effbench.training.held_masks import held_after_steps
+from effbench.training.held_masks import masked_after_steps
 from effbench.training.memory import N_WATCHED, TensorMemory
 from effbench.training.precision import Precision
 
@@ -85,8 +85,8 @@ def fit(
     Returns the most bytes of tensors alive at once in its steps (`memory`); 0 where there are none.
 
     The order of examples, augmentation and dropout are drawn from `generator`. Constraints that follow the training (a
-    mask that closes gradually) are told of every step. `loss` None is the cross-entropy on the labels.
-    FloatingPointError when the loss is not finite.
+    mask that closes gradually) are told of every step. `loss` None is the cross-entropy on the labels. `progress` may
+    evaluate the model, not copy it (`held_masks`). FloatingPointError when the loss is not finite.
     """
     dtype = _DTYPES[options.precision]
     memory_format = torch.channels_last if options.layout == "channels_last" else torch.contiguous_format
@@ -97,7 +97,7 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_up_then_cosine(n_steps))
     step, advance, memory = 0, advancing(model), TensorMemory()
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), fused(model), held_after_steps(model) as hold:
+    with torch.random.fork_rng(devices=cuda), fused(model), masked_after_steps(model) as mask_again:
         # Layers with a random forward pass (dropout) draw from the global generator.
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         for epoch in range(options.epochs):
@@ -125,7 +125,7 @@ def fit(
                     optimizer.zero_grad()
                     value.backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
-                    hold()
+                    mask_again()
                     schedule.step()
                 losses += value.detach()
                 step += 1

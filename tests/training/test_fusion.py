@@ -255,6 +255,67 @@ def test_maps_that_do_not_fit_are_refused_as_the_modules_refuse_them(shape, orde
         layers(some_maps(*shape))
 
 
+def test_statistics_of_another_length_are_refused_before_anything_is_written():
+    layers = stack("NR", 8)
+    large = torch.full((8,), 7.0)
+    layers[0].running_mean = large[:4]
+    with fused(layers), pytest.raises(RuntimeError, match="running_mean"):
+        layers(some_maps(2, 8, 4, 4))
+    assert (large[4:] == 7).all()
+
+
+def _in_place(norm, weight):
+    with torch.no_grad():
+        norm.weight.copy_(weight)
+
+
+def _by_data(norm, weight):
+    norm.weight.data = weight.clone()
+
+
+def _assigned(norm, weight):
+    state = {name: value.clone() for name, value in norm.state_dict().items()}
+    norm.load_state_dict({**state, "weight": weight}, assign=True)
+
+
+def _replaced(norm, weight):
+    norm.weight = nn.Parameter(weight.clone())
+
+
+@pytest.mark.parametrize("change", [_in_place, _by_data, _assigned, _replaced])
+def test_parameters_may_change_meanwhile(change, calls):
+    plain, quick = stack("NR", 8), stack("NR", 8)
+    maps = some_maps(2, 8, 4, 4)
+    with fused(quick):
+        for layers in (quick, plain):
+            layers(maps)
+            change(layers[0], torch.linspace(-2, 2, 8))
+        found = passed(quick, maps)
+    for one, other in zip(found, passed(plain, maps), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-4)
+    torch.testing.assert_close(dict(quick.named_buffers()), dict(plain.named_buffers()), rtol=1e-5, atol=1e-5)
+    assert len(calls) == 2
+
+
+def test_parameters_may_shrink_in_their_place():
+    layers = stack("NR", 8)
+    maps = some_maps(2, 8, 4, 4)
+    with fused(layers):
+        layers(maps)
+        for tensor in (layers[0].weight, layers[0].bias, layers[0].running_mean, layers[0].running_var):
+            tensor.data = tensor.data[:4]
+        with pytest.raises(RuntimeError):
+            layers(maps)
+        assert layers(maps[:, :4].contiguous(memory_format=torch.channels_last)).shape == (2, 4, 4, 4)
+
+
+def test_another_default_device_changes_nothing():
+    layers = stack("NPR", 8)
+    with fused(layers), torch.device("meta"):
+        output = layers(some_maps(2, 8, 4, 4).cpu())
+    assert output.device.type == "cpu"
+
+
 class _Norm(nn.BatchNorm2d):
     def forward(self, maps):
         return maps
