@@ -31,6 +31,7 @@ _DTYPES = (
 )
 _ROOM_FOR_DTYPES = 24
 _MAX_DIMENSIONS = 64
+_SHOWN_DIMENSIONS = 8
 _SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -87,7 +88,8 @@ class Form:
         shape = tuple(reader.varint("a dimension", at_most=2**63 - 1) for _ in range(n_dimensions))
         if dtype != _DTYPES.index(self.dtype) or shape != self.shape:
             found = str(_DTYPES[dtype]) if dtype < len(_DTYPES) else f"type {dtype}"
-            raise damaged(f"it holds {found} {shape} where the network has {self.dtype} {self.shape}")
+            held = shape if len(shape) <= _SHOWN_DIMENSIONS else f"of {len(shape)} dimensions"
+            raise damaged(f"it holds {found} {held} where the network has {self.dtype} {self.shape}")
 
 
 def to_patterns(tensor: Tensor, /) -> Unsigned:

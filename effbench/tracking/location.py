@@ -38,7 +38,7 @@ def for_reading(uri: str | None, /) -> str:
 
 def sqlite_path(uri: str, /) -> Path | None:
     """Return the file behind a SQLite URI, or None for another kind."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
 
 
 def why_unusable(uri: str, /) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -164,8 +165,23 @@ def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two processes that create the database at once would both run MLflow's migrations, and one would crash.
     with filelock.FileLock(f"{path}.lock"):
+        if not path.exists() or path.stat().st_size == 0:
+            _create_database(path)
         client = MlflowClient(uri)
         return client, _experiment_id(client, experiment, (path.parent / "mlruns").resolve().as_uri())
+
+
+def _create_database(path: Path) -> None:
+    """Make an empty database: whole or not at all.
+
+    MLflow's migrations take a second, and a database that was left in the middle of them can't be opened any more.
+    """
+    part = path.with_name(f"{path.name}.part")
+    for left in path.parent.iterdir():
+        if left.name.startswith(part.name):  # of one that was killed, and its journal
+            left.unlink()
+    MlflowClient(f"sqlite:///{part}")
+    os.replace(part, path)
 
 
 def _gist(error: Exception) -> str:

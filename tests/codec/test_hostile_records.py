@@ -43,6 +43,7 @@ TWO_VALUES = bytes([2]) + b"\xff" + bytes(8)
         (bytes([Kind.FLOATS]) + Form(torch.float32, (2**40, 2**40)).to_bytes(), "where the network has"),
         (bytes([Kind.FLOATS]) + Form(torch.float32, (64, 64, 1)).to_bytes(), "where the network has"),
         (bytes([Kind.FLOATS]) + Form(torch.float16, (64, 64)).to_bytes(), "where the network has"),
+        (bytes([Kind.FLOATS]) + Form(torch.float32, (2**62,) * 40).to_bytes(), "it holds torch.float32 of 40 dim"),
         (bytes([Kind.FLOATS, 2 * 24 + 23, 64, 64]), "type 23"),
         (bytes([Kind.FLOATS]) + b"\xff" * 30, "no end|at most"),
         (bytes([Kind.INTEGERS]) + LINEAR, "kind INTEGERS"),

@@ -1,6 +1,9 @@
 """Where runs are kept, what is written there and how it is read back."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +32,44 @@ def here(tmp_path, monkeypatch):
 def uri(here, empty_database):
     (here / "mlflow.db").write_bytes(empty_database.read_bytes())
     return f"sqlite:///{here / 'mlflow.db'}"
+
+
+OPEN = """
+import sys
+from effbench.tracking.write import MlflowTracker
+MlflowTracker(sys.argv[1], "effbench")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_bytes", [1, 100_000, 500_000])
+def test_killed_while_the_database_is_made_it_is_made_anew(here, at_bytes):
+    uri, part = f"sqlite:///{here / 'mlflow.db'}", here / "mlflow.db.part"
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", OPEN, uri], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (part.exists() and part.stat().st_size >= at_bytes):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    assert not (here / "mlflow.db").exists() and part.exists()
+    tracker = opened(uri)
+    tracker.log_run(record("a"), status="FINISHED")
+    assert not part.exists()
+    assert list(load_runs(tracking_uri=uri)["run_key"]) == ["a"]
+
+
+def test_an_empty_file_becomes_a_database(here):
+    (here / "mlflow.db").touch()
+    opened(f"sqlite:///{here / 'mlflow.db'}")
+    assert load_runs(tracking_uri=f"sqlite:///{here / 'mlflow.db'}").empty
+
+
+def test_options_of_a_database_are_not_part_of_its_name(here, uri):
+    tracker = opened(f"{uri}?timeout=3")
+    tracker.log_run(record("a"), status="FINISHED")
+    assert len(load_runs(tracking_uri=f"{uri}?timeout=3")) == 1
+    assert sqlite_path(f"{uri}?timeout=3") == here / "mlflow.db"
 
 
 def record(key, **changes):
