@@ -33,9 +33,13 @@ class Store:
     """A folder of entries, each a file that begins with the SHA-256 of its name and of what follows."""
 
     root: Path
+    read_only: bool = False
+    """Whether it is only looked at: a folder that is not there is not made."""
 
     def __post_init__(self) -> None:
         """Make the folder. ValueError where it can't be written."""
+        if self.read_only:
+            return
         try:
             for folder in ("entries", "locks"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)

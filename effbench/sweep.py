@@ -42,18 +42,18 @@ def _main(arguments: Sequence[str]) -> int:
 
     try:
         sweep = read_sweep(arguments)
-        store = Store(Path(sweep.store.root))
     except ValueError as error:
         return _complain(error, WRONG_INPUT)
     if sweep.dry_run:
         from effbench.terminal import print_plan
 
-        print_plan(sweep, store)
+        print_plan(sweep, Store(Path(sweep.store.root), read_only=True))
         return 0
-    return _run(sweep, store)
+    return _run(sweep)
 
 
-def _run(sweep: Sweep, store: Store) -> int:
+def _run(sweep: Sweep) -> int:
+    from effbench.store import Store
     from effbench.tracking.location import for_writing, why_unwritable
     from effbench.tracking.tracker import TrackingError
 
@@ -61,8 +61,12 @@ def _run(sweep: Sweep, store: Store) -> int:
     wrong = why_unwritable(uri)
     if wrong is not None:
         return _complain(f"tracking.uri={uri}: {wrong}", WRONG_INPUT)
-    store.clear_unfinished()
     try:
+        store = Store(Path(sweep.store.root))
+    except ValueError as error:
+        return _complain(error, WRONG_INPUT)
+    try:
+        store.clear_unfinished()
         with store.lock(f"sweep-{sweep.plan.sweep_id}", waiting=_say_waiting):
             return _carry_out(sweep, store, uri)
     except (TrackingError, OSError) as error:

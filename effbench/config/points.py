@@ -15,6 +15,7 @@ from effbench.config.axis import Axis, Value
 from effbench.config.compose import CommandLine, Composed
 from effbench.config.overrides import parse, values_of
 from effbench.config.resolve import factory, resolved
+from effbench.config.settings import MAX_THREADS
 from effbench.config.teachers import with_teachers
 from effbench.config.trial import check_shapes, read_data
 from effbench.config.typed import typed, unknown_name
@@ -23,6 +24,9 @@ from effbench.recipe import Stage, Step
 from effbench.rounds import Rounds, Until, lay_out
 
 Node = Mapping[str, Any]
+
+STATED = ("train", "finetune")
+"""The stages whose options have a node of their own, from which others take values over."""
 
 
 def plan_of(command: CommandLine, /) -> Plan:
@@ -58,7 +62,7 @@ class _Builder:
     def node(self) -> dict[str, Any]:
         """The configuration, resolved; the options of every stage are checked, also of those that no axis uses."""
         node = resolved(self.composed.node)
-        for name in sorted(node["stage"], key=lambda name: name != "train"):  # others take its values over
+        for name in sorted(node["stage"], key=lambda name: STATED.index(name) if name in STATED else len(STATED)):
             stage = node["stage"][name]
             _stage(name, {**stage, **self._example_fields(name)})
         return node
@@ -206,7 +210,7 @@ def _short(value: Value) -> str:
 
 
 def _stage(name: str, node: Node) -> Any:
-    where = name if name in ("train", "finetune") else f"stage.{name}"
+    where = name if name in STATED else f"stage.{name}"
     kind = Blueprint(node["_target_"]).callable
     assert isinstance(kind, type)
     return typed(kind, {key: value for key, value in node.items() if key != "_target_"}, where=where)
@@ -229,8 +233,8 @@ def _rounds(node: Node) -> int:
 
 def _threads(node: Node) -> int:
     threads = node["train"]["threads"]
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ValueError(f"train.threads={threads}: must be a whole number, 1 or more")
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+        raise ValueError(f"train.threads={threads}: must be a whole number, 1 to {MAX_THREADS}")
     return threads
 
 

@@ -11,6 +11,9 @@ import torch
 from effbench.blueprint import Blueprint
 from effbench.plan import Plan
 
+MAX_THREADS = 256
+"""More than any network of the bench profits from; a system stands still under thousands."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureSettings:
@@ -27,6 +30,8 @@ class MeasureSettings:
             for value in getattr(self, name):
                 if value < 1:
                     raise ValueError(f"{name}={value}: must be 1 or more")
+        if max(self.threads) > MAX_THREADS:
+            raise ValueError(f"threads={max(self.threads)}: must be at most {MAX_THREADS}")
         if not (math.isfinite(self.seconds) and self.seconds > 0):
             raise ValueError(f"seconds={self.seconds}: must be above 0")
 
@@ -50,12 +55,17 @@ class StoreSettings:
 
     root: str
 
+    def __post_init__(self) -> None:
+        """Refuse what is no folder."""
+        if not self.root.strip():
+            raise ValueError(f"root={self.root}: must be a folder, such as .effbench")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSettings:
     """How the runs of a sweep are spread over the machine."""
 
-    jobs: int | str
+    jobs: int | float | str
 
 
 @dataclass(frozen=True, kw_only=True)

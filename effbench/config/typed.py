@@ -42,7 +42,7 @@ def _adapter(kind: Hashable) -> pydantic.TypeAdapter[Any]:
 def unknown_name(name: str, known: Iterable[str], what: str, *, shown: Iterable[str] | None = None) -> str:
     """Return the message for a name that is none of those known: it names the nearest one, or lists those `shown`."""
     known = sorted(set(known))
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known if shown is None else sorted(set(shown)))}"
     return f"{name}: there is no such {what}; {hint}"
 

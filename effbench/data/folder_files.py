@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -51,7 +52,23 @@ def open_image(path: Path, mode: str, /) -> Image.Image:
         with Image.open(path) as image:
             return image.convert(mode)
     except Exception as error:  # on damaged bytes Pillow's decoders raise nearly anything
-        raise ValueError(f"{path}: not a readable image ({error}); mend or remove it") from None
+        raise _unreadable(path, error) from None
+
+
+def read_image_file(path: Path, /) -> bytes:
+    """Return what is in an image file, after a look at whether it can be decoded. ValueError names one that can't."""
+    content = path.read_bytes()
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.draft("L", (1, 1))  # a JPEG's small version: all of the file is read, little is computed
+            image.load()
+    except Exception as error:
+        raise _unreadable(path, error) from None
+    return content
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path}: not a readable image ({error}); mend or remove it")
 
 
 def _part_folders(folder: Path) -> dict[Split, Path]:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2 as transforms
 
 from effbench.data import SPLITS, Split
-from effbench.data.folder_files import find_files, open_image
+from effbench.data.folder_files import find_files, open_image, read_image_file
 from effbench.data.in_memory import InMemoryData, subset
 
 HASHED_BYTES = 256 * 2**20
@@ -59,18 +59,23 @@ class ImageFolder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of the files, the splits and what is done to the images."""
+        """A digest of the files, the splits and what is done to the images.
+
+        Up to `HASHED_BYTES` all files are read, and ValueError names one that can't be decoded.
+        """
         kept = (self.classes, self.side, self.channels, self.mean, self.std, self.crop_share, self.augment)
         digest = hashlib.sha256(repr(kept).encode())
-        total = sum(path.stat().st_size for split in SPLITS for path, _ in self.files[split])
-        for split in SPLITS:
-            for path, label in self.files[split]:
-                digest.update(f"{split} {path.relative_to(self.root).as_posix()} {label}\n".encode())
-                if total <= HASHED_BYTES:
-                    digest.update(hashlib.sha256(path.read_bytes()).digest())
-                else:
-                    stat = path.stat()
-                    digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+        entries = [(split, path, label) for split in SPLITS for path, label in self.files[split]]
+        is_read = sum(path.stat().st_size for _, path, _ in entries) <= HASHED_BYTES
+        with ThreadPoolExecutor() as threads:
+            parts = threads.map(_digest_of_content if is_read else _digest_of_change, [path for _, path, _ in entries])
+            try:
+                for (split, path, label), part in zip(entries, parts, strict=True):
+                    digest.update(f"{split} {path.relative_to(self.root).as_posix()} {label}\n".encode())
+                    digest.update(part)
+            except ValueError:
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
         return digest.hexdigest()[:16]
 
     @cached_property
@@ -165,6 +170,15 @@ class ImageFolder:
             crop = self._centre_crop(side)
         to_tensor = [transforms.ToImage(), transforms.ToDtype(torch.float32, scale=True)]
         return transforms.Compose([*crop, *to_tensor, transforms.Normalize(self.mean, self.std)])
+
+
+def _digest_of_content(path: Path) -> bytes:
+    return hashlib.sha256(read_image_file(path)).digest()
+
+
+def _digest_of_change(path: Path) -> bytes:
+    stat = path.stat()
+    return f"{stat.st_size} {stat.st_mtime_ns}".encode()
 
 
 def _n_processors() -> int:

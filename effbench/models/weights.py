@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +23,9 @@ def read_state_dict(path: str | Path, /) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise ValueError(f'weights must be "none", "default" or an existing file; there is no file {str(path)!r}')
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of an unusual pickle: what matters is whether it can be read
+            content = torch.load(path, map_location="cpu", weights_only=True)
     # A damaged or hostile file can fail in any way; whichever it is, the user's answer is the same.
     except Exception as error:
         raise ValueError(f"{path} can't be read as weights (a state_dict of torch.save): {_summary(error)}") from error

@@ -204,7 +204,7 @@ def test_a_dry_run_runs_nothing_and_shows_what_is_kept(folder, sweep):
     status, out, err = sweep("+prune=0.5,0.9 dry_run=true")
     assert (status, err) == (0, "")
     assert "3 runs, 0 kept, 3 to run" in out
-    assert folder.runs() == []
+    assert folder.runs() == [] and not (folder.path / ".effbench").exists()
     assert sweep("+prune=0.9")[0] == 0
     status, out, _ = sweep("+prune=0.5,0.9 dry_run=true")
     assert "3 runs, 2 kept, 1 to run" in out
