@@ -28,9 +28,6 @@ from effbench.results import RunResult, is_kept
 from effbench.run import run_point
 from effbench.store import Store
 
-Result = RunResult | BaseException
-Runs = Generator[tuple[Point, Result], None, None]
-
 
 class Observer(Protocol):
     """Is told how far the points are."""
@@ -45,26 +42,27 @@ class Observer(Protocol):
         """Note that a run is computed, or failed; its result is taken next."""
 
 
-Executor = Callable[[Sequence[Point], Store, torch.device, Observer], Runs]
-"""Runs points in whatever order it likes, and yields each with its result or its exception. May begin when called."""
-
-
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """No space, no quota, read-only: every other run would meet them too."""
 
 
 class RunError(RuntimeError):
-    """A run that failed in a worker: the exception as text, with its traceback."""
+    """A run that failed: the exception as text, with its traceback, wherever it was raised."""
 
-    def __init__(self, summary: str, trace: str, errno: int | None = None) -> None:
-        """Keep what is left of an exception that was raised in another process."""
-        super().__init__(summary, trace, errno)
+    def __init__(self, message: str, trace: str, errno: int | None = None) -> None:
+        """Keep what can be sent of an exception to another process."""
+        super().__init__(message, trace, errno)
         self.trace = trace
         self.errno = errno
 
+    @property
+    def summary(self) -> str:
+        """What went wrong, in one line."""
+        return (str(self).strip().splitlines() or [""])[0]
+
     @classmethod
     def of(cls, error: Exception) -> RunError:
-        """Return what can be sent of an exception."""
+        """Return an exception as a run's."""
         trace = "".join(traceback.format_exception(error))
         return cls(f"{type(error).__name__}: {error}", trace, getattr(error, "errno", None))
 
@@ -72,8 +70,15 @@ class RunError(RuntimeError):
         return str(self.args[0])
 
 
+Result = RunResult | RunError
+Runs = Generator[tuple[Point, Result], None, None]
+
+Executor = Callable[[Sequence[Point], Store, torch.device, Observer], Runs]
+"""Runs points in whatever order it likes, and yields each with its result or its error. May begin when called."""
+
+
 def run_here(points: Sequence[Point], store: Store, device: torch.device, observer: Observer) -> Runs:
-    """Run the points in this process, in their order; yield each with its result or its exception."""
+    """Run the points in this process, in their order; yield each with its result or its error."""
     for point in points:
         observer.run_started(point)
 
@@ -84,7 +89,7 @@ def run_here(points: Sequence[Point], store: Store, device: torch.device, observ
         try:
             result = run_point(point, store, device=device, progress=progress)
         except Exception as error:  # whatever a network or a stage raises: the other runs go on
-            result = error
+            result = RunError.of(error)
         observer.run_computed(point)
         yield point, result
 

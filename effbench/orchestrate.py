@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -37,8 +36,8 @@ class Outcome:
     """What became of a sweep. `frame` has one row per finished run, as `load_runs` would give it."""
 
     frame: pd.DataFrame
-    failures: Mapping[str, BaseException] = field(default_factory=dict)
-    """The exceptions of failed runs, by the point's name."""
+    failures: Mapping[str, RunError] = field(default_factory=dict)
+    """The errors of failed runs, by the point's name."""
     correct: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By run key: which validation examples each run had right, (n_examples,) bool."""
 
@@ -53,30 +52,25 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
         tags={names.AXES: ",".join(plan.axes), names.NOTE: f"`{sweep.command}`", **describe_environment()},
     )
     metrics: dict[str, Mapping[str, float]] = {}
-    failures: dict[str, BaseException] = {}
+    failures: dict[str, RunError] = {}
     correct: dict[str, np.ndarray] = {}
     for point, result in runs:
-        number = getattr(result, "errno", None)
-        if number in STORAGE_ERRORS:
-            raise OSError(f"store.root={store.root}: can't be written ({os.strerror(number)})")
-        if isinstance(result, BaseException):
+        if isinstance(result, RunError):
+            if result.errno is not None and result.errno in STORAGE_ERRORS:
+                raise OSError(result.errno, os.strerror(result.errno))
             failures[str(point)] = result
-            tracker.log_run(describe_run(point, sweep, error=_trace(result)), status="FAILED")
+            tracker.log_run(describe_run(point, sweep, error=result), status="FAILED")
         else:
             metrics[point.key], correct[point.key] = result.metrics, result.correct_val
             if point.key not in tracker.finished_keys():
                 tracker.log_run(describe_run(point, sweep, result=result), status="FINISHED", reused=result.was_kept)
-        display.run_ended(point, failed=isinstance(result, BaseException))
+        display.run_ended(point, failed=isinstance(result, RunError))
     finished = [point for point in plan.points if point.key in metrics]
     latencies = measure_points(finished, sweep, store, display.measuring)
     for key, values in latencies.items():
         tracker.log_metrics(key, values)
     rows = [_row(point, {**metrics[point.key], **latencies.get(point.key, {})}) for point in finished]
     return Outcome(pd.DataFrame(rows), failures, correct)
-
-
-def _trace(error: BaseException) -> str:
-    return error.trace if isinstance(error, RunError) else "".join(traceback.format_exception(error))
 
 
 def _row(point: Point, metrics: Mapping[str, float]) -> dict[str, object]:

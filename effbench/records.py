@@ -12,6 +12,7 @@ from effbench.artifacts import table_files
 from effbench.config.settings import Sweep
 from effbench.correctness import pack_correctness
 from effbench.environment import describe_environment
+from effbench.execute import RunError
 from effbench.plan import Point, load_data
 from effbench.results import RunResult
 from effbench.tracking import names
@@ -24,8 +25,10 @@ REALNESS = ("simulated", "masked", "removed", "executed")
 """How real a saving is, the least real first."""
 
 
-def describe_run(point: Point, sweep: Sweep, *, result: RunResult | None = None, error: str | None = None) -> RunRecord:
-    """Return the record of a run that ended with a result, or with the traceback `error`."""
+def describe_run(
+    point: Point, sweep: Sweep, *, result: RunResult | None = None, error: RunError | None = None
+) -> RunRecord:
+    """Return the record of a run that ended with a result, or with an error."""
     data = load_data(point.data)
     tags = {
         names.REFERENCE: point.reference_key or point.key,
@@ -44,8 +47,8 @@ def describe_run(point: Point, sweep: Sweep, *, result: RunResult | None = None,
         files |= {"model.effb": result.blob, names.CORRECTNESS: correctness}
         files |= table_files(result.tables)
     if error is not None:
-        tags[names.ERROR] = error.strip().splitlines()[-1]
-        files["traceback.txt"] = error.encode()
+        tags[names.ERROR] = error.summary
+        files["traceback.txt"] = error.trace.encode()
     return RunRecord(
         name=str(point),
         key=point.key,

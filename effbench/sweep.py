@@ -53,6 +53,7 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 def _run(sweep: Sweep) -> int:
+    from effbench.execute import STORAGE_ERRORS
     from effbench.store import Store
     from effbench.tracking.location import for_writing, why_unwritable
     from effbench.tracking.tracker import TrackingError
@@ -69,8 +70,12 @@ def _run(sweep: Sweep) -> int:
         store.clear_unfinished()
         with store.lock(f"sweep-{sweep.plan.sweep_id}", waiting=_say_waiting):
             return _carry_out(sweep, store, uri)
-    except (TrackingError, OSError) as error:
-        return _complain(f"{error}; what was finished is kept, and the same command goes on from there", FAILED)
+    except TrackingError as error:
+        what = str(error)
+    except OSError as error:
+        is_full = error.errno in STORAGE_ERRORS
+        what = f"store.root={store.root}: can't be written ({error.strerror})" if is_full else str(error)
+    return _complain(f"{what}; what was finished is kept, and the same command goes on from there", FAILED)
 
 
 def _carry_out(sweep: Sweep, store: Store, uri: str) -> int:

@@ -110,11 +110,9 @@ def _count(value: float) -> str:
     return f"{value:.0f}"
 
 
-def print_failures(failures: Mapping[str, BaseException], console: Console) -> None:
+def print_failures(failures: Mapping[str, RunError], console: Console) -> None:
     """Name every failed run and why it failed."""
     for name, error in failures.items():
-        why = str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"
-        first = (why.strip().splitlines() or [""])[0]
-        console.print(f"failed: {name}: {first}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"failed: {name}: {error.summary}", highlight=False, markup=False, soft_wrap=True)
     if failures:
         console.print("the same command tries the failed runs again, and only those", highlight=False)

@@ -22,14 +22,15 @@ def point(key, *prefix):
 
 class Silence:
     def __init__(self):
-        self.started = []
+        self.started, self.computed = [], []
 
     def run_started(self, point):
         self.started.append(point.key)
 
     def step(self, point, step, done, total): ...
 
-    def run_computed(self, point): ...
+    def run_computed(self, point):
+        self.computed.append(point.key)
 
 
 def test_a_point_waits_for_the_first_with_its_own_beginnings():
@@ -58,13 +59,16 @@ def test_here_a_failure_does_not_stop_the_next(monkeypatch, tmp_path):
     def run(point, store, *, device, progress):
         progress("train", 1, 2)
         if point.key == "bad":
-            raise ValueError("bad")
+            raise ValueError("bad\nand more")
         return point.key
 
     monkeypatch.setattr(execute, "run_point", run)
     observer = Silence()
     ended = list(run_here([point("bad"), point("good")], Store(tmp_path), torch.device("cpu"), observer))
-    assert [type(result) for _, result in ended] == [ValueError, str]
+    assert [type(result) for _, result in ended] == [RunError, str]
+    assert ended[0][1].summary == "ValueError: bad"
+    assert "in run" in ended[0][1].trace
+    assert observer.computed == ["bad", "good"]
     assert observer.started == ["bad", "good"]
 
 

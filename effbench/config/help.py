@@ -14,12 +14,15 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
   stage.<s>.<o>=    options of a technique: stage.prune.criterion=random, stage.quantize.scheme=affine, …
   seed=0,1,2        repeats every point with other initial weights and another order of the data
   device=           auto, cpu, cuda, cuda:N or mps
+  coder=            none, huffman (default), ans or context: the entropy coder of the run's file
   train.*           epochs, lr, batch_size, weight_decay, precision, layout, threads, fraction
   finetune.*        epochs, lr
   tolerance=0.02    the loss of accuracy (a fraction) at which a point counts as saturated
   engine=           {engines}; measure.batch=1,8 measure.threads=1,2 measure.seconds=1: measured within each run
   tracking.uri=     where MLflow is (default: MLFLOW_TRACKING_URI, else mlflow.db here); tracking.experiment=
   store.root=       where models and results are kept (default .effbench)
+  sweep.jobs=       runs at once: auto (default) or a number; hydra/launcher=joblib has Hydra spread them
+  dry_run=true      prints the plan: what is kept already, what would run, what would be measured
 """
 
 _EXAMPLES = """\
@@ -28,7 +31,8 @@ examples
   python -m effbench.sweep +prune=0.5,0.9 +bits=8,4,2 +seed=0,1,2
   python -m effbench.sweep +alpha=0.25,0.5,0.75 model=mobilenet_v1 data=cifar10 data.root=data/cifar10
 
-exit status: 0, 1 when runs failed, 2 for wrong input"""
+The same command again goes on where it was stopped, and does nothing twice.
+exit status: 0, 1 when runs failed, 2 for wrong input, 130 after Ctrl-C"""
 
 
 def help_page() -> str:

@@ -60,5 +60,5 @@ def _result(job: JobReturn) -> Result:
     try:
         result: Result = job.return_value
     except Exception as error:  # the launcher itself could not run it
-        return error
+        return RunError.of(error)
     return result

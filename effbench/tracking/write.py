@@ -123,7 +123,9 @@ class MlflowTracker:
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise TrackingError(f"tracking.uri={self._uri}: can't be used ({_gist(error)})") from error
+            raise TrackingError(
+                f"tracking.uri={self._uri}: can't be used ({_gist(error)}){_remedy(error, self._uri)}"
+            ) from error
 
     def _origin(self, key: str) -> str | None:
         """Return the finished run of another sweep with that key, if one is logged here."""
@@ -182,6 +184,17 @@ def _create_database(path: Path) -> None:
             left.unlink()
     MlflowClient(f"sqlite:///{part}")
     os.replace(part, path)
+
+
+_PASSING = ("locked", "disk is full", "disk I/O", "readonly", "unable to open")
+
+
+def _remedy(error: Exception, uri: str) -> str:
+    """Return what helps where a database's file itself is at fault, not a lock, a full disk or a missing right."""
+    is_sound = not isinstance(error, SQLAlchemyError) and "sqlite3." not in str(error)
+    if sqlite_path(uri) is None or is_sound or any(words in str(error) for words in _PASSING):
+        return ""
+    return "; move that file away, or name another tracking.uri"
 
 
 def _gist(error: Exception) -> str:

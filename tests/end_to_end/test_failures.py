@@ -209,7 +209,7 @@ def test_a_locked_database_is_said_so(folder, sweep):
         lock.close()
     assert status == 1
     assert len(err.strip().splitlines()) == 1
-    assert "locked" in err
+    assert "locked" in err and "move that file" not in err
     assert "mlflow.db" in err
     assert out == ""
 
@@ -220,7 +220,7 @@ def test_a_broken_database_is_refused(folder, sweep):
     assert status == 1
     assert len(err.strip().splitlines()) == 1
     assert "mlflow.db" in err
-    assert "not a database" in err
+    assert "not a database" in err and "move that file away" in err
     assert out == ""
     with pytest.raises(ValueError, match="not a database"):
         effbench.load_runs()

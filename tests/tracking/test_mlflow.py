@@ -149,7 +149,7 @@ def test_a_file_that_is_no_database_is_said_so(here):
     (here / "mlflow.db").write_bytes(b"no database" * 500)
     with pytest.raises(ValueError, match=r"mlflow\.db: can't be read .*not a database"):
         load_runs()
-    with pytest.raises(TrackingError, match=r"mlflow\.db: can't be used .*not a database"):
+    with pytest.raises(TrackingError, match=r"mlflow\.db: can't be used .*not a database.*; move that file away"):
         MlflowTracker(f"sqlite:///{here / 'mlflow.db'}", "effbench")
 
 
