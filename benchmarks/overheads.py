@@ -138,7 +138,7 @@ def timed(target: str) -> Iterator[list[Seconds]]:
 
 
 PLACES = {"Train.apply": "stages.train", "Prune.apply": "stages.prune"}
-INNER = ("encode", "decode", "count_cost", "keep_result", "_Maker._resume", "Point.fresh_network")
+INNER = ("encode_each", "decode", "count_cost", "keep_result", "_Maker._resume", "Point.fresh_network")
 
 
 def measure_points(n_points: int) -> None:

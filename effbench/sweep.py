@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -132,4 +133,6 @@ def _complain(error: object, status: int) -> int:
 if __name__ == "__main__":
     begin_server_for(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: open runs are closed
-    sys.exit(main())
+    status = main()
+    gc.freeze()  # at its end Python would search all that torch and MLflow have loaded for cycles: one or two seconds
+    sys.exit(status)
