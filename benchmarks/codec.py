@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils import parametrize
 
-from effbench.codec import ans, context, decode, encode
+from effbench.codec import ans, decode, encode
+from effbench.codec import context_coder as context
 from effbench.codec.layout import Layout
 from effbench.codec.streams import Coder as Level
 from effbench.codec.streams import plan_symbols, read_symbols
 from effbench.codec.wire import Reader
-from effbench.constraints import Mask
-from effbench.quantizer import UniformQuantizer
+from effbench.compression.constraints.quantizer import UniformQuantizer
+from effbench.compression.constraints.stack import Mask
 
 Symbols = NDArray[np.uint8]
 Coder = tuple[str, Callable[[Symbols], bytes], Callable[[bytes, int], Symbols]]

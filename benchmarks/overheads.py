@@ -143,10 +143,10 @@ INNER = ("encode_each", "decode", "count_cost", "keep_result", "_Maker._resume",
 
 def measure_points(n_points: int) -> None:
     """Run points in this process; the stages and evaluations of each are taken from its time."""
-    from effbench.config.sweep import read_sweep
-    from effbench.records import describe_run, sweep_params
-    from effbench.run import run_point
-    from effbench.store import Store
+    from effbench.config.read import read_sweep
+    from effbench.run.one import run_point
+    from effbench.run.store import Store
+    from effbench.sweep.records import describe_run, sweep_params
     from effbench.tracking.write import MlflowTracker
 
     logging.disable(logging.INFO)

@@ -64,14 +64,14 @@ def run_effbench(task: Task, extra: list[str], folder: Path) -> tuple[float, Acc
     """Return the moment at which start-up was over, and the accuracies."""
     import logging
 
-    from effbench.forkserver import begin_server
+    from effbench.run.forkserver import begin_server
 
     begin_server()  # as the command does
-    from effbench.config.sweep import read_sweep
-    from effbench.execute import choose_executor
-    from effbench.orchestrate import carry_out
-    from effbench.progress import ProgressDisplay
-    from effbench.store import Store
+    from effbench.config.read import read_sweep
+    from effbench.run.store import Store
+    from effbench.run.workers import choose_executor
+    from effbench.sweep.carry_out import carry_out
+    from effbench.sweep.progress import ProgressDisplay
     from effbench.tracking.write import MlflowTracker
 
     logging.disable(logging.INFO)  # the database's migrations

@@ -7,7 +7,7 @@ Method: each network is trained on digits from the same initial weights, on the 
   plain      float32, contiguous tensors, torch.optim.AdamW as it comes, written out here;
   layout     plain, but channels-last;
   float32    effbench's loop with train.precision=float32: channels-last, fused AdamW, and batch norm, pooling and ReLU
-             in one pass (`effbench.training.fusion`);
+             in one pass (`effbench.compression.structure.fusion`);
   bfloat16   effbench's loop with train.precision=bfloat16.
 train.precision=auto, the default, takes one of the last two; the table marks which one, on this machine.
 They take turns, one training each, for every seed. A step lasts from the end of the one before (its batch included).

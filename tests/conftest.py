@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from effbench.data.in_memory import InMemoryData
-from effbench.recipe import Context
-from effbench.teacher import Teacher
+from effbench.plan.stage import Context
+from effbench.plan.teacher import Teacher
 from effbench.training.evaluation import evaluate
 
 torch.set_num_threads(1)

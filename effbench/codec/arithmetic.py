@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from effbench.jit import compiled
+from effbench.compression.jit import compiled
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]

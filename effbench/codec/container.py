@@ -28,15 +28,15 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from effbench.codebook import SharedTensor
-from effbench.codec.bits import Form, to_patterns
 from effbench.codec.edits import read_edits, write_edits
-from effbench.codec.inputs import clear_inputs, read_inputs, write_inputs
-from effbench.codec.records import read_record, write_record, write_repeat
+from effbench.codec.forms import Form, to_patterns
+from effbench.codec.layer_inputs import clear_inputs, read_inputs, write_inputs
 from effbench.codec.streams import Coder
+from effbench.codec.tensor_record import read_record, write_record, write_repeat
 from effbench.codec.wire import Reader, damaged, varint
-from effbench.constraints import bake, native_form
-from effbench.quantizer import QuantizedTensor
+from effbench.compression.constraints.codebook import SharedTensor
+from effbench.compression.constraints.quantizer import QuantizedTensor
+from effbench.compression.constraints.stack import bake, native_form
 
 _MAGIC = b"eff"
 _VERSION = 1

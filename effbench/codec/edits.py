@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import nn
 
 from effbench.codec.wire import Reader, damaged, varint
-from effbench.structure import Edit, Kind, apply_edits, edits_of, n_widths, places
+from effbench.compression.structure.edits import Edit, Kind, apply_edits, edits_of, n_widths, places
 
 _ROOM_FOR_KINDS = 8
 _MAX_WIDTH = 2**31 - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from effbench.codec.steps import N_SYMBOLS, Bits, read_step, step_bits, to_bytes
+from effbench.codec.symbol_table import N_SYMBOLS, Bits, read_step, step_bits, to_bytes
 from effbench.codec.wire import Reader, damaged
 
 MAX_LENGTH = 15
@@ -77,7 +77,7 @@ def _canonical(lengths: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def write_lengths(lengths: NDArray[np.uint8], /) -> bytes:
-    """Return the lengths of a complete code in few bytes, by their steps (`effbench.codec.steps`), at first from 4.
+    """Return the lengths of a complete code in few bytes, by their steps (`effbench.codec.symbol_table`), at first from 4.
 
     It needs no end: a complete code shows that it is.
     """

@@ -15,7 +15,7 @@ import numpy as np
 from numba import uint64
 from numpy.typing import NDArray
 
-from effbench.jit import compiled
+from effbench.compression.jit import compiled
 
 
 @compiled

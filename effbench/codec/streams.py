@@ -20,9 +20,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from effbench.codec import ans, context, huffman
+from effbench.codec import ans, huffman
+from effbench.codec import context_coder as context
 from effbench.codec.layout import Layout
-from effbench.codec.steps import N_SYMBOLS
+from effbench.codec.symbol_table import N_SYMBOLS
 from effbench.codec.wire import Plan, Reader, damaged, literal, smallest, varint
 
 Coder = Literal["none", "huffman", "ans", "context"]

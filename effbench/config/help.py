@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from effbench.config.compose import conf_folder, declared_axes
+from effbench.config.command_line import conf_folder, declared_axes
 
 _KEYS = """\
 keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the runs)

@@ -15,11 +15,11 @@ from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from effbench.config.compose import conf_folder
-from effbench.execute import Observer, Result, RunError, Runs
-from effbench.plan import Point
-from effbench.run import run_point
-from effbench.store import Store
+from effbench.config.command_line import conf_folder
+from effbench.plan.point import Point
+from effbench.run.one import run_point
+from effbench.run.store import Store
+from effbench.run.workers import Observer, Result, RunError, Runs
 
 
 def run_by_launcher(

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_args
 
-from effbench.blueprint import Blueprint
 from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
-from effbench.config.compose import CommandLine, Composed
+from effbench.config.command_line import CommandLine, Composed
 from effbench.config.overrides import parse, values_of
 from effbench.config.resolve import factory, resolved
-from effbench.config.settings import MAX_THREADS
 from effbench.config.teachers import with_teachers
 from effbench.config.trial import check_shapes, read_data
 from effbench.config.typed import typed, unknown_name
-from effbench.plan import Plan, Point
-from effbench.recipe import Stage, Step
-from effbench.rounds import Rounds, Until, lay_out
+from effbench.plan.blueprint import Blueprint
+from effbench.plan.point import Plan, Point
+from effbench.plan.recipe import Rounds, Until, lay_out
+from effbench.plan.stage import Stage, Step
+from effbench.plan.sweep import MAX_THREADS
 
 Node = Mapping[str, Any]
 

@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
-from effbench.blueprint import Blueprint
 from effbench.config.trial import check_shapes, read_data
+from effbench.plan.blueprint import Blueprint
 from effbench.training.device import resolve_device
 from effbench.training.precision import Precision, suited_precision
 

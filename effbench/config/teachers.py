@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import cast
 
-from effbench.blueprint import Blueprint
-from effbench.config.compose import declared_networks
+from effbench.config.command_line import declared_networks
 from effbench.config.trial import check_shapes
-from effbench.plan import Point, load_data
-from effbench.recipe import Step
-from effbench.rounds import Rounds
+from effbench.plan.blueprint import Blueprint
+from effbench.plan.point import Point, load_data
+from effbench.plan.recipe import Rounds
+from effbench.plan.stage import Step
 from effbench.stages.distill import Distill
 from effbench.stages.load import Load
 from effbench.stages.train import Train

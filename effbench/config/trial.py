@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from effbench.blueprint import Blueprint
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
-from effbench.plan import build_network, load_data
+from effbench.plan.blueprint import Blueprint
+from effbench.plan.point import build_network, load_data
 
 
 def read_data(data: Blueprint) -> ImageData:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from effbench.codebook import Codebook
+from effbench.compression.constraints.codebook import Codebook
 
 # Elements counted at a time: the comparison's result stays in the processor's cache, twice as fast as in one go.
 CHUNK = 2**18

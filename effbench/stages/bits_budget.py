@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from effbench.allocation import Frontier, frontier
-from effbench.constraints import bake, bake_tensor, constraints_on, weight_layers
-from effbench.grids import GridOptions
-from effbench.recipe import Context, digest
+from effbench.compression.allocation import Frontier, frontier
+from effbench.compression.constraints.stack import bake, bake_tensor, constraints_on, weight_layers
+from effbench.compression.grids import GridOptions
+from effbench.plan.stage import Context, digest
 
 By = Literal["bits", "accuracy"]
 Choices = NDArray[np.int8]

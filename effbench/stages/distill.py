@@ -13,7 +13,7 @@ from torch import nn
 
 from effbench.data import ImageData
 from effbench.data.pool import AugmentedPool, augmented_by
-from effbench.recipe import Context
+from effbench.plan.stage import Context
 from effbench.training.hints import HintLoss, hinted, read_pairs
 from effbench.training.loop import Loss, TrainingOptions, fit
 from effbench.training.soft_labels import SoftLabelLoss

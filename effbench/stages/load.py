@@ -11,7 +11,7 @@ from typing import ClassVar
 from torch import nn
 
 from effbench.models.weights import read_state_dict
-from effbench.recipe import Context
+from effbench.plan.stage import Context
 
 
 @dataclass(frozen=True, kw_only=True)

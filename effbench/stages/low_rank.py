@@ -12,11 +12,11 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from effbench.constraints import weight_layers
-from effbench.decompose import Decomposition, decompose
-from effbench.factored import Factored, Scheme, build_factored, can_factor, factor_shapes
-from effbench.recipe import Context
-from effbench.structure import has_added_bias, replace
+from effbench.compression.constraints.stack import weight_layers
+from effbench.compression.structure.decomposition import Decomposition, decompose
+from effbench.compression.structure.edits import has_added_bias, replace
+from effbench.compression.structure.factorized import Factored, Scheme, build_factored, can_factor, factor_shapes
+from effbench.plan.stage import Context
 
 By = Literal["share", "energy", "macs"]
 

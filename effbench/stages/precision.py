@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from effbench.inputs import DTYPES, InputCast, set_input
-from effbench.recipe import Context
+from effbench.compression.constraints.layer_inputs import DTYPES, InputCast, set_input
+from effbench.plan.stage import Context
 
 
 @dataclass(frozen=True, kw_only=True)

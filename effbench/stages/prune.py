@@ -12,11 +12,11 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from effbench.constraints import Mask, hold, weight_layers
-from effbench.granularity import Granularity, Groups, classifier_among, group_dims, together
-from effbench.importance import Criterion, score_weights, weight_in_use
-from effbench.masks import RampedMask, pool
-from effbench.recipe import Context
+from effbench.compression.constraints.masks import RampedMask, pool
+from effbench.compression.constraints.stack import Mask, hold, weight_layers
+from effbench.compression.weight_groups import Granularity, Groups, classifier_among, group_dims, together
+from effbench.plan.stage import Context
+from effbench.training.importance import Criterion, score_weights, weight_in_use
 
 Scope = Literal["global", "layer", "adaptive"]
 Schedule = Literal["at_once", "cubic"]
@@ -26,15 +26,15 @@ Schedule = Literal["at_once", "cubic"]
 class Prune:
     """Set a share of the convolution and linear weights to zero and hold them there with a mask.
 
-    criterion: what makes a weight important: `magnitude`, `gradient` or `random` (see `effbench.importance`). scope:
+    criterion: what makes a weight important: `magnitude`, `gradient` or `random` (see `effbench.training.importance`). scope:
     `global` ranks the weights of all layers together, `layer` removes the same share of each, `adaptive` ranks together
     what each weight adds to those of its layer that are more important (see `adapted`).
 
-    granularity: what goes together: `weight`, `kernel` or `row` (see `effbench.granularity`), ranked by its mean
+    granularity: what goes together: `weight`, `kernel` or `row` (see `effbench.compression.weight_groups`), ranked by its mean
     importance. Of kernels and rows each layer keeps one at least, and with `row` the classifier (the last layer that
     has an output per class) keeps all of its own: the others give up so much more.
 
-    schedule: `cubic` lets the mask close gradually in the training that follows (see `effbench.masks.RampedMask`): how
+    schedule: `cubic` lets the mask close gradually in the training that follows (see `effbench.compression.constraints.masks.RampedMask`): how
     much each layer keeps is decided here, which weights while it trains. Where none follows it is as `at_once`.
     """
 

@@ -10,9 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from effbench.constraints import weight_layers
-from effbench.recipe import Context
-from effbench.structure import places, remove
+from effbench.compression.constraints.stack import weight_layers
+from effbench.compression.structure.edits import places, remove
+from effbench.plan.stage import Context
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from effbench.channels import Channels, remove_channels, restore_modes
-from effbench.constraints import bake
-from effbench.recipe import Context
-from effbench.structure import record_changes
+from effbench.compression.constraints.stack import bake
+from effbench.compression.structure.channels import Channels, remove_channels, restore_modes
+from effbench.compression.structure.edits import record_changes
+from effbench.plan.stage import Context
 
 Criterion = Literal["l1", "l2", "batch_norm", "taylor", "random"]
 Score = Callable[[Channels], Tensor | None]

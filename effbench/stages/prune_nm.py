@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from effbench.constraints import Mask, hold, weight_layers
-from effbench.importance import Criterion, score_weights, weight_in_use
-from effbench.recipe import Context
+from effbench.compression.constraints.stack import Mask, hold, weight_layers
+from effbench.plan.stage import Context
+from effbench.training.importance import Criterion, score_weights, weight_in_use
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class PruneNM:
     pattern: str
     """"N:M" with 1 <= N < M."""
     criterion: Criterion = "magnitude"
-    """What makes a weight important: see `effbench.importance`."""
+    """What makes a weight important: see `effbench.training.importance`."""
 
     def __post_init__(self) -> None:
         """Refuse what is no pattern."""

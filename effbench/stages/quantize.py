@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import nn
 
-from effbench.constraints import weight_layers
-from effbench.grids import GridOptions
-from effbench.recipe import Context
+from effbench.compression.constraints.stack import weight_layers
+from effbench.compression.grids import GridOptions
+from effbench.plan.stage import Context
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,12 @@ from typing import ClassVar, get_args
 
 from torch import nn
 
-from effbench.calibration import calibrate
-from effbench.constraints import weight_layers
-from effbench.folding import fold_batch_norms
-from effbench.inputs import InputGrid, clear_input, set_input
-from effbench.ranges import Range
-from effbench.recipe import Context
+from effbench.compression.constraints.layer_inputs import InputGrid, clear_input, set_input
+from effbench.compression.constraints.ranges import Range
+from effbench.compression.constraints.stack import weight_layers
+from effbench.compression.structure.batch_norms import fold_batch_norms
+from effbench.plan.stage import Context
+from effbench.training.calibration import calibrate
 
 
 @dataclass(frozen=True, kw_only=True)

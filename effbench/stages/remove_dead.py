@@ -9,11 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from effbench.channels import restore_modes
-from effbench.constraints import Mask, bake, constraints_on, hold, weight_layers
-from effbench.dead_units import remove_dead_units
-from effbench.recipe import Context
-from effbench.structure import record_changes
+from effbench.compression.constraints.stack import Mask, bake, constraints_on, hold, weight_layers
+from effbench.compression.structure.channels import restore_modes
+from effbench.compression.structure.dead_units import remove_dead_units
+from effbench.compression.structure.edits import record_changes
+from effbench.plan.stage import Context
 
 N_PROBES = 8
 

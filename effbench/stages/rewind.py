@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from effbench.constraints import bake
-from effbench.recipe import Context
+from effbench.compression.constraints.stack import bake
+from effbench.plan.stage import Context
 
 
 @dataclass(frozen=True, kw_only=True)

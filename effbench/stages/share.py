@@ -9,11 +9,11 @@ from typing import ClassVar, get_args
 import torch
 from torch import nn
 
-from effbench.codebook import ValuePrecision
-from effbench.constraints import weight_layers
-from effbench.kmeans import Initial
-from effbench.recipe import Context
-from effbench.sharing import share_values
+from effbench.compression.constraints.codebook import ValuePrecision
+from effbench.compression.constraints.sharing import share_values
+from effbench.compression.constraints.stack import weight_layers
+from effbench.compression.kmeans import Initial
+from effbench.plan.stage import Context
 
 MAX_VALUES = 2**16
 _NEUTRAL = {

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from effbench.recipe import Context
+from effbench.plan.stage import Context
 from effbench.training.loop import TrainingOptions, fit
 
 

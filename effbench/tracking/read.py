@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from effbench.correctness import unpack_correctness
+from effbench.run.correctness import unpack_correctness
 from effbench.tracking import names
 from effbench.tracking.location import for_reading, why_unusable
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from effbench.compression.structure.fusion import fused
 from effbench.data import ImageData, Split
-from effbench.training.fusion import fused
 
 BATCH_SIZE = 64
 

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from effbench.constraints import advancing
+from effbench.compression.constraints.stack import advancing
+from effbench.compression.structure.fusion import fused
+from effbench.compression.structure.held_masks import masked_after_steps
 from effbench.data import ImageData
-from effbench.training.fusion import fused
-from effbench.training.held_masks import masked_after_steps
 from effbench.training.memory import N_WATCHED, TensorMemory
 from effbench.training.precision import Precision
 

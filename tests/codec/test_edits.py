@@ -11,7 +11,7 @@ from torch import nn
 from effbench.codec import decode, encode
 from effbench.codec.edits import write_edits
 from effbench.codec.wire import varint
-from effbench.structure import Edit, Kind, apply_edits, edits_of
+from effbench.compression.structure.edits import Edit, Kind, apply_edits, edits_of
 
 EDITS_START = 9  # magic, version, coder and flag, fingerprint
 

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from effbench.codebook import Codebook, share_tensor
 from effbench.codec import decode, encode
-from effbench.codec.bits import Form
-from effbench.codec.records import Kind
-from effbench.constraints import Mask
-from effbench.quantizer import UniformQuantizer
+from effbench.codec.forms import Form
+from effbench.codec.tensor_record import Kind
+from effbench.compression.constraints.codebook import Codebook, share_tensor
+from effbench.compression.constraints.quantizer import UniformQuantizer
+from effbench.compression.constraints.stack import Mask
 
 N_CASES = 400
 

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from effbench.codec import container, decode
-from effbench.codec.bits import Form
-from effbench.codec.index import read_index
+from effbench.codec.forms import Form
 from effbench.codec.numbers import read_integers
-from effbench.codec.records import Kind
+from effbench.codec.sparse_index import read_index
 from effbench.codec.streams import MIN_LANED, plan_symbols, read_symbols
+from effbench.codec.tensor_record import Kind
 from effbench.codec.wire import Reader, signed_varint, varint
 
 

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrize
 
-from effbench.codebook import Codebook, share_tensor
 from effbench.codec import decode, encode
-from effbench.constraints import Mask, bake, weight_layers
-from effbench.quantizer import UniformQuantizer
+from effbench.compression.constraints.codebook import Codebook, share_tensor
+from effbench.compression.constraints.quantizer import UniformQuantizer
+from effbench.compression.constraints.stack import Mask, bake, weight_layers
 
 SEEDED = settings(deadline=None, derandomize=True, max_examples=60)
 CODERS = ["none", "huffman", "ans", "context"]

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from effbench.codebook import Codebook, SharedTensor, share_tensor
 from effbench.codec import encode
-from effbench.codec.bits import Form
-from effbench.codec.records import Kind, write_record
-from effbench.constraints import Mask, native_form
-from effbench.quantizer import UniformQuantizer
+from effbench.codec.forms import Form
+from effbench.codec.tensor_record import Kind, write_record
+from effbench.compression.constraints.codebook import Codebook, SharedTensor, share_tensor
+from effbench.compression.constraints.quantizer import UniformQuantizer
+from effbench.compression.constraints.stack import Mask, native_form
 
 N_WEIGHTS = 400 * 300
 N_OTHER = 400 * 4

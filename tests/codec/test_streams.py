@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from effbench.codec import huffman, streams
-from effbench.codec.index import plan_index, read_index
 from effbench.codec.numbers import plan_integers, plan_patterns, read_integers, read_patterns
+from effbench.codec.sparse_index import plan_index, read_index
 from effbench.codec.wire import Reader
 
 SEEDED = settings(deadline=None, derandomize=True, max_examples=80)

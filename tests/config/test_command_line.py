@@ -3,11 +3,11 @@
 import pytest
 
 from effbench.config.axis import Axis
-from effbench.config.compose import conf_folder, declared_axes, read_command_line
+from effbench.config.command_line import conf_folder, declared_axes, read_command_line
 from effbench.config.help import help_page
 from effbench.config.overrides import parse, single_lines, values_of
 from effbench.config.typed import typed, unknown_name
-from effbench.sweep import main
+from effbench.sweep.__main__ import main
 from effbench.training.loop import TrainingOptions
 
 

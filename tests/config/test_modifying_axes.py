@@ -2,9 +2,9 @@
 
 import pytest
 
-from effbench.config.compose import read_command_line
+from effbench.config.command_line import read_command_line
 from effbench.config.points import plan_of
-from effbench.rounds import Until
+from effbench.plan.recipe import Until
 
 
 def plan(*arguments):

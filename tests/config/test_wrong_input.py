@@ -6,7 +6,7 @@ import shlex
 import pytest
 import torch
 
-from effbench.sweep import main
+from effbench.sweep.__main__ import main
 
 WRONG = {
     "prune=1.0": "prune=1.0 below",

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from effbench.blueprint import Blueprint
-from effbench.config.compose import declared_axes
+from effbench.config.command_line import declared_axes
 from effbench.config.overrides import parse, values_of
-from effbench.plan import Point
+from effbench.plan.blueprint import Blueprint
+from effbench.plan.point import Point
 from effbench.training.loop import TrainingOptions
 
 CONF = Path(__file__).parents[2] / "conf"

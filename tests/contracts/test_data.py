@@ -8,9 +8,9 @@ import torch
 import yaml
 from PIL import Image
 
-from effbench.blueprint import Blueprint
 from effbench.data import SPLITS
 from effbench.data.image_folder import image_folder
+from effbench.plan.blueprint import Blueprint
 
 CONF = Path(__file__).parents[2] / "conf"
 CONFIGURATIONS = sorted((CONF / "data").glob("*.yaml"), key=lambda path: path.stem)

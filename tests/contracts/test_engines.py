@@ -9,10 +9,10 @@ import yaml
 from torch import nn
 from torch.nn.utils import parametrize
 
-from effbench.constraints import Mask
+from effbench.compression.constraints.quantizer import UniformQuantizer
+from effbench.compression.constraints.stack import Mask
 from effbench.measure.engine import Engine, find_engine
 from effbench.models import small_cnn
-from effbench.quantizer import UniformQuantizer
 
 CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "engine").glob("*.yaml"))
 

@@ -11,12 +11,12 @@ import yaml
 from omegaconf import OmegaConf
 from torch import nn
 
-from effbench.blueprint import Blueprint
 from effbench.codec import decode, encode
+from effbench.compression.constraints.stack import bake, describe
 from effbench.config.overrides import parse, values_of
 from effbench.config.typed import typed
-from effbench.constraints import bake, describe
-from effbench.recipe import Step, prefix_keys
+from effbench.plan.blueprint import Blueprint
+from effbench.plan.stage import Step, prefix_keys
 from effbench.stages.remove_dead import RemoveDead
 
 CONF = Path(__file__).parents[2] / "conf"

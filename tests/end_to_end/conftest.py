@@ -11,7 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 import effbench
-from effbench.sweep import main
+from effbench.sweep.__main__ import main
 
 SHARED = "+prune=0.1,0.5,0.9 train.epochs=1 finetune.epochs=1 measure.seconds=0.02"
 QUICK = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 sweep.jobs=1"

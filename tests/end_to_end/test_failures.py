@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 import effbench
-from effbench.store import Store
+from effbench.run.store import Store
 
 TROUBLED = """
 import os

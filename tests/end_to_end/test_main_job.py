@@ -200,7 +200,7 @@ def test_the_trackings_reader_finds_the_database_from_a_folder_below(shared, mon
 
 @pytest.mark.parametrize("argument", ["prune=0.9,0.1,0.5", "++prune=0.1,0.5,0.9,0.5", "+prune=0,0.9,0.5,0.1"])
 def test_plus_signs_order_doubles_and_the_neutral_value_make_no_other_sweep(shared, argument, monkeypatch):
-    from effbench.config.sweep import read_sweep
+    from effbench.config.read import read_sweep
 
     (parent,) = shared.parents()
     rest = ["train.epochs=1", "finetune.epochs=1", "measure.seconds=0.02"]

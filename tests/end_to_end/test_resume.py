@@ -74,7 +74,7 @@ def wait_until(condition, seconds=60):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, empty_database, at):
     """Return the results of the sweep that the tests disturb."""
-    from effbench.sweep import main
+    from effbench.sweep.__main__ import main
 
     folder = at(tmp_path_factory.mktemp("undisturbed"))
     shutil.copy(empty_database, folder.path / "mlflow.db")
@@ -143,7 +143,7 @@ def test_a_damaged_result_is_named_and_computed_again(folder, sweep, caplog, par
 
 @pytest.mark.parametrize("damage", ["truncated", "emptied", "foreign", "another entry"])
 def test_a_kept_network_that_is_not_whole_is_trained_again(folder, sweep, caplog, damage, monkeypatch):
-    monkeypatch.setattr("effbench.run.WORTH_KEEPING_SECONDS", 0)
+    monkeypatch.setattr("effbench.run.one.WORTH_KEEPING_SECONDS", 0)
     assert sweep("+prune=0.9")[0] == 0
     before = folder.results()
     models = sorted((folder.path / ".effbench" / "entries" / "models").iterdir())
@@ -167,7 +167,7 @@ def test_a_kept_network_that_is_not_whole_is_trained_again(folder, sweep, caplog
 
 
 def test_the_parent_gets_its_params_even_when_it_was_killed_right_after_its_creation(folder, sweep):
-    from effbench.config.sweep import read_sweep
+    from effbench.config.read import read_sweep
     from effbench.tracking.write import MlflowTracker
 
     quick = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 sweep.jobs=1"
@@ -181,9 +181,9 @@ def test_the_parent_gets_its_params_even_when_it_was_killed_right_after_its_crea
 def test_a_resumed_sweep_with_nothing_to_do_starts_no_workers(shared, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(shared.path / ".effbench", copy / ".effbench")
-    from effbench.config.sweep import read_sweep
-    from effbench.execute import choose_executor, run_here
-    from effbench.store import Store
+    from effbench.config.read import read_sweep
+    from effbench.run.store import Store
+    from effbench.run.workers import choose_executor, run_here
 
     planned = read_sweep(["+prune=0.1,0.5,0.9", "train.epochs=1", "finetune.epochs=1", "measure.seconds=0.02"])
     store = Store(copy / ".effbench")

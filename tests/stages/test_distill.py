@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from effbench.models import small_cnn
+from effbench.plan.teacher import Teacher, label_examples
+from effbench.run.store import Store
 from effbench.stages.distill import Distill
 from effbench.stages.prune import Prune
 from effbench.stages.train import Train
-from effbench.store import Store
-from effbench.teacher import Teacher, label_examples
 from effbench.training.loop import TrainingOptions, fit
 from effbench.training.soft_labels import SoftLabelLoss
 

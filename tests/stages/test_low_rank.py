@@ -9,14 +9,14 @@ from torch.nn.utils import parametrize
 
 from effbench import models
 from effbench.codec import decode, encode
-from effbench.constraints import Mask
-from effbench.decompose import decompose
-from effbench.factored import Factored, build_factored
+from effbench.compression.constraints.stack import Mask
+from effbench.compression.structure.decomposition import decompose
+from effbench.compression.structure.edits import Edit, Kind, edits_of
+from effbench.compression.structure.factorized import Factored, build_factored
 from effbench.measure.compute import count_cost
+from effbench.run.store import Store
 from effbench.stages.low_rank import LowRank
 from effbench.stages.train import Train
-from effbench.store import Store
-from effbench.structure import Edit, Kind, edits_of
 
 
 def seeded(build, seed=0):

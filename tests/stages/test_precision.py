@@ -5,17 +5,17 @@ import torch
 from torch import nn
 
 from effbench.codec import decode, encode
-from effbench.constraints import bake, describe
-from effbench.inputs import DTYPES, InputCast, InputGrid, set_input
+from effbench.compression.constraints.layer_inputs import DTYPES, InputCast, InputGrid, set_input
+from effbench.compression.constraints.stack import bake, describe
 from effbench.measure.compute import count_cost
 from effbench.measure.input_size import input_dtype
 from effbench.measure.latency import measure_latency
+from effbench.run.store import Store
 from effbench.stages.precision import Precision
 from effbench.stages.prune import Prune
 from effbench.stages.quantize import Quantize
 from effbench.stages.quantize_inputs import QuantizeInputs
 from effbench.stages.train import Train
-from effbench.store import Store
 
 pytestmark = pytest.mark.parametrize("dtype", sorted(DTYPES))
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrize
 
-from effbench.constraints import Mask, bake, constraints_on, weight_layers
-from effbench.quantizer import UniformQuantizer
+from effbench.compression.constraints.quantizer import UniformQuantizer
+from effbench.compression.constraints.stack import Mask, bake, constraints_on, weight_layers
 from effbench.stages.prune import Prune, adapted
 from effbench.stages.train import Train
 from effbench.training.evaluation import evaluate

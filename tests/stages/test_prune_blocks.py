@@ -6,8 +6,8 @@ from torch import nn
 
 from effbench import models
 from effbench.codec import decode, encode
+from effbench.compression.structure.edits import Edit, Kind, edits_of
 from effbench.stages.prune_blocks import PruneBlocks, removable_blocks
-from effbench.structure import Edit, Kind, edits_of
 
 
 class Residual(nn.Module):

@@ -6,18 +6,18 @@ import torch
 from torch import nn
 
 from effbench import models
-from effbench.channels import remove_channels
 from effbench.codec import decode, encode
-from effbench.constraints import bake
+from effbench.compression.constraints.stack import bake
+from effbench.compression.structure.channels import remove_channels
+from effbench.compression.structure.edits import edits_of
+from effbench.compression.structure.shuffle import Shuffle
 from effbench.measure.compute import count_cost
-from effbench.shuffle import Shuffle
+from effbench.run.store import Store
 from effbench.stages.low_rank import LowRank
 from effbench.stages.prune import Prune
 from effbench.stages.prune_channels import PruneChannels
 from effbench.stages.prune_channels import _set_gradients as set_gradients
 from effbench.stages.train import Train
-from effbench.store import Store
-from effbench.structure import edits_of
 
 CRITERIA = ("l1", "l2", "batch_norm", "taylor", "random")
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from effbench.constraints import weight_layers
-from effbench.granularity import Groups, classifier_among, group_dims
+from effbench.compression.constraints.stack import weight_layers
+from effbench.compression.weight_groups import Groups, classifier_among, group_dims
 from effbench.models import small_cnn
 from effbench.stages.prune import Prune
 from effbench.stages.train import Train

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from effbench.calibration import calibrate
 from effbench.codec import decode, encode
-from effbench.constraints import bake, describe, impose, weight_layers
-from effbench.inputs import InputGrid, grid_on, set_input
+from effbench.compression.constraints.layer_inputs import InputGrid, grid_on, set_input
+from effbench.compression.constraints.stack import bake, describe, impose, weight_layers
+from effbench.run.store import Store
 from effbench.stages.quantize import Quantize
 from effbench.stages.quantize_inputs import QuantizeInputs
 from effbench.stages.train import Train
-from effbench.store import Store
+from effbench.training.calibration import calibrate
 
 
 def fresh_network(seed=0):

@@ -6,11 +6,11 @@ from torch import nn
 
 from effbench import models
 from effbench.codec import decode, encode
-from effbench.constraints import Mask, bake, constraints_on, weight_layers
+from effbench.compression.constraints.stack import Mask, bake, constraints_on, weight_layers
+from effbench.run.store import Store
 from effbench.stages.prune import Prune
 from effbench.stages.remove_dead import RemoveDead
 from effbench.stages.train import Train
-from effbench.store import Store
 
 
 def sparse(build, seed, *, keep, **options):
@@ -66,7 +66,7 @@ def test_nothing_that_is_left_is_dead():
         network[3].weight[:, 1] = 0  # not heard
         network[5].weight[:, 2] = 0  # nobody hears unit 2 of the second layer …
         network[3].weight[:2, 4] = 0  # … which alone hears unit 4 of the first
-    from effbench.dead_units import remove_dead_units
+    from effbench.compression.structure.dead_units import remove_dead_units
 
     before = copy.deepcopy(network)
     assert remove_dead_units(network, torch.rand(4, 1, 2, 2)) == 4

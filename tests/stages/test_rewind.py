@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from effbench.constraints import weight_layers
+from effbench.compression.constraints.stack import weight_layers
 from effbench.stages.prune import Prune
 from effbench.stages.quantize import Quantize
 from effbench.stages.rewind import Rewind
@@ -53,7 +53,7 @@ def test_a_network_of_another_form_is_refused(toy_data, toy_network, make_contex
 
 
 def test_without_a_recipe_there_is_no_earlier_network(toy_data, toy_network, make_context):
-    from effbench.recipe import Context
+    from effbench.plan.stage import Context
 
     context = make_context(toy_data)
     plain = Context(

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from effbench.constraints import RampedMask, constraints_on, weight_layers
+from effbench.compression.constraints.stack import RampedMask, constraints_on, weight_layers
 from effbench.stages.prune import Prune
 from effbench.stages.train import Train
 

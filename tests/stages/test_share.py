@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from effbench.codebook import Codebook, SharedTensor
 from effbench.codec import decode, encode
-from effbench.config.compose import read_command_line
+from effbench.compression.constraints.codebook import Codebook, SharedTensor
+from effbench.compression.constraints.stack import Mask, bake, constraints_on, native_form, weight_layers
+from effbench.config.command_line import read_command_line
 from effbench.config.points import plan_of
-from effbench.constraints import Mask, bake, constraints_on, native_form, weight_layers
+from effbench.run.store import Store
 from effbench.stages.prune import Prune
 from effbench.stages.quantize import Quantize
 from effbench.stages.share import Share
 from effbench.stages.train import Train
-from effbench.store import Store
 from effbench.training.evaluation import evaluate
 
 SEEDS = (0, 1, 2)

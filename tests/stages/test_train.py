@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from effbench.models import small_cnn
+from effbench.run.store import Store
 from effbench.stages.prune import Prune
 from effbench.stages.quantize import Quantize
 from effbench.stages.train import Train
-from effbench.store import Store
 
 
 def same_bits(one, other):

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from effbench.constraints import Mask
-from effbench.quantizer import UniformQuantizer
+from effbench.compression.constraints.quantizer import UniformQuantizer
+from effbench.compression.constraints.stack import Mask
 from effbench.training.evaluation import evaluate
 from effbench.training.loop import TrainingOptions, _warm_up_then_cosine, fit
 

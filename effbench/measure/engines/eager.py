@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from effbench.constraints import bake
+from effbench.compression.constraints.stack import bake
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,226 @@
+"""One tensor as bytes: its form, then its values in whichever of the kinds below is smallest.
+
+========================  =============================================================================================
+kind                      what follows the form
+========================  =============================================================================================
+FLOATS, INTEGERS          all entries
+SPARSE_FLOATS/_INTEGERS   the index of the entries whose bits are not all zero (-0.0 is not zero), then those entries
+CODES                     the grid, then all codes
+STEPS                     the grid, then all steps (code - zero point, which is what the value is a multiple of)
+SPARSE_STEPS              the grid, the index of the steps that are not zero, then those steps
+REPEAT                    (in place of the form) the number of an earlier record with the same bytes: shared weights
+SHARED                    the values of a codebook, then all codes: 0 is zero, c the c-th value
+SPARSE_SHARED             the values, the index of the codes that are not zero, those codes
+========================  =============================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from effbench.codec.forms import Form, from_patterns, to_patterns
+from effbench.codec.layout import Layout
+from effbench.codec.numbers import Integers, Unsigned, plan_integers, plan_patterns, read_integers, read_patterns
+from effbench.codec.sparse_index import plan_index, read_index
+from effbench.codec.streams import Coder
+from effbench.codec.wire import Plan, Reader, damaged, literal, varint
+from effbench.compression.constraints.codebook import SharedTensor
+from effbench.compression.constraints.quantizer import QuantizedTensor
+
+_INT32 = (-(2**31), 2**31 - 1)
+_POWERS, _MAX_GRID = 256, 4 * 32 + 3
+
+
+class Kind(IntEnum):
+    """The first byte of a record. Append only."""
+
+    FLOATS = 0
+    SPARSE_FLOATS = 1
+    INTEGERS = 2
+    SPARSE_INTEGERS = 3
+    CODES = 4
+    STEPS = 5
+    SPARSE_STEPS = 6
+    REPEAT = 7
+    SHARED = 8
+    SPARSE_SHARED = 9
+
+
+Plans = Iterator[tuple[Kind, Plan]]
+
+
+def write_record(value: Tensor | QuantizedTensor | SharedTensor, form: Form, /, *, coder: Coder) -> bytes:
+    """Return the record of a tensor of the given form, in the smallest kind."""
+    if isinstance(value, QuantizedTensor):
+        plans = _plan_quantized(value, coder)
+    elif isinstance(value, SharedTensor):
+        plans = _plan_shared(value, coder)
+    elif form.is_integer:
+        plans = _plan_integers(value, coder)
+    else:
+        plans = _plan_floats(value, coder)
+    kind, plan = min(plans, key=lambda candidate: candidate[1].n_bytes)
+    return bytes([kind]) + form.to_bytes() + plan.write()
+
+
+def write_repeat(record: int, /) -> bytes:
+    """Return a record that says: the same as the record of this number."""
+    return bytes([Kind.REPEAT]) + varint(record)
+
+
+def read_record(reader: Reader, form: Form, earlier: Sequence[Tensor], /) -> Tensor:
+    """Return the tensor of the next record, on the CPU.
+
+    form: what the network expects; a record of another form is a ValueError before anything is allocated.
+    earlier: the tensors of the records before this one.
+    """
+    kind = reader.byte()
+    if kind >= len(Kind):
+        raise damaged(f"a record has the unknown kind {kind}")
+    if kind == Kind.REPEAT:
+        number = reader.varint("the number of an earlier record", at_most=len(earlier) - 1)
+        if Form(earlier[number].dtype, tuple(earlier[number].shape)) != form:
+            raise damaged("a record repeats one of another form")
+        return earlier[number]
+    form.check_bytes(reader)
+    if form.is_integer != (kind in (Kind.INTEGERS, Kind.SPARSE_INTEGERS)):
+        raise damaged(f"a record of {form.dtype} has the kind {Kind(kind).name}")
+    if kind in (Kind.FLOATS, Kind.SPARSE_FLOATS):
+        return from_patterns(_read_floats(reader, form, is_sparse=kind == Kind.SPARSE_FLOATS), form)
+    if form.dtype.is_complex and kind in (Kind.CODES, Kind.STEPS, Kind.SPARSE_STEPS):
+        raise damaged("complex numbers have no grid")
+    if kind in (Kind.SHARED, Kind.SPARSE_SHARED):
+        return from_patterns(_read_shared(reader, form, is_sparse=kind == Kind.SPARSE_SHARED), form)
+    if form.is_integer:
+        values = _read_integers(reader, form, form.limits, is_sparse=kind == Kind.SPARSE_INTEGERS)
+        return torch.from_numpy(values).to(form.dtype).reshape(form.shape)
+    return _read_quantized(reader, form, Kind(kind))
+
+
+def _plan_floats(value: Tensor, coder: Coder) -> Plans:
+    patterns = to_patterns(value)
+    layout = Layout.of(value.shape, len(patterns))
+    yield Kind.FLOATS, plan_patterns(patterns, coder=coder, layout=layout)
+    positions = np.flatnonzero(patterns)
+    if len(positions) < len(patterns):
+        index = plan_index(positions, len(patterns), coder=coder, layout=layout)
+        yield Kind.SPARSE_FLOATS, index + plan_patterns(patterns[positions], coder=coder)
+
+
+def _read_floats(reader: Reader, form: Form, *, is_sparse: bool) -> Unsigned:
+    layout = Layout.of(form.shape, form.n_entries)
+    if not is_sparse:
+        return read_patterns(reader, form.n_entries, form.pattern_dtype, layout=layout)
+    positions = read_index(reader, form.n_entries, layout=layout)
+    patterns = np.zeros(form.n_entries, form.pattern_dtype)
+    patterns[positions] = read_patterns(reader, len(positions), form.pattern_dtype)
+    return patterns
+
+
+def _plan_integers(value: Tensor, coder: Coder) -> Plans:
+    integers = _flat(value)
+    layout = Layout.of(value.shape, len(integers))
+    yield Kind.INTEGERS, plan_integers(integers, coder=coder, layout=layout)
+    yield Kind.SPARSE_INTEGERS, _plan_sparse(integers, coder, layout)
+
+
+def _plan_sparse(integers: Integers, coder: Coder, layout: Layout) -> Plan:
+    """Return the plan of an index and the integers that are not zero.
+
+    Worth its few bytes even where none is zero: signs then take one bit each.
+    """
+    positions = np.flatnonzero(integers)
+    if coder == "context" and len(integers) and int(integers.max()) - int(integers.min()) < 256:
+        coder = "ans"  # all entries in one stream, which predicts zeros and values together, leave nothing to gain
+    nonzero = plan_integers(integers[positions], without_zero=True, coder=coder)
+    return plan_index(positions, len(integers), coder=coder, layout=layout) + nonzero
+
+
+def _read_integers(reader: Reader, form: Form, limits: tuple[int, int], *, is_sparse: bool) -> Integers:
+    layout = Layout.of(form.shape, form.n_entries)
+    if not is_sparse:
+        return read_integers(reader, form.n_entries, limits=limits, layout=layout)
+    positions = read_index(reader, form.n_entries, layout=layout)
+    integers = np.zeros(form.n_entries, np.int64)
+    integers[positions] = read_integers(reader, len(positions), limits=limits, without_zero=True)
+    return integers
+
+
+def _plan_quantized(value: QuantizedTensor, coder: Coder) -> Plans:
+    """Yield the plans of codes and of steps, each after the grid.
+
+    The grid is a varint (256 * powers of two + 4 * bits + 2 * one grid per slice + 1 * zero points follow), the scales,
+    the zero points.
+    """
+    has_zero_points = bool(value.zero_point.any())
+    grid = literal(varint(_POWERS * value.is_power + 4 * value.bits + 2 * (value.scale.ndim > 0) + has_zero_points))
+    grid += plan_patterns(to_patterns(value.scale), coder=coder)
+    if has_zero_points:
+        grid += plan_integers(_flat(value.zero_point), coder=coder)
+    codes = _flat(value.codes)
+    layout = Layout.of(value.codes.shape, len(codes))
+    yield Kind.CODES, grid + plan_integers(codes, coder=coder, layout=layout)
+    zero_points = _flat(value.zero_point)
+    steps = codes - np.repeat(zero_points, len(codes) // max(1, len(zero_points)))
+    if has_zero_points:
+        yield Kind.STEPS, grid + plan_integers(steps, coder=coder, layout=layout)
+    yield Kind.SPARSE_STEPS, grid + _plan_sparse(steps, coder, layout)
+
+
+def _read_quantized(reader: Reader, form: Form, kind: Kind) -> Tensor:
+    head = reader.varint("the head of a grid", at_most=_POWERS + _MAX_GRID)
+    is_power, head = divmod(head, _POWERS)
+    if head > _MAX_GRID or (is_power and head & 1):
+        raise damaged(f"the head of a grid is {is_power * _POWERS + head}, which no grid has")
+    if head & 2 and not form.shape:
+        raise damaged("a single value can't have one grid per slice")
+    grid_shape = form.shape[:1] if head & 2 else ()
+    n_grids = grid_shape[0] if grid_shape else 1
+    scale = from_patterns(read_patterns(reader, n_grids, np.dtype(np.uint32)), Form(torch.float32, grid_shape))
+    zero_points = read_integers(reader, n_grids, limits=_INT32) if head & 1 else np.zeros(n_grids, np.int64)
+    integers = _read_integers(reader, form, _INT32, is_sparse=kind == Kind.SPARSE_STEPS)
+    if kind != Kind.CODES:
+        integers += np.repeat(zero_points, len(integers) // max(1, n_grids))
+    quantized = QuantizedTensor(
+        codes=torch.from_numpy(integers).to(torch.int32).reshape(form.shape),
+        scale=scale,
+        zero_point=torch.from_numpy(zero_points).to(torch.int32).reshape(grid_shape),
+        bits=head >> 2,
+        is_power=bool(is_power),
+    )
+    return quantized.dequantize().to(form.dtype)
+
+
+def _plan_shared(value: SharedTensor, coder: Coder) -> Plans:
+    """Yield the plans of codes, each after the values: how many (a varint), their patterns. Unused values are left out.
+
+    Where nearly every entry has a value of its own, the floats themselves are smaller.
+    """
+    codes = _flat(value.codes)
+    is_used = np.bincount(codes, minlength=value.values.numel() + 1) > 0
+    is_used[0] = False
+    codes = np.where(codes > 0, np.cumsum(is_used)[codes], 0)
+    patterns = to_patterns(value.values)[is_used[1:]]
+    values = literal(varint(len(patterns))) + plan_patterns(patterns, coder=coder)
+    layout = Layout.of(value.codes.shape, len(codes))
+    yield Kind.SHARED, values + plan_integers(codes, coder=coder, layout=layout)
+    yield Kind.SPARSE_SHARED, values + _plan_sparse(codes, coder, layout)
+    yield from _plan_floats(value.dequantize(), coder)
+
+
+def _read_shared(reader: Reader, form: Form, *, is_sparse: bool) -> Unsigned:
+    n_values = reader.varint("the number of shared values", at_most=form.n_entries)
+    table = np.zeros(n_values + 1, form.pattern_dtype)
+    table[1:] = read_patterns(reader, n_values, form.pattern_dtype)
+    return table[_read_integers(reader, form, (0, n_values), is_sparse=is_sparse)]
+
+
+def _flat(integers: Tensor) -> Integers:
+    """Return the entries in row-major order, (n_entries,)."""
+    flat: Integers = integers.detach().cpu().reshape(-1).to(torch.int64).numpy()
+    return flat

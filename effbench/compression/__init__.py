@@ -1,0 +1,1 @@
+"""What is done to a network, without any data: constraints on its tensors, edits of its structure."""

@@ -1,0 +1,77 @@
+"""Weights put on a few levels, layer by layer: the options and the work that quantising stages have in common."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+from effbench.compression.constraints.quantizer import Granularity, Scheme, UniformQuantizer
+from effbench.compression.constraints.ranges import Range
+from effbench.compression.constraints.sharing import share_values
+from effbench.compression.constraints.stack import quantizer_of
+from effbench.compression.structure.batch_norms import fold_batch_norms
+from effbench.plan.stage import Context
+
+Levels = Literal[Scheme, "kmeans"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridOptions:
+    """How weights are put on levels of so many bits."""
+
+    scheme: Levels = "symmetric"
+    """Where the levels are: see `quantizer.UniformQuantizer`, also for `range`; or kmeans, where the weights are."""
+    granularity: Granularity = "channel"
+    """One grid per output channel, or one per tensor. The values of kmeans are always the whole tensor's."""
+    range: Range = "max"
+    """What a symmetric or affine grid covers. One bit has the scale of least squared error anyway."""
+    percentile: float = 99.9
+    """Of range=percentile: the share of the weights that is covered, in percent."""
+    fold_batch_norm: bool = False
+    """Whether batch norms are folded first: what is rounded are then the weights that an engine would use."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no grid."""
+        if self.scheme not in get_args(Levels):
+            raise ValueError(f"scheme={self.scheme}: must be {' or '.join(get_args(Levels))}")
+        if self.granularity not in ("tensor", "channel"):
+            raise ValueError(f"granularity={self.granularity}: must be tensor or channel")
+        if self.range not in get_args(Range):
+            raise ValueError(f"range={self.range}: must be {' or '.join(get_args(Range))}")
+        if self.range != "max" and self.scheme not in ("symmetric", "affine"):
+            raise ValueError(f"range={self.range}: must be max with scheme={self.scheme}, which finds its own levels")
+        if not 50 <= self.percentile <= 100:
+            raise ValueError(f"percentile={self.percentile}: must be 50 to 100")
+
+    def check_bits(self, bits: int, /, *, shown: str) -> None:
+        """Refuse what is no width of this scheme; `shown` is what the user wrote, as in "bits=17"."""
+        if not 1 <= bits <= 16:
+            raise ValueError(f"{shown}: must be 1 to 16")
+        if self.scheme == "ternary" and bits != 2:
+            raise ValueError(f"{shown}: must be 2 with scheme=ternary, which has three levels")
+        if self.scheme == "power_of_two" and not 2 <= bits <= 8:
+            raise ValueError(f"{shown}: must be 2 to 8 with scheme=power_of_two, whose exponents need no more")
+
+    def prepare(self, model: nn.Module, context: Context, /) -> nn.Module:
+        """Return a copy of `model`, its batch norms folded where that is asked for."""
+        prepared = copy.deepcopy(model)
+        if self.fold_batch_norm:
+            fold_batch_norms(prepared, context.example())
+        return prepared
+
+    def put_on_grid(self, layer: nn.Module, bits: int, /, *, name: str, context: Context) -> None:
+        """Put a layer's weight on its levels, in place. One that is on this very grid already stays as it is."""
+        if self.scheme == "kmeans":
+            # Values beside zero: what is pruned is told by the file's index, and takes none of them.
+            share_values(layer, "weight", 2**bits, name=name, initial="linear", generator=context.generator())
+            return
+        grid = UniformQuantizer(
+            bits, scheme=self.scheme, granularity=self.granularity, range=self.range, percentile=self.percentile
+        )
+        earlier = quantizer_of(layer, "weight")
+        if earlier is None or earlier.settings() != grid.settings():
+            parametrize.register_parametrization(layer, "weight", grid)

@@ -1,0 +1,1 @@
+"""What will run: stages, steps, chains, recipes, points and their keys."""

@@ -1,0 +1,36 @@
+"""How worker processes begin: forked from a server that imported once what all of them need.
+
+This module imports nothing heavy, so that the server can import torch while the process that begins it does, too.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, SpawnContext
+
+_DONE_WITHOUT = ("-h", "--help", "dry_run=true", "sweep.jobs=1")
+
+
+def worker_context() -> ForkServerContext | SpawnContext:
+    """Return how workers begin: forked from a server where the system has that, else each from nothing."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["effbench.run.worker_imports"])
+    return context
+
+
+def begin_server() -> None:
+    """Begin the server, where there is such a thing; it imports while this process goes on."""
+    if worker_context().get_start_method() == "forkserver":
+        forkserver.ensure_running()
+
+
+def begin_server_for(arguments: Sequence[str]) -> None:
+    """Begin the server for a command of which nothing is known but its arguments, where it may need workers."""
+    launched = any("hydra/launcher" in argument for argument in arguments)
+    if (os.cpu_count() or 1) > 1 and not launched and not any(argument in _DONE_WITHOUT for argument in arguments):
+        begin_server()

@@ -1,0 +1,138 @@
+"""`python -m effbench.sweep +prune=0.1,0.5,0.9`: sweep, log, and say where compression stops being free."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from effbench.run.forkserver import begin_server_for
+
+if TYPE_CHECKING:
+    from effbench.plan.sweep import Sweep
+    from effbench.run.store import Store
+    from effbench.run.workers import Executor
+    from effbench.tracking.tracker import Tracker
+
+FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sweep; returns the exit status: 0, 1 when runs failed, 2 for wrong input, 130 after Ctrl-C."""
+    try:
+        return _main(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        return _complain("interrupted; the same command goes on where this one stopped", INTERRUPTED)
+
+
+def _main(arguments: Sequence[str]) -> int:
+    logging.basicConfig(format="effbench: %(message)s", level=logging.WARNING)
+    if any(argument in ("-h", "--help") for argument in arguments):
+        from effbench.config.help import help_page
+
+        print(help_page())
+        return 0
+    from effbench.config.read import read_sweep
+    from effbench.run.store import Store
+
+    try:
+        sweep = read_sweep(arguments)
+    except ValueError as error:
+        return _complain(error, WRONG_INPUT)
+    if sweep.dry_run:
+        from effbench.sweep.terminal import print_plan
+
+        print_plan(sweep, Store(Path(sweep.store.root), read_only=True))
+        return 0
+    return _run(sweep)
+
+
+def _run(sweep: Sweep) -> int:
+    from effbench.run.store import Store
+    from effbench.run.workers import STORAGE_ERRORS
+    from effbench.tracking.location import for_writing, why_unwritable
+    from effbench.tracking.tracker import TrackingError
+
+    uri = for_writing(sweep.tracking.uri)
+    wrong = why_unwritable(uri)
+    if wrong is not None:
+        return _complain(f"tracking.uri={uri}: {wrong}", WRONG_INPUT)
+    try:
+        store = Store(Path(sweep.store.root))
+    except ValueError as error:
+        return _complain(error, WRONG_INPUT)
+    try:
+        store.clear_unfinished()
+        with store.lock(f"sweep-{sweep.plan.sweep_id}", waiting=_say_waiting):
+            return _carry_out(sweep, store, uri)
+    except TrackingError as error:
+        what = str(error)
+    except OSError as error:
+        is_full = error.errno in STORAGE_ERRORS
+        what = f"store.root={store.root}: can't be written ({error.strerror})" if is_full else str(error)
+    return _complain(f"{what}; what was finished is kept, and the same command goes on from there", FAILED)
+
+
+def _carry_out(sweep: Sweep, store: Store, uri: str) -> int:
+    from effbench.sweep.answer import give_answer
+    from effbench.sweep.carry_out import carry_out
+    from effbench.sweep.progress import ProgressDisplay
+
+    execute = _executor(sweep, store)
+    with ProgressDisplay(sweep.plan) as display:
+        with closing(execute(sweep.plan.points, store, sweep.device, display)) as runs:
+            from effbench.tracking.write import MlflowTracker  # takes seconds, in which workers run already
+
+            tracker = MlflowTracker(uri, sweep.tracking.experiment)
+            with _abandoned_on_error(tracker):
+                outcome = carry_out(sweep, store, tracker, display, runs)
+    with _abandoned_on_error(tracker):
+        give_answer(sweep, outcome, store, tracker)
+    return FAILED if outcome.failures else 0
+
+
+@contextmanager
+def _abandoned_on_error(tracker: Tracker) -> Iterator[None]:
+    """See to it that what does not come to its end says so."""
+    from effbench.tracking.tracker import TrackingError
+
+    try:
+        yield
+    except BaseException:
+        with suppress(TrackingError):
+            tracker.abandon_sweep()
+        raise
+
+
+def _executor(sweep: Sweep, store: Store) -> Executor:
+    """Return what runs the points: a launcher of Hydra's if the command names one, else effbench itself."""
+    if sweep.launcher:
+        from effbench.config.launcher import run_by_launcher
+
+        return partial(run_by_launcher, overrides=sweep.launcher)
+    from effbench.run.workers import choose_executor
+
+    return choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs)
+
+
+def _say_waiting() -> None:
+    print("effbench: another process runs the same sweep; waiting for it", file=sys.stderr)
+
+
+def _complain(error: object, status: int) -> int:
+    print(f"effbench: {error}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    begin_server_for(sys.argv[1:])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: open runs are closed
+    status = main()
+    gc.freeze()  # at its end Python would search all that torch and MLflow have loaded for cycles: one or two seconds
+    sys.exit(status)

@@ -1,0 +1,146 @@
+"""What a sweep shows of itself while it goes on, on stderr: done, running, failed, time left."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from effbench.plan.point import Plan, Point
+
+_REMEMBERED = 10
+
+
+class ProgressDisplay:
+    """One bar for the sweep and one for each run that is under way; silent where the console is no terminal."""
+
+    def __init__(self, plan: Plan, *, console: Console | None = None, clock: Callable[[], float] = time.monotonic):
+        """Show a sweep of that many runs; `clock` gives seconds."""
+        console = Console(stderr=True) if console is None else console
+        self.forecast = Forecast(len(plan.points), clock)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._progress = Progress(*columns, _TimeLeft(self), console=console, disable=not console.is_terminal)
+        self.runs = self._progress.add_task("runs", total=len(plan.points))
+        self._under_way: dict[str, TaskID] = {}
+        self._n_failed = 0
+
+    def __enter__(self) -> ProgressDisplay:
+        """Begin to show."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop showing."""
+        self._progress.stop()
+
+    def run_started(self, point: Point) -> None:
+        """Show a bar for the run."""
+        self._under_way[point.key] = self._progress.add_task(str(point), total=None)
+        self.forecast.run_started(point.key)
+        self._describe()
+
+    def step(self, point: Point, step: str, done: int, total: int) -> None:
+        """Move the run's bar."""
+        self._progress.update(self._under_way[point.key], description=f"{point}: {step}", completed=done, total=total)
+        self.forecast.run_worked(point.key)
+
+    def run_computed(self, point: Point) -> None:
+        """Take the run's bar away: what is left of it is to log it."""
+        self._progress.remove_task(self._under_way.pop(point.key))
+        self.forecast.run_computed(point.key)
+        self._describe()
+
+    def run_ended(self, point: Point, *, failed: bool) -> None:
+        """Count the run."""
+        self._n_failed += failed
+        self._progress.advance(self.runs)
+        self._describe()
+
+    def measuring(self, done: int, total: int) -> None:
+        """Show the latency pass."""
+        task = self._under_way.get("latency")
+        if task is None:
+            task = self._under_way["latency"] = self._progress.add_task("latency", total=total)
+        self._progress.update(task, completed=done, total=total)
+
+    def _describe(self) -> None:
+        running = f", {len(self._under_way)} running" if self._under_way else ""
+        failed = f", {self._n_failed} failed" if self._n_failed else ""
+        self._progress.update(self.runs, description=f"runs{running}{failed}")
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The time left: of a run or of the latency pass by its own pace, of the sweep by how long its runs take."""
+
+    max_refresh = 0.0
+
+    def __init__(self, display: ProgressDisplay) -> None:
+        super().__init__()
+        self._display = display
+
+    def render(self, task: Task) -> Text:
+        """Return what stands in a task's row."""
+        if task.id != self._display.runs:
+            return super().render(task)
+        seconds = self._display.forecast.seconds_left()
+        if seconds is None:
+            return Text("-:--:--", style="progress.remaining")
+        minutes, seconds = divmod(round(seconds), 60)
+        return Text(f"{minutes // 60}:{minutes % 60:02}:{seconds:02}", style="progress.remaining")
+
+
+class Forecast:
+    """How long the runs of a sweep will take yet, judged by the last ones that were computed.
+
+    Runs that come from the store take no time and say nothing.
+    """
+
+    def __init__(self, n_runs: int, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._n_waiting = n_runs
+        self._n_at_once = 1
+        self._began: dict[str, float] = {}
+        self._working: set[str] = set()
+        self._durations: deque[float] = deque(maxlen=_REMEMBERED)
+
+    def run_started(self, key: str) -> None:
+        """Note that a run begins."""
+        self._n_waiting -= 1
+        self._began[key] = self._clock()
+        self._n_at_once = max(self._n_at_once, len(self._began))
+
+    def run_worked(self, key: str) -> None:
+        """Note that a run is really computed."""
+        self._working.add(key)
+
+    def run_computed(self, key: str) -> None:
+        """Note that a run is computed, or failed."""
+        seconds = self._clock() - self._began.pop(key)
+        if key in self._working:
+            self._durations.append(seconds)
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds until all runs are computed; None while nothing tells."""
+        if not (self._began or self._n_waiting):
+            return 0.0
+        if not self._durations:
+            return None
+        a_run, now = sum(self._durations) / len(self._durations), self._clock()
+        under_way = sum(max(0.0, a_run - (now - began)) for began in self._began.values())
+        return (under_way + a_run * self._n_waiting) / self._n_at_once

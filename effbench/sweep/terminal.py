@@ -1,0 +1,118 @@
+"""What a sweep prints on stdout: its plan, and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from effbench.plan.sweep import Sweep
+from effbench.run.results import is_kept, n_kept_steps
+from effbench.run.store import Store
+from effbench.run.workers import RunError
+
+_HEADINGS = {
+    "n_seeds": "seeds",
+    "accuracy": "test acc.",
+    "accuracy_std": "±",
+    "accuracy_val": "val. acc.",
+    "size_bytes": "bytes",
+    "size_ratio": "smaller",
+    "macs": "MACs",
+    "macs_effective": "effective",
+    "params_nonzero": "non-zero",
+}
+_COUNTS = ("size_bytes", "macs", "macs_effective", "params_nonzero")
+
+
+def print_plan(sweep: Sweep, store: Store) -> None:
+    """Print what a sweep would do: its runs, which steps are there already, what would be measured."""
+    console = terminal_console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("run", "seed", "status", "steps (kept ones in brackets)"):
+        table.add_column(heading, no_wrap=True)
+    n_kept = 0
+    for point in sweep.plan.points:
+        kept = is_kept(point.key, store)
+        n_kept += kept
+        n_steps = len(point.steps) if kept else n_kept_steps(point, store)
+        steps = [f"({step})" if number < n_steps else str(step) for number, step in enumerate(point.steps)]
+        table.add_row(point.label, str(point.seed), "kept" if kept else "to run", " → ".join(steps))
+    console.print(table, markup=False)
+    n_runs = len(sweep.plan.points)
+    console.print(f"sweep {sweep.plan.sweep_id}: {n_runs} runs, {n_kept} kept, {n_runs - n_kept} to run")
+    measure = sweep.measure
+    console.print(
+        f"latency: {', '.join(sweep.engines)}; batch {_listed(measure.batch)}, {_listed(measure.threads)} threads, "
+        f"{measure.seconds:g} s a model"
+    )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def terminal_console() -> Console:
+    """Return the console of stdout; where that is no terminal, lines are as long as they need."""
+    console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 240
+    return console
+
+
+def print_table(table: pd.DataFrame, console: Console) -> None:
+    """Print the table of points."""
+    rendered = Table(box=None, pad_edge=False, header_style="bold")
+    shown = [name for name in table.columns if not _is_constant_extra(table, name)]
+    for name in shown:
+        rendered.add_column(_heading(name), justify="right", no_wrap=True)
+    for _, row in table.iterrows():
+        rendered.add_row(*(_cell(str(name), row[name]) for name in shown))
+    console.print(rendered)
+
+
+def _is_constant_extra(table: pd.DataFrame, name: str) -> bool:
+    """Whether a column tells nothing: one seed everywhere, a spread that is not there, p90 beside its median."""
+    if name == "n_seeds":
+        return bool((table[name] == 1).all())
+    return name.startswith("latency_ms_p90") or bool(table[name].isna().all())
+
+
+def _heading(name: str) -> str:
+    """Return a column's heading; a word that would widen the column goes on a second line."""
+    kind, _, engine = name.partition("/")
+    if kind == "latency_ms":
+        return f"ms\n{engine}"
+    if kind == "speedup":
+        return f"faster\n{engine}"
+    return _HEADINGS.get(name, name).replace(" ", "\n")
+
+
+def _cell(name: str, value: object) -> str:
+    if not isinstance(value, (int, float)) or pd.isna(value):
+        return value if isinstance(value, str) else ""
+    if name.startswith("accuracy"):
+        return f"{100 * value:.1f} %"
+    if name == "size_ratio" or name.startswith("speedup/"):
+        return f"{value:.2f}×"
+    if name.startswith("latency_ms"):
+        return f"{value:.3g}"
+    return _count(value) if name in _COUNTS else f"{value:g}"
+
+
+def _count(value: float) -> str:
+    """Return a count in three figures, as in 65.3 K or 3.67 M."""
+    for unit, suffix in ((1e9, " G"), (1e6, " M"), (1e3, " K")):
+        if value >= unit:
+            return f"{value / unit:#.3g}".rstrip(".") + suffix
+    return f"{value:.0f}"
+
+
+def print_failures(failures: Mapping[str, RunError], console: Console) -> None:
+    """Name every failed run and why it failed."""
+    for name, error in failures.items():
+        console.print(f"failed: {name}: {error.summary}", highlight=False, markup=False, soft_wrap=True)
+    if failures:
+        console.print("the same command tries the failed runs again, and only those", highlight=False)

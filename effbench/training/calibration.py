@@ -1,0 +1,136 @@
+"""The range of each layer's input, seen while a network runs over training examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from effbench.compression.constraints.layer_inputs import InputGrid
+from effbench.compression.constraints.ranges import Range, least_error
+from effbench.plan.stage import Context
+
+N_BINS = 2048
+
+
+@dataclass
+class _Seen:
+    """What went into a layer: the ends of it (0 included), and how often each of `N_BINS` bins between them."""
+
+    low: float = 0.0
+    high: float = 0.0
+    counts: Tensor | None = None
+
+    def widen(self, values: Tensor) -> None:
+        self.low = min(self.low, float(values.min()))
+        self.high = max(self.high, float(values.max()))
+
+    def count(self, values: Tensor) -> None:
+        # Zero is on every grid: how often it comes says nothing.
+        counts = torch.histc(values[values != 0], bins=N_BINS, min=self.low, max=self.high).double().cpu()
+        self.counts = counts if self.counts is None else self.counts + counts
+
+    def ends(self, range: Range, percentile: float, bits: int) -> tuple[float, float]:
+        """Return the ends of the layer's grid."""
+        if self.counts is None or self.counts.sum() == 0:
+            return self.low, self.high
+        width = (self.high - self.low) / N_BINS
+        centres = self.low + width * (torch.arange(N_BINS, dtype=torch.float64) + 0.5)
+        if range == "percentile":
+            sides = (torch.where(centres * sign > 0, self.counts, 0) for sign in (-1, 1))
+            below, above = (_outermost(counts, percentile, sign) for counts, sign in zip(sides, (-1, 1), strict=True))
+            return (
+                0.0 if below is None else min(0.0, self.low + width * below),
+                0.0 if above is None else max(0.0, self.low + width * (above + 1)),
+            )
+        counts = self.counts
+
+        def error_at(share: Tensor) -> Tensor:
+            grid = InputGrid.between(self.low * float(share), self.high * float(share), bits=bits)
+            rounded = grid.round(centres.float()).double()
+            return ((rounded - centres).square() * counts).sum().reshape(1)
+
+        share = float(least_error(error_at, 1, torch.device("cpu")))
+        return self.low * share, self.high * share
+
+
+def _outermost(counts: Tensor, percentile: float, sign: int) -> int | None:
+    """Return the bin that holds the percentile of one side's entries, counted from zero outwards; None without any."""
+    if counts.sum() == 0:
+        return None
+    outwards = counts if sign > 0 else counts.flip(0)
+    reached = outwards.cumsum(0) >= percentile / 100 * counts.sum()
+    place = int(reached.int().argmax())
+    return place if sign > 0 else len(counts) - 1 - place
+
+
+def calibrate(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    context: Context,
+    /,
+    *,
+    bits: int,
+    range: Range,
+    percentile: float,
+    n_examples: int,
+) -> dict[str, InputGrid]:
+    """Return a grid for the input of each of `layers` (of `model`) that runs, by name.
+
+    `model` runs in evaluation mode over `n_examples` training examples, shuffled by the context's generator: once for
+    the smallest and largest input of each layer (`max`), once more for a histogram where a `percentile` or the least
+    squared error (`mse`, see `ranges.least_error`) is asked for. Percentiles leave zeros out, one for each sign.
+    ValueError where an input is not finite.
+    """
+    batches = list(_batches(context, n_examples))
+    seen: dict[str, _Seen] = {}
+
+    def widen(name: str, values: Tensor) -> None:
+        if not bool(torch.isfinite(values).all()):
+            raise ValueError(f"the input of {name} is not finite: it can't be quantised")
+        seen.setdefault(name, _Seen()).widen(values)
+
+    _watch(model, layers, batches, context, widen)
+    if range != "max":
+        _watch(model, layers, batches, context, lambda name, values: seen[name].count(values))
+    return {name: InputGrid.between(*one.ends(range, percentile, bits), bits=bits) for name, one in seen.items()}
+
+
+def _batches(context: Context, n_examples: int) -> Iterator[Tensor]:
+    n_left = n_examples
+    batches = context.data.batches("train", side=context.side, batch_size=250, generator=context.generator())
+    for images, _labels in batches:
+        yield images[:n_left]
+        n_left -= len(images)
+        if n_left <= 0:
+            return
+
+
+def _watch(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    batches: Sequence[Tensor],
+    context: Context,
+    note: Callable[[str, Tensor], None],
+) -> None:
+    """Run `model` and note the input of each layer."""
+
+    def hook(name: str, _module: nn.Module, args: tuple[Any, ...]) -> None:
+        note(name, args[0].detach().float())
+
+    modes = [(module, module.training) for module in model.modules()]
+    model.to(context.device).eval()
+    with ExitStack() as hooks, torch.inference_mode():
+        for name, layer in layers.items():
+            handle = layer.register_forward_pre_hook(partial(hook, name))
+            hooks.callback(handle.remove)
+        for images in batches:
+            model(images.to(context.device))
+    model.to("cpu")
+    for module, was_training in modes:
+        module.training = was_training

@@ -1,0 +1,53 @@
+"""The server from which workers fork: when it is begun, and that it ends with whoever began it."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from effbench.run import forkserver
+
+
+@pytest.mark.parametrize(
+    ("arguments", "n_cores", "is_begun"),
+    [
+        (["+prune=0.5"], 2, True),
+        (["+prune=0.5", "sweep.jobs=2"], 2, True),
+        (["+prune=0.5"], 1, False),
+        (["+prune=0.5", "sweep.jobs=1"], 2, False),
+        (["+prune=0.5", "dry_run=true"], 2, False),
+        (["+prune=0.5", "hydra/launcher=joblib"], 2, False),
+        (["--help"], 2, False),
+    ],
+)
+def test_it_is_begun_before_anything_is_known_where_workers_may_be_needed(monkeypatch, arguments, n_cores, is_begun):
+    begun = []
+    monkeypatch.setattr(forkserver, "begin_server", lambda: begun.append(True))
+    monkeypatch.setattr(os, "cpu_count", lambda: n_cores)
+    forkserver.begin_server_for(arguments)
+    assert bool(begun) is is_begun
+
+
+def test_beginning_it_imports_nothing_heavy():
+    code = "import sys, effbench.run.forkserver; print([name for name in ('torch', 'numpy', 'hydra') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
+def test_a_server_that_still_imports_ends_with_its_parent(tmp_path):
+    code = "import time; from effbench.run.forkserver import begin_server; begin_server(); time.sleep(1)"
+    # The server holds the other end of the pipe: it is read to its end when the server is gone.
+    finished = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert finished.stderr == ""
+    time.sleep(0.1)
+    assert not [name for name in os.listdir("/proc") if name.isdigit() and cwd_of(name) == str(tmp_path)]
+
+
+def cwd_of(process):
+    try:
+        return os.readlink(f"/proc/{process}/cwd")
+    except OSError:
+        return None
