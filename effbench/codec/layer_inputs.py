@@ -14,7 +14,7 @@ from torch import nn
 
 from effbench.codec.wire import Reader, damaged, varint
 from effbench.compression.constraints.layer_inputs import InputCast, InputGrid, clear_input, grid_on, inputs, set_input
-from effbench.compression.constraints.stack import weight_layers
+from effbench.compression.layers import weight_layers
 
 _MAX_BITS = 16
 # The place of a type is its number in the file: append only.

@@ -6,7 +6,8 @@ import copy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.quantizer import Granularity, Scheme, UniformQuantizer
@@ -14,7 +15,6 @@ from effbench.compression.constraints.ranges import Range
 from effbench.compression.constraints.sharing import share_values
 from effbench.compression.constraints.stack import quantizer_of
 from effbench.compression.structure.batch_norms import fold_batch_norms
-from effbench.plan.stage import Context
 
 Levels = Literal[Scheme, "kmeans"]
 
@@ -56,18 +56,25 @@ class GridOptions:
         if self.scheme == "power_of_two" and not 2 <= bits <= 8:
             raise ValueError(f"{shown}: must be 2 to 8 with scheme=power_of_two, whose exponents need no more")
 
-    def prepare(self, model: nn.Module, context: Context, /) -> nn.Module:
-        """Return a copy of `model`, its batch norms folded where that is asked for."""
+    def prepare(self, model: nn.Module, example: Tensor | None, /) -> nn.Module:
+        """Return a copy of `model`, its batch norms folded where that is asked for.
+
+        example: (N, ...), an input of the network, needed where batch norms are folded; see `fold_batch_norms`.
+        """
         prepared = copy.deepcopy(model)
         if self.fold_batch_norm:
-            fold_batch_norms(prepared, context.example())
+            assert example is not None, "batch norms are folded while an example runs through the network"
+            fold_batch_norms(prepared, example)
         return prepared
 
-    def put_on_grid(self, layer: nn.Module, bits: int, /, *, name: str, context: Context) -> None:
-        """Put a layer's weight on its levels, in place. One that is on this very grid already stays as it is."""
+    def put_on_grid(self, layer: nn.Module, bits: int, /, *, name: str, generator: torch.Generator) -> None:
+        """Put a layer's weight on its levels, in place. One that is on this very grid already stays as it is.
+
+        name: the layer's, for errors. generator: what scheme=kmeans may draw from.
+        """
         if self.scheme == "kmeans":
             # Values beside zero: what is pruned is told by the file's index, and takes none of them.
-            share_values(layer, "weight", 2**bits, name=name, initial="linear", generator=context.generator())
+            share_values(layer, "weight", 2**bits, name=name, initial="linear", generator=generator)
             return
         grid = UniformQuantizer(
             bits, scheme=self.scheme, granularity=self.granularity, range=self.range, percentile=self.percentile

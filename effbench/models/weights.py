@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from effbench.compression.constraints.stack import weight_layers
+from effbench.compression.layers import weight_layers
 
 N_NAMED = 3
 """How many tensors an error names."""

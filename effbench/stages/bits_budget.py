@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from effbench.compression.allocation import Frontier, frontier
-from effbench.compression.constraints.stack import bake, bake_tensor, constraints_on, weight_layers
+from effbench.compression.constraints.stack import bake, bake_tensor, constraints_on
 from effbench.compression.grids import GridOptions
+from effbench.compression.layers import weight_layers
 from effbench.plan.stage import Context, digest
 
 By = Literal["bits", "accuracy"]
@@ -78,7 +79,7 @@ class BitsBudget(GridOptions):
         """Return a copy of `model`, each layer on a grid of its own width. ValueError where by=accuracy can't be."""
         if self.budget == NOTHING:
             return copy.deepcopy(model)
-        network = self.prepare(model, context)
+        network = self.prepare(model, context.example() if self.fold_batch_norm else None)
         layers = dict(weight_layers(network))
         n_weights = np.array([_n_nonzero(layer) for layer in layers.values()], dtype=np.int64)
         reference = context.validate(network)
@@ -106,7 +107,7 @@ class BitsBudget(GridOptions):
             for column, bits in enumerate(self._bits):
                 trial = copy.deepcopy(network)
                 layer = trial.get_submodule(name)
-                self.put_on_grid(layer, bits, name=name, context=context)
+                self.put_on_grid(layer, bits, name=name, generator=context.generator())
                 if constraints_on(layer, "weight"):
                     bake_tensor(layer, "weight")  # rounded once, not in every forward pass
                 found = context.validate(trial)
@@ -146,7 +147,7 @@ class BitsBudget(GridOptions):
 
     def _put_all(self, network: nn.Module, chosen: Choices, context: Context) -> None:
         for (name, layer), choice in zip(weight_layers(network), chosen, strict=True):
-            self.put_on_grid(layer, self._bits[choice], name=name, context=context)
+            self.put_on_grid(layer, self._bits[choice], name=name, generator=context.generator())
 
     def _rows(
         self,

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from effbench.compression.constraints.stack import weight_layers
+from effbench.compression.layers import weight_layers
 from effbench.compression.structure.decomposition import Decomposition, decompose
 from effbench.compression.structure.edits import has_added_bias, replace
 from effbench.compression.structure.factorized import Factored, Scheme, build_factored, can_factor, factor_shapes

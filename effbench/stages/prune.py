@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from effbench.compression.constraints.masks import RampedMask, pool
-from effbench.compression.constraints.stack import Mask, hold, weight_layers
+from effbench.compression.constraints.stack import Mask, hold
+from effbench.compression.layers import weight_layers
 from effbench.compression.weight_groups import Granularity, Groups, classifier_among, group_dims, together
 from effbench.plan.stage import Context
 from effbench.training.importance import Criterion, score_weights, weight_in_use

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from effbench.compression.constraints.stack import weight_layers
+from effbench.compression.layers import weight_layers
 from effbench.compression.structure.edits import places, remove
 from effbench.plan.stage import Context
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from effbench.compression.constraints.stack import weight_layers
 from effbench.compression.grids import GridOptions
+from effbench.compression.layers import weight_layers
 from effbench.plan.stage import Context
 
 
@@ -42,7 +42,8 @@ class Quantize(GridOptions):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose weights are on their grids."""
-        quantized = self.prepare(model, context)
+        quantized = self.prepare(model, context.example() if self.fold_batch_norm else None)
         for name, layer in weight_layers(quantized):
-            self.put_on_grid(layer, self.bits, name=name, context=context)  # in a later round it may be there already
+            # In a later round it may be there already.
+            self.put_on_grid(layer, self.bits, name=name, generator=context.generator())
         return quantized

@@ -10,7 +10,7 @@ from torch import nn
 
 from effbench.compression.constraints.layer_inputs import InputGrid, clear_input, set_input
 from effbench.compression.constraints.ranges import Range
-from effbench.compression.constraints.stack import weight_layers
+from effbench.compression.layers import weight_layers
 from effbench.compression.structure.batch_norms import fold_batch_norms
 from effbench.plan.stage import Context
 from effbench.training.calibration import calibrate

@@ -11,8 +11,8 @@ from torch import nn
 
 from effbench.compression.constraints.codebook import ValuePrecision
 from effbench.compression.constraints.sharing import share_values
-from effbench.compression.constraints.stack import weight_layers
 from effbench.compression.kmeans import Initial
+from effbench.compression.layers import weight_layers
 from effbench.plan.stage import Context
 
 MAX_VALUES = 2**16

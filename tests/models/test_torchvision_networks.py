@@ -60,7 +60,7 @@ def test_the_classifier_alone_stays_fresh_for_other_classes(weights_file, name):
 
 def test_every_family_has_its_classifier_last():
     # load_fitting refits the last convolution or linear layer; built on meta, for 3 and for 4 classes.
-    from effbench.compression.constraints.stack import weight_layers
+    from effbench.compression.layers import weight_layers
 
     families = ["alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet"]
     families += ["inception_v3", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "resnet18"]

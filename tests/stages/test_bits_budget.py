@@ -11,7 +11,8 @@ from torch import nn
 
 from effbench import models
 from effbench.codec import encode
-from effbench.compression.constraints.stack import quantizer_of, weight_layers
+from effbench.compression.constraints.stack import quantizer_of
+from effbench.compression.layers import weight_layers
 from effbench.plan.findings import Findings
 from effbench.stages.bits_budget import BitsBudget
 from effbench.stages.prune import Prune

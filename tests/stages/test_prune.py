@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.quantizer import UniformQuantizer
-from effbench.compression.constraints.stack import Mask, bake, constraints_on, weight_layers
+from effbench.compression.constraints.stack import Mask, bake, constraints_on
+from effbench.compression.layers import weight_layers
 from effbench.stages.prune import Prune, adapted
 from effbench.stages.train import Train
 from effbench.training.evaluation import evaluate

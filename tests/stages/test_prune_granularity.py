@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from effbench.compression.constraints.stack import weight_layers
+from effbench.compression.layers import weight_layers
 from effbench.compression.weight_groups import Groups, classifier_among, group_dims
 from effbench.models import small_cnn
 from effbench.stages.prune import Prune

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from effbench.codec import decode, encode
-from effbench.compression.constraints.stack import constraints_on, quantizer_of, weight_layers
+from effbench.compression.constraints.stack import constraints_on, quantizer_of
+from effbench.compression.layers import weight_layers
 from effbench.stages.prune import Prune
 from effbench.stages.quantize import Quantize
 from effbench.stages.share import Share

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from effbench.compression.constraints.stack import weight_layers
+from effbench.compression.layers import weight_layers
 from effbench.stages.prune import Prune
 from effbench.stages.quantize import Quantize
 from effbench.stages.rewind import Rewind

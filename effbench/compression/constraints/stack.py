@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,15 +21,6 @@ from effbench.compression.constraints.layer_inputs import impose_on_input, input
 from effbench.compression.constraints.masks import Mask as Mask
 from effbench.compression.constraints.masks import RampedMask
 from effbench.compression.constraints.quantizer import QuantizedTensor, UniformQuantizer
-
-WEIGHT_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
-
-
-def weight_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the convolution and linear layers with their names: those whose weights techniques act on."""
-    for name, module in model.named_modules():
-        if isinstance(module, WEIGHT_LAYERS):
-            yield name, module
 
 
 def constraints_on(module: nn.Module, tensor_name: str) -> tuple[nn.Module, ...]:

@@ -18,8 +18,8 @@ from effbench.compression.constraints.stack import (
     describe,
     impose,
     quantizer_of,
-    weight_layers,
 )
+from effbench.compression.layers import weight_layers
 
 SCHEMES = ("symmetric", "affine")
 GRANULARITIES = ("tensor", "channel")

@@ -10,7 +10,8 @@ from torch.nn.utils import parametrizations, parametrize
 
 from effbench.compression.constraints.masks import Mask, RampedMask
 from effbench.compression.constraints.quantizer import UniformQuantizer
-from effbench.compression.constraints.stack import bake, constraints_on, hold, weight_layers
+from effbench.compression.constraints.stack import bake, constraints_on, hold
+from effbench.compression.layers import weight_layers
 from effbench.compression.structure.held_masks import masked_after_steps
 from effbench.models import shufflenet_v1, small_cnn
 from effbench.training import loop

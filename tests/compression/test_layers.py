@@ -1,0 +1,49 @@
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from effbench.compression.constraints.masks import Mask
+from effbench.compression.layers import WEIGHT_LAYERS, weight_layers, weight_of
+
+
+class Branches(nn.Module):
+    """Every kind of layer that has a weight, and one of them in two places."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv1d(1, 2, 1)
+        self.again = self.first
+        self.inner = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Conv3d(1, 2, 1))
+        self.embedding = nn.Embedding(3, 2)
+        self.up = nn.ConvTranspose2d(1, 2, 1)
+        self.norm = nn.LayerNorm(2)
+        self.last = nn.Linear(2, 2)
+
+
+def test_convolutions_and_linear_layers_are_named_in_order_and_once():
+    layers = dict(weight_layers(Branches()))
+    assert list(layers) == ["first", "inner.0", "inner.2", "up", "last"]
+    assert {type(layer) for layer in layers.values()} == set(WEIGHT_LAYERS)
+
+
+def test_a_constrained_layer_is_still_one(toy_network):
+    network = toy_network()
+    before = [name for name, _ in weight_layers(network)]
+    parametrize.register_parametrization(network[0], "weight", Mask(torch.ones_like(network[0].weight)))
+    assert [name for name, _ in weight_layers(network)] == before
+
+
+def test_the_weight_is_that_after_the_constraints_without_a_gradient():
+    layer = nn.Linear(3, 2)
+    mask = torch.tensor([[True, False, True], [False, True, True]])
+    parametrize.register_parametrization(layer, "weight", Mask(mask))
+    weight = weight_of(layer)
+    assert not weight.requires_grad
+    assert torch.equal(weight != 0, mask)
+    assert torch.equal(weight[mask], layer.parametrizations["weight"].original[mask])
+
+
+def test_of_a_plain_layer_it_is_the_parameters_memory():
+    layer = nn.Linear(3, 2)
+    weight_of(layer)[0] = 7.0
+    assert (layer.weight[0] == 7.0).all()
