@@ -30,8 +30,8 @@ from effbench.codec.layout import Layout
 from effbench.codec.streams import Coder as Level
 from effbench.codec.streams import plan_symbols, read_symbols
 from effbench.codec.wire import Reader
+from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
-from effbench.compression.constraints.stack import Mask
 
 Symbols = NDArray[np.uint8]
 Coder = tuple[str, Callable[[Symbols], bytes], Callable[[bytes, int], Symbols]]

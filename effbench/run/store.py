@@ -18,14 +18,14 @@ import filelock
 import safetensors.torch
 from torch import Tensor, nn
 
-from effbench.compression.constraints import stack as constraints
+from effbench.compression.constraints.described import describe, impose
 from effbench.compression.structure import edits as structure
 
 log = logging.getLogger(__name__)
 
 _DIGEST_BYTES = 32
 _ABANDONED_SECONDS = 3600
-_CONSTRAINTS = "effbench.compression.constraints.stack"
+_CONSTRAINTS = "effbench.constraints"
 _EDITS = "effbench.edits"
 
 
@@ -104,7 +104,7 @@ class Store:
         """Keep a network's state, its structural edits and its constraints, bit by bit."""
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
         edits = {path: edit.to_plain() for path, edit in structure.edits_of(model).items()}
-        metadata = {_CONSTRAINTS: json.dumps(constraints.describe(model)), _EDITS: json.dumps(edits)}
+        metadata = {_CONSTRAINTS: json.dumps(describe(model)), _EDITS: json.dumps(edits)}
         self.put(f"models/{key}", safetensors.torch.save(tensors, metadata))
 
     def get_model(self, key: str, network: nn.Module) -> nn.Module | None:
@@ -115,7 +115,7 @@ class Store:
         metadata = _metadata(content)
         edits = json.loads(metadata.get(_EDITS, "{}"))  # a network that an earlier effbench kept has none
         structure.apply_edits(network, {path: structure.Edit.from_plain(plain) for path, plain in edits.items()})
-        constraints.impose(network, json.loads(metadata[_CONSTRAINTS]))
+        impose(network, json.loads(metadata[_CONSTRAINTS]))
         tensors: dict[str, Tensor] = safetensors.torch.load(content)
         network.load_state_dict(tensors, strict=True)
         return network.eval()

@@ -12,8 +12,8 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from effbench.compression.constraints.masks import RampedMask, pool
-from effbench.compression.constraints.stack import Mask, hold
+from effbench.compression.constraints.masks import Mask, RampedMask, pool
+from effbench.compression.constraints.stack import hold
 from effbench.compression.layers import weight_layers
 from effbench.compression.weight_groups import Granularity, Groups, classifier_among, group_dims, together
 from effbench.plan.stage import Context

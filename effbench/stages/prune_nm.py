@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from effbench.compression.constraints.stack import Mask, hold
+from effbench.compression.constraints.masks import Mask
+from effbench.compression.constraints.stack import hold
 from effbench.compression.layers import weight_layers
 from effbench.plan.stage import Context
 from effbench.training.importance import Criterion, score_weights, weight_in_use

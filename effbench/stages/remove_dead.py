@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from effbench.compression.constraints.stack import Mask, bake, constraints_on, hold
+from effbench.compression.constraints.masks import Mask
+from effbench.compression.constraints.stack import bake, constraints_on, hold
 from effbench.compression.layers import weight_layers
 from effbench.compression.structure.channels import restore_modes
 from effbench.compression.structure.dead_units import remove_dead_units

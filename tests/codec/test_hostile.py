@@ -13,8 +13,8 @@ from effbench.codec import decode, encode
 from effbench.codec.forms import Form
 from effbench.codec.tensor_record import Kind
 from effbench.compression.constraints.codebook import Codebook, share_tensor
+from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
-from effbench.compression.constraints.stack import Mask
 
 N_CASES = 400
 

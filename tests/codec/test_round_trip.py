@@ -8,8 +8,9 @@ from torch.nn.utils import parametrize
 
 from effbench.codec import decode, encode
 from effbench.compression.constraints.codebook import Codebook, share_tensor
+from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
-from effbench.compression.constraints.stack import Mask, bake
+from effbench.compression.constraints.stack import bake
 from effbench.compression.layers import weight_layers
 
 SEEDED = settings(deadline=None, derandomize=True, max_examples=60)

@@ -12,8 +12,9 @@ from effbench.codec import encode
 from effbench.codec.forms import Form
 from effbench.codec.tensor_record import Kind, write_record
 from effbench.compression.constraints.codebook import Codebook, SharedTensor, share_tensor
+from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
-from effbench.compression.constraints.stack import Mask, native_form
+from effbench.compression.constraints.stack import native_form
 
 N_WEIGHTS = 400 * 300
 N_OTHER = 400 * 4

@@ -10,10 +10,11 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.codec import decode, encode
+from effbench.compression.constraints.described import describe, impose
 from effbench.compression.constraints.powers_of_two import MAX_LEVELS, from_powers, to_powers
 from effbench.compression.constraints.quantizer import QuantizedTensor, UniformQuantizer
 from effbench.compression.constraints.ranges import least_error, percentile_of
-from effbench.compression.constraints.stack import bake, describe, impose
+from effbench.compression.constraints.stack import bake
 from effbench.stages.quantize import Quantize
 
 SCHEMES = ("symmetric", "affine")

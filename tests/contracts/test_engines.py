@@ -9,8 +9,8 @@ import yaml
 from torch import nn
 from torch.nn.utils import parametrize
 
+from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
-from effbench.compression.constraints.stack import Mask
 from effbench.measure.engine import Engine, find_engine
 from effbench.models import small_cnn
 

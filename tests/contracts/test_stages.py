@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from effbench.codec import decode, encode
-from effbench.compression.constraints.stack import bake, describe
+from effbench.compression.constraints.described import describe
+from effbench.compression.constraints.stack import bake
 from effbench.config.overrides import parse, values_of
 from effbench.config.typed import typed
 from effbench.plan.blueprint import Blueprint

@@ -2,7 +2,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from effbench.compression.constraints.stack import Mask
+from effbench.compression.constraints.masks import Mask
 from effbench.measure.size import float32_bytes
 from effbench.models import lenet_300_100
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from effbench.compression.constraints.stack import describe
+from effbench.compression.constraints.described import describe
 from effbench.compression.layers import weight_layers
 from effbench.run.store import Store
 from effbench.stages.prune import Prune

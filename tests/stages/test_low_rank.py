@@ -9,7 +9,7 @@ from torch.nn.utils import parametrize
 
 from effbench import models
 from effbench.codec import decode, encode
-from effbench.compression.constraints.stack import Mask
+from effbench.compression.constraints.masks import Mask
 from effbench.compression.structure.decomposition import decompose
 from effbench.compression.structure.edits import Edit, Kind, edits_of
 from effbench.compression.structure.factorized import Factored, build_factored

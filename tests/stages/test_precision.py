@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from effbench.codec import decode, encode
+from effbench.compression.constraints.described import describe
 from effbench.compression.constraints.layer_inputs import DTYPES, InputCast, InputGrid, set_input
-from effbench.compression.constraints.stack import bake, describe
+from effbench.compression.constraints.stack import bake
 from effbench.measure.compute import count_cost
 from effbench.measure.input_size import input_dtype
 from effbench.measure.latency import measure_latency

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrize
 
+from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
-from effbench.compression.constraints.stack import Mask, bake, constraints_on
+from effbench.compression.constraints.stack import bake, constraints_on
 from effbench.compression.layers import weight_layers
 from effbench.stages.prune import Prune, adapted
 from effbench.stages.train import Train

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from effbench.compression.constraints.stack import Mask, constraints_on
+from effbench.compression.constraints.masks import Mask
+from effbench.compression.constraints.stack import constraints_on
 from effbench.compression.layers import weight_layers
 from effbench.stages.prune import Prune
 from effbench.stages.prune_nm import PruneNM, nm_mask

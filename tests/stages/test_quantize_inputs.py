@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from effbench.codec import decode, encode
+from effbench.compression.constraints.described import describe, impose
 from effbench.compression.constraints.layer_inputs import InputGrid, grid_on, set_input
-from effbench.compression.constraints.stack import bake, describe, impose
+from effbench.compression.constraints.stack import bake
 from effbench.compression.layers import weight_layers
 from effbench.run.store import Store
 from effbench.stages.quantize import Quantize

@@ -6,7 +6,8 @@ from torch import nn
 
 from effbench import models
 from effbench.codec import decode, encode
-from effbench.compression.constraints.stack import Mask, bake, constraints_on
+from effbench.compression.constraints.masks import Mask
+from effbench.compression.constraints.stack import bake, constraints_on
 from effbench.compression.layers import weight_layers
 from effbench.run.store import Store
 from effbench.stages.prune import Prune

@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from effbench.compression.constraints.stack import RampedMask, constraints_on
+from effbench.compression.constraints.masks import RampedMask
+from effbench.compression.constraints.stack import constraints_on
 from effbench.compression.layers import weight_layers
 from effbench.stages.prune import Prune
 from effbench.stages.train import Train

@@ -8,7 +8,8 @@ from torch import nn
 
 from effbench.codec import decode, encode
 from effbench.compression.constraints.codebook import Codebook, SharedTensor
-from effbench.compression.constraints.stack import Mask, bake, constraints_on, native_form
+from effbench.compression.constraints.masks import Mask
+from effbench.compression.constraints.stack import bake, constraints_on, native_form
 from effbench.compression.layers import weight_layers
 from effbench.config.command_line import read_command_line
 from effbench.config.points import plan_of

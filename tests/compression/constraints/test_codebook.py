@@ -8,8 +8,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.codebook import Codebook, SharedTensor, share_tensor
+from effbench.compression.constraints.described import describe, impose
+from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
-from effbench.compression.constraints.stack import Mask, bake, constraints_on, describe, impose, native_form
+from effbench.compression.constraints.stack import bake, constraints_on, native_form
 from effbench.measure.compute import count_cost
 
 

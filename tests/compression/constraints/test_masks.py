@@ -9,17 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrize
 
-from effbench.compression.constraints.masks import largest, pool
-from effbench.compression.constraints.stack import (
-    Mask,
-    RampedMask,
-    advance,
-    bake,
-    constraints_on,
-    describe,
-    hold,
-    impose,
-)
+from effbench.compression.constraints.described import describe, impose
+from effbench.compression.constraints.masks import Mask, RampedMask, largest, pool
+from effbench.compression.constraints.stack import advance, bake, constraints_on, hold
 from effbench.stages.prune import Prune
 from effbench.stages.train import Train
 

@@ -9,16 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrize
 
+from effbench.compression.constraints.described import describe, impose
+from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
-from effbench.compression.constraints.stack import (
-    Mask,
-    bake,
-    constrained_input,
-    constraints_on,
-    describe,
-    impose,
-    quantizer_of,
-)
+from effbench.compression.constraints.stack import bake, constrained_input, constraints_on, quantizer_of
 from effbench.compression.layers import weight_layers
 
 SCHEMES = ("symmetric", "affine")

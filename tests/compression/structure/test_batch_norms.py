@@ -11,7 +11,8 @@ from torch.nn.utils import parametrize
 
 from effbench import models
 from effbench.codec import decode, encode
-from effbench.compression.constraints.stack import Mask, bake, hold, quantizer_of
+from effbench.compression.constraints.masks import Mask
+from effbench.compression.constraints.stack import bake, hold, quantizer_of
 from effbench.compression.layers import weight_layers
 from effbench.compression.structure.batch_norms import fold_batch_norms
 from effbench.compression.structure.edits import Edit, Kind, edits_of
