@@ -104,8 +104,8 @@ def run_script(task: Task, *, from_scratch: bool) -> tuple[float, Accuracies]:
     from torch import Tensor, nn
     from torch.utils.data import DataLoader, TensorDataset
 
+    from effbench.data.base import subset
     from effbench.data.digits import digits
-    from effbench.data.in_memory import subset
     from effbench.models import small_cnn
 
     ready = time.perf_counter()

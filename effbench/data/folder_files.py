@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from effbench.data import SPLITS, Split
+from effbench.data.base import SPLITS, Split
 from effbench.data.splits import stratified_split
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}

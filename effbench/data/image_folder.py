@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2 as transforms
 
-from effbench.data import SPLITS, Split
+from effbench.data.base import SPLITS, Batches, ImageData, Pass, Split
 from effbench.data.folder_files import find_files, open_image, read_image_file
-from effbench.data.in_memory import InMemoryData, subset
+from effbench.data.in_memory import InMemoryData
 
 HASHED_BYTES = 256 * 2**20
 """Up to this total size the fingerprint reads every file; beyond it names, sizes and times of change must do."""
@@ -31,8 +31,8 @@ FolderAugmentation = Literal["none", "crop_flip", "resized_crop"]
 _MODES = {1: "L", 3: "RGB"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageFolder:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageFolder(ImageData):
     """Images in folders named after their classes; one list of (path, label) a split.
 
     An image is resized so that its short side is side / crop_share, then its centre is cropped to side x side. In
@@ -40,22 +40,14 @@ class ImageFolder:
     resized_crop takes a random 8 to 100 % of the area (Szegedy et al. 2014, arXiv:1409.4842) and mirrors.
     """
 
-    name: str
     root: Path
     classes: tuple[str, ...]
-    files: Mapping[Split, Sequence[tuple[Path, int]]]
-    side: int
-    channels: int
+    files: Mapping[Split, Sequence[tuple[Path, int]]] = field(repr=False)
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop_share: float
     augment: FolderAugmentation
     n_workers: int
-
-    @property
-    def n_classes(self) -> int:
-        """How many classes there are."""
-        return len(self.classes)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -78,40 +70,20 @@ class ImageFolder:
                 raise
         return digest.hexdigest()[:16]
 
-    @cached_property
-    def labels(self) -> Mapping[Split, Tensor]:
-        """The classes of each split's examples, int64 (n,)."""
-        return {split: torch.tensor([label for _, label in self.files[split]]) for split in SPLITS}
-
-    def n_examples(self, split: Split) -> int:
-        """Return the size of a split."""
-        return len(self.files[split])
-
-    def batches(
-        self,
-        split: Split,
-        *,
-        side: int,
-        batch_size: int,
-        generator: torch.Generator | None = None,
-        fraction: float = 1.0,
-        numbered: bool = False,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield normalised batches; see `effbench.data.ImageData.batches`."""
-        chosen = subset(self.n_examples(split), fraction)
+    def _batches(self, wanted: Pass, /) -> Batches:
+        chosen = wanted.examples(self.n_examples(wanted.split))
         # Each example brings its own seed, so that the number of workers never changes an augmented image.
         seeds = torch.zeros(len(chosen), dtype=torch.int64)
-        if generator is not None:
-            chosen = chosen[torch.randperm(len(chosen), generator=generator)]
-            seeds = torch.randint(0, 2**62, (len(chosen),), generator=generator)
-        files = [self.files[split][number] for number in chosen.tolist()]
-        if numbered:
+        if wanted.generator is not None:
+            seeds = torch.randint(0, 2**62, (len(chosen),), generator=wanted.generator)
+        files = [self.files[wanted.split][number] for number in chosen.tolist()]
+        if wanted.numbered:
             files = [(path, number) for (path, _), number in zip(files, chosen.tolist(), strict=True)]
-        pipeline = self._pipeline(side, augmented=generator is not None)
+        pipeline = self._pipeline(wanted.side, augmented=wanted.generator is not None)
         loader = DataLoader(
             _Files(files, seeds.tolist(), pipeline, self.channels),
-            batch_size=batch_size,
-            num_workers=min(self.n_workers, _n_processors(), len(files) // batch_size),
+            batch_size=wanted.batch_size,
+            num_workers=min(self.n_workers, _n_processors(), len(files) // wanted.batch_size),
             # A generator of its own: without one the loader would draw from the global generator.
             generator=torch.Generator().manual_seed(0),
         )
@@ -251,6 +223,8 @@ def image_folder(
     open_image(files["train"][0][0], "RGB")
     streamed = ImageFolder(
         name=folder.name,
+        n_classes=len(classes),
+        labels={split: torch.tensor([label for _, label in files[split]]) for split in SPLITS},
         root=folder,
         classes=classes,
         files=files,

@@ -4,50 +4,48 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast, get_args
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from effbench.data import SPLITS, Split
 from effbench.data.augment import Augmentation, augmented
+from effbench.data.base import SPLITS, Batches, ImageData, Pass, Split
 
 
-@dataclass(frozen=True, kw_only=True)
-class InMemoryData:
-    """Images as uint8 tensors (n, channels, side, side) and labels as int64 tensors (n,), one pair a split.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InMemoryData(ImageData):
+    """Images as uint8 tensors (n, channels, side, side) and their labels, one pair of tensors a split.
+
+    Labels are classes, int64 (n,), or a class for each pixel, uint8 or int64 (n, side, side); the latter can't be
+    augmented.
 
     `mean` and `std` are per channel, in units of the full pixel range. `augment` is applied to shuffled batches only:
     crop_flip shifts by up to an eighth of the side and mirrors left to right, affine turns, scales, shears and shifts a
     little (see `effbench.data.augment`).
     """
 
-    name: str
-    n_classes: int
-    images: Mapping[Split, Tensor]
-    labels: Mapping[Split, Tensor]
+    channels: int = field(init=False)
+    """As the images have them."""
+    images: Mapping[Split, Tensor] = field(repr=False)
+    """Of any side: `side` need not be theirs."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    side: int
-    """The base side in pixels; the images may be of another one."""
     augment: Augmentation = "none"
-    _resized: dict[tuple[Split, int], Tensor] = field(default_factory=dict, repr=False, compare=False)
+    _resized: dict[tuple[Split, int], Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Check that the parts belong together."""
         for split in SPLITS:
-            images, labels = self.images[split], self.labels[split]
+            images = self.images[split]
             if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[2] != images.shape[3]:
                 raise ValueError(f"{split} images must be uint8 (n, channels, side, side), got {tuple(images.shape)}")
-            if labels.shape != images.shape[:1]:
-                raise ValueError(f"{split} has {len(images)} images but {len(labels)} labels")
-            if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.n_classes:
-                raise ValueError(f"{split} labels must be in 0..{self.n_classes - 1}")
+            self._check_labels(split)
+        object.__setattr__(self, "channels", self.images["train"].shape[1])
         if not len(self.mean) == len(self.std) == self.channels:
             raise ValueError(f"mean={self.mean}, std={self.std}: must be {self.channels} each, one per channel")
         if self.side < 1:
@@ -55,10 +53,21 @@ class InMemoryData:
         if self.augment not in get_args(Augmentation):
             raise ValueError(f"data.augment={self.augment}: must be {', '.join(get_args(Augmentation))}")
 
-    @property
-    def channels(self) -> int:
-        """1 for grey images, 3 for colour."""
-        return self.images["train"].shape[1]
+    def _check_labels(self, split: Split) -> None:
+        images, labels = self.images[split], self.labels[split]
+        if len(labels) != len(images):
+            raise ValueError(f"{split} has {len(images)} images but {len(labels)} labels")
+        if labels.ndim != 1:
+            n, _, height, width = images.shape
+            if labels.shape != (n, height, width) or labels.dtype not in (torch.uint8, torch.int64):
+                raise ValueError(
+                    f"{split} labels must be int64 ({n},), or uint8 or int64 {(n, height, width)} with a class for "
+                    f"each pixel, got {labels.dtype} {tuple(labels.shape)}"
+                )
+            if self.augment != "none":
+                raise ValueError(f"data.augment={self.augment}: must be none where each pixel has a class")
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.n_classes:
+            raise ValueError(f"{split} labels must be in 0..{self.n_classes - 1}")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -74,32 +83,17 @@ class InMemoryData:
         """Return the same data under another augmentation. ValueError for one that there is not."""
         return dataclasses.replace(self, augment=cast(Augmentation, augment))
 
-    def n_examples(self, split: Split) -> int:
-        """Return the size of a split."""
-        return len(self.labels[split])
-
-    def batches(
-        self,
-        split: Split,
-        *,
-        side: int,
-        batch_size: int,
-        generator: torch.Generator | None = None,
-        fraction: float = 1.0,
-        numbered: bool = False,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield normalised batches; see `effbench.data.ImageData.batches`."""
-        images, labels = self._at_side(split, side), self.labels[split]
-        chosen = subset(len(labels), fraction)
+    def _batches(self, wanted: Pass, /) -> Batches:
+        images, labels = self._at_side(wanted.split, wanted.side), self.labels[wanted.split]
+        generator = wanted.generator
         mean = 255 * torch.tensor(self.mean).view(-1, 1, 1)
         deviation = 255 * torch.tensor(self.std).view(-1, 1, 1)
-        if generator is not None:
-            chosen = chosen[torch.randperm(len(chosen), generator=generator)]
-        for indices in torch.split(chosen, batch_size):
-            batch = images.index_select(0, indices)
+        for numbers in torch.split(wanted.examples(len(labels)), wanted.batch_size):
+            batch = images.index_select(0, numbers)
             if generator is not None:
                 batch = augmented(batch, self.augment, generator)
-            yield batch.float().sub_(mean).div_(deviation), indices if numbered else labels.index_select(0, indices)
+            targets = numbers if wanted.numbered else labels.index_select(0, numbers).long()
+            yield batch.float().sub_(mean).div_(deviation), targets
 
     def _at_side(self, split: Split, side: int) -> Tensor:
         if side == self.images[split].shape[2]:
@@ -109,9 +103,3 @@ class InMemoryData:
                 self.images[split], size=(side, side), mode="bilinear", antialias=True
             )
         return self._resized[split, side]
-
-
-def subset(n_examples: int, fraction: float) -> Tensor:
-    """Return which examples a fraction of a split keeps: always the same ones, smaller ones within larger ones."""
-    order = torch.from_numpy(np.random.default_rng(0).permutation(n_examples))
-    return order[: max(1, round(fraction * n_examples))].sort().values

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from effbench.data import ImageData, Split
-from effbench.data.in_memory import InMemoryData, subset
+from effbench.data.base import Batches, ImageData, Pass, Split
+from effbench.data.in_memory import InMemoryData
 
 BATCH_SIZE = 250
 
 
-@dataclass(frozen=True, kw_only=True)
-class AugmentedPool:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AugmentedPool(ImageData):
     """A data set whose training examples come as they are or in one of `n_copies` augmented copies, always the same.
 
     Example i of n in copy c (0: as it is) has the number c · n + i. In a shuffled pass each example comes once, in a
-    copy that is drawn; in a pass in the fixed order every copy comes. Images are kept in float16 at the base side:
-    2 bytes a value.
+    copy that is drawn; in a pass in the fixed order every copy comes; `labels` has the
+    training split's for every copy. Images are kept in float16 at the base side: 2 bytes a value.
     """
 
     data: ImageData
+    """What it augments: its name, classes, channels and side are the pool's."""
     n_copies: int
-    images: Tensor
+    images: Tensor = field(repr=False)
     """float16 ((n_copies + 1) · n, channels, side, side), normalised."""
 
     @classmethod
@@ -58,69 +58,43 @@ class AugmentedPool:
                 f"pool={n_copies}: must be 0 with {data.name}, which augments nothing; "
                 "see data.augment and stage.distill.augment"
             )
-        return cls(data=data, n_copies=n_copies, images=images)
-
-    @property
-    def name(self) -> str:
-        """The name of the data set behind it."""
-        return self.data.name
-
-    @property
-    def n_classes(self) -> int:
-        """How many classes there are."""
-        return self.data.n_classes
-
-    @property
-    def channels(self) -> int:
-        """1 for grey images, 3 for colour."""
-        return self.data.channels
-
-    @property
-    def side(self) -> int:
-        """The base side in pixels."""
-        return self.data.side
+        labels = torch.cat([data.labels["train"]] * (n_copies + 1))
+        return cls(
+            name=data.name,
+            n_classes=data.n_classes,
+            channels=data.channels,
+            side=data.side,
+            labels={**data.labels, "train": labels},
+            data=data,
+            n_copies=n_copies,
+            images=images,
+        )
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the data set behind it and of the number of copies."""
         return hashlib.sha256(f"{self.data.fingerprint}/pool/{self.n_copies}".encode()).hexdigest()[:16]
 
-    @cached_property
-    def labels(self) -> Mapping[Split, Tensor]:
-        """The classes by number: of the training split, for every copy."""
-        return {**self.data.labels, "train": self.data.labels["train"].repeat(self.n_copies + 1)}
-
     def n_examples(self, split: Split) -> int:
-        """Return how many examples a shuffled pass has."""
+        """Return the size of a split: of `train`, how many examples a shuffled pass has."""
         return self.data.n_examples(split)
 
-    def batches(
-        self,
-        split: Split,
-        *,
-        side: int,
-        batch_size: int,
-        generator: torch.Generator | None = None,
-        fraction: float = 1.0,
-        numbered: bool = False,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches of the pool, and of the other splits as they are; see `effbench.data.ImageData.batches`."""
-        if split != "train":
-            yield from self.data.batches(
-                split, side=side, batch_size=batch_size, generator=generator, fraction=fraction, numbered=numbered
-            )
-            return
-        n, chosen = self.n_examples("train"), subset(self.n_examples("train"), fraction)
-        if generator is None:
+    def _batches(self, wanted: Pass, /) -> Batches:
+        """Yield batches of the pool, and of the other splits as they are."""
+        return self._of_pool(wanted) if wanted.split == "train" else self.data._batches(wanted)
+
+    def _of_pool(self, wanted: Pass) -> Batches:
+        n = self.n_examples("train")
+        chosen = wanted.examples(n)
+        if wanted.generator is None:
             chosen = torch.cat([chosen + copy * n for copy in range(self.n_copies + 1)])
         else:
-            chosen = chosen[torch.randperm(len(chosen), generator=generator)]
-            chosen = chosen + n * torch.randint(0, self.n_copies + 1, chosen.shape, generator=generator)
-        for numbers in torch.split(chosen, batch_size):
+            chosen = chosen + n * torch.randint(0, self.n_copies + 1, chosen.shape, generator=wanted.generator)
+        for numbers in torch.split(chosen, wanted.batch_size):
             images = self.images.index_select(0, numbers).float()
-            if side != self.side:
-                images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
-            yield images, numbers if numbered else self.labels["train"].index_select(0, numbers)
+            if wanted.side != self.side:
+                images = F.interpolate(images, size=[wanted.side] * 2, mode="bilinear", antialias=True)
+            yield images, numbers if wanted.numbered else self.labels["train"].index_select(0, numbers)
 
 
 _last: dict[str, AugmentedPool] = {}

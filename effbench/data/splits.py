@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from effbench.data import SPLITS, Split
+from effbench.data.base import SPLITS, Split
 
 
 def stratified_split(labels: np.ndarray, shares: tuple[float, float, float], *, seed: int) -> dict[Split, np.ndarray]:

@@ -9,8 +9,8 @@ import torch
 import torchvision.datasets
 from torch import Tensor
 
-from effbench.data import Split
 from effbench.data.augment import Augmentation
+from effbench.data.base import Split
 from effbench.data.digits import MNIST_MEAN, MNIST_STD
 from effbench.data.in_memory import InMemoryData
 from effbench.data.splits import stratified_split

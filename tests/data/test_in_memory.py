@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from effbench.data.in_memory import InMemoryData, subset
+from effbench.data.base import subset
+from effbench.data.in_memory import InMemoryData
 
 
 def generator(seed=0):

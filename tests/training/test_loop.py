@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
-from effbench.compression.constraints.stack import Mask
 from effbench.training.evaluation import evaluate
 from effbench.training.loop import TrainingOptions, _warm_up_then_cosine, fit
 
@@ -108,7 +108,7 @@ def test_progress_is_told_of_every_step(toy_data, toy_network):
 
 def test_a_fraction_trains_on_fewer_examples_for_every_seed_on_the_same(toy_data, toy_network, make_toy_data):
     # An image that the fraction leaves out can't change the result.
-    from effbench.data.in_memory import subset
+    from effbench.data.base import subset
 
     left_out = sorted(set(range(203)) - set(subset(203, 0.5).tolist()))
     other = make_toy_data()
