@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from effbench import models
-    from effbench.analysis import Saturation, pareto_front, plot_saturation, saturation_point
+    from effbench.analysis import Counts, Saturation, pareto_front, plot_saturation, saturation_point
     from effbench.codec import decode, encode
     from effbench.measure.compute import Cost, count_cost
     from effbench.measure.latency import measure_latency
-    from effbench.tracking.read import load_correctness, load_runs
+    from effbench.tracking.read import load_counts, load_runs
 
 __all__ = [
     "Cost",
+    "Counts",
     "Saturation",
     "count_cost",
     "decode",
     "encode",
-    "load_correctness",
+    "load_counts",
     "load_runs",
     "measure_latency",
     "models",
@@ -33,11 +34,12 @@ __all__ = [
 
 _HOMES = {
     "Cost": "effbench.measure.compute",
+    "Counts": "effbench.analysis",
     "Saturation": "effbench.analysis",
     "count_cost": "effbench.measure.compute",
     "decode": "effbench.codec",
     "encode": "effbench.codec",
-    "load_correctness": "effbench.tracking.read",
+    "load_counts": "effbench.tracking.read",
     "load_runs": "effbench.tracking.read",
     "measure_latency": "effbench.measure.latency",
     "pareto_front": "effbench.analysis",

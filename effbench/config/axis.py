@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+from effbench.checks.fields import check_fields, shown
 
 Value = float | int | str
 
@@ -22,38 +24,47 @@ class Axis:
     """The value at which the axis does nothing: the reference's."""
     reads: Literal["stage", "network", "data"]
     target: str
-    """What the value becomes: "<stage>.<field>", an argument of the network, or the data's "side" or "eval_side"."""
+    """What the value becomes: "<stage>.<field>", an argument of the network, or of the data: "side" and "eval_side",
+    of which the value is a multiplier, or one of the data set's options."""
     minimum: float | None = None
     above: float | None = None
     maximum: float | None = None
     below: float | None = None
-    choices: tuple[str, ...] = ()
+    choices: Sequence[str] = ()
     pattern: str | None = None
     """Of values beside the choices (a regular expression, matched whole)."""
     pattern_words: str | None = None
     """What the pattern allows, as in "layer numbers such as 1-3"."""
     compresses: Literal["up", "down", "no order"] = "no order"
+    """Which way values compress more; "no order" also where both sides of the neutral value are swept."""
     phase: str | None = None
     """Where a stage's axis stands in a recipe."""
     replaces: Mapping[str, str] = field(default_factory=dict)
-    """The stages of a recipe whose place others take while the axis isn't neutral, such as {train: distill}. Each of
-    the others has the target's field. A recipe may name which are replaced (`taught`); otherwise all are."""
+    """Steps of a recipe that become other stages while the axis isn't neutral: {train: distill} has the stage `distill`
+    do what `train` does otherwise. For example +distill=0.9 turns train → prune → finetune into distill → prune →
+    distill_finetune, each with the target's field at 0.9. A recipe's `taught` names the steps that are turned; without
+    it, all are."""
     order: int = 0
     """Where the stage stands among those of its phase: the lower, the earlier; equal ones by their names."""
     modifies: str | None = None
-    """The axis that brings the stage in, where this one only sets one more of its fields."""
-    moves: tuple[str, ...] = ()
+    """Another axis, without which this one means nothing: it sets one more field of that axis's stage. For example
+    +prune_granularity=kernel says what `prune` removes together, and is refused where no +prune=… is given."""
+    moves: Sequence[str] = ()
     """The costs that the axis changes."""
     realised: Mapping[str, str] = field(default_factory=dict)
     """How real a saving is, by cost: simulated, masked, removed or executed."""
     example: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse what is no declaration."""
+        check_fields(self)
+
     def check(self, value: object) -> Value:
         """Return `value` as the axis's type. ValueError names the value, what is allowed and an example."""
         checked = self._typed(value)
         if checked is None or not (checked == self.neutral or self._allows(checked)):
-            shown = "null" if value is None else value
-            raise ValueError(f"{self.name}={shown}: must be {self.allowed()}; for example {self.name}={self.example}")
+            given = "null" if value is None else value
+            raise ValueError(f"{self.name}={given}: must be {self.allowed()}; for example {self.name}={self.example}")
         return checked
 
     def is_neutral(self, value: Value) -> bool:
@@ -75,7 +86,7 @@ class Axis:
             if bound is not None:
                 parts.append(f"{word} {bound:g}")
         text = ", ".join(parts)
-        return text if self._allows(self.neutral) else f"{text}; or {self.neutral} for none"
+        return text if self._allows(self.neutral) else f"{text}; or {shown(self.neutral)} for none"
 
     def _typed(self, value: object) -> Value | None:
         if self.type == "str":

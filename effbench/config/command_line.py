@@ -7,6 +7,7 @@ so that hundreds of points cost no more than one.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,10 +25,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from effbench.checks.fields import shown
 from effbench.config.axis import Axis, Value
-from effbench.config.keys import GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
+from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
 from effbench.config.overrides import flat, list_line, parse, single_lines, values_of
 from effbench.config.typed import typed
+
+OF_THE_TASK = ("model", "data")
+"""The groups whose default is the task's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,8 @@ class Composed:
 
     node: Mapping[str, Any]
     swept: Mapping[str, Any]
+    choices: Mapping[str, str]
+    """The member of each configuration group that was chosen, such as {"model": "small_cnn"}."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +52,8 @@ class CommandLine:
     axes: Mapping[str, Axis]
     axis_values: Mapping[str, tuple[Value, ...]]
     seeds: tuple[int, ...]
-    engines: Mapping[str, Mapping[str, Any]]
-    """The configuration of each engine that latency is measured on, by name."""
+    engines: tuple[str, ...]
+    """The engines that latency is measured on."""
     configurations: tuple[Composed, ...]
     launcher: tuple[str, ...]
     """The overrides that are Hydra's own: which launcher runs the points, and how."""
@@ -72,17 +79,15 @@ def read_command_line(arguments: Sequence[str], /) -> CommandLine:
 @lru_cache(maxsize=1)
 def declared_axes() -> dict[str, Axis]:
     """Return every axis, from conf/axis/*.yaml."""
-    return {name: typed(Axis, {"name": name, **node}, where=f"axis.{name}") for name, node in _members("axis").items()}
+    return {name: typed(Axis, {"name": name, **node}, where=f"axis.{name}") for name, node in members("axis").items()}
 
 
-@lru_cache(maxsize=1)
-def declared_networks() -> dict[str, dict[str, Any]]:
-    """Return the configuration of every network of conf/model, as it is there: its `_target_` and options."""
-    return _members("model")
+@lru_cache(maxsize=16)
+def members(group: str, /) -> dict[str, dict[str, Any]]:
+    """Return the members of a configuration group as they stand in conf/: nothing overrides or resolves them.
 
-
-def _members(group: str) -> dict[str, dict[str, Any]]:
-    """Return the members of a group that nothing overrides. Read directly: composing takes a hundred times as long."""
+    Read directly: composing takes a hundred times as long.
+    """
     paths = sorted((conf_folder() / group).glob("*.yaml"))
     return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
 
@@ -102,6 +107,8 @@ def _read(arguments: Sequence[str]) -> CommandLine:
             seeds = _at_least_one(override)
         elif key == "engine":
             engines = _at_least_one(override)
+        elif key.startswith("engine."):
+            others.append(dataclasses.replace(override, key_or_group=f"{ENGINES}.{key.removeprefix('engine.')}"))
         elif key == "hydra/launcher" or key.startswith("hydra.launcher."):
             launcher.append(override)
         else:
@@ -109,11 +116,13 @@ def _read(arguments: Sequence[str]) -> CommandLine:
     configurations = tuple(_compositions(others, tuple(axes)))
     seeds = seeds or (configurations[0].node["seed"],)
     engines = engines or tuple(flat([configurations[0].node["engine"]]))
+    for name in engines:
+        check_choice("engine", name)
     return CommandLine(
         axes=axes,
         axis_values=axis_values,
         seeds=tuple(dict.fromkeys(_check_seed(seed) for seed in seeds)),
-        engines=_engines(engines),
+        engines=tuple(dict.fromkeys(map(str, engines))),
         configurations=configurations,
         launcher=_check_launcher(launcher),
     )
@@ -130,34 +139,50 @@ def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> I
     """Compose each combination of the values of the swept overrides."""
     groups = [override for override in overrides if override.key_or_group in GROUPS]
     for override in groups:
+        check_count(override)
         for value in values_of(override):
             check_choice(override.key_or_group, value)
     plain = [override for override in overrides if override not in groups]
     if plain:
-        base = _compose([*_every_stage(), *(next(single_lines(override, "")) for override in groups)])
+        first_choices = {override.key_or_group: next(single_lines(override, "")) for override in groups}
+        base = _compose([*_of_the_task(first_choices), *first_choices.values()])
         for override in plain:
             check_key(override, base, axis_names)
             check_count(override)
     swept = [o for o in overrides if o.is_sweep_override() and o.key_or_group not in MEASURED_LISTS]
-    fixed = [_line(override) for override in overrides if override not in swept]
-    targets = any(o.key_or_group == "model._target_" for o in overrides)
+    fixed = {override.key_or_group: _line(override) for override in overrides if override not in swept}
     for combination in itertools.product(*(tuple(single_lines(o, _prefix(o))) for o in swept)):
-        node = _compose([*_every_stage(), *fixed, *combination])
-        if targets:
-            _keep_given_options(node, overrides)
+        lines = {**fixed, **{o.key_or_group: line for o, line in zip(swept, combination, strict=True)}}
+        defaults = _of_the_task(lines)
+        node = _compose([*defaults, *lines.values()])
+        _keep_given_options(node, overrides)
         composed = OmegaConf.to_container(node, resolve=False)
         assert isinstance(composed, dict)
         keys = {o.key_or_group: line.split("=", 1)[1] for o, line in zip(swept, combination, strict=True)}
-        yield Composed(node={str(key): value for key, value in composed.items()}, swept=keys)
+        chosen = dict(line.split("=", 1) for line in (*defaults, *(lines[g] for g in GROUPS if g in lines)))
+        yield Composed(
+            node={str(key): value for key, value in composed.items()},
+            swept=keys,
+            choices={group: chosen.get(group, _DEFAULTS.get(group, "default")) for group in GROUPS},
+        )
+
+
+_DEFAULTS = {"task": "classification"}
+
+
+def _of_the_task(lines: Mapping[str, str]) -> list[str]:
+    """Return the overrides that bring in the task's network and data, where none are asked for."""
+    task = lines.get("task", f"task={_DEFAULTS['task']}").split("=", 1)[1]
+    return [f"{group}={members('task')[task][group]}" for group in OF_THE_TASK if group not in lines]
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
-    return hydra.compose("config", overrides=list(overrides))
+    every = [f"+{group}@{node}.{name}={name}" for group, node in _EVERY.items() for name in options_of(group)]
+    return hydra.compose("config", overrides=[*every, *overrides])
 
 
-def _every_stage() -> list[str]:
-    """Return the overrides that bring every stage in, under its own name."""
-    return [f"+stage@stage.{name}={name}" for name in options_of("stage")]
+_EVERY = {"stage": "stage", "engine": ENGINES}
+"""Groups of which every member is brought in, under its own name, and the nodes that hold them."""
 
 
 def _line(override: Override) -> str:
@@ -181,28 +206,24 @@ def _check_launcher(overrides: Sequence[Override]) -> tuple[str, ...]:
     return lines
 
 
-def _engines(names: Sequence[object]) -> dict[str, Mapping[str, Any]]:
-    known = _members("engine")
-    for name in names:
-        check_choice("engine", name)
-    return {str(name): known[str(name)] for name in dict.fromkeys(names)}
-
-
 def _keep_given_options(node: DictConfig, overrides: Sequence[Override]) -> None:
-    """Drop the options of the network that `model._target_` replaces: the new one may not know them."""
-    given = {
-        o.key_or_group.removeprefix("model.").split(".")[0] for o in overrides if o.key_or_group.startswith("model.")
-    }
+    """Drop what is said of a network or data set that a `_target_` of the user's own replaces: it does not hold of it.
+
+    The options of a network go, which the new one may not know; and for which tasks either is.
+    """
+    given = [override.key_or_group for override in overrides]
     OmegaConf.set_struct(node, False)
-    for name in list(node.model):
-        if name not in given:
-            del node.model[name]
+    for group in OF_THE_TASK:
+        if f"{group}._target_" in given:
+            kept = {key.split(".")[1] for key in given if key.startswith(f"{group}.")}
+            for name in list(node[group]):
+                if name not in kept and (group == "model" or name == "tasks"):
+                    del node[group][name]
 
 
 def _check_seed(seed: object) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        shown = "null" if seed is None else seed
-        raise ValueError(f"seed={shown}: must be a whole number, 0 or more; seed=0,1,2 repeats every point")
+        raise ValueError(f"seed={shown(seed)}: must be a whole number, 0 or more; seed=0,1,2 repeats every point")
     return seed
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from effbench.config.command_line import conf_folder, declared_axes
+from effbench.config.command_line import declared_axes, members
 
 _KEYS = """\
 keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the runs)
+  task=             {tasks}: what networks are for; brings its own network and data, where none are named
   model=            {models}
                     model.<option>= sets an option; model._target_=my_package.my_net takes your own network
   data=             {data}
                     data.root= where it lies, data.side= base side in pixels, data.split_seed=
   recipe=           {recipes}; recipe.rounds=3 prunes and finetunes in three rounds
   stage.<s>.<o>=    options of a technique: stage.prune.criterion=random, stage.quantize.scheme=affine, …
+                    stage.<s>.layers={{conv1:8,classifier:skip}}: other values for layers by name, * for any; or skip
   seed=0,1,2        repeats every point with other initial weights and another order of the data
   device=           auto, cpu, cuda, cuda:N or mps
   coder=            none, huffman (default), ans or context: the entropy coder of the run's file
@@ -19,6 +21,7 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
   finetune.*        epochs, lr
   tolerance=0.02    the loss of accuracy (a fraction) at which a point counts as saturated
   engine=           {engines}; measure.batch=1,8 measure.threads=1,2 measure.seconds=1: measured within each run
+                    engine.<name>.<option>= sets an option of an engine
   tracking.uri=     where MLflow is (default: MLFLOW_TRACKING_URI, else mlflow.db here); tracking.experiment=
   store.root=       where models and results are kept (default .effbench)
   sweep.jobs=       runs at once: auto (default) or a number; hydra/launcher=joblib has Hydra spread them
@@ -50,10 +53,14 @@ def help_page() -> str:
             f"  {'':<25} {axis.allowed()}; moves {', '.join(axis.moves)}",
         ]
     keys = _KEYS.format(
-        models=_choices("model"), data=_choices("data"), recipes=_choices("recipe"), engines=_choices("engine")
+        tasks=_choices("task"),
+        models=_choices("model"),
+        data=_choices("data"),
+        recipes=_choices("recipe"),
+        engines=_choices("engine"),
     )
     return "\n".join([*lines, "", keys, _EXAMPLES])
 
 
 def _choices(group: str) -> str:
-    return ", ".join(sorted(path.stem for path in (conf_folder() / group).glob("*.yaml")))
+    return ", ".join(sorted(members(group)))

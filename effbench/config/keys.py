@@ -14,12 +14,14 @@ from omegaconf import DictConfig, OmegaConf
 from effbench.config.overrides import values_of
 from effbench.config.typed import unknown_name
 
-GROUPS = ("model", "data", "recipe", "train", "tracking")
-FREE_NODES = ("model.", "data.")
+GROUPS = ("task", "model", "data", "recipe", "train", "tracking")
+ENGINES = "engines"
+"""The node of the configuration that holds every engine's options; users write engine.<name>.<option>."""
+FREE_NODES = ("model.", "data.", "task.")
 """Nodes whose keys are the options of a factory: it says itself which it takes."""
 MEASURED_LISTS = ("measure.batch", "measure.threads")
 """Keys whose several values are measured within each run: they never multiply runs."""
-SINGLE = ("device", "tolerance", "dry_run", "tracking", "measure", "sweep", "store")
+SINGLE = ("task", "device", "tolerance", "dry_run", "tracking", "measure", "sweep", "store", ENGINES)
 """Keys, and nodes of keys, that are the whole sweep's."""
 
 
@@ -41,9 +43,10 @@ def check_choice(group: str, value: object, /) -> None:
 def check_key(override: Override, base: DictConfig, axis_names: Sequence[str], /) -> None:
     """Refuse a key that the configuration lacks, with or without a plus before it."""
     key = override.key_or_group
-    if key.startswith(FREE_NODES) or _has(base, key):
+    if key.startswith(FREE_NODES) or _has(base, key) or _is_layers_of_a_stage(base, key):
         return
-    leaves = list(_leaves(OmegaConf.to_container(base, resolve=False)))
+    leaves = [_as_written(leaf) for leaf in _leaves(OmegaConf.to_container(base, resolve=False))]
+    key = _as_written(key)
     top = key.partition(".")[0]
     within = [leaf for leaf in leaves if leaf.startswith(f"{top}.")]
     whole = [*axis_names, *dict.fromkeys(leaf.partition(".")[0] for leaf in leaves), "hydra/launcher"]
@@ -58,6 +61,17 @@ def check_count(override: Override, /) -> None:
             raise ValueError(f"{override.input_line}: give at least one value, as in {key}=1,8")
     elif override.is_sweep_override() and key.partition(".")[0] in SINGLE:
         raise ValueError(f"{override.input_line}: takes one value, for the whole sweep")
+
+
+def _as_written(key: str) -> str:
+    """Return a key as users write it."""
+    return key.replace(f"{ENGINES}.", "engine.", 1) if key.startswith(f"{ENGINES}.") else key
+
+
+def _is_layers_of_a_stage(base: DictConfig, key: str) -> bool:
+    """Whether a key is `layers` of a stage, which each has whether or not its YAML says so."""
+    top, _, rest = key.partition(".")
+    return top == "stage" and rest.partition(".")[0] in base.stage and rest.partition(".")[2] == "layers"
 
 
 def _has(base: DictConfig, key: str) -> bool:

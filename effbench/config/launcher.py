@@ -18,13 +18,13 @@ from omegaconf import DictConfig
 from effbench.config.command_line import conf_folder
 from effbench.plan.point import Point
 from effbench.run.one import run_point
+from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.store import Store
-from effbench.run.workers import Observer, Result, RunError, Runs
 
 
 def run_by_launcher(
     points: Sequence[Point], store: Store, device: torch.device, observer: Observer, *, overrides: Sequence[str]
-) -> Runs:
+) -> Outcomes:
     """Run the references, then the other points, by the launcher that `overrides` name; the store must be shared."""
     by_key = {point.key: point for point in points}
     task = partial(_run, points=by_key, root=store.root.resolve(), device=device)
@@ -48,7 +48,7 @@ def run_by_launcher(
             n_launched += len(wave)
 
 
-def _run(config: DictConfig, *, points: Mapping[str, Point], root: Path, device: torch.device) -> Result:
+def _run(config: DictConfig, *, points: Mapping[str, Point], root: Path, device: torch.device) -> Outcome:
     """Run one point, wherever the launcher put it."""
     try:
         return run_point(points[str(config.launched_point)], Store(root), device=device)
@@ -56,9 +56,9 @@ def _run(config: DictConfig, *, points: Mapping[str, Point], root: Path, device:
         return RunError.of(error)
 
 
-def _result(job: JobReturn) -> Result:
+def _result(job: JobReturn) -> Outcome:
     try:
-        result: Result = job.return_value
+        result: Outcome = job.return_value
     except Exception as error:  # the launcher itself could not run it
         return RunError.of(error)
     return result

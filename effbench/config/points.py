@@ -7,26 +7,47 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any
 
+from effbench.checks.fields import check_fields
 from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
-from effbench.config.command_line import CommandLine, Composed
+from effbench.config.command_line import CommandLine, Composed, members
+from effbench.config.keys import ENGINES
 from effbench.config.overrides import parse, values_of
-from effbench.config.resolve import factory, resolved
+from effbench.config.recipe import STATED, Recipe, make_stage, short, shown_axis
+from effbench.config.resolve import resolved, task_blueprint
 from effbench.config.teachers import with_teachers
 from effbench.config.trial import check_shapes, read_data
-from effbench.config.typed import typed, unknown_name
+from effbench.config.typed import typed
+from effbench.data import ImageData
 from effbench.plan.blueprint import Blueprint
+from effbench.plan.chain import Chain
 from effbench.plan.point import Plan, Point
-from effbench.plan.recipe import Rounds, Until, lay_out
-from effbench.plan.stage import Stage, Step
-from effbench.plan.sweep import MAX_THREADS
+from effbench.plan.sweep import Threads
 
-Node = Mapping[str, Any]
+SIDES = ("side", "eval_side")
+"""What an axis that reads the data can multiply: the side at which a network is trained, and is evaluated."""
 
-STATED = ("train", "finetune")
-"""The stages whose options have a node of their own, from which others take values over."""
+
+@dataclass(frozen=True, kw_only=True)
+class _FileSettings:
+    """How a run's file is written."""
+
+    coder: Coder
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TrainSettings:
+    """What of `train` is no option of a stage."""
+
+    threads: Threads
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def plan_of(command: CommandLine, /) -> Plan:
@@ -61,11 +82,23 @@ class _Builder:
     @cached_property
     def node(self) -> dict[str, Any]:
         """The configuration, resolved; the options of every stage are checked, also of those that no axis uses."""
+        self._check_task()
         node = resolved(self.composed.node)
         for name in sorted(node["stage"], key=lambda name: STATED.index(name) if name in STATED else len(STATED)):
-            stage = node["stage"][name]
-            _stage(name, {**stage, **self._example_fields(name)})
+            make_stage(name, {**node["stage"][name], **self._example_fields(name)})
         return node
+
+    def _check_task(self) -> None:
+        """Refuse a network or a data set that says that it is for other tasks."""
+        task = self.composed.choices["task"]
+        for group in ("model", "data"):
+            tasks = self.composed.node[group].get("tasks")
+            if tasks is not None and task not in tasks:
+                fitting = [name for name, node in members(group).items() if task in node.get("tasks", [task])]
+                raise ValueError(
+                    f"{group}={self.composed.choices[group]}: is for task={','.join(tasks)}, not for task={task}, "
+                    f"which can take {group}={','.join(fitting)}"
+                )
 
     def _example_fields(self, stage: str) -> dict[str, Any]:
         """Return a value for the fields of a stage that axes give: one that is asked for, or else an example."""
@@ -80,143 +113,97 @@ class _Builder:
 
     def point(self, values: Mapping[str, Value], seed: int, reference: Point | None) -> Point:
         """Return the point at these axis values; `reference` is None for a reference itself."""
-        node = self.node
-        data = factory(node["data"], leave_out=("epochs",))
+        node, label = self.node, self._label(values)
+        task, data = task_blueprint(node["task"]), self._data(values)
         loaded = read_data(data)
-        side = _side(values.get("rho", 1.0), loaded.side, "rho")
-        eval_side = side if values.get("rho_eval", 1.0) == 1 else _side(values["rho_eval"], loaded.side, "rho_eval")
-        network = self._network(node["model"], values)
-        label = self._label(values)
-        trial = check_shapes(network, data, side, eval_side, where=label)
+        sides = self._sides(values, loaded)
+        network = self._network(values)
+        trial = check_shapes(network, task, data, sides["side"], sides["eval_side"], where=label)
+        steps = Recipe(self.axes, node, values, self.asked).steps()
+        chain = Chain(
+            network=network,
+            task=task,
+            data=data,
+            fingerprint=loaded.fingerprint,
+            side=sides["side"],
+            seed=seed,
+            threads=typed(_TrainSettings, {"threads": node["train"]["threads"]}, where="train").threads,
+            steps=with_teachers(steps, None if reference is None else reference.chain),
+        )
+        config = {name: entry for name, entry in node.items() if name not in (ENGINES, "phases")}
         return Point(
             label=label,
             axes=dict(values),
             swept=dict(self.composed.swept),
-            seed=seed,
-            network=network,
-            data=data,
-            fingerprint=loaded.fingerprint,
-            side=side,
-            eval_side=eval_side,
-            steps=with_teachers(self._steps(node, values), reference),
-            coder=_coder(node),
-            threads=_threads(node),
+            chain=chain,
+            eval_side=sides["eval_side"],
+            coder=_coder(node["coder"]),
             reference_bytes=trial.float32_bytes if reference is None else reference.reference_bytes,
             reference_key=None if reference is None else reference.key,
-            config={**{k: v for k, v in node.items() if k not in ("axis",)}, "seed": seed, **values},
+            config={**config, "seed": seed, **values},
         )
 
-    def _steps(self, node: Node, values: Mapping[str, Value]) -> tuple[Step | Rounds, ...]:
-        # A recipe that does not say when its rounds end runs them all.
-        until = typed(Until, node["recipe"].get("until", {}), where="recipe.until")
-        chooser, rounds = self._chooser(node, values), self._n_rounds(node, values)
-        return lay_out(node["recipe"]["steps"], chooser, rounds=rounds, until=until)
+    def _data(self, values: Mapping[str, Value]) -> Blueprint:
+        """Return the data set, with the options that axes set."""
+        data = Blueprint.from_node(self.node["data"])
+        for name, axis in self._swept(values, "data"):
+            if axis.target in SIDES:
+                continue
+            if axis.target not in data.parameters:
+                raise ValueError(f"{self._shown(name)}: the data set {data.target} does not read {name}")
+            self._check_not_fixed("data", name)
+            if not axis.is_neutral(values[name]):
+                data = data.with_options(**{axis.target: values[name]})
+        return data
 
-    def _n_rounds(self, node: Node, values: Mapping[str, Value]) -> int:
-        """Return how many rounds a point has: as one of their stages says (the longest ladder), or else the recipe."""
-        rounds = _rounds(node)
-        names = itertools.chain(*(entry for entry in node["recipe"]["steps"] if not isinstance(entry, str)))
-        stages = (stage for name in names for _, stage in self._stages_at(name, node["stage"], values))
-        return max((n for stage in stages if (n := getattr(stage, "n_rounds", None)) is not None), default=rounds)
+    def _sides(self, values: Mapping[str, Value], data: ImageData) -> dict[str, int]:
+        """Return the sides in pixels at which the network is trained, and is evaluated."""
+        swept = {axis.target: name for name, axis in self._swept(values, "data") if axis.target in SIDES}
+        sides = {"side": data.side}
+        for target in SIDES:
+            name = swept.get(target)
+            if name is not None and not self.axes[name].is_neutral(values[name]):
+                sides[target] = _scaled_side(values[name], data.side, name)
+        return {"eval_side": sides["side"], **sides}
 
-    def _network(self, node: Node, values: Mapping[str, Value]) -> Blueprint:
-        network = factory(node)
-        for name, axis in self._given(values, "network"):
+    def _network(self, values: Mapping[str, Value]) -> Blueprint:
+        """Return the network, with the options that axes set. ValueError where it does not read one of them."""
+        network = Blueprint.from_node(self.node["model"])
+        for name, axis in self._swept(values, "network"):
             if axis.target not in network.parameters:
-                readable = [
-                    a.name for a in self.axes.values() if a.reads == "network" and a.target in network.parameters
-                ]
-                also = [a.name for a in self.axes.values() if a.reads != "network"]
+                of_networks = [a for a in self.axes.values() if a.reads == "network" and a.target in network.parameters]
+                others = [a.name for a in self.axes.values() if a.reads != "network"]
                 raise ValueError(
                     f"{self._shown(name)}: the network {network.target} does not read {name}; "
-                    f"it can be swept over {', '.join([*readable, *also])}"
+                    f"it can be swept over {', '.join([*(a.name for a in of_networks), *others])}"
                 )
+            self._check_not_fixed("model", name)
             if not axis.is_neutral(values[name]):
                 network = network.with_options(**{axis.target: values[name]})
         return network
 
-    def _given(self, values: Mapping[str, Value], reads: str) -> Iterator[tuple[str, Axis]]:
+    def _check_not_fixed(self, group: str, name: str) -> None:
+        """Refuse a sweep of an option that the configuration sets to another value than the axis's neutral one."""
+        axis = self.axes[name]
+        fixed = self.node[group].get(axis.target, axis.neutral)
+        if fixed != axis.neutral:
+            raise ValueError(
+                f"{group}.{axis.target}={short(fixed)}: is what {self._shown(name)} sweeps; give one of the two"
+            )
+
+    def _swept(self, values: Mapping[str, Value], reads: str) -> Iterator[tuple[str, Axis]]:
         return ((name, self.axes[name]) for name in values if self.axes[name].reads == reads)
 
-    def _chooser(self, node: Node, values: Mapping[str, Value]) -> Any:
-        """Return what says which stages stand at an entry of the recipe."""
-        entries = set(itertools.chain(*([e] if isinstance(e, str) else e for e in node["recipe"]["steps"])))
-        phases = {axis.phase for axis in self.axes.values() if axis.phase is not None and not axis.replaces}
-        for name, axis in self._given(values, "stage"):
-            if not {axis.phase, *axis.replaces} & entries:
-                steps = ", ".join(sorted(entries))
-                raise ValueError(f"{self._shown(name)}: the recipe has no step {axis.phase!r}; its steps are {steps}")
-            if axis.modifies is not None and axis.modifies not in values:
-                lead = self.axes[axis.modifies]
-                raise ValueError(
-                    f"{self._shown(name)}: changes what {lead.name} does, "
-                    f"so give that too, as in {lead.name}={lead.example}"
-                )
-        replaceable = {entry for axis in self.axes.values() for entry in axis.replaces}
-        for entry in set(node["recipe"].get("taught", [])) - replaceable:
-            raise ValueError(unknown_name(f"recipe.taught: {entry}", replaceable, "step"))
-        for entry in entries - phases - set(node["stage"]):
-            raise ValueError(unknown_name(f"recipe.steps: {entry}", [*phases, *node["stage"]], "step"))
-
-        def choose(entry: str, position: int, n_rounds: int) -> Sequence[tuple[str, Stage]]:
-            if entry not in phases:
-                name, fields = self._in_place_of(entry, node, values)
-                stage = _stage(name, {**node["stage"][name], **fields})
-                return [] if getattr(stage, "is_neutral", False) else [(name, stage)]
-            stages = self._stages_at(entry, node["stage"], values)
-            in_rounds = n_rounds > 1
-            return [
-                (name, stage.at_round(position, n_rounds) if in_rounds or getattr(stage, "n_rounds", None) else stage)
-                for name, stage in stages
-            ]
-
-        return choose
-
-    def _in_place_of(self, entry: str, node: Node, values: Mapping[str, Value]) -> tuple[str, dict[str, Value]]:
-        """Return the stage that stands where the recipe names `entry`, and the fields that an axis sets."""
-        taught = node["recipe"].get("taught", [entry])  # a recipe that does not say has them all taught
-        for name, axis in self._given(values, "stage"):
-            if entry in axis.replaces and entry in taught and not axis.is_neutral(values[name]):
-                return axis.replaces[entry], {axis.target.split(".")[1]: values[name]}
-        return entry, {}
-
-    def _stages_at(self, phase: str, nodes: Node, values: Mapping[str, Value]) -> Iterator[tuple[str, Any]]:
-        """Yield the techniques of a phase that an axis brings in, each with the fields that its axes set."""
-        given: dict[str, dict[str, Value]] = {}
-        brought_in = set()
-        # Equal ones by name: the order of the axes on the command line does not make another run.
-        for name, axis in sorted(self._given(values, "stage"), key=lambda given: (given[1].order, given[0])):
-            if axis.phase == phase and not axis.is_neutral(values[name]):
-                stage_name, field = axis.target.split(".")
-                given.setdefault(stage_name, {})[field] = values[name]
-                if axis.modifies is None:
-                    brought_in.add(stage_name)
-        for stage_name, fields in given.items():
-            if stage_name in brought_in:
-                yield stage_name, _stage(stage_name, {**nodes[stage_name], **fields})
-
     def _shown(self, name: str) -> str:
-        """Return an axis as it was asked for, as in "alpha=0.5,1"."""
-        return f"{name}={','.join(_short(value) for value in self.asked[name])}"
+        return shown_axis(name, self.asked[name])
 
     def _label(self, values: Mapping[str, Value]) -> str:
         parts = [f"{key}={value}" for key, value in self.composed.swept.items()]
-        moved = [f"{name}={_short(value)}" for name, value in values.items() if not self.axes[name].is_neutral(value)]
+        moved = [f"{name}={short(value)}" for name, value in values.items() if not self.axes[name].is_neutral(value)]
         return ", ".join([*parts, *(moved or ["reference"])])
 
 
-def _short(value: Value) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _stage(name: str, node: Node) -> Any:
-    where = name if name in STATED else f"stage.{name}"
-    kind = Blueprint(node["_target_"]).callable
-    assert isinstance(kind, type)
-    return typed(kind, {key: value for key, value in node.items() if key != "_target_"}, where=where)
-
-
-def _side(multiplier: Value, base: int, name: str) -> int:
+def _scaled_side(multiplier: Value, base: int, name: str) -> int:
     """Return floor(multiplier · base + 1/2), at least one pixel."""
     side = math.floor(float(multiplier) * base + 0.5)
     if side < 1:
@@ -224,23 +211,8 @@ def _side(multiplier: Value, base: int, name: str) -> int:
     return side
 
 
-def _rounds(node: Node) -> int:
-    rounds = node["recipe"]["rounds"]
-    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
-        raise ValueError(f"recipe.rounds={rounds}: must be a whole number, 1 or more")
-    return rounds
-
-
-def _threads(node: Node) -> int:
-    threads = node["train"]["threads"]
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
-        raise ValueError(f"train.threads={threads}: must be a whole number, 1 to {MAX_THREADS}")
-    return threads
-
-
-def _coder(node: Node) -> Coder:
-    coder: Coder = node["coder"]
-    if coder not in get_args(Coder):
-        *others, last = get_args(Coder)
-        raise ValueError(f"coder={coder}: must be {', '.join(others)} or {last}; for example coder=huffman,{last}")
-    return coder
+def _coder(value: object) -> Coder:
+    try:
+        return _FileSettings(coder=value).coder  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ValueError(f"{error}; for example coder=huffman,context") from None

@@ -1,68 +1,69 @@
-"""The whole of a sweep command, checked."""
+"""A command line read into a whole sweep."""
 
 from __future__ import annotations
 
-import math
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from effbench.checks.fields import check_fields
 from effbench.config.command_line import read_command_line
 from effbench.config.points import plan_of
+from effbench.config.resolve import engine_blueprints
 from effbench.config.typed import typed
-from effbench.plan.blueprint import Blueprint
-from effbench.plan.sweep import MeasureSettings, StoreSettings, Sweep, SweepSettings, TrackingSettings
+from effbench.plan.sweep import (
+    AxisFacts,
+    MeasureSettings,
+    StoreSettings,
+    Sweep,
+    TrackingSettings,
+    WorkerSettings,
+)
 from effbench.training.device import resolve_device
+
+LISTS = ("batch", "threads")
+"""Keys of `measure` that are lists; a single value is a list of one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answers:
+    """What is asked of the whole sweep in single keys."""
+
+    tolerance: Annotated[float, Field(ge=0, lt=1, description="a fraction of the quality; 0.02 is two points")]
+    dry_run: bool
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def read_sweep(arguments: Sequence[str], /) -> Sweep:
     """Return the sweep that the arguments ask for. ValueError, in one clear line, for anything that does not fit."""
     command = read_command_line(arguments)
     node = command.configurations[0].node
-    measure = {
-        key: _as_tuple(value) if key in ("batch", "threads") else value for key, value in node["measure"].items()
-    }
+    measure = {key: _as_tuple(value) if key in LISTS else value for key, value in node["measure"].items()}
+    answers = _Answers(tolerance=node["tolerance"], dry_run=node["dry_run"])
+    jobs = typed(WorkerSettings, node["sweep"], where="sweep").jobs
     return Sweep(
         device=resolve_device(str(node["device"])),
-        tolerance=_tolerance(node["tolerance"]),
+        tolerance=answers.tolerance,
         measure=typed(MeasureSettings, measure, where="measure"),
         tracking=typed(TrackingSettings, node["tracking"], where="tracking"),
         store=typed(StoreSettings, node["store"], where="store"),
         plan=plan_of(command),
-        jobs=_jobs(node["sweep"]),
+        jobs=None if jobs == "auto" else int(jobs),
         launcher=command.launcher,
-        dry_run=_flag(node["dry_run"]),
-        engines={name: _engine(entry) for name, entry in command.engines.items()},
-        realised={name: command.axes[name].realised for name in command.axis_values},
-        neutral={name: command.axes[name].neutral for name in command.axis_values},
+        dry_run=answers.dry_run,
+        engines=engine_blueprints(node, command.engines),
+        axes={
+            name: AxisFacts(neutral=command.axes[name].neutral, realised=command.axes[name].realised)
+            for name in command.axis_values
+        },
         command=shlex.join(["python", "-m", "effbench.sweep", *arguments]),
     )
 
 
-def _engine(node: Mapping[str, Any]) -> Blueprint:
-    return Blueprint(node["_target_"], {key: value for key, value in node.items() if key != "_target_"})
-
-
 def _as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
-
-
-def _jobs(node: Mapping[str, Any]) -> int | None:
-    jobs = typed(SweepSettings, node, where="sweep").jobs
-    if jobs != "auto" and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
-        raise ValueError(f"sweep.jobs={jobs}: must be auto or a whole number, 1 or more")
-    return None if jobs == "auto" else int(jobs)
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"dry_run={value}: must be true or false")
-    return value
-
-
-def _tolerance(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and 0 <= value < 1):
-        raise ValueError(
-            f"tolerance={value}: must be a fraction of accuracy, at least 0 and below 1; 0.02 is two points"
-        )
-    return float(value)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
+from effbench.config.keys import ENGINES
 from effbench.config.trial import check_shapes, read_data
 from effbench.plan.blueprint import Blueprint
 from effbench.training.device import resolve_device
-from effbench.training.precision import Precision, suited_precision
+from effbench.training.precision import TrainingPrecision, suited_precision
 
 Node = Mapping[str, Any]
 
 
 def resolved(node: Node) -> dict[str, Any]:
     """Return a configuration with the epochs that suit its data, the precision that suits its network, all resolved."""
-    config = OmegaConf.create(dict(node))
+    config = OmegaConf.create({name: value for name, value in node.items() if name != ENGINES})
     comes_trained = config.model.get("weights", "none") != "none"
     suited = config.data.get("epochs") or {"train": 10, "finetune": 3}
     for phase in ("train", "finetune"):
@@ -26,11 +27,25 @@ def resolved(node: Node) -> dict[str, Any]:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ValueError(f"{missing[0]}: must be given, as in {missing[0]}=…")
-    if config.train.precision not in ("auto", *get_args(Precision)):
-        raise ValueError(f"train.precision={config.train.precision}: must be auto, {', '.join(get_args(Precision))}")
+    if config.train.precision not in ("auto", *get_args(TrainingPrecision)):
+        raise ValueError(
+            f"train.precision={config.train.precision}: must be auto, {', '.join(get_args(TrainingPrecision))}"
+        )
     if config.train.precision == "auto":
         config.train.precision = _suited_precision(_plain(config))
     return _plain(config)
+
+
+def engine_blueprints(node: Node, names: tuple[str, ...]) -> dict[str, Blueprint]:
+    """Return the engines of these names with their options, which may refer to other keys, as in ${device}."""
+    config = OmegaConf.create(dict(node))
+    config.device = str(resolve_device(str(config.device)))
+    return {name: Blueprint.from_node(_plain(config[ENGINES][name])) for name in names}
+
+
+def task_blueprint(node: Node) -> Blueprint:
+    """Return the task that a node stands for."""
+    return Blueprint.from_node(node, leave_out=("_target_", "model", "data"))
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
@@ -40,14 +55,10 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def _suited_precision(node: Node) -> Precision:
+def _suited_precision(node: Node) -> TrainingPrecision:
     """Return the precision in which the uncompressed network is trained best: one for all points."""
-    data = factory(node["data"], leave_out=("epochs",))
+    data = Blueprint.from_node(node["data"])
     side = read_data(data).side
-    trial = check_shapes(factory(node["model"]), data, side, side, where="reference")
+    network, task = Blueprint.from_node(node["model"]), task_blueprint(node["task"])
+    trial = check_shapes(network, task, data, side, side, where="reference")
     return suited_precision(resolve_device(str(node["device"])), is_grouped=trial.is_grouped)
-
-
-def factory(node: Node, leave_out: Sequence[str] = ()) -> Blueprint:
-    """Return the blueprint that a node with a `_target_` describes."""
-    return Blueprint(node["_target_"], {k: v for k, v in node.items() if k != "_target_" and k not in leave_out})

@@ -1,123 +1,100 @@
-"""Who teaches: the run behind each stage that learns from a teacher."""
+"""Who teaches: the chain behind each stage that learns from a teacher."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import cast
 
-from effbench.config.command_line import declared_networks
+from effbench.config.command_line import members
 from effbench.config.trial import check_shapes
 from effbench.plan.blueprint import Blueprint
-from effbench.plan.point import Point, load_data
-from effbench.plan.recipe import Rounds
-from effbench.plan.stage import Step
-from effbench.stages.distill import Distill
+from effbench.plan.chain import Chain, Rounds, Step, Steps, map_steps
+from effbench.plan.sources import load_data
+from effbench.plan.teacher import TeacherRequest
 from effbench.stages.load import Load
-from effbench.stages.train import Train
-
-Steps = tuple[Step | Rounds, ...]
 
 
-def with_teachers(steps: Sequence[Step | Rounds], reference: Point | None, /) -> Steps:
+def with_teachers(steps: Sequence[Step | Rounds], reference: Chain | None, /) -> Steps:
     """Give every stage that learns its teacher, made from the reference of its point (None: of a reference itself)."""
-    return tuple(_taught(step, reference) for step in steps)
+    return map_steps(tuple(steps), lambda step: _taught(step, reference))
 
 
-def _taught(step: Step | Rounds, reference: Point | None) -> Step | Rounds:
-    if isinstance(step, Rounds):
-        groups = tuple(tuple(_taught_step(part, reference) for part in group) for group in step.rounds)
-        return dataclasses.replace(step, rounds=groups)
-    return _taught_step(step, reference)
-
-
-def _taught_step(step: Step, reference: Point | None) -> Step:
-    if not isinstance(step.stage, Distill):
+def _taught(step: Step, reference: Chain | None) -> Step:
+    request = step.stage.teacher_request
+    if request is None:
         return step
     if reference is None:
         raise ValueError(
             f"{step}: a reference has no teacher; give the axis that brings the stage in, as in distill=0.9"
         )
-    return dataclasses.replace(step, teacher=_teacher_of(step.stage, reference, f"stage.{step.name}"))
+    return dataclasses.replace(step, teacher=_teacher(request, reference, f"stage.{step.name}"))
 
 
-def _teacher_of(stage: Distill, reference: Point, where: str) -> Point:
-    """Return the run whose network teaches. ValueError where there is none such."""
-    if stage.teacher in declared_networks():
-        return _of_another_network(stage, reference, where)
-    teacher = dataclasses.replace(reference, label=f"teacher ({stage.teacher})")
-    if stage.teacher_alpha is not None:
+def _teacher(request: TeacherRequest, reference: Chain, where: str) -> Chain:
+    """Return the chain whose network teaches. ValueError where there is none such."""
+    if request.name in members("model"):
+        return _on_fraction(_another_network(request, reference, where), request.fraction)
+    teacher = reference
+    if request.alpha is not None:
         if "alpha" not in reference.network.parameters:
             raise ValueError(f"{where}.teacher_alpha: the network {reference.network.target} has no alpha")
-        teacher = dataclasses.replace(teacher, network=reference.network.with_options(alpha=stage.teacher_alpha))
-    if stage.teacher not in ("reference", "wide"):
-        return _loaded(teacher, stage, where)
+        teacher = dataclasses.replace(teacher, network=reference.network.with_options(alpha=request.alpha))
+    if request.name not in ("reference", "wide"):
+        return _loaded(teacher, request, where)
     try:
         teacher.fresh_network()
     except ValueError as error:
-        raise ValueError(f"{where}.teacher_alpha={stage.teacher_alpha}: {error}") from None
-    if stage.teacher_fraction is None:
-        return teacher
-    return dataclasses.replace(teacher, steps=_on_fraction(teacher.steps, stage.teacher_fraction))
+        raise ValueError(f"{where}.teacher_alpha={request.alpha}: {error}") from None
+    return _on_fraction(teacher, request.fraction)
 
 
-def _of_another_network(stage: Distill, reference: Point, where: str) -> Point:
-    """Return the run that trains another network on the same data, as the reference's first training does."""
-    options = dict(declared_networks()[stage.teacher])
-    network = Blueprint(options.pop("_target_"), options)
-    if stage.teacher_alpha is not None:
+def _another_network(request: TeacherRequest, reference: Chain, where: str) -> Chain:
+    """Return the chain that trains another network on the same data, as the reference's first training does."""
+    network = Blueprint.from_node(members("model")[request.name])
+    if request.alpha is not None:
         if "alpha" not in network.parameters:
-            raise ValueError(f"{where}.teacher_alpha: the network {stage.teacher} has no alpha")
-        network = network.with_options(alpha=stage.teacher_alpha)
+            raise ValueError(f"{where}.teacher_alpha: the network {request.name} has no alpha")
+        network = network.with_options(alpha=request.alpha)
     data = reference.data
-    if stage.augment is not None:
+    if request.augment is not None:
         if "augment" not in data.parameters:
-            raise ValueError(f"{where}.augment={stage.augment}: must be null with {data.target}, which has no augment")
-        data = data.with_options(augment=stage.augment)
-    check_shapes(network, data, reference.side, reference.side, where=f"{where}.teacher={stage.teacher}")
-    training = next((step for step in reference.plain_steps if isinstance(step.stage, Train)), None)
+            raise ValueError(f"{where}.augment={request.augment}: must be null, as {data.target} has no augment")
+        data = data.with_options(augment=request.augment)
+    side = reference.side
+    check_shapes(network, reference.task, data, side, side, where=f"{where}.teacher={request.name}")
+    training = next((step for step in reference.plain_steps if step.stage.TRAINS), None)
     if training is None:
-        raise ValueError(f"{where}.teacher={stage.teacher}: the recipe trains no reference, as its teacher would be")
-    if stage.teacher_epochs is not None:
-        changed = dataclasses.replace(cast(Train, training.stage), epochs=stage.teacher_epochs)
-        training = dataclasses.replace(training, stage=changed)
-    teacher = dataclasses.replace(
+        raise ValueError(f"{where}.teacher={request.name}: the recipe trains no reference, as its teacher would be")
+    if request.epochs is not None:
+        training = dataclasses.replace(training, stage=training.stage.with_training(epochs=request.epochs))
+    return dataclasses.replace(
         reference,
-        label=f"teacher ({stage.teacher})",
         network=network,
         data=data,
         fingerprint=load_data(data).fingerprint,
-        seed=reference.seed if stage.teacher_seed is None else stage.teacher_seed,
+        seed=reference.seed if request.seed is None else request.seed,
         steps=(training,),
     )
-    if stage.teacher_fraction is None:
-        return teacher
-    return dataclasses.replace(teacher, steps=_on_fraction(teacher.steps, stage.teacher_fraction))
 
 
-def _loaded(teacher: Point, stage: Distill, where: str) -> Point:
+def _loaded(teacher: Chain, request: TeacherRequest, where: str) -> Chain:
     try:
-        load = Load.of(stage.teacher)
+        load = Load.of(request.name)
         load.load_into(teacher.fresh_network())
     except ValueError as error:
-        known = ", ".join(sorted(declared_networks()))
+        known = ", ".join(sorted(members("model")))
         raise ValueError(
-            f"{where}.teacher={stage.teacher}: must be reference, wide, a network ({known}) or a weights file; {error}"
+            f"{where}.teacher={request.name}: must be reference, wide, a network ({known}) or a weights file; {error}"
         ) from None
     return dataclasses.replace(teacher, steps=(Step("load", load),))
 
 
-def _on_fraction(steps: Steps, fraction: float) -> Steps:
-    """Return the steps with every training on another share of the training split."""
+def _on_fraction(teacher: Chain, fraction: float | None) -> Chain:
+    """Return the chain with every training on another share of the training split; None: as it is."""
+    if fraction is None:
+        return teacher
 
     def changed(step: Step) -> Step:
-        if not hasattr(step.stage, "fraction"):
-            return step
-        return dataclasses.replace(step, stage=dataclasses.replace(step.stage, fraction=fraction))  # type: ignore[type-var]
+        return dataclasses.replace(step, stage=step.stage.with_training(fraction=fraction))
 
-    return tuple(
-        dataclasses.replace(step, rounds=tuple(tuple(changed(part) for part in group) for group in step.rounds))
-        if isinstance(step, Rounds)
-        else changed(step)
-        for step in steps
-    )
+    return dataclasses.replace(teacher, steps=map_steps(teacher.steps, changed))

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
+from effbench.checks.errors import first_line, kind_and_line
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
 from effbench.plan.blueprint import Blueprint
-from effbench.plan.point import build_network, load_data
+from effbench.plan.sources import build_network, load_data, load_task
 
 
 def read_data(data: Blueprint) -> ImageData:
@@ -39,21 +40,23 @@ class Trial:
     """Whether it has grouped or depthwise convolutions."""
 
 
-def check_shapes(network: Blueprint, data: Blueprint, side: int, eval_side: int, *, where: str) -> Trial:
+def check_shapes(
+    network: Blueprint, task: Blueprint, data: Blueprint, side: int, eval_side: int, /, *, where: str
+) -> Trial:
     """Try a network out. ValueError where it can't be built, or run at both sides."""
-    found = _try_out(network, data, side, eval_side)
-    if isinstance(found, str):
-        raise ValueError(found if where == "reference" else f"{where}: {found}")
-    return found
+    outcome = _try_out(network, task, data, side, eval_side)
+    if isinstance(outcome, str):
+        raise ValueError(outcome if where == "reference" else f"{where}: {outcome}")
+    return outcome
 
 
 @lru_cache(maxsize=1024)
-def _try_out(network: Blueprint, data: Blueprint, side: int, eval_side: int) -> Trial | str:
+def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, eval_side: int) -> Trial | str:
     """Return what a trial shows of a network, or why it can't be run."""
-    loaded = load_data(data)
+    loaded, purpose = load_data(data), load_task(task)
     try:
         with torch.random.fork_rng(devices=[]):
-            model = build_network(network, loaded, side)
+            model = build_network(network, purpose, loaded, side)
     except ValueError as error:
         return str(error)
     except Exception as error:  # whatever a user's network raises
@@ -61,12 +64,13 @@ def _try_out(network: Blueprint, data: Blueprint, side: int, eval_side: int) -> 
     for pixels in sorted({side, eval_side}):
         try:
             with torch.random.fork_rng(devices=[]), torch.inference_mode():
-                scores = model.eval()(torch.zeros(1, loaded.channels, pixels, pixels))
+                outputs = model.eval()(torch.zeros(1, loaded.channels, pixels, pixels))
         except Exception as error:
             return f"{network.target} can't take images of {pixels} x {pixels}: {_what_and_where(error)}"
-        if getattr(scores, "shape", None) != (1, loaded.n_classes):
-            got = f"shape {tuple(scores.shape)}" if isinstance(scores, torch.Tensor) else f"a {type(scores).__name__}"
-            return f"{network.target} must give (1, {loaded.n_classes}) scores for one image, but gives {got}"
+        try:
+            purpose.check_outputs(outputs, loaded, side=pixels)
+        except ValueError as error:
+            return f"{network.target} {error}"
     return Trial(float32_bytes(model), any(getattr(module, "groups", 1) != 1 for module in model.modules()))
 
 
@@ -74,8 +78,7 @@ def _what_and_where(error: Exception) -> str:
     """Return an exception in one line, with the line of the user's own file that raised it, if one did."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_NOT_THE_USERS)]
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{first if isinstance(error, ValueError) else f'{type(error).__name__}: {first}'}{place}"
+    return f"{first_line(error) if isinstance(error, ValueError) else kind_and_line(error)}{place}"
 
 
 _NOT_THE_USERS = (str(Path(__file__).parents[1]), str(Path(torch.__file__).parent), "<")

@@ -1,17 +1,25 @@
-"""A callable by its dotted name, with its options: how networks, data sets, stages and engines are named in a plan.
+"""A callable by its dotted name, with its options: how networks, data sets, tasks and engines are named in a plan.
 
 A blueprint is plain data: it can be hashed, logged, sent to another process and built there.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+
+from effbench.plan.source_code import is_own, source_identity
+
+BESIDE_OPTIONS = ("_target_", "epochs", "tasks")
+"""Keys of a configuration's node that are no options of its target: what it is, how long to train on it, for what."""
 
 
 @dataclass(frozen=True)
@@ -21,17 +29,22 @@ class Blueprint:
     target: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def from_node(cls, node: Mapping[str, Any], /, *, leave_out: Collection[str] = BESIDE_OPTIONS) -> Blueprint:
+        """Return the blueprint that a configuration's node with a `_target_` describes."""
+        return cls(node["_target_"], {name: value for name, value in node.items() if name not in leave_out})
+
     @cached_property
     def callable(self) -> Callable[..., Any]:
         """The object that the target names. ValueError where there is none."""
         module_name, _, name = self.target.rpartition(".")
         try:
-            found = getattr(importlib.import_module(module_name), name)
+            target = getattr(importlib.import_module(module_name), name)
         except (ImportError, AttributeError, ValueError) as error:
             raise ValueError(f"_target_={self.target}: can't be imported ({error})") from None
-        if not callable(found):
+        if not callable(target):
             raise ValueError(f"_target_={self.target}: is not callable")
-        return found  # type: ignore[no-any-return]
+        return target  # type: ignore[no-any-return]
 
     @cached_property
     def parameters(self) -> frozenset[str]:
@@ -62,9 +75,41 @@ class Blueprint:
         return self.callable(**{**taken, **self.options})
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells this blueprint from another, as JSON-able data."""
-        return {"target": self.target, "options": json.loads(json.dumps(dict(self.options), sort_keys=True))}
+        """Return what tells what is built from another, as JSON-able data: never a module's path within effbench.
+
+        Of effbench's own: the name, its file's VERSION, and the options that differ from the defaults. Of a user's: its
+        sources (`source_code`) and all options. Files that options name count with their content: weights that were
+        written anew make another network.
+        """
+        options = json.loads(json.dumps(dict(self.options), sort_keys=True))
+        files = {name: _content(value) for name, value in options.items() if isinstance(value, str) and _is_file(value)}
+        more = {"files": files} if files else {}
+        if not is_own(self.callable):
+            return {**source_identity(self.callable), "options": options, **more}
+        defaults = {name: p.default for name, p in inspect.signature(self.callable).parameters.items()}
+        changed = {name: value for name, value in options.items() if not _is_equal(value, defaults.get(name))}
+        unwrapped = inspect.unwrap(self.callable)
+        number = getattr(unwrapped, "VERSION", getattr(sys.modules[unwrapped.__module__], "VERSION", 1))
+        return {"name": unwrapped.__qualname__, "version": number, "options": changed, **more}
 
     def __hash__(self) -> int:
-        """Hash by identity, so that built objects can be cached by their blueprint."""
-        return hash(json.dumps(self.identity(), sort_keys=True))
+        """Hash by target and options, so that built objects can be cached by their blueprint."""
+        return hash((self.target, json.dumps(dict(self.options), sort_keys=True)))
+
+
+def _is_equal(value: Any, default: Any) -> bool:
+    """Whether an option has its default's value: a list in a configuration may be a tuple in the code."""
+    if isinstance(default, tuple | list) and isinstance(value, list):
+        return list(default) == value
+    return value == default and isinstance(value, bool) == isinstance(default, bool)
+
+
+def _is_file(value: str) -> bool:
+    try:
+        return Path(value).is_file()
+    except OSError:  # a text too long for a path
+        return False
+
+
+def _content(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

@@ -14,6 +14,8 @@ Rows = Sequence[Mapping[str, str | int | float | bool]]
 class Findings:
     """Metrics and tables, filled while stages are applied."""
 
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Metrics by name. Of equal names the last one stays."""
     peaks: dict[str, float] = field(default_factory=dict)
     """Metrics of which a run has the largest that any of its steps found."""
     tables: dict[str, Rows] = field(default_factory=dict)
@@ -22,7 +24,11 @@ class Findings:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was found."""
-        return not (self.peaks or self.tables)
+        return not (self.metrics or self.peaks or self.tables)
+
+    def note(self, name: str, value: float, /) -> None:
+        """Note a metric."""
+        self.metrics[name] = value
 
     def note_peak(self, name: str, value: float, /) -> None:
         """Note a metric, if it is larger than what was noted under its name."""
@@ -34,15 +40,16 @@ class Findings:
 
     def take_over(self, later: Findings, /) -> None:
         """Add what a later step found."""
+        self.metrics |= later.metrics
         for name, value in later.peaks.items():
             self.note_peak(name, value)
         self.tables |= later.tables
 
     def to_plain(self) -> dict[str, Any]:
         """Return the findings as JSON-able data."""
-        return {"peaks": self.peaks, "tables": self.tables}
+        return {"metrics": self.metrics, "peaks": self.peaks, "tables": self.tables}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], /) -> Findings:
         """Return what `to_plain` wrote."""
-        return cls(peaks=dict(plain["peaks"]), tables=dict(plain["tables"]))
+        return cls(metrics=dict(plain["metrics"]), peaks=dict(plain["peaks"]), tables=dict(plain["tables"]))

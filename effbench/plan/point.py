@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-import torch
-from torch import nn
-
 from effbench.codec.streams import Coder
-from effbench.data import ImageData
-from effbench.plan.blueprint import Blueprint
-from effbench.plan.recipe import Rounds
-from effbench.plan.stage import Step, digest, prefix_keys, seed_of
+from effbench.plan.chain import Chain
+from effbench.plan.keys import digest
 
-RESULT_VERSION = 4
-"""Bumped when what is measured of an equal model, or the layout of a kept result, changes."""
+RESULT_VERSION = 5
+"""Bumped when what is measured of an equal network, or the layout of a kept result, changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +26,10 @@ class Point:
     label: str
     axes: Mapping[str, Any]
     swept: Mapping[str, Any]
-    seed: int
-    network: Blueprint
-    data: Blueprint
-    fingerprint: str
-    side: int
+    chain: Chain
     eval_side: int
-    steps: tuple[Step | Rounds, ...]
+    """The side in pixels at which the network is evaluated."""
     coder: Coder
-    threads: int
     reference_bytes: int
     """The uncompressed reference's float32 bytes."""
     reference_key: str | None = None
@@ -50,25 +37,11 @@ class Point:
     config: Mapping[str, Any]
 
     @cached_property
-    def prefix_keys(self) -> tuple[str, ...]:
-        """The keys of the fresh network and of the network after each step."""
-        root = {
-            "network": self.network.identity(),
-            "source": source_digest(self.network),
-            "data": self.fingerprint,
-            "side": self.side,
-            "seed": self.seed,
-            "threads": self.threads,
-            "torch": torch.__version__,
-        }
-        return prefix_keys(root, self.steps)
-
-    @cached_property
     def key(self) -> str:
-        """The key of the run: of its model, its file and where it is evaluated."""
+        """The key of the run: of its network, its file and where it is evaluated."""
         return digest(
             {
-                "model": self.prefix_keys[-1],
+                "model": self.chain.key,
                 "coder": self.coder,
                 "eval_side": self.eval_side,
                 "reference_bytes": self.reference_bytes,
@@ -77,15 +50,9 @@ class Point:
         )
 
     @property
-    def shared_keys(self) -> tuple[str, ...]:
-        """The keys of all networks that the point makes, its teachers' among them; not of the fresh one."""
-        taught_by = (step.teacher for step in self.plain_steps if step.teacher is not None)
-        return (*(key for teacher in taught_by for key in teacher.shared_keys), *self.prefix_keys[1:])
-
-    @property
-    def plain_steps(self) -> tuple[Step, ...]:
-        """The steps, with those of rounds that choose their number written out."""
-        return tuple(plain for step in self.steps for plain in (step.steps if isinstance(step, Rounds) else (step,)))
+    def seed(self) -> int:
+        """The seed of its chain."""
+        return self.chain.seed
 
     @property
     def is_reference(self) -> bool:
@@ -95,24 +62,18 @@ class Point:
     @property
     def network_name(self) -> str:
         """The name under which the network is logged."""
-        return str(self.network.options.get("name", self.network.target.rpartition(".")[2]))
+        network = self.chain.network
+        return str(network.options.get("name", network.target.rpartition(".")[2]))
 
     @property
     def data_name(self) -> str:
         """The name under which the data set is logged."""
-        return load_data(self.data).name
+        return self.chain.loaded_data().name
 
     @property
     def input_size(self) -> tuple[int, int, int]:
         """(channels, side, side) of one input as it is evaluated."""
-        return (load_data(self.data).channels, self.eval_side, self.eval_side)
-
-    def fresh_network(self) -> nn.Module:
-        """Return the network with the initial weights of this point's seed."""
-        data = load_data(self.data)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.seed, "network"))
-            return build_network(self.network, data, self.side)
+        return (self.chain.loaded_data().channels, self.eval_side, self.eval_side)
 
     def __str__(self) -> str:
         return f"{self.label}, seed={self.seed}"
@@ -140,7 +101,7 @@ class Plan:
     @cached_property
     def step_names(self) -> tuple[str, ...]:
         """The names of all steps, in alphabetical order."""
-        return tuple(sorted({step.name for point in self.points for step in point.plain_steps}))
+        return tuple(sorted({step.name for point in self.points for step in point.chain.plain_steps}))
 
     @cached_property
     def axes(self) -> tuple[str, ...]:
@@ -151,34 +112,3 @@ class Plan:
         """Return the uncompressed control that a point is compared with."""
         key = point.reference_key or point.key
         return next(candidate for candidate in self.points if candidate.key == key)
-
-
-@lru_cache(maxsize=4)
-def load_data(blueprint: Blueprint) -> ImageData:
-    """Return the data set of a blueprint; loaded once a process."""
-    data: ImageData = blueprint.build()
-    return data
-
-
-def build_network(blueprint: Blueprint, data: ImageData, side: int) -> nn.Module:
-    """Return the network for a data set at `side`, its weights drawn from torch's global generator."""
-    network = blueprint.build(num_classes=data.n_classes, in_channels=data.channels, input_side=side)
-    if not isinstance(network, nn.Module):
-        raise ValueError(f"model._target_={blueprint.target}: gives a {type(network).__name__}, not a torch.nn.Module")
-    return network
-
-
-@lru_cache(maxsize=256)
-def source_digest(blueprint: Blueprint) -> str:
-    """Return a digest of the code behind a blueprint and of the files that its options name.
-
-    A network whose code was edited, or a weights file that was written anew, is another network.
-    """
-    paths = [Path(value) for value in blueprint.options.values() if isinstance(value, str) and Path(value).is_file()]
-    source = inspect.getsourcefile(inspect.unwrap(blueprint.callable))
-    if source is not None:
-        paths.append(Path(source))
-    content = hashlib.sha256()
-    for path in paths:
-        content.update(hashlib.sha256(path.read_bytes()).digest())
-    return content.hexdigest()[:16]

@@ -1,38 +1,34 @@
-"""A recipe is stages in order: what a stage is, what it may ask for, and the key of every prefix of them."""
+"""A stage is one technique: what every technique is, and what it may ask for while it is applied."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import hashlib
-import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from effbench.checks.fields import check_fields
+from effbench.compression.layers import weight_layers, weight_of
 from effbench.data import ImageData
 from effbench.plan.findings import Findings
-from effbench.plan.teacher import Teacher
+from effbench.plan.keys import seed_of
+from effbench.plan.layer_values import SKIP, assign, check_patterns
+from effbench.plan.source_code import is_own, source_identity
+from effbench.plan.teacher import Teacher, TeacherRequest
+from effbench.tasks import Task
 from effbench.training.evaluation import Evaluation
+from effbench.training.gradients import sum_gradients
 
 if TYPE_CHECKING:
-    from effbench.plan.point import Point
+    from effbench.measure.compute import Cost
 
-Progress = Callable[[int, int], None]
-
-
-class Stage(Protocol):
-    """One technique: a frozen dataclass whose fields are all that decides its result.
-
-    `VERSION` is bumped when the results of equal fields change.
-    """
-
-    VERSION: ClassVar[int]
-
-    def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
-        """Return the network that the stage makes of `model`, which it leaves alone."""
+StepProgress = Callable[[int, int], None]
+"""Called as progress(done, in_all)."""
 
 
 def _no_snapshot(step: str) -> nn.Module:
@@ -56,6 +52,7 @@ class Context:
     """What a stage may ask for."""
 
     data: ImageData
+    task: Task
     side: int
     """The side in pixels at which the network sees the data."""
     seed: int
@@ -63,20 +60,22 @@ class Context:
     """The stage's name in the recipe and which occurrence of it this is, as in "finetune/1"."""
     device: torch.device
     evaluate: Callable[[nn.Module], float]
-    """The accuracy of a network on the validation split."""
-    cost: Callable[[nn.Module], Any]
-    """The `Cost` of a network: its multiply-adds and parameters, for one input."""
-    progress: Progress | None = None
+    """How good a network is on the validation split: the task's quality, turned so that higher is better."""
+    cost: Callable[[nn.Module], Cost]
+    """What a network costs for one input: its multiply-adds and parameters."""
+    progress: StepProgress | None = None
     snapshot: Callable[[str], nn.Module] = _no_snapshot
     """The network as it was after an earlier step of this name; "init" is the fresh one. A new object every time. A
     stage that asks names the steps in its `asks_for`."""
     teacher: Callable[[], Teacher] = _no_teacher
-    """The network that the stage learns from: that of its step's `teacher`."""
+    """The network that the stage learns from, as its `teacher_request` asked for it."""
     validate: Callable[[nn.Module], Evaluation] = _no_evaluation
     """How a network does on the validation split: `evaluate`, and its loss."""
     keep: Callable[[str, Callable[[], Tensor]], Tensor] = _make_now
-    """keep(name, make) -> the tensor that is kept under that name for the network which the stage is given; where there
-    is none, the one that make() gives. For what stages of other fields measure of the same network, too."""
+    """Computes a tensor once for the network that the stage is given, and has the store keep it under a name. Runs
+    whose stage is given the same network share it, whatever the stage's other fields. For example
+    `context.keep("sensitivity-8-4", lambda: measure(model))` measures on the first call; a run at another budget, on
+    the same trained network, gets what the first one measured."""
     findings: Findings = field(default_factory=Findings)
     """Where the stage puts metrics and tables for the run, beside the network that it returns."""
 
@@ -84,64 +83,147 @@ class Context:
         """Return an input of the network: two images of the validation split, (2, channels, side, side)."""
         return next(self.data.batches("val", side=self.side, batch_size=2))[0]
 
+    def sum_gradients(
+        self, model: nn.Module, tensors_of: Callable[[], Sequence[Tensor]], /
+    ) -> tuple[list[Tensor], int]:
+        """Return the summed gradients of tensors of `model` over training examples: see `training.gradients`."""
+        return sum_gradients(
+            model,
+            tensors_of,
+            self.data,
+            task=self.task,
+            side=self.side,
+            device=self.device,
+            generator=self.generator(),
+        )
+
     def generator(self) -> torch.Generator:
         """Return the stage's own random generator: made from the seed and the step, whatever ran before."""
         return torch.Generator().manual_seed(seed_of(self.seed, self.step))
 
 
-def seed_of(seed: int, purpose: str) -> int:
-    """Return a seed for one purpose, unrelated to the seeds for others."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:7], "big")
+@dataclass(frozen=True, kw_only=True)
+class Stage(ABC):
+    """One technique: a frozen dataclass whose fields are all that decides its result.
 
+    A subclass annotates its fields with types, ranges and choices (`effbench.checks.fields` checks them), has a
+    `VERSION`, and `apply`. Everything else that a stage is asked has a default here. A stage that acts layer by layer
+    names in `LAYER_FIELD` the field that its axis drives: `layers` then gives layers values of their own.
+    """
 
-@dataclass(frozen=True)
-class Step:
-    """A stage at its place in a recipe; `occurrence` counts the steps of the same name from 0."""
+    VERSION: ClassVar[int]
+    """Bumped when the results of equal fields, or the default of a field, change."""
+    LAYER_FIELD: ClassVar[str | None] = None
+    """The field of which a layer may have a value of its own; None: the stage acts on no layer by itself."""
+    TRAINS: ClassVar[bool] = False
+    """Whether it trains the network on the training split, as `with_training` then says how."""
 
-    name: str
-    stage: Stage
-    occurrence: int = 0
-    teacher: Point | None = None
-    """The run whose network teaches the stage, where it learns from one."""
+    layers: Mapping[str, Any] = field(default_factory=dict)
+    """Patterns of layer names to a value of `LAYER_FIELD` or "skip", as in {"conv1": 8, "classifier.*": "skip"}: see
+    `effbench.plan.layer_values`. The first pattern that matches counts; a layer that none matches has the stage's own
+    value. A skipped layer is left out: shares apply to the others."""
 
-    def __str__(self) -> str:
-        return f"{self.name}/{self.occurrence}" if self.occurrence else self.name
+    def __post_init__(self) -> None:
+        """Check the fields by their annotations, and the values of single layers as if they were the stage's own."""
+        check_fields(self)
+        if not self.layers:
+            return
+        if self.LAYER_FIELD is None:
+            raise ValueError(
+                f"layers={dict(self.layers)}: must be empty, as {type(self).__name__} acts on no layer alone"
+            )
+        check_patterns(self.layers)
+        for pattern, value in self.layers.items():
+            if value != SKIP:
+                try:
+                    dataclasses.replace(self, **{self.LAYER_FIELD: value}, layers={})
+                except ValueError as error:
+                    raise ValueError(
+                        f"layers={{{pattern}: {value}}}: must be skip or a {self.LAYER_FIELD}: {error}"
+                    ) from None
+
+    @abstractmethod
+    def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
+        """Return the network that the stage makes of `model`, which it leaves alone."""
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether the stage does nothing: it is then left out of the recipe, and of the key."""
+        return False
+
+    @property
+    def asks_for(self) -> tuple[str, ...]:
+        """The earlier steps whose networks it asks its context for."""
+        return ()
+
+    @property
+    def teacher_request(self) -> TeacherRequest | None:
+        """Which teacher it learns from; None: it learns from none."""
+        return None
+
+    @property
+    def n_rounds(self) -> int | None:
+        """How many rounds its group of the recipe has, where the stage decides that; None: `recipe.rounds`."""
+        return None
+
+    def at_round(self, position: int, n_rounds: int) -> Self:
+        """Return the stage for round `position` of `n_rounds`, counted from 1; by default the same in every round."""
+        return self
+
+    def with_training(self, **changes: Any) -> Self:
+        """Return the stage with other `epochs` or `fraction` of the training split; one that trains not, as it is."""
+        return dataclasses.replace(self, **changes) if self.TRAINS else self
+
+    def values_by_layer(self, model: nn.Module, context: Context, /) -> dict[str, Any]:
+        """Return the value for each weight layer of `model` that is not skipped, by name, and note the share acted on.
+
+        The run's metric acted_share/<step> is the share of the weights of all weight layers that lie in these, where
+        that is not all. ValueError, with the layers' names, for a pattern that meets none.
+        """
+        assert self.LAYER_FIELD is not None
+        sizes = {name: weight_of(layer).numel() for name, layer in weight_layers(model)}
+        values = assign(self.layers, list(sizes), default=getattr(self, self.LAYER_FIELD))
+        n_acted = sum(sizes[name] for name in values)
+        if n_acted < sum(sizes.values()):
+            context.findings.note(f"acted_share/{context.step}", n_acted / sum(sizes.values()))
+        return values
+
+    def with_layer_values(self, change: Callable[[Any], Any], /) -> Self:
+        """Return the stage with its value, and that of every layer of its own, changed by a function."""
+        assert self.LAYER_FIELD is not None
+        layers = {pattern: value if value == SKIP else change(value) for pattern, value in self.layers.items()}
+        own = change(getattr(self, self.LAYER_FIELD))
+        return dataclasses.replace(self, **{self.LAYER_FIELD: own}, layers=layers)
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides the step's result, given the model that it receives."""
-        kind = type(self.stage)
-        fields = dataclasses.asdict(self.stage)  # type: ignore[call-overload]
-        taught_by = {} if self.teacher is None else {"teacher": self.teacher.prefix_keys[-1]}
-        return {
-            "step": str(self),
-            "stage": f"{kind.__module__}.{kind.__qualname__}",
-            "version": kind.VERSION,
-            "fields": fields,
-            **taught_by,
+        """Return what decides the stage's result, as JSON-able data: its class, VERSION, and the fields not at default.
+
+        A class of effbench is known by its name, which is unique within it; one from outside by its sources as well.
+        """
+        kind = type(self)
+        changed = {
+            field.name: _plain(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if _plain(getattr(self, field.name)) != _plain(_default(field))
         }
+        outside = {} if is_own(kind) else {"source": source_identity(kind)}
+        return {"stage": kind.__name__, "version": kind.VERSION, "fields": changed, **outside}
 
 
-class Identified(Protocol):
-    """A step, or several of them."""
-
-    def identity(self) -> dict[str, Any]:
-        """Return what decides the result, given the model that it receives."""
+_REQUIRED = object()
 
 
-def prefix_keys(root: Mapping[str, Any], steps: Sequence[Identified], /) -> tuple[str, ...]:
-    """Return the key of the fresh network and of the network after each step: each holds all that came before."""
-    fresh = digest(root)
-    return (fresh, *prefix_keys_after(fresh, steps))
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """Return the default of a field; something that equals no value where it has none."""
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else _REQUIRED
 
 
-def prefix_keys_after(key: str, steps: Sequence[Identified], /) -> tuple[str, ...]:
-    """Return the key of the network after each step, where that before the first one has `key`."""
-    keys = [key]
-    for step in steps:
-        keys.append(digest({"after": keys[-1], **step.identity()}))
-    return tuple(keys[1:])
-
-
-def digest(content: Mapping[str, Any], /) -> str:
-    """Return a key for JSON-able content: equal content, equal key."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()[:20]
+def _plain(value: Any) -> Any:
+    """Return a field's value as JSON-able data. The order of patterns decides which counts: a mapping is its pairs."""
+    if isinstance(value, Mapping):
+        return [[key, _plain(entry)] for key, entry in value.items()]
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return copy.copy(value)

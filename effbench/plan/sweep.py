@@ -1,39 +1,37 @@
-"""What a command asks for beside its points: measuring, tracking, the store."""
+"""A whole sweep as plain typed objects: its points, and what is asked for beside them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 
+from effbench.checks.fields import check_fields
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.point import Plan
 
 MAX_THREADS = 256
 """More than any network of the bench profits from; a system stands still under thousands."""
 
+AtLeastOne = Annotated[int, Field(ge=1)]
+Threads = Annotated[int, Field(ge=1, le=MAX_THREADS)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureSettings:
     """How latency is measured: every engine with every batch size and number of threads."""
 
-    batch: tuple[int, ...]
-    threads: tuple[int, ...]
-    seconds: float
+    batch: tuple[AtLeastOne, ...]
+    threads: tuple[Threads, ...]
+    seconds: Annotated[float, Field(gt=0)]
     """Of timing for each model and engine."""
 
     def __post_init__(self) -> None:
         """Refuse what can't be measured."""
-        for name in ("batch", "threads"):
-            for value in getattr(self, name):
-                if value < 1:
-                    raise ValueError(f"{name}={value}: must be 1 or more")
-        if max(self.threads) > MAX_THREADS:
-            raise ValueError(f"threads={max(self.threads)}: must be at most {MAX_THREADS}")
-        if not (math.isfinite(self.seconds) and self.seconds > 0):
-            raise ValueError(f"seconds={self.seconds}: must be above 0")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,36 +39,48 @@ class TrackingSettings:
     """Where runs are logged. `uri` None: see `effbench.tracking.location`."""
 
     uri: str | None
-    experiment: str
+    experiment: Annotated[str, Field(pattern=r"\S", description="a name, such as effbench")]
 
     def __post_init__(self) -> None:
         """Refuse what is no name."""
-        if not self.experiment.strip():
-            raise ValueError(f"experiment={self.experiment}: must be a name, such as effbench")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
     """Where models and results are kept."""
 
-    root: str
+    root: Annotated[str, Field(pattern=r"\S", description="a folder, such as .effbench")]
 
     def __post_init__(self) -> None:
         """Refuse what is no folder."""
-        if not self.root.strip():
-            raise ValueError(f"root={self.root}: must be a folder, such as .effbench")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepSettings:
+class WorkerSettings:
     """How the runs of a sweep are spread over the machine."""
 
-    jobs: int | float | str
+    jobs: Literal["auto"] | AtLeastOne
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number of workers."""
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxisFacts:
+    """What is known of a swept axis beside its values."""
+
+    neutral: object
+    """The value at which it does nothing."""
+    realised: Mapping[str, str]
+    """How real a saving is, by cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """A whole sweep, checked, as plain typed objects."""
+    """A whole sweep, checked."""
 
     plan: Plan
     device: torch.device
@@ -85,8 +95,6 @@ class Sweep:
     """Overrides of the Hydra launcher that runs the points; empty: effbench itself."""
     dry_run: bool
     """Only print the plan."""
-    realised: Mapping[str, Mapping[str, str]]
-    """By axis and cost: how real a saving is."""
-    neutral: Mapping[str, object]
-    """The neutral value of each axis of the sweep."""
+    axes: Mapping[str, AxisFacts]
+    """The axes of the sweep, by name."""
     command: str

@@ -10,8 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from effbench.data import ImageData
+from effbench.training.labelling import label_examples
 
-BATCH_SIZE = 250
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherRequest:
+    """Which teacher a stage asks for; None: as the reference has it."""
+
+    name: str
+    """`reference`, `wide`, the name of another network, or a file with a state_dict."""
+    alpha: float | None = None
+    fraction: float | None = None
+    epochs: int | None = None
+    seed: int | None = None
+    augment: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +39,7 @@ class Teacher:
     """keep(name, make) gives the tensor that is kept under that name, or makes and keeps it."""
 
     def logits(self, data: ImageData, /, *, device: torch.device) -> Tensor:
-        """Return what the teacher makes of the whole training split, un-augmented: float32 (n_examples, n_classes).
+        """Return what the teacher makes of the whole training split, un-augmented: float32 (n_examples, n_classes, …).
 
         Computed once for all students of this teacher on these data, and kept; where it is there already the network
         is not asked for. Rows are in the order of the examples' numbers. ValueError where the teacher knows other
@@ -35,24 +47,3 @@ class Teacher:
         """
         name = hashlib.sha256(f"logits/{self.key}/{data.fingerprint}/{self.side}".encode()).hexdigest()[:20]
         return self.keep(name, lambda: label_examples(self.network(), data, side=self.side, device=device))
-
-
-def label_examples(network: nn.Module, data: ImageData, /, *, side: int, device: torch.device) -> Tensor:
-    """Return the logits of the training split by the examples' numbers: float32 (n_examples, n_classes), on the CPU.
-
-    The network is left on the CPU, in evaluation mode. ValueError where it has another number of classes than the data.
-    """
-    logits, order = [], []
-    network.to(device).eval()
-    with torch.no_grad():
-        for images, numbers in data.batches("train", side=side, batch_size=BATCH_SIZE, numbered=True):
-            batch = network(images.to(device=device, memory_format=torch.channels_last)).float().cpu()
-            if batch.shape[1:] != (data.n_classes,):
-                raise ValueError(
-                    f"the teacher's outputs are {tuple(batch.shape[1:])}, the data have {data.n_classes} classes; "
-                    "give a teacher that was trained on the same classes"
-                )
-            logits.append(batch)
-            order.append(numbers)
-    network.to("cpu")
-    return torch.cat(logits)[torch.cat(order).argsort()]

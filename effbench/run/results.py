@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from effbench.plan.chain import Chain
 from effbench.plan.findings import Rows
-from effbench.plan.point import Point
-from effbench.run.correctness import pack_correctness, unpack_correctness
+from effbench.run.counts import pack_counts, unpack_counts
 from effbench.run.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What is known of a run, but for its latency. `blob` is its file; `correct_*` are (n_examples,) bool."""
+    """What is known of a run, but for its latency. `blob` is its file."""
 
     metrics: dict[str, float]
     cached_steps: tuple[str, ...]
@@ -23,8 +24,10 @@ class RunResult:
     unknown_operations: tuple[str, ...]
     """Operations whose multiply-adds were not counted, because the counter does not know them."""
     blob: bytes
-    correct_val: np.ndarray
-    correct_test: np.ndarray
+    counts_val: NDArray[np.int64]
+    """Of the task's own quality, by validation example: (n_examples, n_ratios, 2), numerators and denominators."""
+    counts_test: NDArray[np.int64]
+    """Likewise by test example."""
     tables: Mapping[str, Rows] = field(default_factory=dict)
     """What its stages measured, by the table's name."""
     was_kept: bool = False
@@ -38,17 +41,18 @@ def is_kept(key: str, store: Store, /) -> bool:
 
 def load_result(key: str, store: Store, /) -> RunResult | None:
     """Return the kept result of a run, or None; a part that is damaged or missing makes it none."""
-    record, blob, bits = store.get_json(f"runs/{key}.json"), store.get(f"runs/{key}.effb"), store.get(f"runs/{key}.npz")
-    if record is None or blob is None or bits is None:
+    record, blob = store.get_json(f"runs/{key}.json"), store.get(f"runs/{key}.effb")
+    counts = store.get(f"runs/{key}.npz")
+    if record is None or blob is None or counts is None:
         return None
-    correct_val, correct_test = unpack_correctness(bits)
+    counts_val, counts_test = unpack_counts(counts)
     return RunResult(
         metrics=record["metrics"],
         cached_steps=tuple(record["cached_steps"]),
         unknown_operations=tuple(record["unknown_operations"]),
         blob=blob,
-        correct_val=correct_val,
-        correct_test=correct_test,
+        counts_val=counts_val,
+        counts_test=counts_test,
         was_kept=True,
         tables=record["tables"],
     )
@@ -57,7 +61,7 @@ def load_result(key: str, store: Store, /) -> RunResult | None:
 def keep_result(key: str, result: RunResult, store: Store, /) -> None:
     """Keep a result; the record goes last, so that it is never there without its parts."""
     store.put(f"runs/{key}.effb", result.blob)
-    store.put(f"runs/{key}.npz", pack_correctness(val=result.correct_val, test=result.correct_test))
+    store.put(f"runs/{key}.npz", pack_counts(val=result.counts_val, test=result.counts_test))
     record = {
         "metrics": result.metrics,
         "cached_steps": result.cached_steps,
@@ -67,6 +71,6 @@ def keep_result(key: str, result: RunResult, store: Store, /) -> None:
     store.put_json(f"runs/{key}.json", record)
 
 
-def n_kept_steps(point: Point, store: Store, /) -> int:
-    """Return how many of a point's steps the store has the result of."""
-    return max((n for n in range(1, len(point.steps) + 1) if store.has_model(point.prefix_keys[n])), default=0)
+def n_kept_steps(chain: Chain, store: Store, /) -> int:
+    """Return how many of a chain's steps the store has the result of."""
+    return max((n for n in range(1, len(chain.steps) + 1) if store.has_model(chain.prefix_keys[n])), default=0)

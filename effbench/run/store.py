@@ -19,7 +19,8 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from effbench.compression.constraints.described import describe, impose
-from effbench.compression.structure import edits as structure
+from effbench.compression.structure.edits import Edit, edits_of
+from effbench.compression.structure.rebuild import apply_edits
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class Store:
     def put_model(self, key: str, model: nn.Module) -> None:
         """Keep a network's state, its structural edits and its constraints, bit by bit."""
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-        edits = {path: edit.to_plain() for path, edit in structure.edits_of(model).items()}
+        edits = {path: edit.to_plain() for path, edit in edits_of(model).items()}
         metadata = {_CONSTRAINTS: json.dumps(describe(model)), _EDITS: json.dumps(edits)}
         self.put(f"models/{key}", safetensors.torch.save(tensors, metadata))
 
@@ -114,7 +115,7 @@ class Store:
             return None
         metadata = _metadata(content)
         edits = json.loads(metadata.get(_EDITS, "{}"))  # a network that an earlier effbench kept has none
-        structure.apply_edits(network, {path: structure.Edit.from_plain(plain) for path, plain in edits.items()})
+        apply_edits(network, {path: Edit.from_plain(plain) for path, plain in edits.items()})
         impose(network, json.loads(metadata[_CONSTRAINTS]))
         tensors: dict[str, Tensor] = safetensors.torch.load(content)
         network.load_state_dict(tensors, strict=True)

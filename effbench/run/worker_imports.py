@@ -24,8 +24,9 @@ import torch  # noqa: E402
 import torch._dynamo  # noqa: E402 (every optimiser imports it)
 
 import effbench.data.digits  # noqa: E402
-import effbench.models  # noqa: E402, F401
+import effbench.models  # noqa: E402
 import effbench.run.workers  # noqa: E402
+import effbench.tasks.classification  # noqa: E402, F401
 from effbench.codec import decode, encode  # noqa: E402
 from effbench.compression.structure import fused_kernels  # noqa: E402
 from effbench.training.precision import suited_precision  # noqa: E402

@@ -1,4 +1,4 @@
-"""Points run, one after the other here or several at once in worker processes. Same bits either way.
+"""Points run in worker processes, several at once.
 
 A worker gets a point and a store, and gives back a result. One that dies (killed, out of memory) fails the run that it
 had, and is replaced; the others never notice.
@@ -6,97 +6,29 @@ had, and is replaced; the others never notice.
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import os
 import signal
 import threading
-import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess, SpawnProcess
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 
 from effbench.plan.point import Point
-from effbench.run.forkserver import begin_server, worker_context
+from effbench.run.forkserver import worker_context
 from effbench.run.one import run_point
-from effbench.run.results import RunResult, is_kept
+from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.store import Store
-
-
-class Observer(Protocol):
-    """Is told how far the points are."""
-
-    def run_started(self, point: Point) -> None:
-        """Note that a run begins."""
-
-    def step(self, point: Point, step: str, done: int, total: int) -> None:
-        """Note how far a stage of a run is."""
-
-    def run_computed(self, point: Point) -> None:
-        """Note that a run is computed, or failed; its result is taken next."""
-
-
-STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""No space, no quota, read-only: every other run would meet them too."""
-
-
-class RunError(RuntimeError):
-    """A run that failed: the exception as text, with its traceback, wherever it was raised."""
-
-    def __init__(self, message: str, trace: str, errno: int | None = None) -> None:
-        """Keep what can be sent of an exception to another process."""
-        super().__init__(message, trace, errno)
-        self.trace = trace
-        self.errno = errno
-
-    @property
-    def summary(self) -> str:
-        """What went wrong, in one line."""
-        return (str(self).strip().splitlines() or [""])[0]
-
-    @classmethod
-    def of(cls, error: Exception) -> RunError:
-        """Return an exception as a run's."""
-        trace = "".join(traceback.format_exception(error))
-        return cls(f"{type(error).__name__}: {error}", trace, getattr(error, "errno", None))
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-Result = RunResult | RunError
-Runs = Generator[tuple[Point, Result], None, None]
-
-Executor = Callable[[Sequence[Point], Store, torch.device, Observer], Runs]
-"""Runs points in whatever order it likes, and yields each with its result or its error. May begin when called."""
-
-
-def run_here(points: Sequence[Point], store: Store, device: torch.device, observer: Observer) -> Runs:
-    """Run the points in this process, in their order; yield each with its result or its error."""
-    for point in points:
-        observer.run_started(point)
-
-        def progress(step: str, done: int, total: int, point: Point = point) -> None:
-            observer.step(point, step, done, total)
-
-        result: Result
-        try:
-            result = run_point(point, store, device=device, progress=progress)
-        except Exception as error:  # whatever a network or a stage raises: the other runs go on
-            result = RunError.of(error)
-        observer.run_computed(point)
-        yield point, result
 
 
 def run_in_workers(
     points: Sequence[Point], store: Store, device: torch.device, observer: Observer, *, n_workers: int
-) -> Runs:
+) -> Outcomes:
     """Run the points in `n_workers` processes, at once; yield each as it is done.
 
     A point that shares stages with an earlier one starts when that one is done: nobody waits for a lock while there is
@@ -104,12 +36,12 @@ def run_in_workers(
     """
     runs = _runs_in_workers(points, store, device, observer, n_workers)
     next(runs)  # the first points are under way
-    return cast(Runs, runs)
+    return cast(Outcomes, runs)
 
 
 def _runs_in_workers(
     points: Sequence[Point], store: Store, device: torch.device, observer: Observer, n_workers: int
-) -> Generator[tuple[Point, Result] | None, None, None]:
+) -> Generator[tuple[Point, Outcome] | None, None, None]:
     """Yield None as soon as every worker has what it can do, then each point with its result."""
     queue = _Queue(points)
     workers: list[_Worker] = []
@@ -145,22 +77,6 @@ def _keep_busy(workers: Sequence[_Worker], queue: _Queue, observer: Observer) ->
             worker.begin(point)
 
 
-def choose_executor(points: Sequence[Point], store: Store, device: torch.device, *, jobs: int | None) -> Executor:
-    """Return what runs the points: workers where several are to be computed and cores are free, else this process.
-
-    Each run keeps to its own number of threads: `jobs` None means as many workers as fit the cores; one on a GPU.
-    """
-    n_missing = sum(not is_kept(point.key, store) for point in points)
-    if jobs is None:
-        threads = max((point.threads for point in points), default=1)
-        jobs = 1 if device.type != "cpu" else max(1, (os.cpu_count() or 1) // threads)
-    n_workers = min(jobs, n_missing)
-    if n_workers < 2:
-        return run_here
-    begin_server()
-    return partial(run_in_workers, n_workers=n_workers)
-
-
 class _Queue:
     """Points in their order, each held back until the first point with its own beginnings is done."""
 
@@ -171,7 +87,9 @@ class _Queue:
         self._needs: dict[str, set[str]] = {}
         for point in points:
             # The fresh network (the first key) costs nothing to share.
-            self._needs[point.key] = {owners.setdefault(key, point.key) for key in point.shared_keys} - {point.key}
+            self._needs[point.key] = {owners.setdefault(key, point.key) for key in point.chain.shared_keys} - {
+                point.key
+            }
 
     @property
     def is_empty(self) -> bool:
@@ -211,10 +129,10 @@ class _Worker:
             self._begin_process()
             self.connection.send(point)
 
-    def receive(self) -> tuple[str, int, int] | Result:
+    def receive(self) -> tuple[str, int, int] | Outcome:
         """Return progress, or how the run ended; a process that died is an exception, and replaced."""
         try:
-            message: tuple[str, int, int] | Result = self.connection.recv()
+            message: tuple[str, int, int] | Outcome = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode or 0
@@ -256,7 +174,7 @@ def _serve(connection: Connection, root: Path, device: torch.device) -> None:
                 connection.send((step, done, total))
 
         try:
-            message: Result = run_point(point, store, device=device, progress=progress)
+            message: Outcome = run_point(point, store, device=device, progress=progress)
         except Exception as error:
             message = RunError.of(error)
         try:

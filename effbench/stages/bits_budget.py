@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from effbench.compression.allocation import Frontier, frontier
 from effbench.compression.constraints.stack import bake, bake_tensor, constraints_on
 from effbench.compression.grids import GridOptions
-from effbench.compression.layers import weight_layers
-from effbench.plan.stage import Context, digest
+from effbench.compression.layers import weight_of
+from effbench.plan.keys import digest
+from effbench.plan.layer_values import SKIP, matches
+from effbench.plan.stage import Context, Stage
 
 By = Literal["bits", "accuracy"]
 Choices = NDArray[np.int8]
@@ -28,7 +30,7 @@ NOTHING = 32.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class BitsBudget(GridOptions):
+class BitsBudget(Stage, GridOptions):
     """Give each convolution and linear layer a width of its own, by its measured sensitivity.
 
     Each layer alone is rounded to each of `widths`, the others left as they are, and the loss on the validation split
@@ -40,6 +42,7 @@ class BitsBudget(GridOptions):
     """
 
     VERSION: ClassVar[int] = 1
+    LAYER_FIELD: ClassVar[str | None] = "budget"
 
     budget: float
     """With by=bits, the most bits a weight, on average over all that are not zero, before any entropy coding (the bytes
@@ -52,8 +55,7 @@ class BitsBudget(GridOptions):
     def __post_init__(self) -> None:
         """Refuse what is no budget, no width and no grid."""
         super().__post_init__()
-        if self.by not in get_args(By):
-            raise ValueError(f"by={self.by}: must be {' or '.join(get_args(By))}")
+        self.check_grid()
         if not re.fullmatch(r"\d{1,2}(-\d{1,2})*", self.widths) or len(set(self._bits)) < len(self._bits):
             raise ValueError(f"widths={self.widths}: must be different widths joined by -, as in 8-6-4-3-2")
         for bits in self._bits:
@@ -65,6 +67,8 @@ class BitsBudget(GridOptions):
             )
         if self.by == "accuracy" and not 0 <= self.budget < 1:
             raise ValueError(f"budget={self.budget:g}: must be in [0, 1) with by=accuracy; 0.01 is one point")
+        if self.by == "accuracy" and any(value != SKIP for value in self.layers.values()):
+            raise ValueError(f"layers={dict(self.layers)}: must be skip with by=accuracy; a loss is the network's")
 
     @property
     def _bits(self) -> tuple[int, ...]:
@@ -77,31 +81,46 @@ class BitsBudget(GridOptions):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model`, each layer on a grid of its own width. ValueError where by=accuracy can't be."""
-        if self.budget == NOTHING:
+        if self.budget == NOTHING and not self.layers:
             return copy.deepcopy(model)
         network = self.prepare(model, context.example() if self.fold_batch_norm else None)
-        layers = dict(weight_layers(network))
-        n_weights = np.array([_n_nonzero(layer) for layer in layers.values()], dtype=np.int64)
+        names = self._put_own_widths(network, context)
+        if self.budget == NOTHING or not names:
+            return network
+        n_weights = np.array([_n_nonzero(network.get_submodule(name)) for name in names], dtype=np.int64)
         reference = context.validate(network)
-        measured = context.keep(f"sensitivity-{self._how()}", lambda: self._measure(network, context)).numpy()
+        measured = context.keep(f"sensitivity-{self._how()}", lambda: self._measure(network, names, context)).numpy()
         best = frontier(n_weights[:, None] * np.array(self._bits), measured[..., 0] - reference.loss)
         if self.by == "bits":
-            chosen = self._least_loss(best.choices[best.within(self.budget * int(n_weights.sum()))], network, context)
+            within = best.choices[best.within(self.budget * int(n_weights.sum()))]
+            chosen = self._least_loss(within, network, names, context)
         else:
-            chosen = self._cheapest(best, network, context, reference.accuracy)
-        rows = self._rows(list(layers), n_weights, measured, chosen, reference.loss)
-        context.findings.add_table("sensitivity", rows)
-        self._put_all(network, chosen, context)
+            chosen = self._cheapest(best, network, names, context, reference.score)
+        quality = context.task.quality(context.data).name
+        context.findings.add_table(
+            "sensitivity", self._rows(names, n_weights, measured, chosen, reference.loss, quality)
+        )
+        self._put_all(network, names, chosen, context)
         return network
+
+    def _put_own_widths(self, network: nn.Module, context: Context) -> list[str]:
+        """Give layers with a budget of their own the widest width within it; return the names of the others."""
+        budgets = self.values_by_layer(network, context)
+        own = [name for name in budgets if any(matches(pattern, name) for pattern in self.layers)]
+        for name in own:
+            if budgets[name] != NOTHING:
+                bits = next(bits for bits in self._bits if bits <= budgets[name])
+                layer = network.get_submodule(name)
+                self.put_on_grid(layer, bits, name=name, generator=context.generator())
+        return [name for name in budgets if name not in own]
 
     def _how(self) -> str:
         """Return a key of what decides the measurement: all fields but the budget's, which may differ."""
         fields = {name: value for name, value in asdict(self).items() if name not in ("budget", "by", "widths")}
         return digest({**fields, "bits": self._bits, "version": self.VERSION})
 
-    def _measure(self, network: nn.Module, context: Context) -> Tensor:
-        """Return loss and accuracy with each layer alone at each width, float64 (n_layers, n_widths, 2)."""
-        names = [name for name, _ in weight_layers(network)]
+    def _measure(self, network: nn.Module, names: list[str], context: Context) -> Tensor:
+        """Return loss and quality with each layer alone at each width, float64 (n_layers, n_widths, 2)."""
         measured = torch.zeros(len(names), len(self._bits), 2, dtype=torch.float64)
         for row, name in enumerate(names):
             for column, bits in enumerate(self._bits):
@@ -110,25 +129,28 @@ class BitsBudget(GridOptions):
                 self.put_on_grid(layer, bits, name=name, generator=context.generator())
                 if constraints_on(layer, "weight"):
                     bake_tensor(layer, "weight")  # rounded once, not in every forward pass
-                found = context.validate(trial)
-                measured[row, column] = torch.tensor([found.loss, found.accuracy], dtype=torch.float64)
+                shown = context.validate(trial)
+                measured[row, column] = torch.tensor([shown.loss, shown.quality], dtype=torch.float64)
                 if context.progress is not None:
                     context.progress(row * len(self._bits) + column + 1, len(names) * len(self._bits))
         return measured
 
-    def _least_loss(self, predicted: Choices, network: nn.Module, context: Context) -> Choices:
+    def _least_loss(self, predicted: Choices, network: nn.Module, names: list[str], context: Context) -> Choices:
         """Return the allocation of least predicted loss, or the widest equal one where that has less as measured."""
         equal = np.full_like(predicted, next(n for n, bits in enumerate(self._bits) if bits <= self.budget))
-        losses = [context.validate(self._trial(network, one, context)).loss for one in (predicted, equal)]
+        trials = [self._trial(network, names, choices, context) for choices in (predicted, equal)]
+        losses = [context.validate(trial).loss for trial in trials]
         return predicted if losses[0] <= losses[1] else equal
 
-    def _cheapest(self, best: Frontier, network: nn.Module, context: Context, accuracy: float) -> Choices:
+    def _cheapest(
+        self, best: Frontier, network: nn.Module, names: list[str], context: Context, accuracy: float
+    ) -> Choices:
         """Return the cheapest allocation found that keeps the accuracy: the last of a bisection, which is measured."""
         widest = np.zeros((1, best.choices.shape[1]), np.int8)  # noise may keep it from the frontier
         candidates = np.concatenate([best.choices, widest])
 
         def keeps(number: int) -> bool:
-            trial = self._trial(network, candidates[number], context)
+            trial = self._trial(network, names, candidates[number], context)
             return context.evaluate(trial) >= accuracy - self.budget - 1e-9  # 0.97 - 0.02 is not quite 0.95
 
         if not keeps(len(candidates) - 1):
@@ -136,17 +158,18 @@ class BitsBudget(GridOptions):
                 f"budget={self.budget:g}: must be larger here, as {max(self._bits)} bits in every layer (the most of "
                 f"widths={self.widths}) lose more accuracy; or add wider ones"
             )
-        found: Choices = candidates[_bisect(keeps, len(candidates) - 1)]
-        return found
+        chosen: Choices = candidates[_bisect(keeps, len(candidates) - 1)]
+        return chosen
 
-    def _trial(self, network: nn.Module, chosen: Choices, context: Context) -> nn.Module:
+    def _trial(self, network: nn.Module, names: list[str], chosen: Choices, context: Context) -> nn.Module:
         """Return a rounded copy, whose forward passes need not round anew."""
         trial = copy.deepcopy(network)
-        self._put_all(trial, chosen, context)
+        self._put_all(trial, names, chosen, context)
         return bake(trial)
 
-    def _put_all(self, network: nn.Module, chosen: Choices, context: Context) -> None:
-        for (name, layer), choice in zip(weight_layers(network), chosen, strict=True):
+    def _put_all(self, network: nn.Module, names: list[str], chosen: Choices, context: Context) -> None:
+        for name, choice in zip(names, chosen, strict=True):
+            layer = network.get_submodule(name)
             self.put_on_grid(layer, self._bits[choice], name=name, generator=context.generator())
 
     def _rows(
@@ -156,6 +179,7 @@ class BitsBudget(GridOptions):
         measured: NDArray[np.float64],
         chosen: Choices,
         loss: float,
+        quality: str,
     ) -> list[dict[str, str | int | float | bool]]:
         """Return the table of sensitivities: a row for each layer and width. `loss` is that without any rounding."""
         return [
@@ -164,7 +188,7 @@ class BitsBudget(GridOptions):
                 "weights": int(n_weights[layer]),
                 "bits": bits,
                 "loss_increase": float(measured[layer, choice, 0] - loss),
-                "accuracy_val": float(measured[layer, choice, 1]),
+                f"{quality}_val": float(measured[layer, choice, 1]),
                 "chosen": bool(choice == chosen[layer]),
             }
             for layer, name in enumerate(names)
@@ -186,6 +210,4 @@ def _bisect(holds: Callable[[int], bool], last: int) -> int:
 
 
 def _n_nonzero(layer: nn.Module) -> int:
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return int((weight.detach() != 0).sum())
+    return int((weight_of(layer) != 0).sum())

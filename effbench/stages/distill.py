@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from effbench.data import ImageData
 from effbench.data.pool import AugmentedPool, augmented_by
-from effbench.plan.stage import Context
+from effbench.plan.stage import Context, Stage
+from effbench.plan.teacher import TeacherRequest
 from effbench.training.hints import HintLoss, hinted, read_pairs
 from effbench.training.loop import Loss, TrainingOptions, fit
 from effbench.training.soft_labels import SoftLabelLoss
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distill(TrainingOptions):
+class Distill(Stage, TrainingOptions):
     """Train on a teacher's labels (Hinton et al. 2015, arXiv:1503.02531, section 2); see `SoftLabelLoss`.
 
     The teacher labels the training split once, un-augmented; the labels are kept and serve every student. With `hints`
@@ -29,25 +30,28 @@ class Distill(TrainingOptions):
     """
 
     VERSION: ClassVar[int] = 3
+    TRAINS: ClassVar[bool] = True
 
-    weight: float
-    """Of the soft labels, in [0, 1]; 0 is plain training, 1 never looks at a true label."""
-    temperature: float = 4.0
+    weight: Annotated[float, Field(ge=0, le=1, description="0 is no soft labels, 1 no true ones")]
+    """Of the soft labels; 0 is plain training, 1 never looks at a true label."""
+    temperature: Annotated[float, Field(gt=0)] = 4.0
     """Divides the logits of both; larger ones tell more of what the teacher thinks of the wrong classes."""
-    teacher: str = "reference"
+    teacher: Annotated[str, Field(pattern=r"\S", description="reference, wide, a network or a weights file")] = (
+        "reference"
+    )
     """`reference`: the point's own reference; `wide`: the same, `teacher_alpha` wide; the name of another network in
     conf/model, such as small_cnn, trained once as the reference is; or a file with a state_dict."""
     teacher_alpha: float | None = None
     """Width multiplier of the teacher's network; None: that of the reference."""
-    teacher_fraction: float | None = None
+    teacher_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of the training split that the teacher is trained on; None: as much as the reference is."""
-    teacher_epochs: int | None = None
+    teacher_epochs: Annotated[int, Field(ge=0)] | None = None
     """Of another network as teacher; None: as many as the reference is trained for, before any finetuning."""
-    teacher_seed: int | None = None
+    teacher_seed: Annotated[int, Field(ge=0)] | None = None
     """Of another network as teacher: one teacher for the students of every seed; None: each seed has its own."""
     augment: str | None = None
     """How the pool's copies are augmented, and what another network as teacher is trained with; None: as the data."""
-    pool: int = 0
+    pool: Annotated[int, Field(ge=0)] = 0
     """Augmented copies of each image, drawn once, that have soft labels of their own. Training takes its images from
     them; 0: images are augmented anew every time, and have the label of the un-augmented one."""
     hints: str = "none"
@@ -58,12 +62,6 @@ class Distill(TrainingOptions):
     def __post_init__(self) -> None:
         """Refuse what can't be learned from."""
         super().__post_init__()
-        if not 0 <= self.weight <= 1:
-            raise ValueError(f"weight={self.weight}: must be in [0, 1]; 0 is no soft labels, 1 no true ones")
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ValueError(f"temperature={self.temperature}: must be above 0, such as 4")
-        if not self.teacher.strip():
-            raise ValueError(f"teacher={self.teacher!r}: must be reference, wide, or the path of a weights file")
         if (self.teacher == "reference" and self.teacher_alpha is not None) or (
             self.teacher == "wide" and self.teacher_alpha is None
         ):
@@ -71,14 +69,6 @@ class Distill(TrainingOptions):
                 f"teacher_alpha={self.teacher_alpha}: must be a width multiplier with teacher=wide, "
                 "and null with teacher=reference"
             )
-        if self.teacher_fraction is not None and not 0 < self.teacher_fraction <= 1:
-            raise ValueError(f"teacher_fraction={self.teacher_fraction}: must be in (0, 1], or null")
-        for name in ("teacher_epochs", "teacher_seed"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ValueError(f"{name}={value}: must be 0 or more, or null")
-        if self.pool < 0:
-            raise ValueError(f"pool={self.pool}: must be 0 or more")
         if read_pairs(self.hints) and not (self.is_neutral or 0 < self.hint_epochs < self.epochs):
             raise ValueError(f"hint_epochs={self.hint_epochs}: must be 1 to {self.epochs - 1}, fewer than the epochs")
 
@@ -86,6 +76,18 @@ class Distill(TrainingOptions):
     def is_neutral(self) -> bool:
         """No epochs: nothing happens."""
         return self.epochs == 0
+
+    @property
+    def teacher_request(self) -> TeacherRequest:
+        """Return which teacher it learns from."""
+        return TeacherRequest(
+            name=self.teacher,
+            alpha=self.teacher_alpha,
+            fraction=self.teacher_fraction,
+            epochs=self.teacher_epochs,
+            seed=self.teacher_seed,
+            augment=self.augment,
+        )
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a trained copy of `model`. ValueError where teacher or hints don't fit it."""
@@ -107,7 +109,9 @@ class Distill(TrainingOptions):
         device = context.device
         logits = context.teacher().logits(data, device=device).to(device)
         labels = data.labels["train"].to(device) if self.weight < 1 else torch.empty(0)
-        return SoftLabelLoss(weight=self.weight, temperature=self.temperature, teacher=logits, labels=labels)
+        return SoftLabelLoss(
+            task=context.task, weight=self.weight, temperature=self.temperature, teacher=logits, labels=labels
+        )
 
     def _take_hints(self, student: nn.Module, data: ImageData, context: Context, generator: torch.Generator) -> None:
         pairs = read_pairs(self.hints)
@@ -129,7 +133,16 @@ class Distill(TrainingOptions):
     ) -> None:
         names = [field.name for field in dataclasses.fields(TrainingOptions)]
         options = TrainingOptions(**{**{name: getattr(self, name) for name in names}, "epochs": epochs})
-        side, device, progress = context.side, context.device, context.progress
-        n_bytes = fit(model, data, options, side=side, generator=generator, device=device, progress=progress, loss=loss)
+        n_bytes = fit(
+            model,
+            data,
+            options,
+            side=context.side,
+            generator=generator,
+            device=context.device,
+            progress=context.progress,
+            loss=loss or (lambda outputs, images, targets: context.task.loss(outputs, targets)),
+            by_number=loss is not None,
+        )
         if n_bytes:
             context.findings.note_peak("train_memory_mb", n_bytes / 1e6)

@@ -11,11 +11,11 @@ from typing import ClassVar
 from torch import nn
 
 from effbench.models.weights import read_state_dict
-from effbench.plan.stage import Context
+from effbench.plan.stage import Context, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load:
+class Load(Stage):
     """Give the network the tensors of a state_dict that torch.save wrote, all of them; no code in the file is run."""
 
     VERSION: ClassVar[int] = 1

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import floor, prod
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from effbench.compression.layers import weight_layers
+from effbench.compression.layers import weight_layers, weight_of
+from effbench.compression.modes import evaluating
 from effbench.compression.structure.decomposition import Decomposition, decompose
-from effbench.compression.structure.edits import has_added_bias, replace
-from effbench.compression.structure.factorized import Factored, Scheme, build_factored, can_factor, factor_shapes
-from effbench.plan.stage import Context
+from effbench.compression.structure.edits import has_added_bias, replace_module
+from effbench.compression.structure.factorized import Factored, Factorization, build_factored, can_factor, factor_shapes
+from effbench.plan.stage import Context, Stage
 
 By = Literal["share", "energy", "macs"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LowRank:
+class LowRank(Stage):
     """Replace layers by truncated decompositions of their weights; those that would not shrink are left alone.
 
     Linear layers and 1×1 convolutions become two layers by the truncated singular value decomposition (Denton et al.
@@ -37,69 +39,64 @@ class LowRank:
     """
 
     VERSION: ClassVar[int] = 1
+    LAYER_FIELD: ClassVar[str | None] = "rank"
 
-    rank: float
-    """Share that is kept, in (0, 1]; 1 decomposes nothing."""
+    rank: Annotated[float, Field(gt=0, le=1)]
+    """Share that is kept; 1 decomposes nothing."""
     scheme: Literal["spatial", "tucker"] = "tucker"
     by: By = "share"
 
-    def __post_init__(self) -> None:
-        """Refuse what is no share and no scheme."""
-        if not 0 < self.rank <= 1:
-            raise ValueError(f"rank={self.rank}: must be above 0 and at most 1")
-        if self.scheme not in ("spatial", "tucker"):
-            raise ValueError(f"scheme={self.scheme}: must be spatial or tucker")
-        if self.by not in get_args(By):
-            raise ValueError(f"by={self.by}: must be {', '.join(get_args(By))}")
-
     def at_round(self, position: int, n_rounds: int) -> LowRank:
         """Return the stage for the first round, and one that does nothing for the others: factors stay as they are."""
-        return self if position == 1 else dataclasses.replace(self, rank=1.0)
+        return self if position == 1 else self.with_layer_values(lambda rank: 1.0)
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` with decomposed layers."""
         decomposed = copy.deepcopy(model)
-        if self.rank < 1:
-            sizes = _sizes(decomposed, next(context.data.batches("val", side=context.side, batch_size=1))[0])
+        ranks = {name: rank for name, rank in self.values_by_layer(decomposed, context).items() if rank < 1}
+        if ranks:
+            images = next(context.data.batches("val", side=context.side, batch_size=1))[0]
+            sizes = _sizes(decomposed, images)
             for path, layer in _candidates(decomposed):
-                factored = self._factored(layer, sizes[layer]) if layer in sizes else None
-                if factored is not None:
-                    replace(decomposed, path, factored)
+                if path in ranks and layer in sizes:
+                    factors = self._factored(layer, sizes[layer], ranks[path])
+                    if factors is not None:
+                        replace_module(decomposed, path, factors)
         return decomposed
 
-    def _factored(self, layer: nn.Module, size: _Size) -> Factored | None:
+    def _factored(self, layer: nn.Module, size: _Size, rank: float) -> Factored | None:
         """Return what replaces a layer; None where it has no scheme, or nothing smaller."""
-        scheme: Scheme = "svd" if can_factor(layer, "svd") else self.scheme
+        scheme: Factorization = "svd" if can_factor(layer, "svd") else self.scheme
         if not can_factor(layer, scheme):
             return None
-        weight = _weight(layer)
+        weight = weight_of(layer)
         decomposition = decompose(weight, scheme)
-        ranks = self._ranks(layer, decomposition, size)
+        ranks = self._ranks(layer, decomposition, size, rank)
         widths = (weight.shape[1], *ranks, weight.shape[0])
         shapes = factor_shapes(layer, scheme, widths)
         if sum(map(prod, shapes)) >= weight.numel() or _macs(scheme, shapes, size) >= weight.numel() * size.n_out:
             return None
         factored = build_factored(layer, scheme, widths)
         with torch.no_grad():
-            for one, values in zip(factored, decomposition.factors(ranks), strict=True):
-                _weight(one).copy_(values)
+            for factor, values in zip(factored, decomposition.factors(ranks), strict=True):
+                weight_of(factor).copy_(values)
             if isinstance(layer.bias, Tensor) and isinstance(factored[-1].bias, Tensor):
                 factored[-1].bias.copy_(layer.bias)
         return factored
 
-    def _ranks(self, layer: nn.Module, decomposition: Decomposition, size: _Size) -> tuple[int, ...]:
+    def _ranks(self, layer: nn.Module, decomposition: Decomposition, size: _Size, share: float) -> tuple[int, ...]:
         """Return the ranks that the share stands for, one for each mode, at least 1."""
         full = decomposition.full_ranks
         if self.by == "energy":
-            return decomposition.ranks_of_energy(self.rank)
+            return decomposition.ranks_of_energy(share)
         if self.by == "share":
-            return tuple(max(1, floor(self.rank * n + 0.5)) for n in full)
+            return tuple(max(1, floor(share * n + 0.5)) for n in full)
         weight = decomposition.weight
-        budget = self.rank * weight.numel() * size.n_out
+        budget = share * weight.numel() * size.n_out
         for step in range(max(full), 1, -1):
             ranks = tuple(max(1, n * step // max(full)) for n in full)
-            shapes = factor_shapes(layer, decomposition.scheme, (weight.shape[1], *ranks, weight.shape[0]))
-            if _macs(decomposition.scheme, shapes, size) <= budget:
+            shapes = factor_shapes(layer, decomposition.factorization, (weight.shape[1], *ranks, weight.shape[0]))
+            if _macs(decomposition.factorization, shapes, size) <= budget:
                 return ranks
         return (1,) * len(full)
 
@@ -113,7 +110,7 @@ class _Size:
     n_between: int
 
 
-def _macs(scheme: Scheme, shapes: Sequence[tuple[int, ...]], size: _Size) -> int:
+def _macs(scheme: Factorization, shapes: Sequence[tuple[int, ...]], size: _Size) -> int:
     """Return the multiply-adds of a chain whose weights have these shapes."""
     places = {"svd": (size.n_out,) * 2, "spatial": (size.n_between, size.n_out)}
     each = places.get(scheme, (size.n_in, size.n_out, size.n_out))
@@ -122,27 +119,21 @@ def _macs(scheme: Scheme, shapes: Sequence[tuple[int, ...]], size: _Size) -> int
 
 def _sizes(model: nn.Module, images: Tensor) -> dict[nn.Module, _Size]:
     """Return the sizes of the layers that one input runs through once. images: (1, C, H, W)."""
-    found: dict[nn.Module, list[_Size]] = {}
+    sizes: dict[nn.Module, list[_Size]] = {}
 
-    def look(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         before, after = inputs[0].shape[2:], output.shape[2:]
         if isinstance(layer, nn.Linear):
             n_in = n_between = n_out = output.shape[:-1].numel()
         else:
             n_in, n_out, n_between = prod(before), prod(after), prod((*after[:1], *before[1:]))
-        found.setdefault(layer, []).append(_Size(n_in, n_out, n_between))
+        sizes.setdefault(layer, []).append(_Size(n_in, n_out, n_between))
 
-    hooks = [layer.register_forward_hook(look) for _, layer in weight_layers(model)]
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        with torch.no_grad():
-            model.eval()(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, was_training in modes:
-            module.training = was_training
-    return {layer: sizes[0] for layer, sizes in found.items() if len(sizes) == 1}
+    with ExitStack() as hooks, evaluating(model), torch.no_grad():
+        for _, layer in weight_layers(model):
+            hooks.callback(layer.register_forward_hook(note).remove)
+        model(images)
+    return {layer: of_layer[0] for layer, of_layer in sizes.items() if len(of_layer) == 1}
 
 
 def _candidates(model: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -150,10 +141,3 @@ def _candidates(model: nn.Module) -> list[tuple[str, nn.Module]]:
     fixed = {part for chain in model.modules() if isinstance(chain, Factored) for part in chain}
     fixed |= {layer for _, layer in weight_layers(model) if has_added_bias(layer)}
     return [(path, layer) for path, layer in weight_layers(model) if path and layer not in fixed]
-
-
-def _weight(layer: nn.Module) -> Tensor:
-    """Return the weight as it is in use, after its constraints."""
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return weight.detach()

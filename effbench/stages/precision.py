@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import nn
 
-from effbench.compression.constraints.layer_inputs import DTYPES, InputCast, set_input
-from effbench.plan.stage import Context
+from effbench.compression.constraints.layer_inputs import InputCast, set_input
+from effbench.plan.stage import Context, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Precision:
+class Precision(Stage):
     """Cast a network to bfloat16 or float16 (mixed precision's formats: arXiv:1905.12322, arXiv:1710.03740).
 
     Every floating parameter and buffer has that type, in the file as well, and the forward pass computes in it: the
@@ -23,17 +23,8 @@ class Precision:
 
     VERSION: ClassVar[int] = 1
 
-    dtype: str
+    dtype: Literal["bfloat16", "float16"]
     """bfloat16 (8 bits of exponent, 7 of fraction) or float16 (5 and 10)."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is no such type."""
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype={self.dtype}: must be {' or '.join(DTYPES)}")
-
-    def at_round(self, position: int, n_rounds: int) -> Precision:
-        """Return the stage itself: the type is the same in every round."""
-        return self
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` of that type."""

@@ -7,71 +7,67 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from effbench.compression.constraints.masks import Mask, RampedMask, pool
 from effbench.compression.constraints.stack import hold
-from effbench.compression.layers import weight_layers
-from effbench.compression.weight_groups import Granularity, Groups, classifier_among, group_dims, together
-from effbench.plan.stage import Context
-from effbench.training.importance import Criterion, score_weights, weight_in_use
+from effbench.compression.layers import weight_layers, weight_of
+from effbench.compression.weight_groups import Groups, GroupShape, classifier_among, group_dims, together
+from effbench.plan.layer_values import matches
+from effbench.plan.stage import Context, Stage
+from effbench.training.importance import WeightCriterion, score_weights
 
 Scope = Literal["global", "layer", "adaptive"]
 Schedule = Literal["at_once", "cubic"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prune:
+class Prune(Stage):
     """Set a share of the convolution and linear weights to zero and hold them there with a mask.
 
-    criterion: what makes a weight important: `magnitude`, `gradient` or `random` (see `effbench.training.importance`). scope:
+    criterion: what makes a weight important: `magnitude`, `gradient` or `random` (see `training.importance`). scope:
     `global` ranks the weights of all layers together, `layer` removes the same share of each, `adaptive` ranks together
     what each weight adds to those of its layer that are more important (see `adapted`).
 
-    granularity: what goes together: `weight`, `kernel` or `row` (see `effbench.compression.weight_groups`), ranked by its mean
+    granularity: what goes together: `weight`, `kernel` or `row` (see `compression.weight_groups`), ranked by its mean
     importance. Of kernels and rows each layer keeps one at least, and with `row` the classifier (the last layer that
     has an output per class) keeps all of its own: the others give up so much more.
 
-    schedule: `cubic` lets the mask close gradually in the training that follows (see `effbench.compression.constraints.masks.RampedMask`): how
+    schedule: `cubic` lets the mask close gradually in the training that follows (`constraints.masks.RampedMask`): how
     much each layer keeps is decided here, which weights while it trains. Where none follows it is as `at_once`.
+
+    A layer that has a share of its own in `layers` is pruned to it by itself, whatever the scope.
     """
 
     VERSION: ClassVar[int] = 1
+    LAYER_FIELD: ClassVar[str | None] = "ratio"
 
-    ratio: float
-    """Share of the weights that are zero afterwards, in [0, 1); those that were zero before count."""
-    criterion: Criterion = "magnitude"
+    ratio: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the weights that are zero afterwards; those that were zero before count."""
+    criterion: WeightCriterion = "magnitude"
     scope: Scope = "global"
-    granularity: Granularity = "weight"
+    granularity: GroupShape = "weight"
     schedule: Schedule = "at_once"
-    ramp: float = 0.6
-    """Of `cubic`: the share of the next training's steps in which the mask closes, in (0, 1]."""
-    every: int = 10
+    ramp: Annotated[float, Field(gt=0, le=1, description="a share of the training's steps")] = 0.6
+    """Of `cubic`: the share of the next training's steps in which the mask closes."""
+    every: Annotated[int, Field(ge=1, description="a number of steps")] = 10
     """Of `cubic`: the steps from one choice of what is masked to the next."""
     regrow: bool = False
     """Of `cubic`: while the mask closes, masked weights go on being updated and may come back."""
-    ladder: Sequence[float] = field(default_factory=list)
+    ladder: Sequence[Annotated[float, Field(gt=0, lt=1)]] = field(default_factory=list)
     """Shares through which a recipe's rounds go on the way to `ratio`, ascending: a round for each that is below it,
     then the last. Runs at several ratios then share the rounds below. Empty: as many rounds as the recipe says, each
     removing the same share of what remains."""
 
     def __post_init__(self) -> None:
         """Refuse what can't be pruned to."""
-        if not 0 <= self.ratio < 1:
-            raise ValueError(f"ratio={self.ratio}: must be in [0, 1)")
-        kinds = {"criterion": Criterion, "scope": Scope, "granularity": Granularity, "schedule": Schedule}
-        for name, kind in kinds.items():
-            if getattr(self, name) not in get_args(kind):
-                raise ValueError(f"{name}={getattr(self, name)}: must be {' or '.join(get_args(kind))}")
-        if list(self.ladder) != sorted(set(self.ladder)) or not all(0 < rung < 1 for rung in self.ladder):
+        super().__post_init__()
+        if list(self.ladder) != sorted(set(self.ladder)):
             raise ValueError(f"ladder={list(self.ladder)}: must be ascending shares in (0, 1), as in [0.5,0.8,0.9]")
-        if not 0 < self.ramp <= 1:
-            raise ValueError(f"ramp={self.ramp}: must be a share of the steps, above 0 and at most 1")
-        if self.every < 1:
-            raise ValueError(f"every={self.every}: must be 1 step or more")
         if self.schedule == "cubic" and self.criterion != "magnitude":
             raise ValueError(f"criterion={self.criterion}: must be magnitude with schedule=cubic, which ranks by that")
         if self.regrow and self.schedule != "cubic":
@@ -83,11 +79,15 @@ class Prune:
         return sum(rung < self.ratio for rung in self.ladder) + 1 if self.ladder else None
 
     def at_round(self, position: int, n_rounds: int) -> Prune:
-        """Return the stage for round `position` of `n_rounds`: see `ladder`."""
+        """Return the stage for round `position` of `n_rounds`: see `ladder`. Layers' own shares grow alongside."""
         if self.ladder:
             rungs = [rung for rung in self.ladder if rung < self.ratio]
-            return dataclasses.replace(self, ratio=[*rungs, self.ratio][position - 1], ladder=[])
-        return dataclasses.replace(self, ratio=1 - (1 - self.ratio) ** (position / n_rounds))
+            reached = [*rungs, self.ratio][position - 1]
+            if reached == self.ratio:
+                return dataclasses.replace(self, ladder=[])
+            grown = self.with_layer_values(lambda ratio: ratio * reached / self.ratio)
+            return dataclasses.replace(grown, ratio=reached, ladder=[])
+        return self.with_layer_values(lambda ratio: 1 - (1 - ratio) ** (position / n_rounds))
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose least important weights are masked.
@@ -95,18 +95,40 @@ class Prune:
         ValueError where so much can't be taken, because kernels or rows have to stay.
         """
         pruned = copy.deepcopy(model)
-        layers = [layer for _, layer in weight_layers(pruned)]
-        scores = score_weights(pruned, layers, self.criterion, context)
-        groups = [self._groups(layer, score) for layer, score in zip(layers, scores, strict=True)]
+        ratios = self.values_by_layer(pruned, context)
+        layers = {name: layer for name, layer in weight_layers(pruned) if name in ratios}
+        scores = score_weights(
+            pruned,
+            list(layers.values()),
+            self.criterion,
+            generator=context.generator(),
+            sum_gradients=context.sum_gradients,
+        )
+        groups = {name: self._groups(layers[name], score) for name, score in zip(layers, scores, strict=True)}
         if self.scope == "adaptive":
-            groups = [dataclasses.replace(group, scores=adapted(group.scores)) for group in groups]
-        classifier = classifier_among(layers, context.data.n_classes) if self.granularity == "row" else None
-        for layer, kept in zip(layers, self._choose(groups, classifier), strict=True):
-            hold(layer, self._mask(layer, kept))
+            groups = {n: dataclasses.replace(group, scores=adapted(group.scores)) for n, group in groups.items()}
+        alone = [name for name in layers if any(matches(pattern, name) for pattern in self.layers)]
+        shared = [name for name in layers if name not in alone]
+        kept = {name: self._choose_alone(groups[name], ratios[name]) for name in alone}
+        if shared:
+            classifier = classifier_among([layers[n] for n in shared], context.data.n_classes)
+            chosen = self._choose([groups[n] for n in shared], classifier if self.granularity == "row" else None)
+            kept |= dict(zip(shared, chosen, strict=True))
+        for name, layer in layers.items():
+            hold(layer, self._mask(layer, kept[name]))
+        if self.layers:
+            context.findings.note(f"sparsity/{context.step}", sparsity(pruned))
         return pruned
 
+    def _choose_alone(self, group: Groups, ratio: float) -> Tensor:
+        """Return which groups of a layer stay that has a share of its own, in the shape of their scores."""
+        n_kept = group.n_weights - math.floor(ratio * group.n_weights + 0.5)
+        if group.n_fixed > n_kept:
+            raise self._too_far(1 - group.n_fixed / group.n_weights)
+        return group.best(n_kept)
+
     def _groups(self, layer: nn.Module, scores: Tensor) -> Groups:
-        dims, weight = group_dims(layer, self.granularity), weight_in_use(layer)
+        dims, weight = group_dims(layer, self.granularity), weight_of(layer).cpu()
         # The mean of random scores would tell large groups from small ones; the first is as random as any.
         pooled = _first(scores, dims) if self.criterion == "random" else pool(scores, dims)
         n_nonzero = _count(weight != 0, dims)
@@ -139,7 +161,7 @@ class Prune:
         )
 
     def _mask(self, layer: nn.Module, kept: Tensor) -> Mask:
-        weight, dims = weight_in_use(layer), group_dims(layer, self.granularity)
+        weight, dims = weight_of(layer).cpu(), group_dims(layer, self.granularity)
         mask = kept.expand_as(weight).clone()
         if self.schedule == "at_once":
             return Mask(mask)
@@ -153,6 +175,12 @@ class Prune:
             every=self.every,
             regrow=self.regrow,
         )
+
+
+def sparsity(model: nn.Module, /) -> float:
+    """Return the share of the weights of all convolution and linear layers that are zero."""
+    weights = [weight_of(layer) for _, layer in weight_layers(model)]
+    return sum(int((weight == 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
 
 
 def adapted(scores: Tensor, /) -> Tensor:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from effbench.compression.layers import weight_layers
-from effbench.compression.structure.edits import places, remove
-from effbench.plan.stage import Context
+from effbench.compression.modes import evaluating
+from effbench.compression.structure.edits import places, remove_module
+from effbench.plan.stage import Context, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneBlocks:
+class PruneBlocks(Stage):
     """Let whole residual blocks or layers return their input, the least harmful first.
 
     A block is a child of an `nn.Sequential` that holds convolution or linear weights and whose output has the shape of
@@ -27,24 +30,18 @@ class PruneBlocks:
 
     VERSION: ClassVar[int] = 1
 
-    count: int
-    """How many blocks are removed, 0 or more."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is no count."""
-        if self.count < 0:
-            raise ValueError(f"count={self.count}: must be 0 or more")
+    count: Annotated[int, Field(ge=0)]
+    """How many blocks are removed."""
 
     def at_round(self, position: int, n_rounds: int) -> PruneBlocks:
         """Return the stage for round `position` of `n_rounds`: together they remove `count` blocks."""
-        done, before = (self.count * one // n_rounds for one in (position, position - 1))
+        done, before = (self.count * number // n_rounds for number in (position, position - 1))
         return dataclasses.replace(self, count=done - before)
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` without some blocks. ValueError where it has not as many."""
         pruned = copy.deepcopy(model)
-        images = next(context.data.batches("val", side=context.side, batch_size=2))[0]
-        candidates = removable_blocks(pruned, images) if self.count else []
+        candidates = removable_blocks(pruned, context.example()) if self.count else []
         if len(candidates) < self.count:
             known = f" ({', '.join(candidates)})" if candidates else ""
             raise ValueError(
@@ -54,7 +51,7 @@ class PruneBlocks:
         for _ in range(self.count):
             worth = {path: _worth_without(pruned, path, context) for path in candidates}
             least_harmful = max(candidates, key=worth.__getitem__)
-            remove(pruned, least_harmful)
+            remove_module(pruned, least_harmful)
             candidates.remove(least_harmful)
         return pruned
 
@@ -64,36 +61,30 @@ def removable_blocks(network: nn.Module, images: Tensor, /) -> list[str]:
 
     images: (N, C, H, W), an input.
     """
-    fitting = _keep_shape(network, images)
-    found: list[str] = []
+    fitting = _shape_keepers(network, images)
+    blocks: list[str] = []
     for path, module in places(network):
         parent = network.get_submodule(path.rpartition(".")[0])
-        within = any(path.startswith(f"{block}.") for block in found)
+        within = any(path.startswith(f"{block}.") for block in blocks)
         if path and not within and isinstance(parent, nn.Sequential) and module in fitting:
-            found.append(path)
-    return found
+            blocks.append(path)
+    return blocks
 
 
-def _keep_shape(network: nn.Module, images: Tensor) -> set[nn.Module]:
+def _shape_keepers(network: nn.Module, images: Tensor) -> set[nn.Module]:
     """Return the modules with weights that run once, on one tensor, and return another of its shape and type."""
     seen: dict[nn.Module, list[bool]] = {}
 
-    def look(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-        tensors = [one for one in (*inputs, output) if isinstance(one, Tensor)]
-        forms = {(one.shape, one.dtype) for one in tensors}
+    def note(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        tensors = [value for value in (*inputs, output) if isinstance(value, Tensor)]
+        forms = {(tensor.shape, tensor.dtype) for tensor in tensors}
         seen.setdefault(module, []).append(len(inputs) == 1 and len(tensors) == 2 and len(forms) == 1)
 
     watched = [module for _, module in places(network) if any(True for _ in weight_layers(module))]
-    hooks = [module.register_forward_hook(look) for module in dict.fromkeys(watched)]
-    modes = [(module, module.training) for module in network.modules()]
-    try:
-        with torch.no_grad():
-            network.eval()(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, was_training in modes:
-            module.training = was_training
+    with ExitStack() as hooks, evaluating(network), torch.no_grad():
+        for module in dict.fromkeys(watched):
+            hooks.callback(module.register_forward_hook(note).remove)
+        network(images)
     return {module for module, fits in seen.items() if fits == [True]}
 
 
@@ -101,5 +92,5 @@ def _worth_without(network: nn.Module, path: str, context: Context) -> tuple[flo
     """Return the accuracy without a block and the number of parameters that go with it."""
     trial = copy.deepcopy(network)
     n_parameters = sum(parameter.numel() for parameter in trial.get_submodule(path).parameters())
-    remove(trial, path)
+    remove_module(trial, path)
     return context.evaluate(trial), n_parameters

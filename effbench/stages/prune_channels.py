@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from effbench.compression.constraints.stack import bake
-from effbench.compression.structure.channels import Channels, remove_channels, restore_modes
+from effbench.compression.modes import all_trainable, evaluating
+from effbench.compression.structure.channels import Channels, remove_channels
 from effbench.compression.structure.edits import record_changes
-from effbench.plan.stage import Context
+from effbench.plan.layer_values import SKIP, matches
+from effbench.plan.stage import Context, Stage
 
-Criterion = Literal["l1", "l2", "batch_norm", "taylor", "random"]
+ChannelCriterion = Literal["l1", "l2", "batch_norm", "taylor", "random"]
 Score = Callable[[Channels], Tensor | None]
-N_SCORING_EXAMPLES = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneChannels:
+class PruneChannels(Stage):
     """Remove the least important output channels of convolutions and neurons of linear layers, physically.
 
     What depends on a channel goes with it (the inputs of the next layer, its batch norm, the depthwise kernel, the same
@@ -40,44 +40,39 @@ class PruneChannels:
     the filter alone), `batch_norm` scale (Liu et al. 2017, arXiv:1708.06519; channels without one stay), `taylor`:
     |w · dL/dw| on training examples (Molchanov et al. 2019, arXiv:1906.10771), `random`, the control. scope: `layer`
     removes the same share of each layer, `global` ranks the channels of all layers, each layer's importance divided by
-    its mean. No layer loses its last channel.
+    its mean. No layer loses its last channel. A layer with a share of its own in `layers` gives it to all channels that
+    must keep as many as its own; of several such layers the first pattern counts, and a skipped one keeps them all.
     """
 
     VERSION: ClassVar[int] = 1
+    LAYER_FIELD: ClassVar[str | None] = "ratio"
 
-    ratio: float
-    """Share of the removable output channels that is removed, in [0, 1)."""
-    criterion: Criterion = "l1"
+    ratio: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the removable output channels that is removed."""
+    criterion: ChannelCriterion = "l1"
     scope: Literal["global", "layer"] = "layer"
-
-    def __post_init__(self) -> None:
-        """Refuse what can't be pruned to."""
-        if not 0 <= self.ratio < 1:
-            raise ValueError(f"ratio={self.ratio}: must be in [0, 1)")
-        if self.criterion not in get_args(Criterion):
-            raise ValueError(f"criterion={self.criterion}: must be {', '.join(get_args(Criterion))}")
-        if self.scope not in ("global", "layer"):
-            raise ValueError(f"scope={self.scope}: must be global or layer")
 
     def at_round(self, position: int, n_rounds: int) -> PruneChannels:
         """Return the stage for one of `n_rounds`: each removes the same share of the channels that are left."""
-        return dataclasses.replace(self, ratio=1 - (1 - self.ratio) ** (1 / n_rounds))
+        return self.with_layer_values(lambda ratio: 1 - (1 - ratio) ** (1 / n_rounds))
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` with fewer channels. ValueError, with its name, where it can't lose any."""
-        if self.ratio == 0:
+        self.values_by_layer(model, context)
+        if self.ratio == 0 and not self.layers:
             return copy.deepcopy(model)
         before = bake(model)
         pruned = copy.deepcopy(before)
         images = next(context.data.batches("train", side=context.side, batch_size=2))[0]
-        if self.criterion == "taylor":
-            _set_gradients(pruned, context)
-        try:
-            remove_channels(pruned, images, lambda found: self._choose(found, self._score(context)))
-            record_changes(before, pruned)
-        except ValueError as error:
-            raise ValueError(f"prune_channels: {type(model).__name__} can't lose channels: {error}") from error
-        restore_modes(pruned, before)
+        names = {module: name for name, module in pruned.named_modules()}
+        with evaluating(pruned), all_trainable(pruned):  # gradients are for scoring only
+            if self.criterion == "taylor":
+                _set_gradients(pruned, context)
+            try:
+                remove_channels(pruned, images, lambda removable: self._choose(removable, self._score(context), names))
+                record_changes(before, pruned)
+            except ValueError as error:
+                raise ValueError(f"prune_channels: {type(model).__name__} can't lose channels: {error}") from error
         return pruned
 
     def _score(self, context: Context) -> Score:
@@ -95,17 +90,32 @@ class PruneChannels:
         }[self.criterion]()
         return lambda channels: score(channels.group)
 
-    def _choose(self, found: Sequence[Channels], score: Score) -> list[Tensor]:
-        """Return, for each of the found channels, those that go."""
-        ranked = [_ranked(channels, score) for channels in found]
-        if all(one is None for one in ranked):
+    def _choose(self, removable: Sequence[Channels], score: Score, names: Mapping[nn.Module, str]) -> list[Tensor]:
+        """Return, for each of the removable channels, those that go."""
+        ranked = [_ranked(channels, score) for channels in removable]
+        if all(sets is None for sets in ranked):
             raise ValueError(f"criterion={self.criterion} says nothing of them; criterion=l1 takes any network")
-        sets = [[] if one is None else one for one in ranked]
+        sets = [known or [] for known in ranked]
+        own = [self._own_ratio(channels, names) for channels in removable]
+        n_removed = [
+            _nearest(known, (self.ratio if ratio is None else ratio) * channels.n)
+            for known, ratio, channels in zip(sets, own, removable, strict=True)
+        ]
         if self.scope == "global":
-            n_removed = _lowest_of_all(sets, self.ratio * sum(channels.n for channels in found))
-        else:
-            n_removed = [_nearest(one, self.ratio * channels.n) for one, channels in zip(sets, found, strict=True)]
-        return [_joined(one[:n]) for one, n in zip(sets, n_removed, strict=True)]
+            shared = [number for number, ratio in enumerate(own) if ratio is None]
+            wanted = self.ratio * sum(removable[number].n for number in shared)
+            for number, n in zip(shared, _lowest_of_all([sets[number] for number in shared], wanted), strict=True):
+                n_removed[number] = n
+        return [_joined(known[:n]) for known, n in zip(sets, n_removed, strict=True)]
+
+    def _own_ratio(self, channels: Channels, names: Mapping[nn.Module, str]) -> float | None:
+        """Return the share of their own that the layers which make these channels have; None without one."""
+        makers = [
+            item.dep.target.module for item in channels.group if item.dep.handler.__name__ == "prune_out_channels"
+        ]
+        layers = {channels.layer, *(names[module] for module in makers if module in names)}
+        values = [value for pattern, value in self.layers.items() if any(matches(pattern, layer) for layer in layers)]
+        return None if not values else 0.0 if SKIP in values else float(values[0])
 
 
 Ranked = list[tuple[float, Tensor]]
@@ -133,11 +143,11 @@ def _nearest(sets: Ranked, wanted: float) -> int:
 
 def _lowest_of_all(sets: Sequence[Ranked], wanted: float) -> list[int]:
     """Return how many sets of each layer go when those of all layers are ranked together."""
-    everywhere = [(importance, layer, going) for layer, one in enumerate(sets) for importance, going in one]
+    everywhere = [(importance, layer, going) for layer, known in enumerate(sets) for importance, going in known]
     n_left = math.floor(wanted + 0.5)
     n_removed = [0] * len(sets)
     full: set[int] = set()
-    for _, layer, going in sorted(everywhere, key=lambda one: one[0]):  # stable: of equal ones, the first first
+    for _, layer, going in sorted(everywhere, key=lambda entry: entry[0]):  # stable: of equal ones, the first first
         if len(going) > n_left:
             full.add(layer)  # what comes after can only go after it
         elif layer not in full:
@@ -153,19 +163,7 @@ def _joined(sets: Ranked) -> Tensor:
 
 def _set_gradients(network: nn.Module, context: Context) -> None:
     """Give every parameter the gradient of the mean loss over (some) training examples; those not in use, zero."""
-    network.requires_grad_(True).to(context.device).eval()
-    parameters = list(network.parameters())
-    totals = [torch.zeros_like(parameter) for parameter in parameters]
-    n_seen = 0
-    for images, labels in context.data.batches(
-        "train", side=context.side, batch_size=250, generator=context.generator()
-    ):
-        loss = F.cross_entropy(network(images.to(context.device)), labels.to(context.device), reduction="sum")
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-        totals = [total + gradient for total, gradient in zip(totals, gradients, strict=True)]
-        n_seen += len(labels)
-        if n_seen >= N_SCORING_EXAMPLES:
-            break
+    parameters = list(network.requires_grad_(True).parameters())
+    totals, n_seen = context.sum_gradients(network, lambda: parameters)
     for parameter, total in zip(parameters, totals, strict=True):
         parameter.grad = total / n_seen
-    network.to("cpu")

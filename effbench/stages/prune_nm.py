@@ -6,7 +6,7 @@ import copy
 import math
 import re
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,13 +14,13 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.stack import hold
-from effbench.compression.layers import weight_layers
-from effbench.plan.stage import Context
-from effbench.training.importance import Criterion, score_weights, weight_in_use
+from effbench.compression.layers import weight_of
+from effbench.plan.stage import Context, Stage
+from effbench.training.importance import WeightCriterion, score_weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneNM:
+class PruneNM(Stage):
     """Keep N of every M consecutive weights along the input dimension, and mask the others (N:M sparsity).
 
     2:4 is what sparse tensor cores run (Mishra et al. 2021, arXiv:2104.08378, section 3); other patterns: Zhou et al.
@@ -31,31 +31,31 @@ class PruneNM:
     """
 
     VERSION: ClassVar[int] = 1
+    LAYER_FIELD: ClassVar[str | None] = "pattern"
 
     pattern: str
     """"N:M" with 1 <= N < M."""
-    criterion: Criterion = "magnitude"
-    """What makes a weight important: see `effbench.training.importance`."""
+    criterion: WeightCriterion = "magnitude"
+    """What makes a weight important: see `training.importance`."""
 
     def __post_init__(self) -> None:
         """Refuse what is no pattern."""
+        super().__post_init__()
         found = re.fullmatch(r"([1-9]\d{0,3}):([1-9]\d{0,3})", self.pattern)
         if found is None or int(found[1]) >= int(found[2]):
             raise ValueError(f"pattern={self.pattern}: must be N:M, fewer kept (N) than there are (M), such as 2:4")
-        if self.criterion not in get_args(Criterion):
-            raise ValueError(f"criterion={self.criterion}: must be {' or '.join(get_args(Criterion))}")
-
-    def at_round(self, position: int, n_rounds: int) -> PruneNM:
-        """Return the stage itself: every round has the whole pattern."""
-        return self
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose weights have the pattern."""
         pruned = copy.deepcopy(model)
-        layers = [layer for _, layer in weight_layers(pruned)]
-        n_kept, n_group = map(int, self.pattern.split(":"))
-        for layer, scores in zip(layers, score_weights(pruned, layers, self.criterion, context), strict=True):
-            scores[weight_in_use(layer) == 0] = -math.inf  # what is zero already goes first
+        patterns = self.values_by_layer(pruned, context)
+        layers = [pruned.get_submodule(name) for name in patterns]
+        importance = score_weights(
+            pruned, layers, self.criterion, generator=context.generator(), sum_gradients=context.sum_gradients
+        )
+        for layer, scores, pattern in zip(layers, importance, patterns.values(), strict=True):
+            n_kept, n_group = map(int, pattern.split(":"))
+            scores[weight_of(layer).cpu() == 0] = -math.inf  # what is zero already goes first
             hold(layer, Mask(_layer_mask(layer, scores, n_kept, n_group)))
         return pruned
 

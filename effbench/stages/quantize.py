@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from pydantic import Field
 from torch import nn
 
 from effbench.compression.grids import GridOptions
-from effbench.compression.layers import weight_layers
-from effbench.plan.stage import Context
+from effbench.plan.stage import Context, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quantize(GridOptions):
+class Quantize(Stage, GridOptions):
     """Round the convolution and linear weights to `bits` bits (arXiv:1806.08342, sections 2 and 3).
 
     The grid is a constraint: where a recipe finetunes after this stage, training is quantisation-aware (the forward
     pass sees rounded weights, gradients pass straight through). Biases and batch norms stay in float32; the batch norms
-    that can be are first folded into the layers before them where that is asked for (see `folding`), for good: what
-    finetunes afterwards trains a network without them.
+    that can be are first folded into the layers before them where that is asked for (see `structure.batch_norms`), for
+    good: what finetunes afterwards trains a network without them.
 
     scheme=kmeans is not uniform: each layer has its own 2^bits values (beside zero, for what was pruned), found by
     k-means as by the stage `Share` (Han et al. 2015, arXiv:1510.00149, section 3). Finetuning then trains the values;
@@ -27,23 +27,21 @@ class Quantize(GridOptions):
     """
 
     VERSION: ClassVar[int] = 1
+    LAYER_FIELD: ClassVar[str | None] = "bits"
 
-    bits: int
-    """Width of a weight, 1 to 16; one bit is a scaled sign. 2 for a ternary scheme, 2 to 8 for powers of two."""
+    bits: Annotated[int, Field(ge=1, le=16)]
+    """Width of a weight; one bit is a scaled sign. 2 for a ternary scheme, 2 to 8 for powers of two."""
 
     def __post_init__(self) -> None:
         """Refuse what is no width or no grid."""
         super().__post_init__()
+        self.check_grid()
         self.check_bits(self.bits, shown=f"bits={self.bits}")
-
-    def at_round(self, position: int, n_rounds: int) -> Quantize:
-        """Return the stage itself: the width is the same in every round."""
-        return self
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose weights are on their grids."""
         quantized = self.prepare(model, context.example() if self.fold_batch_norm else None)
-        for name, layer in weight_layers(quantized):
+        for name, bits in self.values_by_layer(quantized, context).items():
             # In a later round it may be there already.
-            self.put_on_grid(layer, self.bits, name=name, generator=context.generator())
+            self.put_on_grid(quantized.get_submodule(name), bits, name=name, generator=context.generator())
         return quantized

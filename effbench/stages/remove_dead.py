@@ -1,4 +1,4 @@
-"""What pruning left without a purpose is removed: units that hear nothing, or that nothing hears."""
+"""What pruning left without a purpose is removed: units without inputs, and units without readers."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.stack import bake, constraints_on, hold
-from effbench.compression.layers import weight_layers
-from effbench.compression.structure.channels import restore_modes
+from effbench.compression.layers import weight_layers, weight_of
 from effbench.compression.structure.dead_units import remove_dead_units
 from effbench.compression.structure.edits import record_changes
-from effbench.plan.stage import Context
+from effbench.plan.stage import Context, Stage
 
 N_PROBES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoveDead:
+class RemoveDead(Stage):
     """Remove dead units, physically: the network computes what it did before, with fewer weights.
 
     Han et al. 2015, arXiv:1506.02626, section 3.5 ("pruning neurons") have them vanish by regularisation; here the
@@ -33,7 +32,7 @@ class RemoveDead:
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` without dead units. ValueError, with its name, where they can't be followed."""
-        if all(bool(torch.all(_weight(layer) != 0)) for _, layer in weight_layers(model)):
+        if all(bool(torch.all(weight_of(layer) != 0)) for _, layer in weight_layers(model)):
             return copy.deepcopy(model)
         masked = {
             name
@@ -50,14 +49,7 @@ class RemoveDead:
             raise ValueError(f"remove_dead: {type(model).__name__} can't lose units: {error}") from error
         if n_removed == 0:
             return copy.deepcopy(model)
-        restore_modes(smaller, before)
         for name, layer in weight_layers(smaller):
             if name in masked:
-                hold(layer, Mask(_weight(layer) != 0))
+                hold(layer, Mask(weight_of(layer) != 0))
         return smaller
-
-
-def _weight(layer: nn.Module) -> Tensor:
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return weight.detach()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.stack import bake
-from effbench.plan.stage import Context
+from effbench.plan.stage import Context, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rewind:
+class Rewind(Stage):
     """Give every tensor the value of an earlier network of the recipe, and keep the masks (lottery tickets).
 
     to: "init", the fresh network (Frankle & Carbin 2019, arXiv:1803.03635, section 1), or the name of an earlier step,
@@ -25,13 +26,8 @@ class Rewind:
 
     VERSION: ClassVar[int] = 1
 
-    to: str = "init"
+    to: Annotated[str, Field(pattern=r"\S", description="init, or the name of a step before, such as train")] = "init"
     """A step before this one."""
-
-    def __post_init__(self) -> None:
-        """Refuse what names no step."""
-        if not self.to.strip():
-            raise ValueError(f"to={self.to!r}: must be init or the name of a step before, such as train")
 
     @property
     def asks_for(self) -> tuple[str, ...]:

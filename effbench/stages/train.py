@@ -8,15 +8,16 @@ from typing import ClassVar
 
 from torch import nn
 
-from effbench.plan.stage import Context
+from effbench.plan.stage import Context, Stage
 from effbench.training.loop import TrainingOptions, fit
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(TrainingOptions):
+class Train(Stage, TrainingOptions):
     """Train on the training split; constraints on the weights (masks, quantisers) hold throughout."""
 
     VERSION: ClassVar[int] = 3
+    TRAINS: ClassVar[bool] = True
 
     @property
     def is_neutral(self) -> bool:
@@ -34,6 +35,7 @@ class Train(TrainingOptions):
             generator=context.generator(),
             device=context.device,
             progress=context.progress,
+            loss=lambda outputs, images, targets: context.task.loss(outputs, targets),
         )
         if n_bytes:
             context.findings.note_peak("train_memory_mb", n_bytes / 1e6)

@@ -16,8 +16,8 @@ from effbench.run.forkserver import begin_server_for
 
 if TYPE_CHECKING:
     from effbench.plan.sweep import Sweep
+    from effbench.run.outcomes import Executor
     from effbench.run.store import Store
-    from effbench.run.workers import Executor
     from effbench.tracking.tracker import Tracker
 
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
@@ -54,8 +54,8 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 def _run(sweep: Sweep) -> int:
+    from effbench.run.outcomes import STORAGE_ERRORS
     from effbench.run.store import Store
-    from effbench.run.workers import STORAGE_ERRORS
     from effbench.tracking.location import for_writing, why_unwritable
     from effbench.tracking.tracker import TrackingError
 
@@ -116,7 +116,7 @@ def _executor(sweep: Sweep, store: Store) -> Executor:
         from effbench.config.launcher import run_by_launcher
 
         return partial(run_by_launcher, overrides=sweep.launcher)
-    from effbench.run.workers import choose_executor
+    from effbench.run.executors import choose_executor
 
     return choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs)
 

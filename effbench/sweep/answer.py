@@ -11,34 +11,41 @@ from pathlib import Path
 
 import pandas as pd
 
-from effbench.analysis import plot, plot_saturation, points_table, saturation_point, saturation_sentence, varying_costs
-from effbench.analysis.bootstrap import Correctness
+from effbench.analysis import (
+    Counts,
+    Quality,
+    detail_sentences,
+    plot,
+    plot_saturation,
+    points_table,
+    saturation_point,
+    saturation_sentence,
+    varying_costs,
+)
 from effbench.plan.sweep import Sweep
 from effbench.run.store import Store
-from effbench.sweep.carry_out import Outcome
+from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.terminal import print_failures, print_table, terminal_console
 from effbench.tracking.location import for_writing, sqlite_path
 from effbench.tracking.tracker import Tracker
 
 
-def give_answer(sweep: Sweep, outcome: Outcome, store: Store, tracker: Tracker, /) -> None:
+def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Tracker, /) -> None:
     """Print what came out, save table and figure, and end the sweep's parent run with them."""
     console = terminal_console()
     frame, plan = outcome.frame, sweep.plan
     files: dict[str, bytes] = {}
     metrics: dict[str, float] = {"n_runs": len(plan.points), "n_failed": len(outcome.failures)}
-    # Runs of another number of validation examples (swept data options) can't be compared example by example.
-    correct = outcome.correct if len({len(bits) for bits in outcome.correct.values()}) == 1 else None
     if len(frame):
         table = points_table(frame, axes=[*plan.axes, *_swept(frame, sweep)])
-        print_table(table, console)
+        print_table(table, Quality.of_frame(frame), console)
         files["table.csv"] = table.to_csv(index=False).encode()
         console.print()
-        for sentence in sentences(frame, tolerance=sweep.tolerance, correct=correct):
+        for sentence in sentences(frame, tolerance=sweep.tolerance, counts=outcome.counts):
             console.print(sentence, highlight=False, markup=False)
         costs = _costs(frame)
         if costs:
-            files["saturation.png"] = _kept_figure(frame, costs, sweep.tolerance, correct, store)
+            files["saturation.png"] = _kept_figure(frame, costs, sweep.tolerance, outcome.counts, store)
             metrics |= _saturation_metrics(frame, costs, sweep.tolerance)
     print_failures(outcome.failures, console)
     folder = store.root / "sweeps" / plan.sweep_id
@@ -51,33 +58,32 @@ def give_answer(sweep: Sweep, outcome: Outcome, store: Store, tracker: Tracker, 
     console.print(f"runs:   {_ui_command(sweep)}", highlight=False)
 
 
-def sentences(frame: pd.DataFrame, *, tolerance: float, correct: Correctness | None = None) -> list[str]:
-    """Return the answer on every cost that varies."""
+def sentences(frame: pd.DataFrame, *, tolerance: float, counts: Counts | None = None) -> list[str]:
+    """Return the answer on every cost that varies, and what else is known of the point that the first one chose."""
     costs = _costs(frame)
     if not costs:
         return ["no cost varies over these runs: sweep an axis, as in +prune=0.1,0.5,0.9"]
-    return [saturation_sentence(frame, cost=cost, tolerance=tolerance, correct=correct) for cost in costs]
+    answers = [saturation_sentence(frame, cost=cost, tolerance=tolerance, counts=counts) for cost in costs]
+    return [*answers, *detail_sentences(frame, cost=costs[0], tolerance=tolerance)]
 
 
-def _kept_figure(
-    frame: pd.DataFrame, costs: list[str], tolerance: float, correct: Correctness | None, store: Store
-) -> bytes:
+def _kept_figure(frame: pd.DataFrame, costs: list[str], tolerance: float, counts: Counts | None, store: Store) -> bytes:
     """Return the figure, drawn only where the store has none of these very values: drawing takes a second or two."""
     digest = hashlib.sha256(f"{costs} {tolerance} {version('matplotlib')}\n{frame.to_csv()}".encode())
-    for key, bits in sorted((correct or {}).items()):
-        digest.update(key.encode() + bits.tobytes())
+    for key, values in sorted(() if counts is None else counts.by_run.items()):
+        digest.update(key.encode() + values.tobytes())
     for path in (Path(__file__), *sorted(Path(plot.__file__).parent.glob("*.py"))):
         digest.update(path.read_bytes())
     name = f"figures/{digest.hexdigest()[:20]}.png"
     kept = store.get(name)
     if kept is None:
-        kept = figure(frame, costs, tolerance=tolerance, correct=correct)
+        kept = figure(frame, costs, tolerance=tolerance, counts=counts)
         store.put(name, kept)
     return kept
 
 
-def figure(frame: pd.DataFrame, costs: list[str], *, tolerance: float, correct: Correctness | None = None) -> bytes:
-    """Return a PNG with accuracy against each cost."""
+def figure(frame: pd.DataFrame, costs: list[str], *, tolerance: float, counts: Counts | None = None) -> bytes:
+    """Return a PNG with the quality against each cost."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -93,7 +99,7 @@ def figure(frame: pd.DataFrame, costs: list[str], *, tolerance: float, correct: 
     for unused in panels[len(costs) :]:
         unused.remove()
     for cost, axes in zip(costs, panels[: len(costs)], strict=True):
-        plot_saturation(frame, cost=cost, ax=axes, tolerance=tolerance, legend=cost == costs[0], correct=correct)
+        plot_saturation(frame, cost=cost, ax=axes, tolerance=tolerance, legend=cost == costs[0], counts=counts)
     stream = io.BytesIO()
     drawing.savefig(stream, format="png", dpi=200)
     return stream.getvalue()
@@ -117,15 +123,16 @@ def _swept(frame: pd.DataFrame, sweep: Sweep) -> list[str]:
 
 def _saturation_metrics(frame: pd.DataFrame, costs: list[str], tolerance: float) -> dict[str, float]:
     """Return the cost and quality at the saturation point, where there is one."""
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
+    quality = Quality.of_frame(frame).column
     for cost in costs:
         point = saturation_point(frame, cost=cost, tolerance=tolerance).point
         if point is not None:
-            found |= {
+            metrics |= {
                 f"saturation/{cost}": float(point[cost]),
-                f"saturation_accuracy_val/{cost}": float(point["accuracy_val"]),
+                f"saturation_{quality}/{cost}": float(point[quality]),
             }
-    return found
+    return metrics
 
 
 def _shown(path: Path) -> str:

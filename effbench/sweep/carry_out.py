@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from effbench.analysis import Counts
 from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
+from effbench.run.outcomes import STORAGE_ERRORS, Observer, Outcomes, RunError
 from effbench.run.store import Store
-from effbench.run.workers import STORAGE_ERRORS, Observer, RunError, Runs
 from effbench.sweep.environment import describe_environment
-from effbench.sweep.records import describe_run, sweep_params
+from effbench.sweep.records import describe_run, quality_columns, sweep_params
 from effbench.sweep.timing import measure_points
 from effbench.tracking import names
 from effbench.tracking.tracker import Tracker
@@ -32,17 +34,17 @@ class Display(Observer, Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SweepOutcome:
     """What became of a sweep. `frame` has one row per finished run, as `load_runs` would give it."""
 
     frame: pd.DataFrame
     failures: Mapping[str, RunError] = field(default_factory=dict)
     """The errors of failed runs, by the point's name."""
-    correct: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """By run key: which validation examples each run had right, (n_examples,) bool."""
+    counts: Counts | None = None
+    """What each validation example adds to the runs' quality; None where the runs have not the same examples."""
 
 
-def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, runs: Runs, /) -> Outcome:
+def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, runs: Outcomes, /) -> SweepOutcome:
     """Log the runs of a sweep as they end, then measure latency. A failed run does not stop the others."""
     plan = sweep.plan
     tracker.open_sweep(
@@ -53,7 +55,7 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
     )
     metrics: dict[str, Mapping[str, float]] = {}
     failures: dict[str, RunError] = {}
-    correct: dict[str, np.ndarray] = {}
+    counts: dict[str, NDArray[np.int64]] = {}
     for point, result in runs:
         if isinstance(result, RunError):
             if result.errno is not None and result.errno in STORAGE_ERRORS:
@@ -61,7 +63,7 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
             failures[str(point)] = result
             tracker.log_run(describe_run(point, sweep, error=result), status="FAILED")
         else:
-            metrics[point.key], correct[point.key] = result.metrics, result.correct_val
+            metrics[point.key], counts[point.key] = result.metrics, result.counts_val
             if point.key not in tracker.finished_keys():
                 tracker.log_run(describe_run(point, sweep, result=result), status="FINISHED", reused=result.was_kept)
         display.run_ended(point, failed=isinstance(result, RunError))
@@ -70,7 +72,15 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
     for key, values in latencies.items():
         tracker.log_metrics(key, values)
     rows = [_row(point, {**metrics[point.key], **latencies.get(point.key, {})}) for point in finished]
-    return Outcome(pd.DataFrame(rows), failures, correct)
+    return SweepOutcome(pd.DataFrame(rows), failures, _counts(finished, counts))
+
+
+def _counts(points: Sequence[Point], by_run: Mapping[str, NDArray[np.int64]]) -> Counts | None:
+    """Return the counts of the runs; None where these can't be compared example by example (swept data options)."""
+    if len({counts.shape for counts in by_run.values()}) != 1:
+        return None
+    chain = points[0].chain
+    return Counts(kind=chain.loaded_task().quality(chain.loaded_data()).kind, by_run=by_run)
 
 
 def _row(point: Point, metrics: Mapping[str, float]) -> dict[str, object]:
@@ -84,6 +94,8 @@ def _row(point: Point, metrics: Mapping[str, float]) -> dict[str, object]:
         "reference_key": point.reference_key or point.key,
         "model": point.network_name,
         "data": point.data_name,
+        "task": point.chain.loaded_task().name,
+        **quality_columns(point),
         **point.axes,
         **metrics,
     }

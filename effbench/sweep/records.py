@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import pandas as pd
 import yaml
 
-from effbench.plan.point import Point, load_data
+from effbench.analysis import plot_sensitivity
+from effbench.plan.findings import Rows
+from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
-from effbench.run.correctness import pack_correctness
+from effbench.run.counts import pack_counts
+from effbench.run.outcomes import RunError
 from effbench.run.results import RunResult
-from effbench.run.workers import RunError
-from effbench.sweep.artifacts import table_files
 from effbench.sweep.environment import describe_environment
 from effbench.tracking import names
 from effbench.tracking.tracker import Dataset, RunRecord
@@ -29,12 +33,13 @@ def describe_run(
     point: Point, sweep: Sweep, *, result: RunResult | None = None, error: RunError | None = None
 ) -> RunRecord:
     """Return the record of a run that ended with a result, or with an error."""
-    data = load_data(point.data)
+    data = point.chain.loaded_data()
     tags = {
         names.REFERENCE: point.reference_key or point.key,
         names.POINT: point.label,
         names.AXES: ",".join(sweep.plan.axes),
-        names.STEPS: " → ".join(str(step) for step in point.steps),
+        **{name: str(value) for name, value in quality_columns(point).items()},
+        names.STEPS: " → ".join(str(step) for step in point.chain.steps),
         **{f"{names.REALISED}/{cost}": how for cost, how in _realised(point, sweep).items()},
         **describe_environment(),
     }
@@ -43,8 +48,8 @@ def describe_run(
         tags[names.CACHED] = ",".join(result.cached_steps)
         if result.unknown_operations:
             tags[names.UNKNOWN] = ",".join(result.unknown_operations)
-        correctness = pack_correctness(val=result.correct_val, test=result.correct_test)
-        files |= {"model.effb": result.blob, names.CORRECTNESS: correctness}
+        counts = pack_counts(val=result.counts_val, test=result.counts_test)
+        files |= {"model.effb": result.blob, names.COUNTS: counts}
         files |= table_files(result.tables)
     if error is not None:
         tags[names.ERROR] = error.summary
@@ -59,10 +64,16 @@ def describe_run(
         dataset=Dataset(
             name=data.name,
             digest=data.fingerprint,
-            source=point.data.target,
+            source=point.chain.data.target,
             sizes={split: data.n_examples(split) for split in ("train", "val", "test")},
         ),
     )
+
+
+def quality_columns(point: Point, /) -> dict[str, str | float]:
+    """Return what is to be known of a run's quality, by column: quality_name, quality_kind and so on."""
+    quality = point.chain.loaded_task().quality(point.chain.loaded_data())
+    return {f"{names.QUALITY}_{field}": value for field, value in dataclasses.asdict(quality).items()}
 
 
 def sweep_params(sweep: Sweep) -> dict[str, Any]:
@@ -80,7 +91,9 @@ def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:
     The options of every technique of the sweep are there in every run: what differs between runs is what was swept.
     """
     techniques = [name for name in sweep.plan.step_names if name not in ("train", "finetune")]
-    config = {k: v for k, v in point.config.items() if k not in ("stage", "recipe", "model", "data", *point.axes)}
+    config = {
+        k: v for k, v in point.config.items() if k not in ("stage", "recipe", "task", "model", "data", *point.axes)
+    }
     return {
         **point.axes,
         "seed": point.seed,
@@ -89,10 +102,11 @@ def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:
         "recipe": point.config["recipe"]["name"],
         "rounds": point.config["recipe"]["rounds"],
         **dict(_flat("recipe.until", point.config["recipe"].get("until", {}))),
-        "side": point.side,
+        "task": point.chain.loaded_task().name,
+        "side": point.chain.side,
         "eval_side": point.eval_side,
-        **dict(_flat("model", point.network.options)),
-        **dict(_flat("data", point.data.options)),
+        **dict(_flat("model", point.chain.network.options)),
+        **dict(_flat("data", point.chain.data.options)),
         **{k: v for name in techniques for k, v in _flat(f"stage.{name}", point.config["stage"][name])},
         **{k: v for name, node in config.items() for k, v in _flat(name, node)},
     }
@@ -110,9 +124,26 @@ def _flat(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:
 
 def _realised(point: Point, sweep: Sweep) -> dict[str, str]:
     """Return by cost how real the point's saving is: as real as the least real of its techniques."""
-    found: dict[str, str] = {}
+    realised: dict[str, str] = {}
     for axis, value in point.axes.items():
-        if value != sweep.neutral[axis]:
-            for cost, how in sweep.realised[axis].items():
-                found[cost] = min(found.get(cost, how), how, key=REALNESS.index)
-    return found
+        if value != sweep.axes[axis].neutral:
+            for cost, how in sweep.axes[axis].realised.items():
+                realised[cost] = min(realised.get(cost, how), how, key=REALNESS.index)
+    return realised
+
+
+_FIGURES: Mapping[str, Callable[[pd.DataFrame], object]] = {"sensitivity": plot_sensitivity}
+"""What draws a table, by the table's name; each returns matplotlib axes."""
+
+
+def table_files(tables: Mapping[str, Rows], /) -> dict[str, bytes]:
+    """Return the files of tables by their names: <table>.csv, and <table>.png of those that are drawn."""
+    files: dict[str, bytes] = {}
+    for name, rows in tables.items():
+        frame = pd.DataFrame(list(rows))
+        files[f"{name}.csv"] = frame.to_csv(index=False).encode()
+        if name in _FIGURES:
+            stream = io.BytesIO()
+            _FIGURES[name](frame).figure.savefig(stream, format="png", dpi=200)  # type: ignore[attr-defined]
+            files[f"{name}.png"] = stream.getvalue()
+    return files

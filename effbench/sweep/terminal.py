@@ -8,22 +8,22 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from effbench.analysis import Quality
 from effbench.plan.sweep import Sweep
+from effbench.run.outcomes import RunError
 from effbench.run.results import is_kept, n_kept_steps
 from effbench.run.store import Store
-from effbench.run.workers import RunError
 
 _HEADINGS = {
     "n_seeds": "seeds",
-    "accuracy": "test acc.",
-    "accuracy_std": "±",
-    "accuracy_val": "val. acc.",
     "size_bytes": "bytes",
     "size_ratio": "smaller",
     "macs": "MACs",
     "macs_effective": "effective",
     "params_nonzero": "non-zero",
 }
+DETAILS = ("calibration_error",)
+"""Columns of the table's file that the terminal leaves out."""
 _COUNTS = ("size_bytes", "macs", "macs_effective", "params_nonzero")
 
 
@@ -37,8 +37,9 @@ def print_plan(sweep: Sweep, store: Store) -> None:
     for point in sweep.plan.points:
         kept = is_kept(point.key, store)
         n_kept += kept
-        n_steps = len(point.steps) if kept else n_kept_steps(point, store)
-        steps = [f"({step})" if number < n_steps else str(step) for number, step in enumerate(point.steps)]
+        all_steps = point.chain.steps
+        n_steps = len(all_steps) if kept else n_kept_steps(point.chain, store)
+        steps = [f"({step})" if number < n_steps else str(step) for number, step in enumerate(all_steps)]
         table.add_row(point.label, str(point.seed), "kept" if kept else "to run", " → ".join(steps))
     console.print(table, markup=False)
     n_runs = len(sweep.plan.points)
@@ -62,39 +63,46 @@ def terminal_console() -> Console:
     return console
 
 
-def print_table(table: pd.DataFrame, console: Console) -> None:
-    """Print the table of points."""
+def print_table(table: pd.DataFrame, quality: Quality, console: Console) -> None:
+    """Print the table of points; of the qualities, the task's own."""
     rendered = Table(box=None, pad_edge=False, header_style="bold")
-    shown = [name for name in table.columns if not _is_constant_extra(table, name)]
+    shown = [name for name in table.columns if not _is_left_out(table, str(name), quality)]
     for name in shown:
-        rendered.add_column(_heading(name), justify="right", no_wrap=True)
+        rendered.add_column(_heading(str(name), quality), justify="right", no_wrap=True)
     for _, row in table.iterrows():
-        rendered.add_row(*(_cell(str(name), row[name]) for name in shown))
+        rendered.add_row(*(_cell(str(name), row[name], quality) for name in shown))
     console.print(rendered)
 
 
-def _is_constant_extra(table: pd.DataFrame, name: str) -> bool:
-    """Whether a column tells nothing: one seed everywhere, a spread that is not there, p90 beside its median."""
+def _is_left_out(table: pd.DataFrame, name: str, quality: Quality) -> bool:
+    """Whether a column tells nothing (one seed everywhere, a spread that is not there), or is for the file alone."""
     if name == "n_seeds":
         return bool((table[name] == 1).all())
-    return name.startswith("latency_ms_p90") or bool(table[name].isna().all())
+    is_detail = name in DETAILS or (name.startswith(f"{quality.name}_") and name not in _quality_headings(quality))
+    return is_detail or name.startswith("latency_ms_p90") or bool(table[name].isna().all())
 
 
-def _heading(name: str) -> str:
+def _quality_headings(quality: Quality) -> dict[str, str]:
+    """Return the headings of the columns of a quality that are shown."""
+    word = {"accuracy": "acc."}.get(quality.name, quality.name.replace("_", "-"))
+    return {quality.name: f"test {word}", f"{quality.name}_std": "±", f"{quality.name}_val": f"val. {word}"}
+
+
+def _heading(name: str, quality: Quality) -> str:
     """Return a column's heading; a word that would widen the column goes on a second line."""
     kind, _, engine = name.partition("/")
     if kind == "latency_ms":
         return f"ms\n{engine}"
     if kind == "speedup":
         return f"faster\n{engine}"
-    return _HEADINGS.get(name, name).replace(" ", "\n")
+    return {**_HEADINGS, **_quality_headings(quality)}.get(name, name).replace(" ", "\n")
 
 
-def _cell(name: str, value: object) -> str:
+def _cell(name: str, value: object, quality: Quality) -> str:
     if not isinstance(value, (int, float)) or pd.isna(value):
         return value if isinstance(value, str) else ""
-    if name.startswith("accuracy"):
-        return f"{100 * value:.1f} %"
+    if name in _quality_headings(quality):
+        return f"{100 * value:.1f} %" if quality.is_fraction else f"{value:.4g}"
     if name == "size_ratio" or name.startswith("speedup/"):
         return f"{value:.2f}×"
     if name.startswith("latency_ms"):

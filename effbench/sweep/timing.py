@@ -12,8 +12,8 @@ from torch import nn
 from effbench.codec import decode
 from effbench.measure.latency import sample_latency, summarise_latency
 from effbench.plan.blueprint import Blueprint
+from effbench.plan.keys import digest
 from effbench.plan.point import Point
-from effbench.plan.stage import digest
 from effbench.plan.sweep import Sweep
 from effbench.run.results import load_result
 from effbench.run.store import Store
@@ -34,7 +34,7 @@ def measure_points(
 
     What was measured of the same runs, in the same way, on the same machine is taken from the store.
     """
-    found: dict[str, dict[str, float]] = {point.key: {} for point in points}
+    latencies: dict[str, dict[str, float]] = {point.key: {} for point in points}
     passes = [
         (engine, blueprint, batch, threads)
         for engine, blueprint in sweep.engines.items()
@@ -60,10 +60,10 @@ def measure_points(
             measured = _metrics(samples, points, name=_name(engine, batch, threads))
             store.put_json(entry, measured)
         for key, metrics in measured.items():
-            found[key] |= metrics
+            latencies[key] |= metrics
     if progress is not None:
         progress(len(passes), len(passes))
-    return found
+    return latencies
 
 
 def _model(point: Point, store: Store) -> nn.Module:
@@ -71,22 +71,22 @@ def _model(point: Point, store: Store) -> nn.Module:
     result = load_result(point.key, store)
     if result is None:
         raise OSError(f"the result of {point} is gone from {store.root}; the same command computes it again")
-    return decode(result.blob, point.fresh_network())
+    return decode(result.blob, point.chain.fresh_network())
 
 
 def _metrics(samples: pd.DataFrame, points: Sequence[Point], *, name: str) -> dict[str, dict[str, float]]:
     """Return the metrics by run key; each run's speed-up is against its own reference, where that was measured."""
-    found: dict[str, dict[str, float]] = {}
+    metrics: dict[str, dict[str, float]] = {}
     groups: dict[str, list[str]] = {}
     for point in points:
         groups.setdefault(point.reference_key or point.key, []).append(point.key)
     for reference, keys in groups.items():
-        yardstick = reference if reference in keys else keys[0]
-        summary = summarise_latency(samples[samples["model"].isin(keys)], reference=yardstick).set_index("model")
+        baseline = reference if reference in keys else keys[0]
+        summary = summarise_latency(samples[samples["model"].isin(keys)], reference=baseline).set_index("model")
         for key in keys:
-            wanted = ["latency_ms", "latency_ms_p90", *(["speedup"] if yardstick == reference else [])]
-            found[key] = {f"{metric}/{name}": float(summary[metric].loc[key]) for metric in wanted}
-    return found
+            wanted = ["latency_ms", "latency_ms_p90", *(["speedup"] if baseline == reference else [])]
+            metrics[key] = {f"{metric}/{name}": float(summary[metric].loc[key]) for metric in wanted}
+    return metrics
 
 
 def _name(engine: str, batch: int, threads: int) -> str:

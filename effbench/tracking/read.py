@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from effbench.run.correctness import unpack_correctness
+from effbench.analysis import Counts
+from effbench.checks.errors import first_line
+from effbench.run.counts import unpack_counts
 from effbench.tracking import names
 from effbench.tracking.location import for_reading, why_unusable
 
@@ -25,7 +26,8 @@ def load_runs(
     """Return the finished runs of an experiment, one row each, and each run key once (the latest).
 
     Columns: run_id, run_name, sweep, run_key, point (the label shared by a point's seeds), reference (bool),
-    reference_key, start_time, then the params (axes under their own names, seed) and the metrics. `sweep` keeps one
+    reference_key, what the quality is (quality_name, _kind, _unit, _direction, _chance), start_time, then the params
+    (axes under their own names, seed) and the metrics. `sweep` keeps one
     sweep (its id, or the beginning of it). `.attrs["unfinished"]` lists the other runs as (run_id, run_name, status,
     error); `.attrs["axes"]` names the axes that were swept. ValueError where there is no database, experiment or sweep
     of that name.
@@ -44,26 +46,29 @@ def load_runs(
     return frame
 
 
-def load_correctness(
-    runs: pd.DataFrame, /, *, quality: str = "accuracy_val", tracking_uri: str | None = None
-) -> dict[str, np.ndarray]:
-    """Return by run key which examples each of the `runs` (of `load_runs`) had right: (n_examples,) bool.
+def load_counts(runs: pd.DataFrame, /, *, quality: str | None = None, tracking_uri: str | None = None) -> Counts:
+    """Return what each example adds to the quality of each of the `runs` (of `load_runs`), for intervals.
 
-    quality: "accuracy_val" for the validation split's, "accuracy" for the test split's; in the split's fixed order, so
-    that runs can be compared example by example. ValueError for another quality, and for a run without.
+    quality: the task's own on validation (None, or as in "accuracy_val"), or on test ("accuracy"); examples come in the
+    split's fixed order, so that runs can be compared example by example. ValueError for another quality, for runs of
+    several qualities, and for a run without counts.
     """
-    if quality not in ("accuracy_val", "accuracy"):
-        raise ValueError(f"quality={quality}: correctness is known of accuracy_val and of accuracy")
+    names_there = list(dict.fromkeys(runs["quality_name"]))
+    if len(names_there) != 1:
+        raise ValueError(f"the runs have {len(names_there)} qualities ({', '.join(map(str, names_there))}): select one")
+    own = str(names_there[0])
+    if quality not in (None, own, f"{own}_val"):
+        raise ValueError(f"quality={quality}: counts are known of {own}_val and of {own}")
     client = MlflowClient(for_reading(tracking_uri))
-    found = {}
+    by_run = {}
     for run_id, key in zip(runs["run_id"], runs["run_key"], strict=True):
         try:
-            content = Path(client.download_artifacts(run_id, names.CORRECTNESS)).read_bytes()
+            content = Path(client.download_artifacts(run_id, names.COUNTS)).read_bytes()
         except (MlflowException, OSError) as error:
-            raise ValueError(f"run {key}: its correctness can't be read ({str(error).splitlines()[0]})") from None
-        val, test = unpack_correctness(content)
-        found[key] = val if quality == "accuracy_val" else test
-    return found
+            raise ValueError(f"run {key}: its counts can't be read ({first_line(error)})") from None
+        val, test = unpack_counts(content)
+        by_run[key] = test if quality == own else val
+    return Counts(kind=runs["quality_kind"].iloc[0], by_run=by_run)
 
 
 def _runs_of(experiment: str, uri: str) -> list[Run]:
@@ -77,7 +82,7 @@ def _runs_of(experiment: str, uri: str) -> list[Run]:
             return list(_all_runs(client, found.experiment_id))
         known = ", ".join(sorted(e.name for e in client.search_experiments()))
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise ValueError(f"tracking_uri={uri}: can't be read ({str(error).splitlines()[0]})") from None
+        raise ValueError(f"tracking_uri={uri}: can't be read ({first_line(error)})") from None
     raise ValueError(f"experiment={experiment}: there is none of that name in {uri}; there are {known}")
 
 
@@ -106,6 +111,7 @@ def _row(run: Run) -> dict[str, object]:
         "point": tags.get(names.POINT, ""),
         "reference": reference == tags[names.RUN_KEY],
         "reference_key": reference,
+        **{column: tags[column] for column in names.QUALITY_COLUMNS if column in tags},
         "start_time": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         **run.data.params,
         **run.data.metrics,

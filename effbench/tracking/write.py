@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
+from effbench.checks.errors import first_line
 from effbench.tracking import names
 from effbench.tracking.location import sqlite_path, why_unwritable
 from effbench.tracking.tracker import Dataset, RunRecord, RunStatus, TrackingError
@@ -123,9 +124,9 @@ class MlflowTracker:
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise TrackingError(
-                f"tracking.uri={self._uri}: can't be used ({_gist(error)}){_remedy(error, self._uri)}"
-            ) from error
+            reason = first_line(error) or type(error).__name__
+            remedy = _remedy(error, self._uri)
+            raise TrackingError(f"tracking.uri={self._uri}: can't be used ({reason}){remedy}") from error
 
     def _origin(self, key: str) -> str | None:
         """Return the finished run of another sweep with that key, if one is logged here."""
@@ -195,12 +196,6 @@ def _remedy(error: Exception, uri: str) -> str:
     if sqlite_path(uri) is None or is_sound or any(words in str(error) for words in _PASSING):
         return ""
     return "; move that file away, or name another tracking.uri"
-
-
-def _gist(error: Exception) -> str:
-    """Return the line of a message that says what is wrong."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
 
 
 def _experiment_id(client: MlflowClient, name: str, artifact_location: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from effbench.compression.constraints.layer_inputs import InputGrid
 from effbench.compression.constraints.ranges import Range, least_error
-from effbench.plan.stage import Context
+from effbench.compression.modes import evaluating
 
 N_BINS = 2048
 
@@ -72,22 +72,22 @@ def _outermost(counts: Tensor, percentile: float, sign: int) -> int | None:
 def calibrate(
     model: nn.Module,
     layers: Mapping[str, nn.Module],
-    context: Context,
+    batches: Iterable[Tensor],
     /,
     *,
-    bits: int,
+    bits: Mapping[str, int],
     range: Range,
     percentile: float,
-    n_examples: int,
+    device: torch.device,
 ) -> dict[str, InputGrid]:
-    """Return a grid for the input of each of `layers` (of `model`) that runs, by name.
+    """Return a grid of `bits` for the input of each of `layers` (of `model`) that runs, by name.
 
-    `model` runs in evaluation mode over `n_examples` training examples, shuffled by the context's generator: once for
-    the smallest and largest input of each layer (`max`), once more for a histogram where a `percentile` or the least
+    batches: images, (n, channels, side, side) each. `model` runs over them in evaluation mode on `device`: once for the
+    smallest and largest input of each layer (`max`), once more for a histogram where a `percentile` or the least
     squared error (`mse`, see `ranges.least_error`) is asked for. Percentiles leave zeros out, one for each sign.
     ValueError where an input is not finite.
     """
-    batches = list(_batches(context, n_examples))
+    images = list(batches)
     seen: dict[str, _Seen] = {}
 
     def widen(name: str, values: Tensor) -> None:
@@ -95,16 +95,17 @@ def calibrate(
             raise ValueError(f"the input of {name} is not finite: it can't be quantised")
         seen.setdefault(name, _Seen()).widen(values)
 
-    _watch(model, layers, batches, context, widen)
+    _watch(model, layers, images, device, widen)
     if range != "max":
-        _watch(model, layers, batches, context, lambda name, values: seen[name].count(values))
-    return {name: InputGrid.between(*one.ends(range, percentile, bits), bits=bits) for name, one in seen.items()}
+        _watch(model, layers, images, device, lambda name, values: seen[name].count(values))
+    ends = {name: values.ends(range, percentile, bits[name]) for name, values in seen.items()}
+    return {name: InputGrid.between(*of_layer, bits=bits[name]) for name, of_layer in ends.items()}
 
 
-def _batches(context: Context, n_examples: int) -> Iterator[Tensor]:
+def first_images(batches: Iterable[tuple[Tensor, Tensor]], n_examples: int, /) -> Iterator[Tensor]:
+    """Yield the images of the first `n_examples` examples; of all, where there are fewer."""
     n_left = n_examples
-    batches = context.data.batches("train", side=context.side, batch_size=250, generator=context.generator())
-    for images, _labels in batches:
+    for images, _targets in batches:
         yield images[:n_left]
         n_left -= len(images)
         if n_left <= 0:
@@ -115,7 +116,7 @@ def _watch(
     model: nn.Module,
     layers: Mapping[str, nn.Module],
     batches: Sequence[Tensor],
-    context: Context,
+    device: torch.device,
     note: Callable[[str, Tensor], None],
 ) -> None:
     """Run `model` and note the input of each layer."""
@@ -123,14 +124,11 @@ def _watch(
     def hook(name: str, _module: nn.Module, args: tuple[Any, ...]) -> None:
         note(name, args[0].detach().float())
 
-    modes = [(module, module.training) for module in model.modules()]
-    model.to(context.device).eval()
-    with ExitStack() as hooks, torch.inference_mode():
+    model.to(device)
+    with evaluating(model), ExitStack() as hooks, torch.inference_mode():
         for name, layer in layers.items():
             handle = layer.register_forward_pre_hook(partial(hook, name))
             hooks.callback(handle.remove)
         for images in batches:
-            model(images.to(context.device))
+            model(images.to(device))
     model.to("cpu")
-    for module, was_training in modes:
-        module.training = was_training

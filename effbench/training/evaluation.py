@@ -1,52 +1,103 @@
-"""How good a network is on a split: example by example."""
+"""How good a network is on a split: example by example, as counts that can be summed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from effbench.analysis.counts import QualityKind, quality_from_sums
+from effbench.compression.modes import evaluating
 from effbench.compression.structure.fusion import fused
 from effbench.data import ImageData, Split
+from effbench.tasks import Task
 
 BATCH_SIZE = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """correct: (n_examples,) bool, in the split's fixed order. loss: mean cross-entropy, in nats."""
+    """What a network does on a split, in the split's fixed order."""
 
-    correct: np.ndarray
+    counts: Mapping[str, NDArray[np.int64]]
+    """By quality, the task's own first: numerators and denominators of each example, (n_examples, n_ratios, 2)."""
+    kinds: Mapping[str, QualityKind]
+    """By quality: how it follows from the sums of its counts."""
+    direction: str
+    """Whether a `higher` or a `lower` quality of the task is better."""
     loss: float
+    """The mean over the examples, in the unit of the task's loss."""
+    examples: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """What else the task knows of each example, (n_examples,) each; nothing unless it was asked for."""
 
     @property
-    def accuracy(self) -> float:
-        """Correct ÷ seen."""
-        return int(self.correct.sum()) / len(self.correct)
+    def qualities(self) -> dict[str, float]:
+        """Every quality by its name."""
+        return {name: float(quality_from_sums(self.counts[name].sum(0), kind)) for name, kind in self.kinds.items()}
+
+    @property
+    def own_counts(self) -> NDArray[np.int64]:
+        """The counts of the task's own quality."""
+        return next(iter(self.counts.values()))
+
+    @property
+    def quality(self) -> float:
+        """The task's own quality."""
+        return next(iter(self.qualities.values()))
+
+    @property
+    def score(self) -> float:
+        """The task's own quality, turned so that higher is better."""
+        return self.quality if self.direction == "higher" else -self.quality
 
 
 def evaluate(
-    model: nn.Module, data: ImageData, split: Split, /, *, side: int, device: torch.device | None = None
+    model: nn.Module,
+    data: ImageData,
+    split: Split,
+    /,
+    *,
+    task: Task,
+    side: int,
+    device: torch.device | None = None,
+    with_examples: bool = False,
 ) -> Evaluation:
-    """Run `model` over a split at `side` pixels, in evaluation mode; leaves the model's mode and place as they were."""
+    """Run `model` over a split at `side` pixels, in evaluation mode; leaves the model's mode and place as they were.
+
+    with_examples: whether the answer holds what the task knows of each example beside its counts.
+    """
     device = device or torch.device("cpu")
     home = next((p.device for p in model.parameters()), device)
-    modes = [(module, module.training) for module in model.modules()]  # part of a network may be frozen
-    correct, total_loss = [], 0.0
-    model.to(device).eval()
+    counts: dict[str, list[Tensor]] = {}
+    examples: dict[str, list[Tensor]] = {}
+    total_loss = 0.0
+    model.to(device)
     try:
-        with torch.inference_mode(), fused(model):
-            for images, labels in data.batches(split, side=side, batch_size=BATCH_SIZE):
-                labels = labels.to(device)
-                logits = model(images.to(device=device, memory_format=torch.channels_last)).float()
-                total_loss += F.cross_entropy(logits, labels, reduction="sum").item()
-                correct.append((logits.argmax(1) == labels).cpu().numpy())
+        with torch.inference_mode(), evaluating(model), fused(model):
+            for images, targets in data.batches(split, side=side, batch_size=BATCH_SIZE):
+                targets = targets.to(device)
+                outputs = model(images.to(device=device, memory_format=torch.channels_last)).float()
+                total_loss += task.summed_loss(outputs, targets).item()
+                _append(counts, task.counts(outputs, targets))
+                if with_examples:
+                    _append(examples, task.examples(outputs, targets))
     finally:
         model.to(home)
-        for module, was_training in modes:
-            module.training = was_training
-    bits = np.concatenate(correct)
-    return Evaluation(correct=bits, loss=total_loss / len(bits))
+    joined = {name: torch.cat(parts).numpy().astype(np.int64) for name, parts in counts.items()}
+    return Evaluation(
+        counts=joined,
+        kinds=task.kinds(data),
+        direction=task.quality(data).direction,
+        loss=total_loss / data.n_examples(split),
+        examples={name: torch.cat(parts).numpy() for name, parts in examples.items()},
+    )
+
+
+def _append(parts: dict[str, list[Tensor]], batch: Mapping[str, Tensor]) -> None:
+    for name, values in batch.items():
+        parts.setdefault(name, []).append(values.cpu())

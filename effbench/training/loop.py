@@ -6,26 +6,28 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
-import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
+from effbench.checks.fields import check_fields
 from effbench.compression.constraints.stack import advancing
 from effbench.compression.structure.fusion import fused
 from effbench.compression.structure.held_masks import masked_after_steps
 from effbench.data import ImageData
 from effbench.training.memory import N_WATCHED, TensorMemory
-from effbench.training.precision import Precision
+from effbench.training.precision import TrainingPrecision
 
 Layout = Literal["channels_last", "contiguous"]
-Progress = Callable[[int, int], None]
+EpochProgress = Callable[[int, int], None]
 """Called as progress(steps_done, steps_in_all)."""
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""loss(outputs, images, numbers) -> (), to be minimised: of what the network makes of a batch (in float32), of the
-images as it sees them, and of the examples' numbers in the training split, int64 (n,); all on the training's device."""
+"""loss(outputs, images, targets) -> (), to be minimised: of what the network makes of a batch (in float32), of the
+images as it sees them, and of the examples' targets, or their numbers in the training split, int64 (n,); all on the
+training's device."""
 
 WARM_UP_SHARE = 0.1
 
@@ -37,35 +39,22 @@ class TrainingOptions:
     The options decide the weights, to the last bit, together with data, seed and threads.
     """
 
-    epochs: int
+    epochs: Annotated[int, Field(ge=0)]
     """Passes over the training split; 0 trains nothing."""
-    lr: float
+    lr: Annotated[float, Field(gt=0)]
     """The highest learning rate, reached after a tenth of the steps; then a cosine down to zero."""
-    batch_size: int = 64
-    weight_decay: float = 0.01
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Decoupled (Loshchilov & Hutter 2017, arXiv:1711.05101); on tensors of two or more dimensions only."""
-    precision: Precision = "float32"
+    precision: TrainingPrecision = "float32"
     """Of the forward and backward pass (autocast); weights and optimiser stay float32."""
     layout: Layout = "channels_last"
-    fraction: float = 1.0
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training split that is used: the same examples for every seed."""
 
     def __post_init__(self) -> None:
         """Refuse what can't be trained with."""
-        if self.epochs < 0:
-            raise ValueError(f"epochs={self.epochs}: must be 0 or more")
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise ValueError(f"lr={self.lr}: must be a positive number")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size={self.batch_size}: must be 1 or more")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(f"weight_decay={self.weight_decay}: must be 0 or more")
-        if self.precision not in get_args(Precision):
-            raise ValueError(f"precision={self.precision}: must be {', '.join(get_args(Precision))}")
-        if self.layout not in get_args(Layout):
-            raise ValueError(f"layout={self.layout}: must be {', '.join(get_args(Layout))}")
-        if not 0 < self.fraction <= 1:
-            raise ValueError(f"fraction={self.fraction}: must be in (0, 1]")
+        check_fields(self)
 
 
 def fit(
@@ -77,16 +66,18 @@ def fit(
     side: int,
     generator: torch.Generator,
     device: torch.device,
-    progress: Progress | None = None,
-    loss: Loss | None = None,
+    loss: Loss,
+    by_number: bool = False,
+    progress: EpochProgress | None = None,
 ) -> int:
     """Train `model` in place on the training split at `side`, then leave it on the CPU in the default layout.
 
     Returns the most bytes of tensors alive at once in its steps (`memory`); 0 where there are none.
 
     The order of examples, augmentation and dropout are drawn from `generator`. Constraints that follow the training (a
-    mask that closes gradually) are told of every step. `loss` None is the cross-entropy on the labels. `progress` may
-    evaluate the model, not copy it (`held_masks`). FloatingPointError when the loss is not finite.
+    mask that closes gradually) are told of every step. `by_number`: the loss gets the examples' numbers in the place of
+    their targets. `progress` may evaluate the model, not copy it (`held_masks`). FloatingPointError when the loss is
+    not finite.
     """
     dtype = _DTYPES[options.precision]
     memory_format = torch.channels_last if options.layout == "channels_last" else torch.contiguous_format
@@ -107,10 +98,10 @@ def fit(
                 batch_size=options.batch_size,
                 generator=generator,
                 fraction=options.fraction,
-                numbered=loss is not None,
+                numbered=by_number,
             )
             losses = torch.zeros((), device=device)
-            for images, targets in batches:  # labels, or the examples' numbers
+            for images, targets in batches:
                 if len(targets) == 1 and n_examples > 1:
                     continue  # batch norm has no variance of one example
                 with memory if step < N_WATCHED else nullcontext():
@@ -118,10 +109,7 @@ def fit(
                     images = images.to(device=device, memory_format=memory_format)
                     with torch.autocast(device.type, dtype, enabled=options.precision != "float32"):
                         outputs = model(images)
-                    if loss is None:
-                        value = F.cross_entropy(outputs.float(), targets.to(device))
-                    else:
-                        value = loss(outputs.float(), images, targets.to(device))
+                    value = loss(outputs.float(), images, targets.to(device))
                     optimizer.zero_grad()
                     value.backward()  # type: ignore[no-untyped-call]
                     optimizer.step()

@@ -7,13 +7,13 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["float32", "bfloat16"]
+TrainingPrecision = Literal["float32", "bfloat16"]
 
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 """Names of `torch.cpu.get_capabilities` that stand for products of bfloat16 in hardware."""
 
 
-def suited_precision(device: torch.device, /, *, is_grouped: bool) -> Precision:
+def suited_precision(device: torch.device, /, *, is_grouped: bool) -> TrainingPrecision:
     """Return the format in which training is quickest on `device`, at equal accuracy.
 
     bfloat16 on a processor that has instructions for it (without them it is emulated, and several times slower than

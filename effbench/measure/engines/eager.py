@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,11 +23,11 @@ class EagerEngine:
 
     name: ClassVar[str] = "eager"
     device: str = "cpu"
-    """cpu, cuda or mps."""
+    """cpu, cuda, cuda:N or mps."""
 
     def __post_init__(self) -> None:
-        if self.device not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device must be cpu, cuda or mps, got {self.device!r}")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", self.device):
+            raise ValueError(f"device must be cpu, cuda, cuda:N or mps, got {self.device!r}")
 
     def prepare(self, model: nn.Module, example_input: Tensor, /, *, threads: int) -> Callable[[], object]:
         """Return a function that runs a baked copy of `model` on `example_input`.
@@ -44,7 +45,7 @@ class EagerEngine:
 
     def synchronise(self) -> None:
         """Wait for the device; the CPU is never behind."""
-        if self.device == "cuda":
-            torch.cuda.synchronize()
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize(self.device)
         elif self.device == "mps":
             torch.mps.synchronize()

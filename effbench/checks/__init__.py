@@ -1,0 +1,1 @@
+"""What every room may use: fields of dataclasses checked by their types, an exception in one line."""

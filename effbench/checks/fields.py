@@ -1,0 +1,128 @@
+"""Fields of dataclasses checked by their annotations: types, ranges and choices are declared, not written out by hand.
+
+A field is annotated as in `ratio: Annotated[float, Field(ge=0, lt=1)]` or `scope: Literal["global", "layer"]`; the
+class calls `check_fields(self)` in its `__post_init__`, and writes out only what relates two fields. Nothing is
+converted, but for a whole number where a floating one is declared (1 becomes 1.0).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+import pydantic
+from pydantic.fields import FieldInfo
+
+_CONFIG = pydantic.ConfigDict(strict=True, arbitrary_types_allowed=True)
+
+
+def check_fields(instance: Any, /) -> None:
+    """Check every field of a dataclass. ValueError, in one line, names the field, its value and what is allowed.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Half:
+    ...     share: float
+    ...     def __post_init__(self):
+    ...         check_fields(self)
+    >>> Half(1).share
+    1.0
+    >>> Half("a")
+    Traceback (most recent call last):
+    ValueError: share=a: must be a number
+    """
+    for name, (adapter, hint) in _adapters(cast(Hashable, type(instance))).items():
+        value = getattr(instance, name)
+        try:
+            checked = adapter.validate_python(value)
+        except pydantic.ValidationError:
+            raise ValueError(f"{name}={shown(value)}: must be {allowed(hint)}") from None
+        if not _is_finite(checked):
+            raise ValueError(f"{name}={shown(value)}: must be {allowed(hint)}")
+        if checked is not value:
+            object.__setattr__(instance, name, checked)
+
+
+def shown(value: object, /) -> str:
+    """Return a value as users write it: null, true, false, and lists in brackets."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(shown, value))}]"
+    return str(value)
+
+
+def allowed(hint: Any, /) -> str:
+    """Say in words which values an annotation allows.
+
+    >>> allowed(Annotated[int, pydantic.Field(ge=1, le=16)])
+    'a whole number, 1 to 16'
+    >>> allowed(Annotated[float, pydantic.Field(ge=0, lt=1, description="0.5 is half")] | None)
+    'a number in [0, 1), or null; 0.5 is half'
+    >>> allowed(Literal["max", "mse"])
+    'max or mse'
+    """
+    main, remark = _described(hint)
+    return f"{main}; {remark}" if remark else main
+
+
+def _described(hint: Any) -> tuple[str, str]:
+    """Return what is allowed, and a remark on it."""
+    if get_origin(hint) is Annotated:
+        inner, *metadata = get_args(hint)
+        fields = [entry for entry in metadata if isinstance(entry, FieldInfo)]
+        main, remark = _described(inner)
+        limits = _limits([limit for field in fields for limit in field.metadata])
+        said = next((field.description for field in fields if field.description), remark)
+        return main + _range_in_words(limits, is_whole=inner is int), said or ""
+    if get_origin(hint) in (Union, types.UnionType):
+        parts = [_described(part) for part in get_args(hint) if part is not type(None)]
+        main = " or ".join(part for part, _ in parts)
+        remark = next((text for _, text in parts if text), "")
+        return (f"{main}, or null" if type(None) in get_args(hint) else main), remark
+    if get_origin(hint) is Literal:
+        *others, last = map(str, get_args(hint))
+        return (f"{', '.join(others)} or {last}" if others else last), ""
+    if get_origin(hint) in (Sequence, list, tuple):
+        return f"a list, each element {_described(get_args(hint)[0])[0]}", ""
+    if get_origin(hint) in (Mapping, dict):
+        return "a mapping", ""
+    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(hint, str(hint)), ""
+
+
+def _limits(metadata: Sequence[Any]) -> dict[str, float]:
+    names = ("ge", "gt", "le", "lt", "min_length")
+    return {name: getattr(entry, name) for entry in metadata for name in names if hasattr(entry, name)}
+
+
+def _range_in_words(limits: Mapping[str, float], *, is_whole: bool) -> str:
+    low, high = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
+    if low is None and high is None:
+        return " that is not empty" if "min_length" in limits else ""
+    if high is None:
+        return f", {low:g} or more" if "ge" in limits else f" above {low:g}"
+    if low is None:
+        return f", at most {high:g}" if "le" in limits else f" below {high:g}"
+    if is_whole:
+        return f", {low + ('gt' in limits):g} to {high - ('lt' in limits):g}"
+    return f" in {'[' if 'ge' in limits else '('}{low:g}, {high:g}{']' if 'le' in limits else ')'}"
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return all(map(_is_finite, value)) if isinstance(value, list | tuple) else True
+
+
+@cache
+def _adapters(kind: Hashable) -> dict[str, tuple[pydantic.TypeAdapter[Any], Any]]:
+    """Return the validator and the annotation of each field of a dataclass."""
+    hints = get_type_hints(kind, include_extras=True)
+    names = [field.name for field in dataclasses.fields(cast(Any, kind))]
+    return {name: (pydantic.TypeAdapter(hints[name], config=_CONFIG), hints[name]) for name in names}

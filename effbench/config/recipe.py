@@ -1,0 +1,180 @@
+"""Which stages stand where: a recipe's steps, filled with the techniques that the axes bring in."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from effbench.checks.fields import check_fields
+from effbench.config.axis import Axis, Value
+from effbench.config.typed import typed, unknown_name
+from effbench.plan.blueprint import Blueprint
+from effbench.plan.chain import Steps, Until
+from effbench.plan.recipe import Entry, lay_out
+from effbench.plan.stage import Stage
+
+Node = Mapping[str, Any]
+
+STATED = ("train", "finetune")
+"""The stages whose options have a node of their own, from which others take values over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSettings:
+    """What a recipe's node says beside its steps and when they end."""
+
+    rounds: Annotated[int, Field(ge=1)]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number of rounds."""
+        check_fields(self)
+
+
+def make_stage(name: str, node: Node, /) -> Stage:
+    """Return the stage that a node with a `_target_` describes. ValueError names the key that does not fit."""
+    kind = Blueprint(node["_target_"]).callable
+    if not (isinstance(kind, type) and issubclass(kind, Stage)):
+        raise ValueError(f"stage.{name}._target_={node['_target_']}: must be a class derived from Stage")
+    where = name if name in STATED else f"stage.{name}"
+    return typed(kind, {key: value for key, value in node.items() if key != "_target_"}, where=where)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe of the configuration, at given values of the axes."""
+
+    axes: Mapping[str, Axis]
+    node: Node
+    """The resolved configuration."""
+    values: Mapping[str, Value]
+    asked: Mapping[str, Sequence[Value]]
+    """All values of each axis of the sweep, for messages."""
+
+    def steps(self) -> Steps:
+        """Return the steps. ValueError for an axis that has no place among them, and for an unknown step."""
+        self._check_axes()
+        # A recipe that does not say when its rounds end runs them all.
+        until = typed(Until, self.node["recipe"].get("until", {}), where="recipe.until")
+        return lay_out(self.entries, self._stages_at, rounds=self._n_rounds(), until=until)
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """The recipe's steps, with the phases that it does not name where `phases` has them.
+
+        One that is not named stands directly before the next of `phases` that is, in a group where that one is in a
+        group; else at the end. What the recipe `excludes` has no place.
+        """
+        entries: list[Entry] = [e if isinstance(e, str) else list(e) for e in self.node["recipe"]["steps"]]
+        phases, excluded = list(self.node["phases"]), self.node["recipe"].get("excludes", [])
+        for number, phase in reversed(list(enumerate(phases))):
+            if phase not in _names(entries) and phase not in excluded:
+                entries = _with_phase(entries, phase, phases[number + 1 :])
+        return entries
+
+    @cached_property
+    def _phases(self) -> set[str]:
+        declared = {axis.phase for axis in self.axes.values() if axis.phase is not None and not axis.replaces}
+        return {*declared, *self.node["phases"]}
+
+    def _n_rounds(self) -> int:
+        """Return how many rounds a point has: as one of their stages says (the longest ladder), or else the recipe."""
+        rounds = typed(RecipeSettings, {"rounds": self.node["recipe"]["rounds"]}, where="recipe").rounds
+        names = itertools.chain(*(entry for entry in self.entries if not isinstance(entry, str)))
+        stages = [stage for name in names if name in self._phases for _, stage in self._techniques(name)]
+        return max((stage.n_rounds for stage in stages if stage.n_rounds is not None), default=rounds)
+
+    def _stages_at(self, entry: str, position: int, n_rounds: int) -> Sequence[tuple[str, Stage]]:
+        """Return the stages that stand at an entry of the recipe, in one of its rounds."""
+        if entry not in self._phases:
+            name, fields = self._in_place_of(entry)
+            stage = make_stage(name, {**self.node["stage"][name], **fields})
+            return [] if stage.is_neutral else [(name, stage)]
+        return [
+            (name, stage.at_round(position, n_rounds) if n_rounds > 1 or stage.n_rounds is not None else stage)
+            for name, stage in self._techniques(entry)
+        ]
+
+    def _in_place_of(self, entry: str) -> tuple[str, dict[str, Value]]:
+        """Return the stage that stands where the recipe names `entry`, and the fields that an axis sets."""
+        taught = self.node["recipe"].get("taught", [entry])  # a recipe that does not say has them all taught
+        for name, axis in self._swept_stages():
+            if entry in axis.replaces and entry in taught and not axis.is_neutral(self.values[name]):
+                return axis.replaces[entry], {axis.target.split(".")[1]: self.values[name]}
+        return entry, {}
+
+    def _techniques(self, phase: str) -> Iterator[tuple[str, Stage]]:
+        """Yield the techniques of a phase that an axis brings in, each with the fields that its axes set."""
+        fields: dict[str, dict[str, Value]] = {}
+        brought_in = set()
+        # Equal ones by name: the order of the axes on the command line does not make another run.
+        for name, axis in sorted(self._swept_stages(), key=lambda swept: (swept[1].order, swept[0])):
+            if axis.phase == phase and not axis.is_neutral(self.values[name]):
+                stage_name, field = axis.target.split(".")
+                fields.setdefault(stage_name, {})[field] = self.values[name]
+                if axis.modifies is None:
+                    brought_in.add(stage_name)
+        for stage_name, given in fields.items():
+            if stage_name in brought_in:
+                yield stage_name, make_stage(stage_name, {**self.node["stage"][stage_name], **given})
+
+    def _swept_stages(self) -> Iterator[tuple[str, Axis]]:
+        return ((name, self.axes[name]) for name in self.values if self.axes[name].reads == "stage")
+
+    def _check_axes(self) -> None:
+        """Refuse an axis without a place in the recipe or without the one it modifies, and steps that there are not."""
+        steps, names = self.node["recipe"], _names(self.entries)
+        for name, axis in self._swept_stages():
+            if not {axis.phase, *axis.replaces} & names:
+                shown = ", ".join(sorted(names))
+                raise ValueError(f"{self._shown(name)}: the recipe has no step {axis.phase!r}; its steps are {shown}")
+            if axis.modifies is not None and axis.modifies not in self.values:
+                lead = self.axes[axis.modifies]
+                raise ValueError(
+                    f"{self._shown(name)}: changes what {lead.name} does, "
+                    f"so give that too, as in {lead.name}={lead.example}"
+                )
+        replaceable = {entry for axis in self.axes.values() for entry in axis.replaces}
+        for entry in set(steps.get("taught", [])) - replaceable:
+            raise ValueError(unknown_name(f"recipe.taught: {entry}", replaceable, "step"))
+        for entry in set(steps.get("excludes", [])) - self._phases:
+            raise ValueError(unknown_name(f"recipe.excludes: {entry}", self._phases, "phase"))
+        for entry in names - self._phases - set(self.node["stage"]):
+            raise ValueError(unknown_name(f"recipe.steps: {entry}", [*self._phases, *self.node["stage"]], "step"))
+
+    def _shown(self, name: str) -> str:
+        return shown_axis(name, self.asked[name])
+
+
+def shown_axis(name: str, values: Sequence[Value], /) -> str:
+    """Return an axis as it was asked for, as in "alpha=0.5,1"."""
+    return f"{name}={','.join(map(short, values))}"
+
+
+def short(value: Value, /) -> str:
+    """Return a value as labels have it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _names(entries: Sequence[Entry]) -> set[str]:
+    return set(itertools.chain(*([entry] if isinstance(entry, str) else entry for entry in entries)))
+
+
+def _with_phase(entries: Sequence[Entry], phase: str, later: Sequence[str]) -> list[Entry]:
+    """Return the entries with a phase before the first of the `later` ones that they name; else at the end."""
+    following = next((name for name in later if name in _names(entries)), None)
+    if following is None:
+        return [*entries, phase]
+    placed: list[Entry] = []
+    is_placed = False
+    for entry in entries:
+        names = [entry] if isinstance(entry, str) else list(entry)
+        if following in names and not is_placed:
+            position = names.index(following)
+            names, is_placed = [*names[:position], phase, *names[position:]], True
+        placed += names if isinstance(entry, str) else [names]
+    return placed

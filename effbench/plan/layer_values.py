@@ -1,0 +1,47 @@
+"""Values of their own for single layers: patterns of layer names, the first that matches counts.
+
+A pattern is a layer's name as `named_modules` gives it, with * (anything), ? (one character) and […] (one of these), as
+in "features.conv*"; "classifier.*" means the module classifier and all within it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+SKIP = "skip"
+"""The value of a layer that is left out."""
+
+
+def matches(pattern: str, name: str, /) -> bool:
+    """Whether a pattern meets a layer's name.
+
+    >>> [matches("classifier.*", name) for name in ("classifier", "classifier.1", "features.0")]
+    [True, True, False]
+    """
+    return fnmatchcase(name, pattern) or (pattern.endswith(".*") and fnmatchcase(name, pattern[:-2]))
+
+
+def assign(patterns: Mapping[str, Any], names: Sequence[str], /, *, default: Any) -> dict[str, Any]:
+    """Return the value of each layer that is not skipped, by name, in the order of `names`.
+
+    ValueError for a pattern that meets no layer: it lists those there are.
+
+    >>> assign({"conv1": 8, "fc*": "skip"}, ["conv1", "conv2", "fc1"], default=4)
+    {'conv1': 8, 'conv2': 4}
+    """
+    for pattern in patterns:
+        if not any(matches(pattern, name) for name in names):
+            raise ValueError(
+                f"layers: the pattern {pattern} meets no layer of the network; there are {', '.join(names)}"
+            )
+    values = {name: next((patterns[p] for p in patterns if matches(p, name)), default) for name in names}
+    return {name: value for name, value in values.items() if value != SKIP}
+
+
+def check_patterns(patterns: Mapping[str, Any], /) -> None:
+    """Refuse what is no pattern. ValueError names it."""
+    for pattern in patterns:
+        if not isinstance(pattern, str) or not pattern.strip():
+            raise ValueError(f"layers={{{pattern}: …}}: a pattern must be the name of layers, such as features.conv*")

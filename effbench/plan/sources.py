@@ -1,0 +1,33 @@
+"""What blueprints stand for, built: data sets and tasks once a process, networks anew."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from torch import nn
+
+from effbench.data import ImageData
+from effbench.plan.blueprint import Blueprint
+from effbench.tasks import Task
+
+
+@lru_cache(maxsize=4)
+def load_data(blueprint: Blueprint) -> ImageData:
+    """Return the data set of a blueprint; loaded once a process."""
+    data: ImageData = blueprint.build()
+    return data
+
+
+@lru_cache(maxsize=4)
+def load_task(blueprint: Blueprint) -> Task:
+    """Return the task of a blueprint."""
+    task: Task = blueprint.build()
+    return task
+
+
+def build_network(blueprint: Blueprint, task: Task, data: ImageData, side: int) -> nn.Module:
+    """Return the network for a task on a data set at `side`, its weights drawn from torch's global generator."""
+    network = blueprint.build(num_classes=task.n_outputs(data), in_channels=data.channels, input_side=side)
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"model._target_={blueprint.target}: gives a {type(network).__name__}, not a torch.nn.Module")
+    return network

@@ -1,0 +1,50 @@
+"""How points are run: one after the other in this process, or several at once in workers. Same bits either way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+
+from effbench.plan.point import Point
+from effbench.run.forkserver import begin_server
+from effbench.run.one import run_point
+from effbench.run.outcomes import Executor, Observer, Outcome, Outcomes, RunError
+from effbench.run.results import is_kept
+from effbench.run.store import Store
+from effbench.run.workers import run_in_workers
+
+
+def run_here(points: Sequence[Point], store: Store, device: torch.device, observer: Observer) -> Outcomes:
+    """Run the points in this process, in their order; yield each with its result or its error."""
+    for point in points:
+        observer.run_started(point)
+
+        def progress(step: str, done: int, total: int, point: Point = point) -> None:
+            observer.step(point, step, done, total)
+
+        result: Outcome
+        try:
+            result = run_point(point, store, device=device, progress=progress)
+        except Exception as error:  # whatever a network or a stage raises: the other runs go on
+            result = RunError.of(error)
+        observer.run_computed(point)
+        yield point, result
+
+
+def choose_executor(points: Sequence[Point], store: Store, device: torch.device, *, jobs: int | None) -> Executor:
+    """Return what runs the points: workers where several are to be computed and cores are free, else this process.
+
+    Each run keeps to its own number of threads: `jobs` None means as many workers as fit the cores; one on a GPU.
+    """
+    n_missing = sum(not is_kept(point.key, store) for point in points)
+    if jobs is None:
+        threads = max((point.chain.threads for point in points), default=1)
+        jobs = 1 if device.type != "cpu" else max(1, (os.cpu_count() or 1) // threads)
+    n_workers = min(jobs, n_missing)
+    if n_workers < 2:
+        return run_here
+    begin_server()
+    return partial(run_in_workers, n_workers=n_workers)
