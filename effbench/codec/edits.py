@@ -9,7 +9,8 @@ from __future__ import annotations
 from torch import nn
 
 from effbench.codec.wire import Reader, damaged, varint
-from effbench.compression.structure.edits import Edit, Kind, apply_edits, edits_of, n_widths, places
+from effbench.compression.structure.edits import Edit, EditKind, edits_of, n_widths, places
+from effbench.compression.structure.rebuild import apply_edits
 
 _ROOM_FOR_KINDS = 8
 _MAX_WIDTH = 2**31 - 1
@@ -38,13 +39,13 @@ def read_edits(reader: Reader, network: nn.Module, /) -> None:
     for _ in range(reader.varint("the number of structural edits", at_most=len(remaining))):
         head = reader.varint("the place of a structural edit", at_most=len(remaining) * _ROOM_FOR_KINDS - 1)
         passed, number = divmod(head, _ROOM_FOR_KINDS)
-        if number not in list(Kind):
+        if number not in list(EditKind):
             raise damaged(f"a structural edit has the unknown kind {number}")
         path, module = remaining[passed]
-        n = n_widths(Kind(number), module)
+        n = n_widths(EditKind(number), module)
         if n is None or not path:
-            raise damaged(f"a {type(module).__name__} can't be {Kind(number).name.lower()}")
+            raise damaged(f"a {type(module).__name__} can't be {EditKind(number).name.lower()}")
         widths = (reader.varint("a width in a structural edit", at_most=_MAX_WIDTH) for _ in range(n))
-        edits[path] = Edit(Kind(number), tuple(widths))
+        edits[path] = Edit(EditKind(number), tuple(widths))
         remaining = [(name, one) for name, one in remaining[passed + 1 :] if not name.startswith(f"{path}.")]
     apply_edits(network, edits)

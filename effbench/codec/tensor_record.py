@@ -36,7 +36,7 @@ _INT32 = (-(2**31), 2**31 - 1)
 _POWERS, _MAX_GRID = 256, 4 * 32 + 3
 
 
-class Kind(IntEnum):
+class RecordKind(IntEnum):
     """The first byte of a record. Append only."""
 
     FLOATS = 0
@@ -51,7 +51,7 @@ class Kind(IntEnum):
     SPARSE_SHARED = 9
 
 
-Plans = Iterator[tuple[Kind, Plan]]
+Plans = Iterator[tuple[RecordKind, Plan]]
 
 
 def write_record(value: Tensor | QuantizedTensor | SharedTensor, form: Form, /, *, coder: Coder) -> bytes:
@@ -70,7 +70,7 @@ def write_record(value: Tensor | QuantizedTensor | SharedTensor, form: Form, /, 
 
 def write_repeat(record: int, /) -> bytes:
     """Return a record that says: the same as the record of this number."""
-    return bytes([Kind.REPEAT]) + varint(record)
+    return bytes([RecordKind.REPEAT]) + varint(record)
 
 
 def read_record(reader: Reader, form: Form, earlier: Sequence[Tensor], /) -> Tensor:
@@ -80,36 +80,36 @@ def read_record(reader: Reader, form: Form, earlier: Sequence[Tensor], /) -> Ten
     earlier: the tensors of the records before this one.
     """
     kind = reader.byte()
-    if kind >= len(Kind):
+    if kind >= len(RecordKind):
         raise damaged(f"a record has the unknown kind {kind}")
-    if kind == Kind.REPEAT:
+    if kind == RecordKind.REPEAT:
         number = reader.varint("the number of an earlier record", at_most=len(earlier) - 1)
         if Form(earlier[number].dtype, tuple(earlier[number].shape)) != form:
             raise damaged("a record repeats one of another form")
         return earlier[number]
     form.check_bytes(reader)
-    if form.is_integer != (kind in (Kind.INTEGERS, Kind.SPARSE_INTEGERS)):
-        raise damaged(f"a record of {form.dtype} has the kind {Kind(kind).name}")
-    if kind in (Kind.FLOATS, Kind.SPARSE_FLOATS):
-        return from_patterns(_read_floats(reader, form, is_sparse=kind == Kind.SPARSE_FLOATS), form)
-    if form.dtype.is_complex and kind in (Kind.CODES, Kind.STEPS, Kind.SPARSE_STEPS):
+    if form.is_integer != (kind in (RecordKind.INTEGERS, RecordKind.SPARSE_INTEGERS)):
+        raise damaged(f"a record of {form.dtype} has the kind {RecordKind(kind).name}")
+    if kind in (RecordKind.FLOATS, RecordKind.SPARSE_FLOATS):
+        return from_patterns(_read_floats(reader, form, is_sparse=kind == RecordKind.SPARSE_FLOATS), form)
+    if form.dtype.is_complex and kind in (RecordKind.CODES, RecordKind.STEPS, RecordKind.SPARSE_STEPS):
         raise damaged("complex numbers have no grid")
-    if kind in (Kind.SHARED, Kind.SPARSE_SHARED):
-        return from_patterns(_read_shared(reader, form, is_sparse=kind == Kind.SPARSE_SHARED), form)
+    if kind in (RecordKind.SHARED, RecordKind.SPARSE_SHARED):
+        return from_patterns(_read_shared(reader, form, is_sparse=kind == RecordKind.SPARSE_SHARED), form)
     if form.is_integer:
-        values = _read_integers(reader, form, form.limits, is_sparse=kind == Kind.SPARSE_INTEGERS)
+        values = _read_integers(reader, form, form.limits, is_sparse=kind == RecordKind.SPARSE_INTEGERS)
         return torch.from_numpy(values).to(form.dtype).reshape(form.shape)
-    return _read_quantized(reader, form, Kind(kind))
+    return _read_quantized(reader, form, RecordKind(kind))
 
 
 def _plan_floats(value: Tensor, coder: Coder) -> Plans:
     patterns = to_patterns(value)
     layout = Layout.of(value.shape, len(patterns))
-    yield Kind.FLOATS, plan_patterns(patterns, coder=coder, layout=layout)
+    yield RecordKind.FLOATS, plan_patterns(patterns, coder=coder, layout=layout)
     positions = np.flatnonzero(patterns)
     if len(positions) < len(patterns):
         index = plan_index(positions, len(patterns), coder=coder, layout=layout)
-        yield Kind.SPARSE_FLOATS, index + plan_patterns(patterns[positions], coder=coder)
+        yield RecordKind.SPARSE_FLOATS, index + plan_patterns(patterns[positions], coder=coder)
 
 
 def _read_floats(reader: Reader, form: Form, *, is_sparse: bool) -> Unsigned:
@@ -125,8 +125,8 @@ def _read_floats(reader: Reader, form: Form, *, is_sparse: bool) -> Unsigned:
 def _plan_integers(value: Tensor, coder: Coder) -> Plans:
     integers = _flat(value)
     layout = Layout.of(value.shape, len(integers))
-    yield Kind.INTEGERS, plan_integers(integers, coder=coder, layout=layout)
-    yield Kind.SPARSE_INTEGERS, _plan_sparse(integers, coder, layout)
+    yield RecordKind.INTEGERS, plan_integers(integers, coder=coder, layout=layout)
+    yield RecordKind.SPARSE_INTEGERS, _plan_sparse(integers, coder, layout)
 
 
 def _plan_sparse(integers: Integers, coder: Coder, layout: Layout) -> Plan:
@@ -164,15 +164,15 @@ def _plan_quantized(value: QuantizedTensor, coder: Coder) -> Plans:
         grid += plan_integers(_flat(value.zero_point), coder=coder)
     codes = _flat(value.codes)
     layout = Layout.of(value.codes.shape, len(codes))
-    yield Kind.CODES, grid + plan_integers(codes, coder=coder, layout=layout)
+    yield RecordKind.CODES, grid + plan_integers(codes, coder=coder, layout=layout)
     zero_points = _flat(value.zero_point)
     steps = codes - np.repeat(zero_points, len(codes) // max(1, len(zero_points)))
     if has_zero_points:
-        yield Kind.STEPS, grid + plan_integers(steps, coder=coder, layout=layout)
-    yield Kind.SPARSE_STEPS, grid + _plan_sparse(steps, coder, layout)
+        yield RecordKind.STEPS, grid + plan_integers(steps, coder=coder, layout=layout)
+    yield RecordKind.SPARSE_STEPS, grid + _plan_sparse(steps, coder, layout)
 
 
-def _read_quantized(reader: Reader, form: Form, kind: Kind) -> Tensor:
+def _read_quantized(reader: Reader, form: Form, kind: RecordKind) -> Tensor:
     head = reader.varint("the head of a grid", at_most=_POWERS + _MAX_GRID)
     is_power, head = divmod(head, _POWERS)
     if head > _MAX_GRID or (is_power and head & 1):
@@ -183,8 +183,8 @@ def _read_quantized(reader: Reader, form: Form, kind: Kind) -> Tensor:
     n_grids = grid_shape[0] if grid_shape else 1
     scale = from_patterns(read_patterns(reader, n_grids, np.dtype(np.uint32)), Form(torch.float32, grid_shape))
     zero_points = read_integers(reader, n_grids, limits=_INT32) if head & 1 else np.zeros(n_grids, np.int64)
-    integers = _read_integers(reader, form, _INT32, is_sparse=kind == Kind.SPARSE_STEPS)
-    if kind != Kind.CODES:
+    integers = _read_integers(reader, form, _INT32, is_sparse=kind == RecordKind.SPARSE_STEPS)
+    if kind != RecordKind.CODES:
         integers += np.repeat(zero_points, len(integers) // max(1, n_grids))
     quantized = QuantizedTensor(
         codes=torch.from_numpy(integers).to(torch.int32).reshape(form.shape),
@@ -208,8 +208,8 @@ def _plan_shared(value: SharedTensor, coder: Coder) -> Plans:
     patterns = to_patterns(value.values)[is_used[1:]]
     values = literal(varint(len(patterns))) + plan_patterns(patterns, coder=coder)
     layout = Layout.of(value.codes.shape, len(codes))
-    yield Kind.SHARED, values + plan_integers(codes, coder=coder, layout=layout)
-    yield Kind.SPARSE_SHARED, values + _plan_sparse(codes, coder, layout)
+    yield RecordKind.SHARED, values + plan_integers(codes, coder=coder, layout=layout)
+    yield RecordKind.SPARSE_SHARED, values + _plan_sparse(codes, coder, layout)
     yield from _plan_floats(value.dequantize(), coder)
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from effbench.compression.constraints.quantizer import Granularity, Scheme, UniformQuantizer
+from effbench.compression.constraints.quantizer import GridGranularity, GridScheme, UniformQuantizer
 from effbench.compression.constraints.ranges import Range
 from effbench.compression.constraints.sharing import share_values
 from effbench.compression.constraints.stack import quantizer_of
 from effbench.compression.structure.batch_norms import fold_batch_norms
 
-Levels = Literal[Scheme, "kmeans"]
+Levels = Literal[GridScheme, "kmeans"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,27 +26,19 @@ class GridOptions:
 
     scheme: Levels = "symmetric"
     """Where the levels are: see `quantizer.UniformQuantizer`, also for `range`; or kmeans, where the weights are."""
-    granularity: Granularity = "channel"
+    granularity: GridGranularity = "channel"
     """One grid per output channel, or one per tensor. The values of kmeans are always the whole tensor's."""
     range: Range = "max"
     """What a symmetric or affine grid covers. One bit has the scale of least squared error anyway."""
-    percentile: float = 99.9
+    percentile: Annotated[float, Field(ge=50, le=100)] = 99.9
     """Of range=percentile: the share of the weights that is covered, in percent."""
     fold_batch_norm: bool = False
     """Whether batch norms are folded first: what is rounded are then the weights that an engine would use."""
 
-    def __post_init__(self) -> None:
-        """Refuse what is no grid."""
-        if self.scheme not in get_args(Levels):
-            raise ValueError(f"scheme={self.scheme}: must be {' or '.join(get_args(Levels))}")
-        if self.granularity not in ("tensor", "channel"):
-            raise ValueError(f"granularity={self.granularity}: must be tensor or channel")
-        if self.range not in get_args(Range):
-            raise ValueError(f"range={self.range}: must be {' or '.join(get_args(Range))}")
+    def check_grid(self) -> None:
+        """Refuse a range that the scheme does not have."""
         if self.range != "max" and self.scheme not in ("symmetric", "affine"):
             raise ValueError(f"range={self.range}: must be max with scheme={self.scheme}, which finds its own levels")
-        if not 50 <= self.percentile <= 100:
-            raise ValueError(f"percentile={self.percentile}: must be 50 to 100")
 
     def check_bits(self, bits: int, /, *, shown: str) -> None:
         """Refuse what is no width of this scheme; `shown` is what the user wrote, as in "bits=17"."""

@@ -1,10 +1,11 @@
-"""The layers whose weights techniques act on: convolutions and linear layers."""
+"""The layers whose weights techniques act on, convolutions and linear layers, and what these need to know of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 WEIGHT_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
 
@@ -29,3 +30,13 @@ def weight_of(layer: nn.Module, /) -> Tensor:
     weight = layer.weight
     assert isinstance(weight, Tensor), layer
     return weight.detach()
+
+
+def is_depthwise(layer: nn.Module, /) -> bool:
+    """Whether a layer is a convolution that makes each of its channels from the same one of its input."""
+    return isinstance(layer, _ConvNd) and 1 < layer.groups == layer.in_channels == layer.out_channels
+
+
+def n_groups(layer: nn.Module, /) -> int:
+    """Return into how many equal parts a convolution divides its channels; 1 for a depthwise one, which mixes none."""
+    return layer.groups if isinstance(layer, _ConvNd) and not is_depthwise(layer) else 1

@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from effbench.compression.constraints.masks import largest
 
-Granularity = Literal["weight", "kernel", "row"]
+GroupShape = Literal["weight", "kernel", "row"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def together(parts: Sequence[Groups], /) -> Groups:
     )
 
 
-def group_dims(layer: nn.Module, granularity: Granularity, /) -> tuple[int, ...]:
+def group_dims(layer: nn.Module, granularity: GroupShape, /) -> tuple[int, ...]:
     """Return the dimensions of a layer's weight over which a group extends; () for single weights.
 
     The grains of Mao et al. 2017 (arXiv:1705.08922, section 3): `kernel` is the slice that joins one input to one

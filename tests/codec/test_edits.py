@@ -11,7 +11,8 @@ from torch import nn
 from effbench.codec import decode, encode
 from effbench.codec.edits import write_edits
 from effbench.codec.wire import varint
-from effbench.compression.structure.edits import Edit, Kind, apply_edits, edits_of
+from effbench.compression.structure.edits import Edit, EditKind, edits_of
+from effbench.compression.structure.rebuild import apply_edits
 
 EDITS_START = 9  # magic, version, coder and flag, fingerprint
 
@@ -38,12 +39,12 @@ def network(seed=0):
 def edited(seed=0):
     model = network(seed)
     edits = {
-        "2": Edit(Kind.REMOVED),
-        "3": Edit(Kind.RESIZED, (8, 5, 1)),
-        "4": Edit(Kind.RESIZED, (5,)),
-        "6": Edit(Kind.TUCKER, (5, 3, 2, 7)),
-        "8": Edit(Kind.SVD, (112, 6, 40)),
-        "9": Edit(Kind.BIASED, (40, 4)),
+        "2": Edit(EditKind.REMOVED),
+        "3": Edit(EditKind.RESIZED, (8, 5, 1)),
+        "4": Edit(EditKind.RESIZED, (5,)),
+        "6": Edit(EditKind.TUCKER, (5, 3, 2, 7)),
+        "8": Edit(EditKind.SVD, (112, 6, 40)),
+        "9": Edit(EditKind.BIASED, (40, 4)),
     }
     apply_edits(model, edits)
     with torch.no_grad():
@@ -124,13 +125,13 @@ HOSTILE = {
     "at most": varint(2**40),
     "place of a structural edit": varint(1) + varint(8 * 10**6),
     "unknown kind": varint(1) + varint(8 * 1 + 7),
-    "can't be removed": varint(1) + varint(Kind.REMOVED),
-    "can't be resized": varint(1) + varint(8 * 2 + Kind.RESIZED),
-    "can't be spatial": varint(1) + varint(8 * 12 + Kind.SPATIAL),
-    "can't be biased": varint(1) + varint(8 * 1 + Kind.BIASED),
-    "only remove": varint(1) + varint(8 * 1 + Kind.RESIZED) + HUGE * 3,
-    "are larger": varint(1) + varint(8 * 1 + Kind.TUCKER) + HUGE * 4,
-    "a width": varint(1) + varint(8 * 1 + Kind.TUCKER) + varint(2**63) * 4,
+    "can't be removed": varint(1) + varint(EditKind.REMOVED),
+    "can't be resized": varint(1) + varint(8 * 2 + EditKind.RESIZED),
+    "can't be spatial": varint(1) + varint(8 * 12 + EditKind.SPATIAL),
+    "can't be biased": varint(1) + varint(8 * 1 + EditKind.BIASED),
+    "only remove": varint(1) + varint(8 * 1 + EditKind.RESIZED) + HUGE * 3,
+    "are larger": varint(1) + varint(8 * 1 + EditKind.TUCKER) + HUGE * 4,
+    "a width": varint(1) + varint(8 * 1 + EditKind.TUCKER) + varint(2**63) * 4,
     "has no end": b"\xff" * 30,
 }
 

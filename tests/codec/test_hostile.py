@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from effbench.codec import decode, encode
 from effbench.codec.forms import Form
-from effbench.codec.tensor_record import Kind
+from effbench.codec.tensor_record import RecordKind
 from effbench.compression.constraints.codebook import Codebook, share_tensor
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
@@ -137,7 +137,7 @@ def test_made_up_records_never_crash(blobs, template):
     rng = np.random.default_rng(3)
     head = blobs[0][:10]
     for _ in range(N_CASES):
-        kind = bytes([rng.integers(0, len(Kind) + 1)])
+        kind = bytes([rng.integers(0, len(RecordKind) + 1)])
         form = Form(torch.float32, (30, 40)).to_bytes() if rng.random() < 0.8 else b""
         noise = rng.integers(0, rng.choice([3, 12, 256]), rng.integers(0, 400)).astype(np.uint8).tobytes()
         assert outcome(sealed(head + kind + form + noise), template) is not None

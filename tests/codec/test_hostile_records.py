@@ -14,7 +14,7 @@ from effbench.codec.forms import Form
 from effbench.codec.numbers import read_integers
 from effbench.codec.sparse_index import read_index
 from effbench.codec.streams import MIN_LANED, plan_symbols, read_symbols
-from effbench.codec.tensor_record import Kind
+from effbench.codec.tensor_record import RecordKind as Kind
 from effbench.codec.wire import Reader, signed_varint, varint
 
 

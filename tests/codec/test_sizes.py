@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from effbench.codec import encode
 from effbench.codec.forms import Form
-from effbench.codec.tensor_record import Kind, write_record
+from effbench.codec.tensor_record import RecordKind, write_record
 from effbench.compression.constraints.codebook import Codebook, SharedTensor, share_tensor
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
@@ -104,7 +104,7 @@ def test_sixteen_weights_of_four_values_are_3_2_times_smaller():
     record = write_record(SharedTensor(codes=codes, values=values), Form(torch.float32, (4, 4)), coder="none")
     # Beside the payload a byte each: the kind, the type, two dimensions, the number of values, their form, the lowest
     # code, the width of the codes, their form.
-    assert record[0] == Kind.SHARED
+    assert record[0] == RecordKind.SHARED
     assert rate(16, 4) == 3.2
     assert 16 * 4 / len(record[9:]) == 3.2
 

@@ -11,7 +11,7 @@ from effbench import models
 from effbench.codec import decode, encode
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.structure.decomposition import decompose
-from effbench.compression.structure.edits import Edit, Kind, edits_of
+from effbench.compression.structure.edits import Edit, EditKind, edits_of
 from effbench.compression.structure.factorized import Factored, build_factored
 from effbench.measure.compute import count_cost
 from effbench.run.store import Store
@@ -108,11 +108,11 @@ def test_multiply_adds_and_parameters_are_those_of_the_closed_form(toy_data, mak
     model = seeded(network)
     low = LowRank(rank=0.25).apply(model, context)
     assert edits_of(low) == {
-        "0": Edit(Kind.TUCKER, (1, 1, 2, 16)),  # ranks floor(0.25 · (1, 9) + ½), at least 1
-        "2": Edit(Kind.TUCKER, (16, 4, 4, 16)),
-        "5": Edit(Kind.SVD, (16, 4, 24)),
-        "7": Edit(Kind.SVD, (384, 8, 30)),
-        "8": Edit(Kind.SVD, (30, 1, 4)),
+        "0": Edit(EditKind.TUCKER, (1, 1, 2, 16)),  # ranks floor(0.25 · (1, 9) + ½), at least 1
+        "2": Edit(EditKind.TUCKER, (16, 4, 4, 16)),
+        "5": Edit(EditKind.SVD, (16, 4, 24)),
+        "7": Edit(EditKind.SVD, (384, 8, 30)),
+        "8": Edit(EditKind.SVD, (30, 1, 4)),
     }
     macs = {
         "0": 64 * (1 + 18 + 32),
@@ -131,7 +131,7 @@ def test_multiply_adds_and_parameters_are_those_of_the_closed_form(toy_data, mak
 def test_spatial_factors_have_their_closed_form(toy_data, make_context):
     model = seeded(network)
     low = LowRank(rank=0.25, scheme="spatial").apply(model, make_context(toy_data))
-    assert edits_of(low)["2"] == Edit(Kind.SPATIAL, (16, 12, 16))
+    assert edits_of(low)["2"] == Edit(EditKind.SPATIAL, (16, 12, 16))
     by_layer = count_cost(low, (1, 8, 8)).by_layer.set_index("layer")["macs"]
     assert by_layer["2.0"] == 4 * 8 * 12 * 16 * 3  # half the height, the whole width
     assert by_layer["2.1"] == 4 * 4 * 16 * 12 * 3

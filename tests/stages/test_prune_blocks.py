@@ -6,7 +6,7 @@ from torch import nn
 
 from effbench import models
 from effbench.codec import decode, encode
-from effbench.compression.structure.edits import Edit, Kind, edits_of
+from effbench.compression.structure.edits import Edit, EditKind, edits_of
 from effbench.stages.prune_blocks import PruneBlocks, removable_blocks
 
 
@@ -64,7 +64,7 @@ def test_the_least_harmful_go_first(toy_data, make_context):
     context = scripted(make_context, toy_data, worth)
     for count, gone in (0, []), (1, ["blocks.2"]), (2, ["blocks.2", "blocks.3"]), (3, list(worth)):
         pruned = PruneBlocks(count=count).apply(Net(), context)
-        assert edits_of(pruned) == {path: Edit(Kind.REMOVED) for path in gone}
+        assert edits_of(pruned) == {path: Edit(EditKind.REMOVED) for path in gone}
 
 
 def test_a_block_that_does_nothing_is_the_first_to_go(toy_data, make_context):

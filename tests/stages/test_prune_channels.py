@@ -130,7 +130,7 @@ def spread_statistics(model):
 def every_other_set(channels):
     """Return half of the channels: of those that can go alone every other one, else the first sets."""
     sets = channels.removals(torch.arange(channels.n, dtype=torch.float32))
-    if channels.passage is None:
+    if channels.shuffled is None:
         return torch.cat(sets[::2]) if sets else torch.zeros(0, dtype=torch.int64)
     totals = [sum(map(len, sets[:k])) for k in range(len(sets) + 1)]
     return torch.cat(sets[: min(range(len(totals)), key=lambda k: abs(totals[k] - channels.n / 2))])

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from effbench.compression.constraints.powers_of_two import MAX_LEVELS, from_powers, to_powers
 from effbench.compression.constraints.ranges import Range, least_error, percentile_of
 
-Scheme = Literal["symmetric", "affine", "ternary", "power_of_two"]
-Granularity = Literal["tensor", "channel"]
+GridScheme = Literal["symmetric", "affine", "ternary", "power_of_two"]
+GridGranularity = Literal["tensor", "channel"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,8 @@ class UniformQuantizer(nn.Module):
         self,
         bits: int,
         *,
-        scheme: Scheme = "symmetric",
-        granularity: Granularity = "channel",
+        scheme: GridScheme = "symmetric",
+        granularity: GridGranularity = "channel",
         range: Range = "max",
         percentile: float = 99.9,
     ) -> None:

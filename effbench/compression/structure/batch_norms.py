@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.hooks import RemovableHandle
 
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.stack import constraints_on, parameter_behind
-from effbench.compression.structure.edits import add_bias, places, remove
+from effbench.compression.structure.edits import add_bias, places, remove_module
+from effbench.compression.structure.watch import hooked, run_once
 
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -38,10 +37,10 @@ def fold_batch_norms(network: nn.Module, images: Tensor, /) -> tuple[str, ...]:
     """
     folded = []
     paths = {module: path for path, module in places(network)}
-    for layer, norm in _pairs(network, images):
+    for layer, norm in _find_pairs(network, images):
         if norm in paths and _can_take(layer, network):
             _fold(layer, norm)
-            remove(network, paths[norm])
+            remove_module(network, paths[norm])
             folded.append(paths[norm])
     return tuple(folded)
 
@@ -65,34 +64,45 @@ def _fold(layer: nn.Module, norm: nn.Module) -> None:
 
 def _can_take(layer: nn.Module, network: nn.Module) -> bool:
     """Whether a layer's tensors are its own and may be scaled, and its bias is there or can be added."""
-    held = constraints_on(layer, "weight")
-    if constraints_on(layer, "bias") or not all(isinstance(o, Mask) and o.settled for o in held):
+    if constraints_on(layer, "bias"):
+        return False
+    if not all(isinstance(constraint, Mask) and constraint.settled for constraint in constraints_on(layer, "weight")):
         return False
     has_bias = layer._parameters["bias"] is not None
     if not has_bias and all(module is not layer for _, module in places(network)):
         return False  # a part of a chain, which is rebuilt as a whole
-    uses = Counter(id(one) for module in network.modules() for one in module._parameters.values() if one is not None)
+    parameters = (parameter for module in network.modules() for parameter in module._parameters.values())
+    uses = Counter(id(parameter) for parameter in parameters if parameter is not None)
     names = ("weight", "bias") if has_bias else ("weight",)
     return all(uses[id(parameter_behind(layer, name))] == 1 for name in names)
 
 
-def _pairs(network: nn.Module, images: Tensor) -> list[tuple[nn.Module, nn.Module]]:
+def _find_pairs(network: nn.Module, images: Tensor) -> list[tuple[nn.Module, nn.Module]]:
     """Return the layers and the batch norms that alone take their outputs, in the order in which they run."""
-    watch = _Watch()
-    modes = [(module, module.training) for module in network.modules()]
-    handles = [handle for module in network.modules() for handle in watch.look_at(module)]
-    try:
-        with torch.no_grad(), watch:
-            watch.note_uses(network.eval()(images.to(next(network.parameters()).device)))
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, was_training in modes:
-            module.training = was_training
-    return watch.pairs()
+    uses = _Uses()
+    layers = [module for module in network.modules() if _is_plain_layer(module)]
+    norms = [module for module in network.modules() if _is_plain_norm(module)]
+    with (
+        hooked(layers, after=uses.layer_ran),
+        hooked(norms, before=uses.norm_runs, after=uses.norm_ran),
+        uses,
+    ):
+        uses.note(run_once(network, images))
+    return uses.pairs()
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+def _is_plain_layer(module: nn.Module) -> bool:
+    return parametrize.type_before_parametrizations(module) in _LAYERS and not module._forward_hooks
+
+
+def _is_plain_norm(module: nn.Module) -> bool:
+    """Whether a module is a batch norm with running statistics whose input and output no hook sees or changes."""
+    if type(module) not in _NORMS or module.running_mean is None:
+        return False
+    return not module._forward_hooks and not module._forward_pre_hooks
+
+
+class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operation while a network runs, and so whatever becomes of the outputs of layers."""
 
     def __init__(self) -> None:
@@ -100,52 +110,46 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._n_calls: Counter[nn.Module] = Counter()
         self._outputs: dict[int, tuple[nn.Module, Tensor]] = {}
         """Layer and output, by the output's id: it is kept, so that no other gets this id."""
-        self._taken: dict[nn.Module, nn.Module] = {}
+        self._norm_of: dict[nn.Module, nn.Module] = {}
+        """The batch norm that takes a layer's output."""
         self._used_elsewhere: set[nn.Module] = set()
         self._in_norm: int | None = None
         """The id of what the batch norm that runs has been given."""
 
-    def look_at(self, module: nn.Module) -> Iterator[RemovableHandle]:
-        """Watch a module that may be part of a pair; yield what ends that."""
-        if parametrize.type_before_parametrizations(module) in _LAYERS and not module._forward_hooks:
-            yield module.register_forward_hook(self._layer_ran)
-        elif type(module) in _NORMS and module.running_mean is not None:
-            if not module._forward_hooks and not module._forward_pre_hooks:
-                yield module.register_forward_pre_hook(self._norm_runs)
-                yield module.register_forward_hook(self._norm_ran)
-
     def pairs(self) -> list[tuple[nn.Module, nn.Module]]:
         """Return each layer with the batch norm that its output went into, once, and nothing else did."""
-        both = self._taken.items()
         return [
             (layer, norm)
-            for layer, norm in both
+            for layer, norm in self._norm_of.items()
             if layer not in self._used_elsewhere and self._n_calls[layer] == self._n_calls[norm] == 1
         ]
 
-    def note_uses(self, values: Any) -> None:
+    def note(self, values: Any) -> None:
         """Note the outputs among `values` (in whatever nest) as used elsewhere than in their batch norm."""
         for value in tree_leaves(values):
             if id(value) in self._outputs and id(value) != self._in_norm:
                 self._used_elsewhere.add(self._outputs[id(value)][0])
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.note_uses((args, kwargs))
+        self.note((args, kwargs))
         return func(*args, **(kwargs or {}))
 
-    def _layer_ran(self, layer: nn.Module, _inputs: Any, output: Tensor) -> None:
+    def layer_ran(self, layer: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
+        """Remember a layer's output."""
         self._n_calls[layer] += 1
         if output.ndim == parameter_behind(layer, "weight").ndim:  # otherwise a batch norm has other channels
             self._outputs[id(output)] = (layer, output)
 
-    def _norm_runs(self, norm: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def norm_runs(self, norm: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Remember which layer's output a batch norm is given: what is done with it now is the batch norm's doing."""
         self._n_calls[norm] += 1
         if inputs and id(inputs[0]) in self._outputs:
             self._in_norm = id(inputs[0])
             layer, _ = self._outputs[self._in_norm]
-            if layer in self._taken:
+            if layer in self._norm_of:
                 self._used_elsewhere.add(layer)
-            self._taken[layer] = norm
+            self._norm_of[layer] = norm
 
-    def _norm_ran(self, _norm: nn.Module, _inputs: Any, _output: Any) -> None:
+    def norm_ran(self, _norm: nn.Module, _inputs: tuple[Any, ...], _output: Any) -> None:
+        """Count what is done with the batch norm's input from now on as a use elsewhere."""
         self._in_norm = None

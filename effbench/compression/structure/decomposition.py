@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from effbench.compression.structure.factorized import Scheme
+from effbench.compression.structure.factorized import Factorization
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -19,7 +19,7 @@ class Decomposition:
     descending. `svd` and `spatial` have one mode, `tucker` has two: the input and the output channels.
     """
 
-    scheme: Scheme
+    factorization: Factorization
     weight: Tensor
     bases: tuple[Tensor, ...]
     energies: tuple[Tensor, ...]
@@ -27,7 +27,7 @@ class Decomposition:
     @property
     def full_ranks(self) -> tuple[int, ...]:
         """The ranks at which the decomposition is exact."""
-        return tuple(len(one) for one in self.energies)
+        return tuple(len(energies) for energies in self.energies)
 
     def ranks_of_energy(self, share: float) -> tuple[int, ...]:
         """Return, for each mode, the smallest rank whose components have a share of the energy, at least 1."""
@@ -39,12 +39,12 @@ class Decomposition:
 
     def factors(self, ranks: Sequence[int], /) -> tuple[Tensor, ...]:
         """Return the weights of the chain of layers, first to last, in the type of the weight."""
-        parts = self._tucker(*ranks) if self.scheme == "tucker" else self._product(*ranks)
+        parts = self._tucker(*ranks) if self.factorization == "tucker" else self._product(*ranks)
         return tuple(part.to(self.weight.dtype).contiguous() for part in parts)
 
     def _product(self, rank: int) -> tuple[Tensor, ...]:
         """Cut the matrix to a product of two: of all of that rank the closest (Eckart & Young 1936)."""
-        matrix, basis = _as_matrix(self.weight, self.scheme), self.bases[0][:, :rank]
+        matrix, basis = _as_matrix(self.weight, self.factorization), self.bases[0][:, :rank]
         scale = self.energies[0][:rank].clamp(min=0) ** 0.25  # both factors share the singular values: they train alike
         scale = torch.where(scale > 1e-4 * self.energies[0][0] ** 0.25, scale, torch.ones_like(scale))
         if len(basis) == len(matrix):
@@ -52,7 +52,7 @@ class Decomposition:
         else:
             first, second = basis.T * scale[:, None], (matrix @ basis) / scale
         n_out, n_in, *kernel = self.weight.shape
-        if self.scheme == "spatial":
+        if self.factorization == "spatial":
             height, width = kernel
             second = second.reshape(n_out, width, rank).movedim(2, 1)
             return first.reshape(rank, n_in, height, 1), second.reshape(n_out, rank, 1, width)
@@ -66,7 +66,7 @@ class Decomposition:
         return inputs.T.reshape(n_in, -1, *ones), core, outputs.reshape(-1, n_out, *ones)
 
 
-def decompose(weight: Tensor, scheme: Scheme, /) -> Decomposition:
+def decompose(weight: Tensor, factorization: Factorization, /) -> Decomposition:
     """Return the components of a weight of shape (out, in, *kernel), computed in float64.
 
     `svd` (Denton et al. 2014, arXiv:1404.0736, section 3.2) is of a kernel of one place or none; `spatial` of a two
@@ -77,24 +77,24 @@ def decompose(weight: Tensor, scheme: Scheme, /) -> Decomposition:
     weight = weight.detach()
     if not bool(torch.isfinite(weight).all()):
         raise ValueError("a weight that is not finite can't be decomposed")
-    if scheme == "tucker":
+    if factorization == "tucker":
         matrices = [weight.double().movedim(mode, 0).flatten(1) for mode in (1, 0)]
         # Of a mode wider than all the others together, the surplus components are zero.
         modes = [_components(matrix, min(matrix.shape)) for matrix in matrices]
     else:
-        matrix = _as_matrix(weight, scheme)
+        matrix = _as_matrix(weight, factorization)
         modes = [_components(matrix if len(matrix) <= matrix.shape[1] else matrix.T, min(matrix.shape))]
     return Decomposition(
-        scheme=scheme,
+        factorization=factorization,
         weight=weight,
         bases=tuple(basis for basis, _ in modes),
         energies=tuple(energies for _, energies in modes),
     )
 
 
-def _as_matrix(weight: Tensor, scheme: Scheme) -> Tensor:
+def _as_matrix(weight: Tensor, factorization: Factorization) -> Tensor:
     """Return the weight as (out, in), or (out · width, in · height), in float64."""
-    if scheme == "spatial":
+    if factorization == "spatial":
         n_out, n_in, height, width = weight.shape
         return weight.double().permute(0, 3, 1, 2).reshape(n_out * width, n_in * height)
     return weight.double().flatten(1)

@@ -5,25 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-Scheme = Literal["svd", "spatial", "tucker"]
-SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+Factorization = Literal["svd", "spatial", "tucker"]
 
 
 class Factored(nn.Sequential):
     """The layers that stand for one. The bias is the last one's.
 
-    scheme
+    factorization
         `svd`: a linear layer or a 1×1 convolution as two, in → r → out. `spatial`: a kh×kw convolution as kh×1 and 1×kw
         (Jaderberg et al. 2014, arXiv:1405.3866, section 2). `tucker`: 1×1, kh×kw and 1×1 convolutions, in → r1 → r2 →
         out (Kim et al. 2015, arXiv:1511.06530, section 3).
     """
 
-    scheme: Scheme
+    factorization: Factorization
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -32,38 +31,40 @@ class Factored(nn.Sequential):
         return (_n_in(layers[0]), *(_n_out(layer) for layer in layers))
 
 
-def n_ranks(scheme: Scheme, /) -> int:
-    """Return how many widths a scheme has between its layers."""
-    return 2 if scheme == "tucker" else 1
+def n_ranks(factorization: Factorization, /) -> int:
+    """Return how many widths a factorization has between its layers."""
+    return 2 if factorization == "tucker" else 1
 
 
-def can_factor(layer: nn.Module, scheme: Scheme, /) -> bool:
-    """Whether a scheme is for a layer of this kind. Grouped (and so depthwise) convolutions have none."""
+def can_factor(layer: nn.Module, factorization: Factorization, /) -> bool:
+    """Whether a factorization is for a layer of this kind. Grouped (and so depthwise) convolutions have none."""
     if isinstance(layer, nn.Linear):
-        return scheme == "svd"
+        return factorization == "svd"
     if not isinstance(layer, nn.Conv1d | nn.Conv2d) or layer.groups != 1:
         return False
     pointwise = math.prod(layer.kernel_size) == 1
     return {"svd": pointwise, "spatial": isinstance(layer, nn.Conv2d) and not pointwise, "tucker": not pointwise}[
-        scheme
+        factorization
     ]
 
 
-def factor_shapes(layer: nn.Module, scheme: Scheme, widths: Sequence[int], /) -> tuple[tuple[int, ...], ...]:
+def factor_shapes(
+    layer: nn.Module, factorization: Factorization, widths: Sequence[int], /
+) -> tuple[tuple[int, ...], ...]:
     """Return the shapes of the weights that a layer's factors would have; nothing is allocated."""
     if isinstance(layer, nn.Linear):
         return tuple((n_out, n_in) for n_in, n_out in pairwise(widths))
     assert isinstance(layer, nn.Conv1d | nn.Conv2d)
-    kernels = [options["kernel_size"] for options in _convolutions(layer, scheme)]
+    kernels = [options["kernel_size"] for options in _convolutions(layer, factorization)]
     return tuple((n_out, n_in, *kernel) for (n_in, n_out), kernel in zip(pairwise(widths), kernels, strict=True))
 
 
-def build_factored(layer: nn.Module, scheme: Scheme, widths: Sequence[int], /) -> Factored:
+def build_factored(layer: nn.Module, factorization: Factorization, widths: Sequence[int], /) -> Factored:
     """Return the chain that stands for `layer`, its weights zero, of the layer's type and on its device.
 
-    widths: (in, ranks …, out). The random generator is left alone. The scheme must be one for the layer: `can_factor`.
+    widths: (in, ranks …, out). The random generator is left alone. The layer must be one that `can_factor` allows.
     """
-    assert can_factor(layer, scheme) and len(widths) == n_ranks(scheme) + 2
+    assert can_factor(layer, factorization) and len(widths) == n_ranks(factorization) + 2
     weight, layers = layer.weight, list[nn.Module]()
     assert isinstance(weight, Tensor)
     place: dict[str, Any] = {"device": weight.device, "dtype": weight.dtype}
@@ -74,10 +75,10 @@ def build_factored(layer: nn.Module, scheme: Scheme, widths: Sequence[int], /) -
         else:
             assert isinstance(layer, nn.Conv1d | nn.Conv2d)
             kind = nn.Conv1d if isinstance(layer, nn.Conv1d) else nn.Conv2d
-            options = _convolutions(layer, scheme)[position]
+            options = _convolutions(layer, factorization)[position]
             layers.append(_make(kind, n_in, n_out, bias=bias, **options, **place))
     chain = Factored(*layers).train(layer.training)
-    chain.scheme = scheme
+    chain.factorization = factorization
     with torch.no_grad():
         for parameter in chain.parameters():
             parameter.zero_()
@@ -85,10 +86,10 @@ def build_factored(layer: nn.Module, scheme: Scheme, widths: Sequence[int], /) -
     return chain
 
 
-def _convolutions(layer: nn.Conv1d | nn.Conv2d, scheme: Scheme) -> list[dict[str, Any]]:
+def _convolutions(layer: nn.Conv1d | nn.Conv2d, factorization: Factorization) -> list[dict[str, Any]]:
     """Return kernel, stride, padding and dilation of each convolution of a chain."""
     n = len(layer.kernel_size)
-    one, none = (1,) * n, (0,) * n
+    ones, zeros = (1,) * n, (0,) * n
     padding = layer.padding
     whole: dict[str, Any] = {
         "kernel_size": tuple(layer.kernel_size),
@@ -97,10 +98,10 @@ def _convolutions(layer: nn.Conv1d | nn.Conv2d, scheme: Scheme) -> list[dict[str
         "dilation": tuple(layer.dilation),
         "padding_mode": layer.padding_mode,
     }
-    point: dict[str, Any] = {"kernel_size": one, "stride": one, "padding": none, "dilation": one}
-    if scheme == "svd":
+    point: dict[str, Any] = {"kernel_size": ones, "stride": ones, "padding": zeros, "dilation": ones}
+    if factorization == "svd":
         return [whole, point]
-    if scheme == "tucker":
+    if factorization == "tucker":
         return [point, whole, point]
     first, second = dict(whole), dict(whole)
     for name, neutral in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):

@@ -1,4 +1,4 @@
-"""The loops of `effbench.compression.structure.fusion`, compiled by numba, one thread. Import it where a loop is needed.
+"""The loops of `fusion`, compiled by numba, one thread. Import it where a loop is needed.
 
 Maps are channels-last: (N, H, W, C), or the same memory as rows of K columns, K being a multiple of C, so that a
 register of the processor is full even where there are eight channels. Values are float32, or bfloat16 as its bits in
@@ -7,7 +7,7 @@ uint16; what is computed with is float32. Vectors are float32 and hold a channel
 z = scale · x + shift is the normalised value; what is at or below `floor` is cut off (0 for a ReLU, else -inf). NaN
 goes through everything. The loops over columns have no branch, and read neighbours at one distance only, so that they
 become vector code.
-Everything is in one file, as numba would not notice that a function of another one has changed (`effbench.compression.jit`).
+Everything is in one file, as numba would not notice that a function of another one has changed (`compression.jit`).
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def _written(value: Any, maps: Any) -> Any:
 
 
 @compiled
-def higher(one: Any, other: Any) -> Any:
+def higher(first: Any, second: Any) -> Any:
     """Return the larger of two floats, NaN where one of them is."""
-    return one if (one >= other) | (one != one) else other
+    return first if (first >= second) | (first != first) else second
 
 
 @compiled
@@ -107,15 +107,15 @@ def moments(x: Values, pivot: Vector, channels: int) -> tuple[Doubles, Doubles]:
     """Return each channel's sum of x - pivot and of its square: (R, K) -> (C,), (C,)."""
     n_rows, n_columns = x.shape
     first, second = np.zeros(channels), np.zeros(channels)
-    one, two = np.zeros(n_columns, np.float32), np.zeros(n_columns, np.float32)
+    of_first, of_second = np.zeros(n_columns, np.float32), np.zeros(n_columns, np.float32)
     for begin in range(0, n_rows, ROWS):
         for row in range(begin, min(n_rows, begin + ROWS)):
             for k in range(n_columns):
                 distance = read(x[row, k]) - pivot[k]
-                one[k] += distance
-                two[k] += distance * distance
-        add_up(one, first)
-        add_up(two, second)
+                of_first[k] += distance
+                of_second[k] += distance * distance
+        add_up(of_first, first)
+        add_up(of_second, second)
     return first, second
 
 
@@ -139,8 +139,8 @@ def normalise_and_pool(x: Values, scale: Vector, shift: Vector, floor: np.float3
         for i in range(height // 2):
             above, below = x[n, 2 * i].reshape(n_columns), x[n, 2 * i + 1].reshape(n_columns)
             for k in range(n_columns):
-                one, other = read(above[k]) * scale[k] + shift[k], read(below[k]) * scale[k] + shift[k]
-                z = higher(one, other)
+                upper, lower = read(above[k]) * scale[k] + shift[k], read(below[k]) * scale[k] + shift[k]
+                z = higher(upper, lower)
                 highest[k] = floor if z <= floor else z
             for j in range(width // 2):
                 left, right = 2 * j * channels, (2 * j + 1) * channels
@@ -156,7 +156,7 @@ def gate(
     n_rows, n_columns = x.shape
     first, second = np.zeros(channels), np.zeros(channels)
     nothing = np.zeros(1, dy.dtype)[0]
-    one, two = np.zeros(n_columns, np.float32), np.zeros(n_columns, np.float32)
+    of_first, of_second = np.zeros(n_columns, np.float32), np.zeros(n_columns, np.float32)
     for begin in range(0, n_rows, ROWS):
         for row in range(begin, min(n_rows, begin + ROWS)):
             for k in range(n_columns):
@@ -164,10 +164,10 @@ def gate(
                 passed = nothing if value * scale[k] + shift[k] <= floor else dy[row, k]
                 dz[row, k] = passed
                 gradient = read(passed)
-                one[k] += gradient
-                two[k] += gradient * (value - mean[k])
-        add_up(one, first)
-        add_up(two, second)
+                of_first[k] += gradient
+                of_second[k] += gradient * (value - mean[k])
+        add_up(of_first, first)
+        add_up(of_second, second)
     return first, second
 
 
@@ -179,7 +179,7 @@ def gate_and_unpool(
     n_maps, height, width, channels = x.shape
     n_columns = width * channels
     first, second = np.zeros(channels), np.zeros(channels)
-    one, two = np.zeros(n_columns, np.float32), np.zeros(n_columns, np.float32)
+    of_first, of_second = np.zeros(n_columns, np.float32), np.zeros(n_columns, np.float32)
     with_ends = np.zeros(n_columns + 2 * channels, np.float32)
     highest = with_ends[channels : channels + n_columns]  # of two rows
     on_the_left, on_the_right = with_ends[:n_columns], with_ends[2 * channels :]  # the same, of the pixels beside
@@ -210,14 +210,14 @@ def gate_and_unpool(
                 to_above[k] = passed if is_upper else nothing
                 to_below[k] = nothing if is_upper else passed
                 gradient = read(passed)
-                one[k] += gradient
-                two[k] += gradient * ((x_upper if is_upper else x_lower) - mean[k])
+                of_first[k] += gradient
+                of_second[k] += gradient * ((x_upper if is_upper else x_lower) - mean[k])
         if height % 2:
             last = dz[n, height - 1].reshape(n_columns)
             for k in range(n_columns):
                 last[k] = 0
-        add_up(one, first)
-        add_up(two, second)
+        add_up(of_first, first)
+        add_up(of_second, second)
     return first, second
 
 
@@ -231,15 +231,15 @@ def combine(x: Values, dz: Values, of_dz: Vector, of_x: Vector, constant: Vector
 
 
 @compiled
-def apply(x: Values, found: Doubles, floor: np.float32, pools: bool, y: Values) -> None:
-    """Scale and shift (N, H, W, C) by the first two rows of `found`, (., C), pool where `pools`, cut off, into y."""
+def apply(x: Values, normaliser: Doubles, floor: np.float32, pools: bool, y: Values) -> None:
+    """Scale and shift (N, H, W, C) by the first two rows of `normaliser`, (., C), pool if `pools`, cut off, into y."""
     if pools:
         columns = x.shape[2] * x.shape[3]
-        normalise_and_pool(x, tiled(found[0], columns), tiled(found[1], columns), floor, y)
+        normalise_and_pool(x, tiled(normaliser[0], columns), tiled(normaliser[1], columns), floor, y)
     else:
         rows = as_rows(x)
         columns = rows.shape[1]
-        normalise(rows, tiled(found[0], columns), tiled(found[1], columns), floor, y.reshape(rows.shape))
+        normalise(rows, tiled(normaliser[0], columns), tiled(normaliser[1], columns), floor, y.reshape(rows.shape))
 
 
 @compiled
@@ -265,27 +265,32 @@ def forward(
     for c in range(channels):
         pivot[c] = np.float32(pivot[c] / (rows[:ROWS].size / channels))  # as the loops have it
     first, second = moments(rows, tiled(pivot, rows.shape[1]), channels)
-    found = np.empty((4, channels))
+    normaliser = np.empty((4, channels))
     for c in range(channels):
         distance = first[c] / n_pixels
         variance = max(second[c] / n_pixels - distance * distance, 0.0)
         mean, inverse = pivot[c] + distance, 1 / np.sqrt(variance + eps)
         scale = affine[0][c] * inverse
-        found[0, c], found[1, c], found[2, c], found[3, c] = scale, affine[1][c] - scale * mean, mean, inverse
+        normaliser[0, c], normaliser[1, c], normaliser[2, c], normaliser[3, c] = (
+            scale,
+            affine[1][c] - scale * mean,
+            mean,
+            inverse,
+        )
         running[0][c] += momentum * (mean - running[0][c])
         running[1][c] += momentum * (variance * (n_pixels / (n_pixels - 1)) - running[1][c])
-    apply(x, found, floor, pools, y)
-    return found
+    apply(x, normaliser, floor, pools, y)
+    return normaliser
 
 
 @compiled
-def backward(x: Values, dy: Values, found: Doubles, floor: np.float32, pools: bool, dx: Values) -> Vector:
+def backward(x: Values, dy: Values, normaliser: Doubles, floor: np.float32, pools: bool, dx: Values) -> Vector:
     """Write the gradient of x into dx, from that of what `forward` made of it. Returns (2, C): weight's and bias's."""
     n_maps, height, width, channels = x.shape
     n_pixels = n_maps * height * width
     rows = as_rows(x)
     columns = width * channels if pools else rows.shape[1]
-    scale, shift, mean = tiled(found[0], columns), tiled(found[1], columns), tiled(found[2], columns)
+    scale, shift, mean = tiled(normaliser[0], columns), tiled(normaliser[1], columns), tiled(normaliser[2], columns)
     if pools:
         sums = gate_and_unpool(x, dy, scale, shift, mean, floor, dx)
     else:
@@ -293,12 +298,12 @@ def backward(x: Values, dy: Values, found: Doubles, floor: np.float32, pools: bo
     gradients = np.empty((2, channels), np.float32)
     of_x, constant = np.empty(channels), np.empty(channels)
     for c in range(channels):
-        of_weight, of_bias = sums[1][c] * found[3, c], sums[0][c]
+        of_weight, of_bias = sums[1][c] * normaliser[3, c], sums[0][c]
         gradients[0, c], gradients[1, c] = of_weight, of_bias
-        of_x[c] = -found[0, c] * found[3, c] * of_weight / n_pixels
-        constant[c] = -found[0, c] * of_bias / n_pixels - of_x[c] * found[2, c]
+        of_x[c] = -normaliser[0, c] * normaliser[3, c] * of_weight / n_pixels
+        constant[c] = -normaliser[0, c] * of_bias / n_pixels - of_x[c] * normaliser[2, c]
     columns = rows.shape[1]
-    vectors = tiled(found[0], columns), tiled(of_x, columns), tiled(constant, columns)
+    vectors = tiled(normaliser[0], columns), tiled(of_x, columns), tiled(constant, columns)
     combine(rows, dx.reshape(rows.shape), *vectors)
     return gradients
 
@@ -309,6 +314,6 @@ def load(dtype: type[np.generic]) -> None:
     It is compiled where no earlier process has done it, which takes a few seconds.
     """
     x, y, vector = np.zeros((2, 2, 2, 8), dtype), np.zeros((2, 1, 1, 8), dtype), np.zeros(8, np.float32)
-    found = forward(x, (vector, vector), (vector, vector), 0.1, 1e-5, np.float32(0), True, y)
-    backward(x, y, found, np.float32(0), True, np.zeros_like(x))
-    apply(x.astype(np.float32), found, np.float32(0), True, y.astype(np.float32))
+    normaliser = forward(x, (vector, vector), (vector, vector), 0.1, 1e-5, np.float32(0), True, y)
+    backward(x, y, normaliser, np.float32(0), True, np.zeros_like(x))
+    apply(x.astype(np.float32), normaliser, np.float32(0), True, y.astype(np.float32))

@@ -40,7 +40,7 @@ def fused(model: nn.Module, /) -> Iterator[None]:
         for module in model.modules():
             # Within another `fused` it has a forward of its own already.
             if isinstance(module, nn.Sequential) and _runs_as_written(module, nn.Sequential):
-                runs = _runs_of(module)
+                runs = _find_runs(module)
                 if any(isinstance(run, _Run) for run in runs):
                     module.forward = partial(_forward, runs)  # type: ignore[method-assign]
                     changed.append(module)
@@ -88,7 +88,7 @@ class _Run:
             and norm.eps > 0
             and (norm.training or not torch.is_grad_enabled())
             and torch.get_num_threads() == 1
-            and not any(map(_is_heard, self.modules))
+            and not any(map(_has_hooks, self.modules))
         )
 
     def _vectors(self) -> _Vectors | None:
@@ -110,13 +110,13 @@ class _Run:
         """Return what the running statistics make of the maps."""
         weight, bias, mean, variance = (vector.astype(np.float64) for vector in vectors)
         scale = weight / np.sqrt(variance + self.norm.eps)
-        output = self.room(maps)
-        found = np.stack([scale, bias - scale * mean])
-        _kernels().apply(_pixels(maps), found, self.floor, self.pools, _pixels(output))
+        output = self.empty_output(maps)
+        affine = np.stack([scale, bias - scale * mean])
+        _kernels().apply(_pixels(maps), affine, self.floor, self.pools, _pixels(output))
         return output
 
-    def room(self, maps: Tensor) -> Tensor:
-        """Return room for what comes out."""
+    def empty_output(self, maps: Tensor) -> Tensor:
+        """Return an output for maps, without values."""
         n_maps, channels, height, width = maps.shape
         return _empty(maps, (n_maps, channels, height // 2, width // 2) if self.pools else maps.shape)
 
@@ -129,7 +129,7 @@ def _kernels() -> ModuleType:
     return fused_kernels
 
 
-def _is_heard(module: nn.Module) -> bool:
+def _has_hooks(module: nn.Module) -> bool:
     return bool(
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )
@@ -140,27 +140,28 @@ def _runs_as_written(module: nn.Module, kind: type[nn.Module]) -> bool:
     return type(module).forward is kind.forward and "forward" not in vars(module)
 
 
-def _forward(runs: tuple[nn.Module | _Run, ...], input: Any) -> Any:
+def _forward(runs: tuple[nn.Module | _Run, ...], maps: Any) -> Any:
     for run in runs:
-        input = run(input)
-    return input
+        maps = run(maps)
+    return maps
 
 
-def _runs_of(modules: nn.Sequential) -> tuple[nn.Module | _Run, ...]:
+def _find_runs(modules: nn.Sequential) -> tuple[nn.Module | _Run, ...]:
     """Return the modules, each batch norm together with those after it that can be run with it."""
-    found: list[nn.Module | _Run] = []
+    runs: list[nn.Module | _Run] = []
     for module in modules:
-        last = found[-1] if found else None
+        last = runs[-1] if runs else None
         if isinstance(module, nn.BatchNorm2d) and _runs_as_written(module, nn.BatchNorm2d):
-            found.append(_Run(module))
-        elif isinstance(last, _Run) and _goes_along(module, last):
-            found[-1] = _Run(last.norm, *last.modules[1:], module)
+            runs.append(_Run(module))
+        elif isinstance(last, _Run) and _can_join(module, last):
+            runs[-1] = _Run(last.norm, *last.modules[1:], module)
         else:
-            found.append(module)
-    return tuple(found)
+            runs.append(module)
+    return tuple(runs)
 
 
-def _goes_along(module: nn.Module, run: _Run) -> bool:
+def _can_join(module: nn.Module, run: _Run) -> bool:
+    """Whether a module can be run in one pass with the batch norm before it."""
     if any(type(other) is type(module) for other in run.modules):
         return False
     if isinstance(module, nn.ReLU):
@@ -180,11 +181,11 @@ class _NormPoolReLU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, vectors: _Vectors, run: _Run) -> Tensor:
-        norm, output = run.norm, run.room(maps)
+        norm, output = run.norm, run.empty_output(maps)
         assert norm.momentum is not None and norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)
         affine, running = vectors[:2], vectors[2:]
-        ctx.found = _kernels().forward(
+        ctx.normaliser = _kernels().forward(
             _pixels(maps), affine, running, norm.momentum, norm.eps, run.floor, run.pools, _pixels(output)
         )
         ctx.save_for_backward(maps)
@@ -197,8 +198,10 @@ class _NormPoolReLU(torch.autograd.Function):
         (maps,), run = ctx.saved_tensors, ctx.run
         of_output = _pixels(gradient.contiguous(memory_format=torch.channels_last))
         of_maps = _empty(maps, maps.shape)
-        found = _kernels().backward(_pixels(maps), of_output, ctx.found, run.floor, run.pools, _pixels(of_maps))
-        of_affine = torch.from_numpy(found)
+        gradients = _kernels().backward(
+            _pixels(maps), of_output, ctx.normaliser, run.floor, run.pools, _pixels(of_maps)
+        )
+        of_affine = torch.from_numpy(gradients)
         return of_maps, of_affine[0], of_affine[1], None, None
 
 

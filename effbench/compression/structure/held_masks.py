@@ -2,7 +2,7 @@
 
 As a parametrization such a mask takes two products and some Python for every layer and step. What it makes of the
 weight is the same when the weight itself is masked whenever it has changed: what the optimiser does with a weight
-depends on that weight alone, and a masked one is zero again before anybody looks.
+depends on that weight alone, and a masked one is zero again before anything reads it.
 
 The same but for rounding, that is: the product of a 1 x 1 weight and a mask has other strides than the weight, after
 which a convolution may choose another kernel; and of a layer that runs twice in a forward pass, autocast adds the
@@ -43,9 +43,9 @@ def masked_after_steps(model: nn.Module, /) -> Iterator[Callable[[], None]]:
 
     try:
         for module in list(model.modules()):
-            found = _only_mask(module)
-            if found is not None and uses[_memory(found[1])] == 1:
-                name, parameter, mask = found
+            held = _find_only_mask(module)
+            if held is not None and uses[_memory(held[1])] == 1:
+                name, parameter, mask = held
                 with torch.no_grad():
                     parameter.masked_fill_(~mask, 0)  # a product would leave NaN and infinity there
                 plain.append((module, type(module), name))
@@ -65,13 +65,13 @@ def _memory(parameter: Tensor) -> int:
     return parameter.untyped_storage().data_ptr()
 
 
-def _only_mask(module: nn.Module) -> tuple[str, nn.Parameter, Tensor] | None:
+def _find_only_mask(module: nn.Module) -> tuple[str, nn.Parameter, Tensor] | None:
     """Return the tensor's name, its parameter and its mask where the module has one constraint, a settled mask."""
     if not parametrize.is_parametrized(module) or len(module.parametrizations) != 1:  # type: ignore[arg-type]
         return None
     (name,) = module.parametrizations  # type: ignore[misc]
-    found = constraints_on(module, name)
-    if len(found) != 1 or not isinstance(found[0], Mask) or not found[0].settled:
+    constraint, *others = constraints_on(module, name)
+    if others or not isinstance(constraint, Mask) or not constraint.settled:
         return None
     parameter = parameter_behind(module, name)
-    return (name, parameter, found[0].mask) if isinstance(parameter, nn.Parameter) else None
+    return (name, parameter, constraint.mask) if isinstance(parameter, nn.Parameter) else None

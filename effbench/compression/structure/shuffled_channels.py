@@ -15,42 +15,43 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from effbench.compression.layers import is_depthwise, n_groups
 from effbench.compression.structure.shuffle import Shuffle
 
 if TYPE_CHECKING:
     import torch_pruning
 
-Shuffled = Sequence[tuple[Any, int | None]]
+ShuffleInputs = Sequence[tuple[Any, int | None]]
 """What shuffles were given (its `grad_fn`), and in how many groups they shuffle it, where that is known."""
 
 
 @contextmanager
-def shuffles_hidden(network: nn.Module) -> Iterator[list[tuple[Any, int | None]]]:
-    """Let channel shuffles return their input, and yield what they were given (`Shuffled`).
+def shuffles_hidden(network: nn.Module, /) -> Iterator[list[tuple[Any, int | None]]]:
+    """While entered, channel shuffles return their input; yields what they were given (`ShuffleInputs`).
 
     The graph can't follow a shuffle (and fails to divide by zero at one). Known are functions `channel_shuffle` of
     torch or of the module that defines a network, and modules called …ChannelShuffle.
     """
-    shuffled: list[tuple[Any, int | None]] = []
+    shuffle_inputs: list[tuple[Any, int | None]] = []
 
     def hiding(known: int | None) -> Callable[..., Tensor]:
         def pass_through(images: Tensor, *given: int, **named: int) -> Tensor:
             groups = known or named.get("groups") or next(iter(given), None)
-            shuffled.append((images.grad_fn, groups))
+            shuffle_inputs.append((images.grad_fn, groups))
             return images
 
         return pass_through
 
     sources = {sys.modules[type(module).__module__] for module in network.modules()}
-    owners = [one for one in (torch, nn.functional, *sources) if hasattr(one, "channel_shuffle")]
-    functions = [(one, one.channel_shuffle) for one in owners]
-    modules = [m for m in network.modules() if type(m).__name__.endswith("ChannelShuffle")]
+    owners = [owner for owner in (torch, nn.functional, *sources) if hasattr(owner, "channel_shuffle")]
+    functions = [(owner, owner.channel_shuffle) for owner in owners]
+    modules = [module for module in network.modules() if type(module).__name__.endswith("ChannelShuffle")]
     try:
         for owner, _function in functions:
             owner.channel_shuffle = hiding(None)  # type: ignore[attr-defined]
         for module in modules:
             module.forward = hiding(getattr(module, "groups", None))
-        yield shuffled
+        yield shuffle_inputs
     finally:
         for owner, function in functions:
             owner.channel_shuffle = function  # type: ignore[attr-defined]
@@ -58,22 +59,33 @@ def shuffles_hidden(network: nn.Module) -> Iterator[list[tuple[Any, int | None]]
             del module.forward
 
 
+@dataclass(frozen=True, kw_only=True)
+class TouchedLayer:
+    """A layer that makes, passes on or reads channels that go through a shuffle."""
+
+    layer: nn.Module
+    is_after: bool
+    """Whether it stands after the shuffle."""
+    reads: bool
+    """Whether it reads the channels; otherwise it makes them or passes them on."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Passage:
-    """Channels that one shuffle stands between. They are named as before it."""
+class ShuffledChannels:
+    """Channels that go through one shuffle. They are named as before it."""
 
     shuffle: Shuffle
-    layers: tuple[tuple[nn.Module, bool, bool], ...]
-    """Each with whether it stands after the shuffle and whether it reads the channels; else it makes or passes on."""
+    layers: tuple[TouchedLayer, ...]
     group: Any
     """What Torch-Pruning's importance criteria take: its group, with each place named by the channel that is there."""
 
-    def silence(self, channels: Tensor, /) -> None:
+    def zero_readers(self, channels: Tensor, /) -> None:
         """Set the weights with which the layers after read the channels to zero, in place."""
-        for layer, is_after, reads in self.layers:
-            if reads:
+        for touched in self.layers:
+            if touched.reads:
+                layer = touched.layer
                 assert isinstance(layer, _ConvNd)
-                places = self.shuffle.places[channels] if is_after else channels
+                places = self.shuffle.places[channels] if touched.is_after else channels
                 per_group = layer.in_channels // layer.groups
                 for place in places.tolist():
                     rows = layer.weight.detach().chunk(layer.groups)[place // per_group]
@@ -84,24 +96,44 @@ class Passage:
         stays = torch.ones(self.shuffle.n, dtype=torch.bool)
         stays[channels] = False
         before, after = self.shuffle.keep(torch.nonzero(stays).flatten())
-        for layer, is_after, reads in self.layers:
-            (_keep_read if reads else _keep_made)(layer, after if is_after else before)
+        for touched in self.layers:
+            (_keep_inputs if touched.reads else _keep_outputs)(touched.layer, after if touched.is_after else before)
 
 
-def passage_of(group: Any, graph: torch_pruning.DependencyGraph, shuffled: Shuffled) -> Passage | None:
+def find_shuffled_channels(
+    group: Any, graph: torch_pruning.DependencyGraph, shuffle_inputs: ShuffleInputs, /
+) -> ShuffledChannels | None:
     """Return how a group of all channels goes through its shuffle; None where that can't be followed.
 
     Followed are convolutions, batch norms and what acts on each element, before and after one shuffle, where all have
     the same channels and the first convolutions make and the last ones read them.
     """
+    groups_of = dict(shuffle_inputs)
+    after, crossed = _sides(group, groups_of)
+    n = len(group[0].idxs)
+    if after is None or len(crossed) != 1 or not (n_shuffled := groups_of[crossed.pop()]) or n % n_shuffled:
+        return None
+    layers = _touched_layers(group, graph, after)
+    if layers is None:
+        return None
+    shuffle = Shuffle(
+        n=n,
+        groups=n_shuffled,
+        before=math.lcm(*(n_groups(touched.layer) for touched in layers if not touched.reads)),
+        after=math.lcm(*(n_groups(touched.layer) for touched in layers if touched.reads)),
+    )
+    if n % shuffle.step:
+        return None
+    return ShuffledChannels(shuffle=shuffle, layers=layers, group=_renamed(group, after, shuffle))
+
+
+def _touched_layers(
+    group: Any, graph: torch_pruning.DependencyGraph, after: dict[Any, bool]
+) -> tuple[TouchedLayer, ...] | None:
+    """Return the layers of a group, the convolutions and batch norms; None where there is another kind of layer."""
     from torch_pruning.ops import OPTYPE
 
-    inputs = {mixed: groups for mixed, groups in shuffled}
-    after, crossed = _sides(group, inputs)
-    n = len(group[0].idxs)
-    if after is None or len(crossed) != 1 or not (n_groups := inputs[crossed.pop()]) or n % n_groups:
-        return None
-    layers, before, behind = [], 1, 1
+    layers, n = [], len(group[0].idxs)
     for dep, idxs in group:
         layer, is_after = dep.target.module, after[dep.target]
         reads = not graph.is_out_channel_pruning_fn(dep.handler)
@@ -111,20 +143,14 @@ def passage_of(group: Any, graph: torch_pruning.DependencyGraph, shuffled: Shuff
             continue
         if not isinstance(layer, _ConvNd | _BatchNorm) or getattr(layer, "transposed", False):
             return None
-        if isinstance(layer, _ConvNd) and not _is_depthwise(layer):
+        if isinstance(layer, _ConvNd) and not is_depthwise(layer):
             if reads != is_after or (layer.in_channels if reads else layer.out_channels) != n:
                 return None
-            before, behind = (
-                (before, math.lcm(behind, layer.groups)) if reads else (math.lcm(before, layer.groups), behind)
-            )
-        layers.append((layer, is_after, reads))
-    shuffle = Shuffle(n=n, groups=n_groups, before=before, after=behind)
-    if n % shuffle.step:
-        return None
-    return Passage(shuffle=shuffle, layers=tuple(layers), group=_renamed(group, after, shuffle))
+        layers.append(TouchedLayer(layer=layer, is_after=is_after, reads=reads))
+    return tuple(layers)
 
 
-def _sides(group: Any, inputs: dict[Any, int | None]) -> tuple[dict[Any, bool] | None, set[Any]]:
+def _sides(group: Any, groups_of: dict[Any, int | None]) -> tuple[dict[Any, bool] | None, set[Any]]:
     """Return which nodes stand after a shuffle, and what shuffles were crossed; None where there is no telling."""
     depth = {group[0].dep.target: 0}
     crossed = set()
@@ -132,10 +158,10 @@ def _sides(group: Any, inputs: dict[Any, int | None]) -> tuple[dict[Any, bool] |
         if dep.source not in depth:
             return None, set()
         step = 0
-        if dep.source.grad_fn in inputs and dep.target in dep.source.outputs:
+        if dep.source.grad_fn in groups_of and dep.target in dep.source.outputs:
             step = 1
             crossed.add(dep.source.grad_fn)
-        elif dep.target.grad_fn in inputs and dep.source in dep.target.outputs:
+        elif dep.target.grad_fn in groups_of and dep.source in dep.target.outputs:
             step = -1
             crossed.add(dep.target.grad_fn)
         if depth.setdefault(dep.target, depth[dep.source] + step) != depth[dep.source] + step:
@@ -150,12 +176,13 @@ def _renamed(group: Any, after: dict[Any, bool], shuffle: Shuffle) -> list[Any]:
 
     channels, items = shuffle.places.argsort().tolist(), []
     for dep, idxs in group:
-        one = copy.copy(dep)
-        one.target = copy.copy(dep.target)
-        layer = one.target.module
-        if after[dep.target] and isinstance(layer, _ConvNd) and layer.groups > 1 and not _is_depthwise(layer):
-            one.target.module = _dense(layer)
-        item = GroupItem(dep=one, idxs=list(idxs))
+        renamed = copy.copy(dep)
+        renamed.target = copy.copy(dep.target)
+        layer = renamed.target.module
+        if after[dep.target] and n_groups(layer) > 1:
+            assert isinstance(layer, _ConvNd)
+            renamed.target.module = _dense(layer)
+        item = GroupItem(dep=renamed, idxs=list(idxs))
         item.root_idxs = channels if after[dep.target] else list(idxs)
         items.append(item)
     return items
@@ -174,11 +201,7 @@ def _dense(layer: _ConvNd) -> nn.Module:
     return dense
 
 
-def _is_depthwise(layer: _ConvNd) -> bool:
-    return layer.groups > 1 and layer.groups == layer.in_channels == layer.out_channels
-
-
-def _keep_made(layer: nn.Module, kept: Tensor) -> None:
+def _keep_outputs(layer: nn.Module, kept: Tensor) -> None:
     """Leave a convolution's outputs, or a batch norm's or depthwise convolution's channels, in the order given."""
     for name, tensor in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
         if tensor.ndim:  # a count of batches has no channels
@@ -187,12 +210,12 @@ def _keep_made(layer: nn.Module, kept: Tensor) -> None:
         layer.num_features = len(kept)
         return
     assert isinstance(layer, _ConvNd)
-    if _is_depthwise(layer):
+    if is_depthwise(layer):
         layer.in_channels = layer.groups = len(kept)
     layer.out_channels = len(kept)
 
 
-def _keep_read(layer: nn.Module, kept: Tensor) -> None:
+def _keep_inputs(layer: nn.Module, kept: Tensor) -> None:
     """Leave a convolution's inputs in the order given; each group reads those that it read."""
     assert isinstance(layer, _ConvNd)
     columns = kept.to(layer.weight.device).reshape(layer.groups, -1) % (layer.in_channels // layer.groups)

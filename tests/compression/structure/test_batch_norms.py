@@ -15,7 +15,7 @@ from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.stack import bake, hold, quantizer_of
 from effbench.compression.layers import weight_layers
 from effbench.compression.structure.batch_norms import fold_batch_norms
-from effbench.compression.structure.edits import Edit, Kind, edits_of
+from effbench.compression.structure.edits import Edit, EditKind, edits_of
 from effbench.measure.compute import count_cost
 from effbench.models.torchvision_networks import torchvision_model
 from effbench.run.store import Store
@@ -255,8 +255,8 @@ def test_a_folded_network_is_kept_trained_and_edited_further(tmp_path, toy_data,
     network = built(models.small_cnn, num_classes=4, in_channels=1, input_side=8, channels=(8, 12))
     narrow = PruneChannels(ratio=0.25).apply(network, context)
     folded = Quantize(bits=4, fold_batch_norm=True).apply(narrow, context)
-    assert edits_of(folded)["features.conv2"] == Edit(Kind.BIASED, (6, 9, 1))
-    assert edits_of(folded)["features.norm2"] == Edit(Kind.REMOVED)
+    assert edits_of(folded)["features.conv2"] == Edit(EditKind.BIASED, (6, 9, 1))
+    assert edits_of(folded)["features.norm2"] == Edit(EditKind.REMOVED)
     tuned = Train(epochs=1, lr=1e-3).apply(folded, context)
     again = Quantize(bits=4, fold_batch_norm=True).apply(tuned, context)
     images = next(toy_data.batches("val", side=8, batch_size=4))[0]

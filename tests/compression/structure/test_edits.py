@@ -7,15 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from effbench.compression.structure.edits import Edit, Kind, apply_edits, edits_of, record_changes, remove, replace
-from effbench.compression.structure.factorized import (
-    SCHEMES,
-    Factored,
-    build_factored,
-    can_factor,
-    factor_shapes,
-    n_ranks,
-)
+from effbench.compression.structure.edits import Edit, EditKind, edits_of, record_changes, remove_module, replace_module
+from effbench.compression.structure.factorized import Factored, build_factored, can_factor, factor_shapes, n_ranks
+from effbench.compression.structure.rebuild import apply_edits
 
 
 def network(seed=0):
@@ -38,14 +32,14 @@ def shapes(model):
 
 
 EDITS = {
-    "0": Edit(Kind.RESIZED, (2, 4, 1)),
-    "1": Edit(Kind.RESIZED, (4,)),
-    "2.0": Edit(Kind.RESIZED, (4, 4, 4)),
-    "2.1": Edit(Kind.SVD, (4, 2, 9)),
-    "3": Edit(Kind.RESIZED, (9, 9, 3)),
-    "4": Edit(Kind.RESIZED, (9, 5, 1)),
-    "5": Edit(Kind.RESIZED, (5,)),
-    "7": Edit(Kind.SVD, (125, 3, 10)),
+    "0": Edit(EditKind.RESIZED, (2, 4, 1)),
+    "1": Edit(EditKind.RESIZED, (4,)),
+    "2.0": Edit(EditKind.RESIZED, (4, 4, 4)),
+    "2.1": Edit(EditKind.SVD, (4, 2, 9)),
+    "3": Edit(EditKind.RESIZED, (9, 9, 3)),
+    "4": Edit(EditKind.RESIZED, (9, 5, 1)),
+    "5": Edit(EditKind.RESIZED, (5,)),
+    "7": Edit(EditKind.SVD, (125, 3, 10)),
 }
 
 
@@ -78,19 +72,19 @@ def test_the_same_edits_give_the_same_structure_and_the_later_ones_change_nothin
 
 
 def test_what_is_edited_further_is_told_in_its_final_state(edited):
-    apply_edits(edited, {"3": Edit(Kind.RESIZED, (3, 3, 3))})
-    remove(edited, "2")
+    apply_edits(edited, {"3": Edit(EditKind.RESIZED, (3, 3, 3))})
+    remove_module(edited, "2")
     assert edits_of(edited) == {
         **{path: edit for path, edit in EDITS.items() if not path.startswith("2") and path != "3"},
-        "2": Edit(Kind.REMOVED),
-        "3": Edit(Kind.RESIZED, (3, 3, 3)),
+        "2": Edit(EditKind.REMOVED),
+        "3": Edit(EditKind.RESIZED, (3, 3, 3)),
     }
 
 
 def test_a_shared_module_is_replaced_at_each_of_its_places():
     layer = nn.Linear(6, 6)
     model = nn.Sequential(layer, nn.ReLU(), layer)
-    replace(model, "0", build_factored(layer, "svd", (6, 1, 6)))
+    replace_module(model, "0", build_factored(layer, "svd", (6, 1, 6)))
     assert model[0] is model[2]
     fresh = nn.Sequential(other := nn.Linear(6, 6), nn.ReLU(), other)
     apply_edits(fresh, edits_of(model))
@@ -103,28 +97,28 @@ def test_changes_are_found_by_comparing():
     after[0] = nn.Conv2d(2, 5, 3, padding=1, stride=2)
     after[1] = nn.BatchNorm2d(5)
     record_changes(before, after)
-    assert edits_of(after) == {"0": Edit(Kind.RESIZED, (2, 5, 1)), "1": Edit(Kind.RESIZED, (5,))}
+    assert edits_of(after) == {"0": Edit(EditKind.RESIZED, (2, 5, 1)), "1": Edit(EditKind.RESIZED, (5,))}
     after, before = nn.Sequential(nn.LSTM(3, 4)), nn.Sequential(nn.LSTM(3, 5))
     with pytest.raises(ValueError, match="its 0 is a LSTM, which can't be rebuilt"):
         record_changes(before, after)
 
 
 WRONG = {
-    "no such module": ("9", Edit(Kind.REMOVED)),
-    "can't be replaced as a whole": ("", Edit(Kind.REMOVED)),
-    "can't be resized": ("6", Edit(Kind.RESIZED, (1,))),
-    r"can't be resized to \(2, 4\)": ("0", Edit(Kind.RESIZED, (2, 4))),
-    r"can't be resized to \(2, 0, 1\)": ("0", Edit(Kind.RESIZED, (2, 0, 1))),
-    "edits only remove": ("0", Edit(Kind.RESIZED, (2, 2**40, 1))),
-    "weight of shape .* can't become": ("3", Edit(Kind.RESIZED, (12, 12, 1))),  # ungrouped, it would be larger
-    r"can't become \(0,": ("3", Edit(Kind.RESIZED, (4, 4, 3))),
-    "bias of shape": ("4", Edit(Kind.RESIZED, (12, 12, 2))),
-    "do not fit": ("3", Edit(Kind.TUCKER, (12, 1, 1, 12))),
-    "do not fit a Conv2d": ("2.1", Edit(Kind.SPATIAL, (8, 1, 12))),
-    r"svd factors of widths \(8, 12\)": ("2.1", Edit(Kind.SVD, (8, 12))),
-    "larger than the layer": ("2.1", Edit(Kind.SVD, (8, 5, 12))),
-    "are larger": ("7", Edit(Kind.SVD, (150, 2**40, 10))),
-    "factors of widths .* are larger": ("0", Edit(Kind.SPATIAL, (2, 2**31, 8))),
+    "no such module": ("9", Edit(EditKind.REMOVED)),
+    "can't be replaced as a whole": ("", Edit(EditKind.REMOVED)),
+    "can't be resized": ("6", Edit(EditKind.RESIZED, (1,))),
+    r"can't be resized to \(2, 4\)": ("0", Edit(EditKind.RESIZED, (2, 4))),
+    r"can't be resized to \(2, 0, 1\)": ("0", Edit(EditKind.RESIZED, (2, 0, 1))),
+    "edits only remove": ("0", Edit(EditKind.RESIZED, (2, 2**40, 1))),
+    "weight of shape .* can't become": ("3", Edit(EditKind.RESIZED, (12, 12, 1))),  # ungrouped, it would be larger
+    r"can't become \(0,": ("3", Edit(EditKind.RESIZED, (4, 4, 3))),
+    "bias of shape": ("4", Edit(EditKind.RESIZED, (12, 12, 2))),
+    "do not fit": ("3", Edit(EditKind.TUCKER, (12, 1, 1, 12))),
+    "do not fit a Conv2d": ("2.1", Edit(EditKind.SPATIAL, (8, 1, 12))),
+    r"svd factors of widths \(8, 12\)": ("2.1", Edit(EditKind.SVD, (8, 12))),
+    "larger than the layer": ("2.1", Edit(EditKind.SVD, (8, 5, 12))),
+    "are larger": ("7", Edit(EditKind.SVD, (150, 2**40, 10))),
+    "factors of widths .* are larger": ("0", Edit(EditKind.SPATIAL, (2, 2**31, 8))),
 }
 
 
@@ -152,7 +146,12 @@ CONVOLUTIONS = st.fixed_dictionaries(
 )
 
 
-@given(options=CONVOLUTIONS, n_in=st.integers(1, 4), n_out=st.integers(1, 4), scheme=st.sampled_from(SCHEMES))
+@given(
+    options=CONVOLUTIONS,
+    n_in=st.integers(1, 4),
+    n_out=st.integers(1, 4),
+    scheme=st.sampled_from(["svd", "spatial", "tucker"]),
+)
 def test_a_chain_gives_maps_of_the_size_that_the_layer_gave(options, n_in, n_out, scheme):
     layer = nn.Conv2d(n_in, n_out, **options)
     if not can_factor(layer, scheme):
@@ -168,13 +167,13 @@ def test_a_chain_gives_maps_of_the_size_that_the_layer_gave(options, n_in, n_out
 
 def test_a_bias_is_added_where_there_is_none_and_with_other_sizes():
     model = network()
-    edit = Edit(Kind.BIASED, (6, 9, 1))
+    edit = Edit(EditKind.BIASED, (6, 9, 1))
     apply_edits(model, {"2.1": edit})
     assert model[2][1].bias.shape == (9,)
     assert not model[2][1].bias.any()
     assert edits_of(copy.deepcopy(model)) == {"2.1": edit}
     apply_edits(model, {"2.1": edit})  # it is there already
-    apply_edits(model, {"2.1": Edit(Kind.BIASED, (6, 5, 1))})
+    apply_edits(model, {"2.1": Edit(EditKind.BIASED, (6, 5, 1))})
     assert model[2][1].bias.shape == (5,)
 
 
@@ -189,4 +188,4 @@ def test_a_bias_is_added_where_there_is_none_and_with_other_sizes():
 )
 def test_a_bias_is_refused_where_one_is_or_can_not_be(path, widths, says):
     with pytest.raises(ValueError, match=says):
-        apply_edits(network(), {path: Edit(Kind.BIASED, widths)})
+        apply_edits(network(), {path: Edit(EditKind.BIASED, widths)})

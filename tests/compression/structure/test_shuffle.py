@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from effbench.compression.structure.shuffle import Shuffle
-from effbench.compression.structure.shuffled_channels import Passage
+from effbench.compression.structure.shuffled_channels import ShuffledChannels, TouchedLayer
 
 
 @st.composite
@@ -94,13 +94,14 @@ def test_removed_channels_are_as_silenced_ones(shuffle, seed, data):
     network = layers(shuffle, seed)
     made, norm, depthwise, read = network
     sides = ((made, False, False), (norm, False, False), (depthwise, True, False), (read, True, True))
-    passage = Passage(shuffle=shuffle, layers=sides, group=None)
+    touched = tuple(TouchedLayer(layer=layer, is_after=after, reads=reads) for layer, after, reads in sides)
+    shuffled = ShuffledChannels(shuffle=shuffle, layers=touched, group=None)
     sets = shuffle.removals(importance_for(shuffle, seed))
     going = torch.cat([torch.zeros(0, dtype=torch.int64), *sets[: data.draw(st.integers(0, len(sets)))]])
     images = torch.randn(2, made.in_channels, 6, 6, generator=torch.Generator().manual_seed(seed))
-    passage.silence(going)
+    shuffled.zero_readers(going)
     silenced = compute(network, shuffle, images)
-    passage.remove(going)
+    shuffled.remove(going)
     n_left = shuffle.n - len(going)
     assert (made.out_channels, norm.num_features, depthwise.groups, read.in_channels) == (n_left,) * 4
     assert made.weight.shape[0] == len(norm.running_var) == depthwise.weight.shape[0] == n_left
