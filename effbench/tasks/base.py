@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from effbench.analysis.quality import Quality, QualityKind
+from effbench.analysis.counts import QualityKind
+from effbench.analysis.quality import Quality
 from effbench.data.base import ImageData
 
 

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from effbench.analysis.quality import Quality, QualityKind
+from effbench.analysis.counts import QualityKind
+from effbench.analysis.quality import Quality
 from effbench.data.base import ImageData
 from effbench.tasks.base import Task, shape_of
 
@@ -31,7 +32,7 @@ class Classification(Task):
         """Return accuracy; chance is the share of the largest class."""
         labels = data.labels["val"]
         chance = int(torch.bincount(labels).max()) / len(labels)
-        return Quality(name="accuracy", kind="ratio", unit="fraction", direction="higher", chance=chance)
+        return Quality(name="accuracy", kind="ratio", unit="points", direction="higher", chance=chance)
 
     def kinds(self, data: ImageData, /) -> dict[str, QualityKind]:
         """Return "ratio" for accuracy and, with more than five classes, accuracy_top5."""
