@@ -9,6 +9,7 @@ from torch import nn
 from effbench.data.in_memory import InMemoryData
 from effbench.plan.stage import Context
 from effbench.plan.teacher import Teacher
+from effbench.tasks.classification import Classification
 from effbench.training.evaluation import evaluate
 
 torch.set_num_threads(1)
@@ -87,7 +88,7 @@ def make_context(toy_network):
     """Return a factory of what a stage may ask for; earlier networks and the teacher are toy networks, too."""
 
     def make(data, *, seed=0, step="stage", side=None, snapshot=lambda name: toy_network(seed=99), teacher=None):
-        side = data.side if side is None else side
+        side, task = data.side if side is None else side, Classification()
         toy_teacher = Teacher(
             key="toy", side=data.side, network=lambda: toy_network(seed=98).eval(), keep=lambda name, make: make()
         )
@@ -99,12 +100,13 @@ def make_context(toy_network):
 
         return Context(
             data=data,
+            task=task,
             side=side,
             seed=seed,
             step=step,
             device=torch.device("cpu"),
-            evaluate=lambda model: evaluate(model, data, "val", side=side).accuracy,
-            validate=lambda model: evaluate(model, data, "val", side=side),
+            evaluate=lambda model: evaluate(model, data, "val", task=task, side=side).score,
+            validate=lambda model: evaluate(model, data, "val", task=task, side=side),
             cost=cost,
             snapshot=snapshot,
             teacher=lambda: teacher or toy_teacher,

@@ -39,12 +39,20 @@ def check_fields(instance: Any, /) -> None:
         value = getattr(instance, name)
         try:
             checked = adapter.validate_python(value)
-        except pydantic.ValidationError:
-            raise ValueError(f"{name}={shown(value)}: must be {allowed(hint)}") from None
+        except pydantic.ValidationError as error:
+            raise ValueError(_refusal(name, value, hint, error)) from None
         if not _is_finite(checked):
             raise ValueError(f"{name}={shown(value)}: must be {allowed(hint)}")
         if checked is not value:
             object.__setattr__(instance, name, checked)
+
+
+def _refusal(name: str, value: object, hint: Any, error: pydantic.ValidationError) -> str:
+    """Say what is wrong with a value; of a list, with its first element that is."""
+    place, *_ = *error.errors()[0]["loc"], None
+    if isinstance(value, list | tuple) and isinstance(place, int) and get_origin(hint) in (Sequence, list, tuple):
+        value, hint = value[place], get_args(hint)[0]
+    return f"{name}={shown(value)}: must be {allowed(hint)}"
 
 
 def shown(value: object, /) -> str:

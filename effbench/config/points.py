@@ -15,7 +15,7 @@ from effbench.config.axis import Axis, Value
 from effbench.config.command_line import CommandLine, Composed, members
 from effbench.config.keys import ENGINES
 from effbench.config.overrides import parse, values_of
-from effbench.config.recipe import STATED, Recipe, make_stage, short, shown_axis
+from effbench.config.recipe import STATED, Recipe, check_layers, make_stage, short, shown_axis
 from effbench.config.resolve import resolved, task_blueprint
 from effbench.config.teachers import with_teachers
 from effbench.config.trial import check_shapes, read_data
@@ -120,6 +120,7 @@ class _Builder:
         network = self._network(values)
         trial = check_shapes(network, task, data, sides["side"], sides["eval_side"], where=label)
         steps = Recipe(self.axes, node, values, self.asked).steps()
+        check_layers(steps, trial.layers)
         chain = Chain(
             network=network,
             task=task,

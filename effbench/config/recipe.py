@@ -14,7 +14,8 @@ from effbench.checks.fields import check_fields
 from effbench.config.axis import Axis, Value
 from effbench.config.typed import typed, unknown_name
 from effbench.plan.blueprint import Blueprint
-from effbench.plan.chain import Steps, Until
+from effbench.plan.chain import Rounds, Steps, Until
+from effbench.plan.layer_values import assign
 from effbench.plan.recipe import Entry, lay_out
 from effbench.plan.stage import Stage
 
@@ -33,6 +34,17 @@ class RecipeSettings:
     def __post_init__(self) -> None:
         """Refuse what is no number of rounds."""
         check_fields(self)
+
+
+def check_layers(steps: Steps, layers: Sequence[str], /) -> None:
+    """Refuse a pattern of a stage's `layers` that meets none of the network's. ValueError names the stage."""
+    for step in (plain for entry in steps for plain in (entry.steps if isinstance(entry, Rounds) else (entry,))):
+        try:
+            assign(step.stage.layers, layers, default=None)
+        except ValueError as error:
+            raise ValueError(f"stage.{step.name}.{error}") from None
+        if step.stage.RENAMES_LAYERS:
+            return
 
 
 def make_stage(name: str, node: Node, /) -> Stage:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from effbench.checks.errors import first_line, kind_and_line
+from effbench.compression.layers import weight_layers
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
 from effbench.plan.blueprint import Blueprint
@@ -38,6 +39,8 @@ class Trial:
     float32_bytes: int
     is_grouped: bool
     """Whether it has grouped or depthwise convolutions."""
+    layers: tuple[str, ...]
+    """The names of its convolution and linear layers."""
 
 
 def check_shapes(
@@ -71,7 +74,11 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
             purpose.check_outputs(outputs, loaded, side=pixels)
         except ValueError as error:
             return f"{network.target} {error}"
-    return Trial(float32_bytes(model), any(getattr(module, "groups", 1) != 1 for module in model.modules()))
+    return Trial(
+        float32_bytes=float32_bytes(model),
+        is_grouped=any(getattr(module, "groups", 1) != 1 for module in model.modules()),
+        layers=tuple(name for name, _ in weight_layers(model)),
+    )
 
 
 def _what_and_where(error: Exception) -> str:

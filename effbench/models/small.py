@@ -69,7 +69,7 @@ def small_cnn(
     if head not in get_args(Head):
         raise ValueError(f"head must be one of {', '.join(get_args(Head))}, got {head!r}")
     poolings = pooling_layers(pooling, n_layers=len(channels), n_poolings=n_poolings)
-    final_side = _side_after(poolings, input_side)
+    final_side = side_after(poolings, input_side)
     widths = [scaled_width(width, alpha) for width in channels]
     classifier_inputs = widths[-1] if head == "gap" else widths[-1] * final_side**2
     return nn.Sequential(
@@ -119,7 +119,7 @@ def _explicit_layers(pooling: str | int | Iterable[int], *, n_layers: int) -> tu
     return numbers
 
 
-def _side_after(poolings: tuple[int, ...], input_side: int) -> int:
+def side_after(poolings: tuple[int, ...], input_side: int) -> int:
     """Return the side of the last map. ValueError if a pooling has nothing to pool."""
     side = input_side
     for layer in poolings:

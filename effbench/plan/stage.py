@@ -117,6 +117,8 @@ class Stage(ABC):
     """The field of which a layer may have a value of its own; None: the stage acts on no layer by itself."""
     TRAINS: ClassVar[bool] = False
     """Whether it trains the network on the training split, as `with_training` then says how."""
+    RENAMES_LAYERS: ClassVar[bool] = False
+    """Whether layers have other names after it: those of later stages are then not known before anything runs."""
 
     layers: Mapping[str, Any] = field(default_factory=dict)
     """Patterns of layer names to a value of `LAYER_FIELD` or "skip", as in {"conv1": 8, "classifier.*": "skip"}: see
@@ -181,8 +183,11 @@ class Stage(ABC):
         that is not all. ValueError, with the layers' names, for a pattern that meets none.
         """
         assert self.LAYER_FIELD is not None
+        own = getattr(self, self.LAYER_FIELD)
+        if not self.layers:
+            return {name: own for name, _ in weight_layers(model)}
         sizes = {name: weight_of(layer).numel() for name, layer in weight_layers(model)}
-        values = assign(self.layers, list(sizes), default=getattr(self, self.LAYER_FIELD))
+        values = assign(self.layers, list(sizes), default=own)
         n_acted = sum(sizes[name] for name in values)
         if n_acted < sum(sizes.values()):
             context.findings.note(f"acted_share/{context.step}", n_acted / sum(sizes.values()))

@@ -40,6 +40,7 @@ class LowRank(Stage):
 
     VERSION: ClassVar[int] = 1
     LAYER_FIELD: ClassVar[str | None] = "rank"
+    RENAMES_LAYERS: ClassVar[bool] = True
 
     rank: Annotated[float, Field(gt=0, le=1)]
     """Share that is kept; 1 decomposes nothing."""

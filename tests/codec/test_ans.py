@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from effbench.codec import ans
-from effbench.codec.streams import ANS, plan_symbols, read_symbols
+from effbench.codec.streams import ANS, encoding_of_symbols, read_symbols
 from effbench.codec.wire import Reader
 
 SEEDED = settings(deadline=None, derandomize=True, max_examples=80)
@@ -103,16 +103,16 @@ def test_the_payload_is_within_a_thousandth_of_the_entropy(n_symbols, scale):
 
 def test_it_beats_huffman_where_a_symbol_is_worth_less_than_a_bit():
     symbols = (np.random.default_rng(0).random(10**5) < 0.05).astype(np.uint8)
-    data = plan_symbols(symbols, coder="ans").write()
+    data = encoding_of_symbols(symbols, coder="ans").write()
     assert ANS <= data[0] <= ANS + ans.MAX_MANTISSA
     assert len(data) < 1.001 * entropy_bytes(symbols) + 12  # a table, a length, the end
-    assert len(plan_symbols(symbols, coder="huffman").write()) > 3 * len(data)
+    assert len(encoding_of_symbols(symbols, coder="huffman").write()) > 3 * len(data)
 
 
 def test_a_small_stream_takes_a_small_table():
     rng = np.random.default_rng(0)
     symbols = np.clip(np.round(rng.normal(7, 2, 2000)), 0, 14).astype(np.uint8)
-    data = plan_symbols(symbols, coder="ans").write()
+    data = encoding_of_symbols(symbols, coder="ans").write()
     assert data[0] >= ANS
     assert len(data) <= entropy_bytes(symbols) + 20
 

@@ -5,23 +5,23 @@ from hypothesis import strategies as st
 
 from effbench.codec import arithmetic
 from effbench.codec import context_coder as context
-from effbench.codec.layout import Layout
-from effbench.codec.streams import CONTEXT, plan_symbols, read_symbols
+from effbench.codec.arrangement import Arrangement
+from effbench.codec.streams import CONTEXT, encoding_of_symbols, read_symbols
 from effbench.codec.wire import Reader
 
 SEEDED = settings(deadline=None, derandomize=True, max_examples=60)
 PLENTY = 10**6
 
 
-def code(symbols, layout):
-    return context.encode_symbols(symbols, layout, at_most=PLENTY)
+def code(symbols, arrangement):
+    return context.encode_symbols(symbols, arrangement, at_most=PLENTY)
 
 
-def assert_comes_back(symbols, layout):
-    data = code(symbols, layout)
+def assert_comes_back(symbols, arrangement):
+    data = code(symbols, arrangement)
     reader = Reader(b"before" + data + b"next")
     reader.take(6)
-    assert np.array_equal(context.decode_symbols(reader, layout), symbols)
+    assert np.array_equal(context.decode_symbols(reader, arrangement), symbols)
     assert reader.take(4) == b"next"
     return data
 
@@ -46,7 +46,7 @@ def test_symbols_come_back(shape, n_different, density, offset, data):
     n_values = int(np.prod(shape))
     symbols = np.where(rng.random(n_values) < density, rng.integers(0, n_different, n_values), 0)
     symbols = np.minimum(symbols + offset, 255).astype(np.uint8)
-    assert_comes_back(symbols, Layout.of(shape, n_values))
+    assert_comes_back(symbols, Arrangement.of(shape, n_values))
 
 
 @SEEDED
@@ -92,19 +92,19 @@ def test_the_tables_are_the_logistic_function():
 
 
 def blocks(rng):
-    return np.kron(rng.random((30, 20)) < 0.1, np.ones((8, 8), bool)), Layout.of((240, 160), 240 * 160)
+    return np.kron(rng.random((30, 20)) < 0.1, np.ones((8, 8), bool)), Arrangement.of((240, 160), 240 * 160)
 
 
 def rows(rng):
-    return np.repeat(rng.random((300, 1)) < 0.1, 100, axis=1), Layout.of((300, 100), 300 * 100)
+    return np.repeat(rng.random((300, 1)) < 0.1, 100, axis=1), Arrangement.of((300, 100), 300 * 100)
 
 
 def columns(rng):
-    return (rng.random((300, 100)) < 0.5) & (rng.random(100) < 0.1), Layout.of((300, 100), 300 * 100)
+    return (rng.random((300, 100)) < 0.5) & (rng.random(100) < 0.1), Arrangement.of((300, 100), 300 * 100)
 
 
 def kernels(rng):
-    return np.repeat(rng.random((64 * 32, 1)) < 0.1, 9, axis=1), Layout.of((64, 32, 3, 3), 64 * 32 * 9)
+    return np.repeat(rng.random((64 * 32, 1)) < 0.1, 9, axis=1), Arrangement.of((64, 32, 3, 3), 64 * 32 * 9)
 
 
 def images(rng):
@@ -113,33 +113,36 @@ def images(rng):
     for image in mask:
         top, left = rng.integers(0, 14, 2)
         image[top : top + 6, left : left + 6] = rng.random((6, 6)) < 0.8
-    return mask, Layout.of((100, 400), 100 * 400)
+    return mask, Arrangement.of((100, 400), 100 * 400)
 
 
 @pytest.mark.parametrize("make", [blocks, rows, columns, kernels, images])
 def test_structure_is_worth_much_less_than_its_histogram(make):
-    mask, layout = make(np.random.default_rng(0))
+    mask, arrangement = make(np.random.default_rng(0))
     symbols = mask.reshape(-1).astype(np.uint8)
-    assert_comes_back(symbols, layout)
-    sizes = {coder: plan_symbols(symbols, coder=coder, layout=layout).n_bytes for coder in ("ans", "context")}
-    assert plan_symbols(symbols, coder="context", layout=layout).write()[0] == CONTEXT
+    assert_comes_back(symbols, arrangement)
+    sizes = {
+        coder: encoding_of_symbols(symbols, coder=coder, arrangement=arrangement).n_bytes
+        for coder in ("ans", "context")
+    }
+    assert encoding_of_symbols(symbols, coder="context", arrangement=arrangement).write()[0] == CONTEXT
     assert sizes["context"] < 0.75 * sizes["ans"], sizes
 
 
 def test_images_in_a_row_are_found():
-    mask, layout = images(np.random.default_rng(0))
+    mask, arrangement = images(np.random.default_rng(0))
     symbols = mask.reshape(-1).astype(np.uint8)
-    data = code(symbols, layout)
+    data = code(symbols, arrangement)
     assert data[2] == 20  # the side, after the commonest and the highest symbol
-    assert len(data) < 0.9 * len(code(symbols, Layout(n_rows=100, length=400))), "the line above says nothing"
+    assert len(data) < 0.9 * len(code(symbols, Arrangement(n_rows=100, length=400))), "the line above says nothing"
 
 
 def test_signs_and_magnitudes_are_predicted_too():
     rng = np.random.default_rng(0)
     smooth = np.cumsum(rng.normal(0, 0.4, (200, 64)), axis=1)
     symbols = (np.clip(np.round(smooth), -7, 7) + 7).astype(np.uint8).reshape(-1)
-    layout = Layout(n_rows=200, length=64)
-    assert len(assert_comes_back(symbols, layout)) < 0.6 * entropy_bytes(symbols)
+    arrangement = Arrangement(n_rows=200, length=64)
+    assert len(assert_comes_back(symbols, arrangement)) < 0.6 * entropy_bytes(symbols)
 
 
 @pytest.mark.parametrize(("density", "excess"), [(0.05, 1.02), (0.5, 1.01), (1, 1.01)])
@@ -149,18 +152,21 @@ def test_on_noise_it_costs_little_more_than_the_entropy(density, excess):
     shape = (100, 1000)
     values = np.where(rng.random(10**5) < density, np.clip(np.round(rng.laplace(0, 2, 10**5)), -7, 7), 0)
     symbols = (values + 7).astype(np.uint8)
-    layout = Layout.of(shape, 10**5)
-    assert len(assert_comes_back(symbols, layout)) < excess * entropy_bytes(symbols)
-    sizes = {coder: plan_symbols(symbols, coder=coder, layout=layout).n_bytes for coder in ("ans", "context")}
+    arrangement = Arrangement.of(shape, 10**5)
+    assert len(assert_comes_back(symbols, arrangement)) < excess * entropy_bytes(symbols)
+    sizes = {
+        coder: encoding_of_symbols(symbols, coder=coder, arrangement=arrangement).n_bytes
+        for coder in ("ans", "context")
+    }
     assert sizes["context"] <= sizes["ans"]
 
 
 def test_a_code_that_would_be_too_long_is_given_up():
     symbols = np.random.default_rng(0).integers(0, 16, 5000).astype(np.uint8)
-    layout = Layout.line(5000)
-    n_bytes = len(code(symbols, layout))
-    assert context.encode_symbols(symbols, layout, at_most=n_bytes - 1) is None
-    assert len(context.encode_symbols(symbols, layout, at_most=n_bytes)) == n_bytes
+    arrangement = Arrangement.line(5000)
+    n_bytes = len(code(symbols, arrangement))
+    assert context.encode_symbols(symbols, arrangement, at_most=n_bytes - 1) is None
+    assert len(context.encode_symbols(symbols, arrangement, at_most=n_bytes)) == n_bytes
 
 
 @pytest.mark.parametrize(
@@ -176,19 +182,19 @@ def test_a_code_that_would_be_too_long_is_given_up():
     ],
 )
 def test_sides_that_a_row_can_have(shape, side, fits):
-    assert Layout.of(shape, int(np.prod(shape))).is_side(side) is fits
+    assert Arrangement.of(shape, int(np.prod(shape))).is_side(side) is fits
 
 
 def test_any_bytes_end_in_symbols_or_one_error():
     rng = np.random.default_rng(0)
     n_refused = 0
     for _ in range(400):
-        layout = Layout.of((20, 49), 980)
+        arrangement = Arrangement.of((20, 49), 980)
         data = bytes([rng.integers(0, 20), rng.integers(0, 256), rng.choice([0, 7, 9])]) + rng.bytes(
             int(rng.integers(0, 300))
         )
         try:
-            symbols = context.decode_symbols(Reader(data), layout)
+            symbols = context.decode_symbols(Reader(data), arrangement)
         except ValueError as error:
             assert "\n" not in str(error)
             n_refused += 1
@@ -209,4 +215,4 @@ def test_any_bytes_end_in_symbols_or_one_error():
 )
 def test_made_up_codes_say_what_is_wrong(data, reason):
     with pytest.raises(ValueError, match=reason):
-        read_symbols(Reader(bytes([CONTEXT]) + data), 980, layout=Layout.of((20, 49), 980))
+        read_symbols(Reader(bytes([CONTEXT]) + data), 980, arrangement=Arrangement.of((20, 49), 980))

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.codec import decode, encode
-from effbench.codec.forms import Form
+from effbench.codec.forms import TensorForm
 from effbench.codec.tensor_record import RecordKind
 from effbench.compression.constraints.codebook import Codebook, share_tensor
 from effbench.compression.constraints.masks import Mask
@@ -138,7 +138,7 @@ def test_made_up_records_never_crash(blobs, template):
     head = blobs[0][:10]
     for _ in range(N_CASES):
         kind = bytes([rng.integers(0, len(RecordKind) + 1)])
-        form = Form(torch.float32, (30, 40)).to_bytes() if rng.random() < 0.8 else b""
+        form = TensorForm(torch.float32, (30, 40)).to_bytes() if rng.random() < 0.8 else b""
         noise = rng.integers(0, rng.choice([3, 12, 256]), rng.integers(0, 400)).astype(np.uint8).tobytes()
         assert outcome(sealed(head + kind + form + noise), template) is not None
 

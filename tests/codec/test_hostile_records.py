@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from effbench.codec import container, decode
-from effbench.codec.forms import Form
+from effbench.codec.forms import TensorForm
 from effbench.codec.numbers import read_integers
 from effbench.codec.sparse_index import read_index
-from effbench.codec.streams import MIN_LANED, plan_symbols, read_symbols
+from effbench.codec.streams import MIN_LANED, encoding_of_symbols, read_symbols
 from effbench.codec.tensor_record import RecordKind as Kind
 from effbench.codec.wire import Reader, signed_varint, varint
 
@@ -29,7 +29,7 @@ def first_record_of(template):
     return b"eff\x01\x01" + container._fingerprint(tensors) + varint(len(tensors))
 
 
-LINEAR = Form(torch.float32, (64, 64)).to_bytes()
+LINEAR = TensorForm(torch.float32, (64, 64)).to_bytes()
 GRID = bytes([4 * 8]) + b"\xff" + bytes(4)
 TWO_VALUES = bytes([2]) + b"\xff" + bytes(8)
 
@@ -40,10 +40,13 @@ TWO_VALUES = bytes([2]) + b"\xff" + bytes(8)
         (bytes([99]), "unknown kind 99"),
         (bytes([Kind.REPEAT, 0]), "earlier record"),
         (bytes([Kind.REPEAT, 200, 200, 1]), "earlier record"),
-        (bytes([Kind.FLOATS]) + Form(torch.float32, (2**40, 2**40)).to_bytes(), "where the network has"),
-        (bytes([Kind.FLOATS]) + Form(torch.float32, (64, 64, 1)).to_bytes(), "where the network has"),
-        (bytes([Kind.FLOATS]) + Form(torch.float16, (64, 64)).to_bytes(), "where the network has"),
-        (bytes([Kind.FLOATS]) + Form(torch.float32, (2**62,) * 40).to_bytes(), "it holds torch.float32 of 40 dim"),
+        (bytes([Kind.FLOATS]) + TensorForm(torch.float32, (2**40, 2**40)).to_bytes(), "where the network has"),
+        (bytes([Kind.FLOATS]) + TensorForm(torch.float32, (64, 64, 1)).to_bytes(), "where the network has"),
+        (bytes([Kind.FLOATS]) + TensorForm(torch.float16, (64, 64)).to_bytes(), "where the network has"),
+        (
+            bytes([Kind.FLOATS]) + TensorForm(torch.float32, (2**62,) * 40).to_bytes(),
+            "it holds torch.float32 of 40 dim",
+        ),
         (bytes([Kind.FLOATS, 2 * 24 + 23, 64, 64]), "type 23"),
         (bytes([Kind.FLOATS]) + b"\xff" * 30, "no end|at most"),
         (bytes([Kind.INTEGERS]) + LINEAR, "kind INTEGERS"),
@@ -92,7 +95,7 @@ def test_made_up_records_say_what_is_wrong(record, reason):
 def test_a_complex_tensor_has_no_grid(kind):
     spectrum = nn.Module()
     spectrum.register_buffer("spectrum", torch.zeros(4, dtype=torch.complex64))
-    record = bytes([kind]) + Form(torch.complex64, (4,)).to_bytes() + GRID + signed_varint(0) + bytes([0])
+    record = bytes([kind]) + TensorForm(torch.complex64, (4,)).to_bytes() + GRID + signed_varint(0) + bytes([0])
     with pytest.raises(ValueError, match="complex numbers have no grid"):
         decode(sealed(first_record_of(spectrum) + record), spectrum)
 
@@ -101,7 +104,7 @@ def test_a_complex_tensor_has_no_grid(kind):
 def test_integers_are_not_shared(kind):
     flags = nn.Module()
     flags.register_buffer("flags", torch.zeros(8, dtype=torch.int32))
-    record = bytes([kind]) + Form(torch.int32, (8,)).to_bytes() + TWO_VALUES + signed_varint(1) + bytes([0])
+    record = bytes([kind]) + TensorForm(torch.int32, (8,)).to_bytes() + TWO_VALUES + signed_varint(1) + bytes([0])
     with pytest.raises(ValueError, match=f"has the kind {kind.name}"):
         decode(sealed(first_record_of(flags) + record), flags)
 
@@ -109,14 +112,14 @@ def test_integers_are_not_shared(kind):
 def test_a_bool_is_zero_or_one():
     flags = nn.Module()
     flags.register_buffer("flags", torch.zeros(8, dtype=torch.bool))
-    record = bytes([Kind.INTEGERS]) + Form(torch.bool, (8,)).to_bytes() + signed_varint(2) + bytes([0])
+    record = bytes([Kind.INTEGERS]) + TensorForm(torch.bool, (8,)).to_bytes() + signed_varint(2) + bytes([0])
     with pytest.raises(ValueError, match="0 to 1 is possible"):
         decode(sealed(first_record_of(flags) + record), flags)
 
 
 def test_lanes_that_do_not_meet_are_refused():
     symbols = np.minimum(np.random.default_rng(0).geometric(0.4, MIN_LANED) - 1, 20).astype(np.uint8)
-    data = plan_symbols(symbols, coder="huffman").write()
+    data = encoding_of_symbols(symbols, coder="huffman").write()
     rng = np.random.default_rng(5)
     n_refused = 0
     for _ in range(300):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.codec import encode
-from effbench.codec.forms import Form
+from effbench.codec.forms import TensorForm
 from effbench.codec.tensor_record import RecordKind, write_record
 from effbench.compression.constraints.codebook import Codebook, SharedTensor, share_tensor
 from effbench.compression.constraints.masks import Mask
@@ -101,7 +101,7 @@ def test_sixteen_weights_of_four_values_are_3_2_times_smaller():
     # The example of the paper's figure 3: 16 weights of 32 bits, 4 values.
     values = torch.tensor([2.00, 1.50, 0.1, -1.0])
     codes = torch.tensor([[1, 4, 2, 3], [4, 3, 4, 1], [4, 1, 2, 4], [1, 2, 3, 2]])
-    record = write_record(SharedTensor(codes=codes, values=values), Form(torch.float32, (4, 4)), coder="none")
+    record = write_record(SharedTensor(codes=codes, values=values), TensorForm(torch.float32, (4, 4)), coder="none")
     # Beside the payload a byte each: the kind, the type, two dimensions, the number of values, their form, the lowest
     # code, the width of the codes, their form.
     assert record[0] == RecordKind.SHARED
@@ -112,7 +112,7 @@ def test_sixteen_weights_of_four_values_are_3_2_times_smaller():
 @pytest.mark.parametrize("n_values", [2, 3, 4, 5, 8, 16, 32, 100, 256, 1024])
 def test_shared_weights_take_the_bits_of_their_codes_and_the_values(n_values):
     form = native_form(shared_layer(n_values), "weight")
-    stored = len(write_record(form, Form(torch.float32, (400, 300)), coder="none"))
+    stored = len(write_record(form, TensorForm(torch.float32, (400, 300)), coder="none"))
     codes = N_WEIGHTS * math.ceil(math.log2(n_values)) / 8
     assert codes < stored <= codes + 4 * n_values + 16
     if math.log2(n_values).is_integer():

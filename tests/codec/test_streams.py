@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from effbench.codec import huffman, streams
-from effbench.codec.numbers import plan_integers, plan_patterns, read_integers, read_patterns
-from effbench.codec.sparse_index import plan_index, read_index
+from effbench.codec.numbers import encoding_of_integers, encoding_of_patterns, read_integers, read_patterns
+from effbench.codec.sparse_index import encoding_of_index, read_index
 from effbench.codec.wire import Reader
 
 SEEDED = settings(deadline=None, derandomize=True, max_examples=80)
@@ -29,9 +29,9 @@ def read_all(read, data, *args, **options):
     return values
 
 
-def assert_stream_returns(symbols, coder, layout=None):
-    data = written(streams.plan_symbols(symbols, coder=coder, layout=layout))
-    assert np.array_equal(read_all(streams.read_symbols, data, len(symbols), layout=layout), symbols)
+def assert_stream_returns(symbols, coder, arrangement=None):
+    data = written(streams.encoding_of_symbols(symbols, coder=coder, arrangement=arrangement))
+    assert np.array_equal(read_all(streams.read_symbols, data, len(symbols), arrangement=arrangement), symbols)
     return data
 
 
@@ -52,7 +52,7 @@ def test_skewed_symbols_come_back(seed, p, n_symbols, coder):
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 0.9), st.integers(1, 2000))
 def test_a_better_coder_never_takes_more(seed, p, n_symbols):
     symbols = np.minimum(np.random.default_rng(seed).geometric(p, n_symbols) - 1, 255).astype(np.uint8)
-    sizes = [streams.plan_symbols(symbols, coder=coder).n_bytes for coder in CODERS]
+    sizes = [streams.encoding_of_symbols(symbols, coder=coder).n_bytes for coder in CODERS]
     assert sizes == sorted(sizes, reverse=True)
 
 
@@ -99,13 +99,13 @@ def test_the_estimate_from_counts_is_the_size():
     symbols = np.minimum(np.random.default_rng(0).geometric(0.2, 5000) - 1, 60).astype(np.uint8)
     for coder in ("none", "huffman"):
         estimate = streams.stream_bytes(np.bincount(symbols, minlength=256), coder=coder)
-        assert estimate == streams.plan_symbols(symbols, coder=coder).n_bytes
+        assert estimate == streams.encoding_of_symbols(symbols, coder=coder).n_bytes
 
 
 @SEEDED
 @given(npst.arrays(np.int64, st.integers(0, 60), elements=st.integers(*INT64)), coders)
 def test_any_integers_come_back(values, coder):
-    data = written(plan_integers(values, coder=coder))
+    data = written(encoding_of_integers(values, coder=coder))
     assert np.array_equal(read_all(read_integers, data, len(values), limits=INT64), values)
 
 
@@ -116,21 +116,21 @@ def test_integers_without_zero_come_back(n_bits, seed, coder, sign):
     values = rng.integers(1, 2**n_bits, 50, endpoint=True) * (sign if sign else rng.choice([-1, 1], 50))
     values = values.astype(np.int64)
     values[values == 0] = 1
-    data = written(plan_integers(values, without_zero=True, coder=coder))
+    data = written(encoding_of_integers(values, without_zero=True, coder=coder))
     assert np.array_equal(read_all(read_integers, data, 50, limits=INT64, without_zero=True), values)
 
 
 def test_signs_take_one_bit():
     signs = np.random.default_rng(0).choice([-1, 1], 8000)
-    assert plan_integers(signs, without_zero=True, coder="none").n_bytes == 3 + 1000
-    assert plan_integers(signs, coder="none").n_bytes == 3 + 2000
+    assert encoding_of_integers(signs, without_zero=True, coder="none").n_bytes == 3 + 1000
+    assert encoding_of_integers(signs, coder="none").n_bytes == 3 + 2000
 
 
 @SEEDED
 @given(st.sampled_from([np.uint8, np.uint16, np.uint32, np.uint64]), st.binary(max_size=800), coders)
 def test_bit_patterns_come_back(dtype, content, coder):
     patterns = np.frombuffer(content[: len(content) // 8 * 8], dtype)
-    data = written(plan_patterns(patterns, coder=coder))
+    data = written(encoding_of_patterns(patterns, coder=coder))
     assert len(data) <= 1 + patterns.nbytes
     assert np.array_equal(read_all(read_patterns, data, len(patterns), np.dtype(dtype)), patterns)
 
@@ -139,14 +139,14 @@ def test_bit_patterns_come_back(dtype, content, coder):
 @given(st.integers(0, 5000), st.floats(0, 1), st.integers(0, 2**32 - 1), coders)
 def test_positions_come_back(n_entries, density, seed, coder):
     positions = np.flatnonzero(np.random.default_rng(seed).random(n_entries) < density**3)
-    data = written(plan_index(positions, n_entries, coder=coder))
+    data = written(encoding_of_index(positions, n_entries, coder=coder))
     assert np.array_equal(read_all(read_index, data, n_entries), positions)
 
 
 @pytest.mark.parametrize("positions", [[], [0], [99_999], [0, 99_999], [253, 254, 255, 256, 511, 512, 5000]])
 def test_far_positions_come_back(positions):
     for coder in CODERS:
-        data = written(plan_index(np.array(positions, np.int64), 100_000, coder=coder))
+        data = written(encoding_of_index(np.array(positions, np.int64), 100_000, coder=coder))
         assert read_all(read_index, data, 100_000).tolist() == positions
         assert len(data) < 500
 
@@ -155,4 +155,4 @@ def test_an_index_is_near_the_entropy_of_the_positions():
     for density in (0.02, 0.1, 0.5):
         positions = np.flatnonzero(np.random.default_rng(0).random(10**6) < density)
         entropy_bytes = -(density * np.log2(density) + (1 - density) * np.log2(1 - density)) * 10**6 / 8
-        assert plan_index(positions, 10**6, coder="huffman").n_bytes < 1.03 * entropy_bytes
+        assert encoding_of_index(positions, 10**6, coder="huffman").n_bytes < 1.03 * entropy_bytes

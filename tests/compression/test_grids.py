@@ -46,17 +46,17 @@ def with_outliers():
 
 @given(weights(), st.integers(2, 8), st.sampled_from(SCHEMES))
 def test_the_searched_range_never_has_the_larger_squared_error(weight, bits, scheme):
-    searched, full = (squared_error(weight, bits, scheme=scheme, range=range) for range in ("mse", "max"))
+    searched, full = (squared_error(weight, bits, scheme=scheme, grid_range=kind) for kind in ("mse", "max"))
     assert (searched <= full * (1 + 1e-5)).all()  # the search sums in float32
 
 
 @pytest.mark.parametrize(("bits", "scheme"), [*itertools.product((3, 4), SCHEMES)])
 def test_a_range_without_the_outliers_has_less_error_at_few_bits(bits, scheme):
     weight = with_outliers()
-    error = {range: squared_error(weight, bits, scheme=scheme, range=range).sum() for range in ("max", "mse")}
+    error = {kind: squared_error(weight, bits, scheme=scheme, grid_range=kind).sum() for kind in ("max", "mse")}
     assert error["mse"] < 0.7 * error["max"]  # seen: 0.22, 0.37, 0.41, 0.64
     ordinary = {
-        range: (UniformQuantizer(bits, scheme=scheme, range=range, percentile=99)(weight) - weight)[:, 2:]
+        range: (UniformQuantizer(bits, scheme=scheme, grid_range=kind, percentile=99)(weight) - weight)[:, 2:]
         for range in ("max", "percentile")
     }
     # Cutting the outliers off costs them, and serves all the others.

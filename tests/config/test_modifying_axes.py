@@ -4,7 +4,7 @@ import pytest
 
 from effbench.config.command_line import read_command_line
 from effbench.config.points import plan_of
-from effbench.plan.recipe import Until
+from effbench.plan.chain import Until
 
 
 def plan(*arguments):
@@ -12,7 +12,7 @@ def plan(*arguments):
 
 
 def stages(point, name):
-    return [step.stage for step in point.plain_steps if step.name == name]
+    return [step.stage for step in point.chain.plain_steps if step.name == name]
 
 
 def test_both_set_fields_of_one_stage():
@@ -46,9 +46,9 @@ def test_the_end_of_rounds_is_read_and_told_in_the_key():
     loose, strict = (
         plan("+prune=0.9", "recipe=until_accuracy", f"recipe.until.max_loss={x}").points[1] for x in (0.02, 0.01)
     )
-    assert loose.steps[1].until == Until(max_loss=0.02)
-    assert len(loose.steps[1].rounds) == 10
-    assert loose.key != strict.key and loose.prefix_keys[1] == strict.prefix_keys[1]
+    assert loose.chain.steps[1].until == Until(max_loss=0.02)
+    assert len(loose.chain.steps[1].rounds) == 10
+    assert loose.key != strict.key and loose.chain.prefix_keys[1] == strict.chain.prefix_keys[1]
     assert [s.ratio for s in stages(loose, "prune")][-1] == pytest.approx(0.9)
     with pytest.raises(ValueError, match=r"^recipe\.until\.max_loss=2\.0: must be in \[0, 1\)"):
         plan("+prune=0.9", "recipe=until_accuracy", "recipe.until.max_loss=2")
@@ -57,5 +57,5 @@ def test_the_end_of_rounds_is_read_and_told_in_the_key():
 def test_a_recipe_that_asks_for_a_step_it_lacks_is_refused_before_anything_runs():
     with pytest.raises(ValueError, match="rewind: asks for the network at 'early', which is no step before it"):
         plan("+prune=0.9", "recipe=lottery_ticket", "stage.rewind.to=early")
-    steps = [str(step) for step in plan("+prune=0.9", "recipe=lottery_ticket", "recipe.rounds=2").points[1].steps]
+    steps = [str(step) for step in plan("+prune=0.9", "recipe=lottery_ticket", "recipe.rounds=2").points[1].chain.steps]
     assert steps == ["train", "prune", "rewind", "train/1", "prune/1", "rewind/1", "train/2"]

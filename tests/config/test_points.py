@@ -6,7 +6,8 @@ import pytest
 
 from effbench.config import trial
 from effbench.config.read import read_sweep
-from effbench.plan.point import load_data, source_digest
+from effbench.plan.sources import load_data
+from effbench.plan import source_code
 from effbench.stages.train import Train
 
 
@@ -30,7 +31,7 @@ def test_the_reference_comes_first_and_once():
 
 def test_a_neutral_stage_is_not_in_the_recipe():
     points = by_label(plan("prune=0.5", "bits=4,32"))
-    steps = {label: [str(step) for step in point.steps] for label, point in points.items()}
+    steps = {label: [str(step) for step in point.chain.steps] for label, point in points.items()}
     assert steps == {
         "reference": ["train", "finetune"],
         "prune=0.5": ["train", "prune", "finetune"],
@@ -40,7 +41,7 @@ def test_a_neutral_stage_is_not_in_the_recipe():
 
 def test_quantisation_aware_training_quantises_before_finetuning():
     points = by_label(plan("prune=0.5", "bits=4", "recipe=quantization_aware"))
-    steps = [str(step) for step in points["prune=0.5, bits=4"].steps]
+    steps = [str(step) for step in points["prune=0.5, bits=4"].chain.steps]
     assert steps == ["train", "prune", "quantize", "finetune"]
 
 
@@ -48,15 +49,15 @@ def test_with_rounds_the_reference_is_finetuned_as_long():
     points = by_label(plan("prune=0.5", "recipe.rounds=3"))
 
     def epochs(point):
-        return sum(step.stage.epochs for step in point.steps if isinstance(step.stage, Train))
+        return sum(step.stage.epochs for step in point.chain.steps if isinstance(step.stage, Train))
 
     assert epochs(points["reference"]) == epochs(points["prune=0.5"])
-    assert [str(step) for step in points["reference"].steps] == ["train", "finetune", "finetune/1", "finetune/2"]
+    assert [str(step) for step in points["reference"].chain.steps] == ["train", "finetune", "finetune/1", "finetune/2"]
 
 
 def test_points_share_the_trained_network():
     points = by_label(plan("prune=0.5,0.9"))
-    assert len({point.prefix_keys[:2] for point in points.values()}) == 1
+    assert len({point.chain.prefix_keys[:2] for point in points.values()}) == 1
     assert len({point.key for point in points.values()}) == 3
 
 
@@ -147,7 +148,7 @@ def test_edited_code_of_a_network_has_another_key(tmp_path, monkeypatch):
     keys = set()
     for extra in ("", "# edited\n"):
         (tmp_path / "edited_networks.py").write_text(source + extra)
-        source_digest.cache_clear()
+        source_code._reached.cache_clear()
         sys.modules.pop("edited_networks", None)
         keys.add(plan("model._target_=edited_networks.net").points[0].key)
     assert len(keys) == 2
@@ -165,7 +166,7 @@ def test_swept_keys_are_in_the_label_and_each_value_has_its_own_reference():
 
 def test_sides_are_rounded_half_up():
     points = by_label(plan("rho=0.5,0.75,0.6", "rho_eval=0.5"))
-    sides = {(point.axes["rho"], point.side) for point in points.values()}
+    sides = {(point.axes["rho"], point.chain.side) for point in points.values()}
     assert sides == {(1.0, 28), (0.5, 14), (0.75, 21), (0.6, 17)}
     assert {point.eval_side for point in points.values() if point.axes["rho_eval"] == 0.5} == {14}
 
@@ -182,7 +183,7 @@ def test_five_hundred_points_are_planned_without_building_five_hundred_networks(
 
 def test_options_of_a_stage_are_checked_with_the_values_that_are_asked_for():
     quantized = plan("+bits=32,2", "stage.quantize.scheme=ternary")
-    assert [step.stage.scheme for point in quantized.points for step in point.steps if step.name == "quantize"] == [
+    assert [step.stage.scheme for point in quantized.points for step in point.chain.steps if step.name == "quantize"] == [
         "ternary"
     ]
     with pytest.raises(ValueError, match="bits=4: must be 2 with scheme=ternary"):
@@ -191,20 +192,20 @@ def test_options_of_a_stage_are_checked_with_the_values_that_are_asked_for():
 
 def test_what_is_left_recovers_once_more_on_its_grid():
     point = by_label(plan("prune=0.8", "bits=4", "recipe=prune_quantize"))["prune=0.8, bits=4"]
-    assert [str(step) for step in point.steps] == ["train", "prune", "finetune", "quantize", "finetune/1"]
+    assert [str(step) for step in point.chain.steps] == ["train", "prune", "finetune", "quantize", "finetune/1"]
 
 
 def test_runs_on_one_ladder_share_its_rungs():
     command = ["prune=0.5,0.7,0.9", "stage.prune.ladder=[0.5,0.8]", "recipe.rounds=2"]
     points = by_label(plan(*command))
     ratios = {
-        label: [step.stage.ratio for step in point.steps if step.name == "prune"] for label, point in points.items()
+        label: [step.stage.ratio for step in point.chain.steps if step.name == "prune"] for label, point in points.items()
     }
     assert ratios == {"reference": [], "prune=0.5": [0.5], "prune=0.7": [0.5, 0.7], "prune=0.9": [0.5, 0.8, 0.9]}
-    assert [str(step) for step in points["reference"].steps] == ["train", "finetune", "finetune/1"]
-    assert points["prune=0.5"].prefix_keys == points["prune=0.9"].prefix_keys[:4]
-    assert points["prune=0.7"].prefix_keys[:4] == points["prune=0.9"].prefix_keys[:4]
-    assert points["prune=0.9"].prefix_keys == by_label(plan("prune=0.9", *command[1:]))["prune=0.9"].prefix_keys
+    assert [str(step) for step in points["reference"].chain.steps] == ["train", "finetune", "finetune/1"]
+    assert points["prune=0.5"].chain.prefix_keys == points["prune=0.9"].chain.prefix_keys[:4]
+    assert points["prune=0.7"].chain.prefix_keys[:4] == points["prune=0.9"].chain.prefix_keys[:4]
+    assert points["prune=0.9"].chain.prefix_keys == by_label(plan("prune=0.9", *command[1:]))["prune=0.9"].chain.prefix_keys
 
 
 @pytest.mark.parametrize("ladder", ["[0.8,0.5]", "[0.5,0.5]", "[0,0.5]", "[0.5,1]"])

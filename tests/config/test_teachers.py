@@ -6,7 +6,8 @@ import torch
 from effbench.config.command_line import read_command_line
 from effbench.config.points import plan_of
 from effbench.models import small_cnn
-from effbench.run.one import make_model, run_point
+from effbench.run.making import make_model
+from effbench.run.one import run_point
 from effbench.run.store import Store
 from effbench.stages.distill import Distill
 
@@ -19,7 +20,7 @@ def points(*arguments):
 
 
 def taught_point(*arguments):
-    return next(point for point in points(*arguments) if any(step.teacher for step in point.plain_steps))
+    return next(point for point in points(*arguments) if any(step.teacher for step in point.chain.plain_steps))
 
 
 def same_bits(one, other):
@@ -38,9 +39,9 @@ def same_bits(one, other):
 )
 def test_a_recipe_says_which_steps_are_taught(recipe, expected):
     reference, point = points("distill=0.5", "prune=0.5", "bits=4", f"recipe={recipe}")
-    assert " ".join(str(step) for step in point.steps) == expected
-    assert not any(step.teacher for step in reference.steps)
-    for step in point.steps:
+    assert " ".join(str(step) for step in point.chain.steps) == expected
+    assert not any(step.teacher for step in reference.chain.steps)
+    for step in point.chain.steps:
         if isinstance(step.stage, Distill):
             assert step.teacher.key == reference.key
             assert step.stage.weight == 0.5
@@ -48,16 +49,16 @@ def test_a_recipe_says_which_steps_are_taught(recipe, expected):
 
 def test_an_axis_at_zero_is_the_reference_and_a_narrow_student_alone_has_plain_training():
     reference, alone, taught = points("alpha=0.5", "distill=0,0.5", "recipe=distill")
-    assert [str(step) for step in alone.steps] == ["train"]
-    assert [str(step) for step in taught.steps] == ["distill"]
-    assert taught.steps[0].teacher.key == reference.key
+    assert [str(step) for step in alone.chain.steps] == ["train"]
+    assert [str(step) for step in taught.chain.steps] == ["distill"]
+    assert taught.chain.steps[0].teacher.key == reference.key
     assert points("alpha=0.5", "recipe=distill")[1].key == alone.key
     assert points("distill=0", "recipe=distill")[0].key == reference.key
 
 
 def test_what_was_not_taught_is_shared_with_the_reference():
     reference, taught = points("prune=0.5", "distill=0.5", "recipe=distill_finetune")
-    assert reference.prefix_keys[1] == taught.prefix_keys[1]
+    assert reference.chain.prefix_keys[1] == taught.chain.prefix_keys[1]
 
 
 def test_the_key_of_a_student_holds_its_teacher(tmp_path):
@@ -127,7 +128,7 @@ def test_another_network_teaches_students_of_every_seed():
     arguments = [*ANOTHER, "distill=1", "stage.distill.teacher_epochs=2", "stage.distill.augment=affine"]
     each = [taught_point(*arguments, f"seed={seed}") for seed in (0, 1)]
     one = [taught_point(*arguments, f"seed={seed}", "stage.distill.teacher_seed=7") for seed in (0, 1)]
-    teachers = [next(step.teacher for step in point.plain_steps if step.teacher) for point in (*each, *one)]
+    teachers = [next(step.teacher for step in point.chain.plain_steps if step.teacher) for point in (*each, *one)]
     assert [teacher.seed for teacher in teachers] == [0, 1, 7, 7]
     assert teachers[2].prefix_keys[-1] == teachers[3].prefix_keys[-1]
     assert len({teacher.prefix_keys[-1] for teacher in teachers}) == 3

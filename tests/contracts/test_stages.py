@@ -17,7 +17,8 @@ from effbench.compression.constraints.stack import bake
 from effbench.config.overrides import parse, values_of
 from effbench.config.typed import typed
 from effbench.plan.blueprint import Blueprint
-from effbench.plan.stage import Step, prefix_keys
+from effbench.plan.chain import Step
+from effbench.plan.keys import prefix_keys
 from effbench.stages.remove_dead import RemoveDead
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -175,7 +176,7 @@ def test_any_stage_may_follow_and_leaves_the_earlier_result_alone(stage, later, 
         model = following.apply(earlier, make_context(toy_data, step=later)).eval()
     except ValueError as refusal:
         # Only one that brings back an earlier network may find that this one has had another form since.
-        assert hasattr(following, "asks_for") and "form" in str(refusal)
+        assert following.asks_for and "form" in str(refusal)
         assert same_bits(earlier.state_dict(), state)
         return
     with torch.no_grad():

@@ -183,7 +183,7 @@ def test_a_resumed_sweep_with_nothing_to_do_starts_no_workers(shared, tmp_path):
     shutil.copytree(shared.path / ".effbench", copy / ".effbench")
     from effbench.config.read import read_sweep
     from effbench.run.store import Store
-    from effbench.run.workers import choose_executor, run_here
+    from effbench.run.executors import choose_executor, run_here
 
     planned = read_sweep(["+prune=0.1,0.5,0.9", "train.epochs=1", "finetune.epochs=1", "measure.seconds=0.02"])
     store = Store(copy / ".effbench")

@@ -8,7 +8,8 @@ import torch
 from effbench.config.command_line import read_command_line
 from effbench.config.points import plan_of
 from effbench.plan.findings import Findings
-from effbench.run.one import make_model, run_point
+from effbench.run.making import make_model
+from effbench.run.one import run_point
 from effbench.run.results import load_result
 from effbench.run.store import Store
 
@@ -61,7 +62,7 @@ def test_rounds_have_what_their_steps_found(tmp_path, everything_is_kept):
     found, again = Findings(), Findings()
     make_model(point, store, device=CPU, findings=found)
     _, _, cached = make_model(point, store, device=CPU, findings=again)
-    assert len(cached) == len(point.steps)
+    assert len(cached) == len(point.chain.steps)
     assert found == again
     assert found.peaks["train_memory_mb"] > 0
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from effbench.config.read import read_sweep
-from effbench.plan.point import Plan, build_network, load_data
+from effbench.plan.point import Plan
+from effbench.plan.sources import build_network, load_data
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,8 @@ def test_label_axes_and_config_decide_no_key(points):
     point = points[-1]
     assert replace(point, label="x", axes={}, swept={}, config={}).key == point.key
     assert replace(point, eval_side=14).key != point.key
-    assert replace(point, eval_side=14).prefix_keys == point.prefix_keys
-    assert replace(point, seed=7).prefix_keys[0] != point.prefix_keys[0]
+    assert replace(point, eval_side=14).prefix_keys == point.chain.prefix_keys
+    assert replace(point, seed=7).prefix_keys[0] != point.chain.prefix_keys[0]
 
 
 def test_a_seed_has_its_own_initial_weights_and_always_the_same(points):

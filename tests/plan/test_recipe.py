@@ -9,10 +9,13 @@ from torch import nn
 
 from effbench.compression.constraints.stack import bake
 from effbench.plan.blueprint import Blueprint
-from effbench.plan.point import Point, load_data
-from effbench.plan.recipe import Rounds, Until, change, lay_out
-from effbench.plan.stage import Step
-from effbench.run.one import make_model
+from effbench.plan.point import Point
+from effbench.plan.sources import load_data
+from effbench.plan.chain import Rounds, Until
+from effbench.run.rounds import change
+from effbench.plan.recipe import lay_out
+from effbench.plan.chain import Step
+from effbench.run.making import make_model
 from effbench.run.store import Store
 from effbench.stages.prune import Prune
 from effbench.stages.rewind import Rewind

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from effbench.plan.recipe import lay_out
-from effbench.plan.stage import Step, digest, prefix_keys, seed_of
+from effbench.plan.chain import Step
+from effbench.plan.keys import digest, prefix_keys, seed_of
 from effbench.stages.prune import Prune
 from effbench.stages.quantize import Quantize
 from effbench.stages.train import Train

@@ -13,11 +13,13 @@ import torch
 from effbench.config.read import read_sweep
 from effbench.run import workers as execute
 from effbench.run.store import Store
-from effbench.run.workers import RunError, _Queue, choose_executor, run_here
+from effbench.run.outcomes import RunError
+from effbench.run.workers import _Queue
+from effbench.run.executors import choose_executor, run_here
 
 
 def point(key, *prefix):
-    return SimpleNamespace(key=key, prefix_keys=("fresh", *prefix), shared_keys=prefix, threads=1)
+    return SimpleNamespace(key=key, chain=SimpleNamespace(shared_keys=prefix, threads=1))
 
 
 class Silence:

@@ -204,10 +204,10 @@ def test_the_file_is_smaller_by_the_rate(trained_on_digits):
 def test_the_recipe_finetunes_the_values_and_the_reference_as_long():
     command = ["recipe=deep_compression", "+prune=0.9", "+share=32"]
     reference, point = plan_of(read_command_line(command)).points
-    assert [str(step) for step in point.steps] == ["train", "prune", "finetune", "share", "finetune/1"]
-    assert [str(step) for step in reference.steps] == ["train", "finetune", "finetune/1"]
+    assert [str(step) for step in point.chain.steps] == ["train", "prune", "finetune", "share", "finetune/1"]
+    assert [str(step) for step in reference.chain.steps] == ["train", "finetune", "finetune/1"]
     assert reference.is_reference
-    assert point.steps[3].stage == Share(values=32)
+    assert point.chain.steps[3].stage == Share(values=32)
 
 
 @pytest.mark.parametrize(

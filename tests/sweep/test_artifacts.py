@@ -11,7 +11,7 @@ from effbench.config.read import read_sweep
 from effbench.run.one import run_point
 from effbench.run.results import load_result
 from effbench.run.store import Store
-from effbench.sweep.artifacts import table_files
+from effbench.sweep.records import table_files
 from effbench.sweep.records import describe_run
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ import pytest
 from effbench.config.read import read_sweep
 from effbench.run.results import RunResult
 from effbench.run.store import Store
-from effbench.run.workers import RunError
+from effbench.run.outcomes import RunError
 from effbench.sweep.carry_out import carry_out
 from effbench.tracking import names
 

@@ -11,7 +11,7 @@ import pytest
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 
-from effbench.run.correctness import pack_correctness
+from effbench.run.counts import pack_correctness
 from effbench.tracking import names
 from effbench.tracking.location import for_reading, for_writing, sqlite_path, why_unusable
 from effbench.tracking.read import load_correctness, load_runs
