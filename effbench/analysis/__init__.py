@@ -1,21 +1,28 @@
 """Frames in, frames and figures out: fronts, saturation points, tables. Needs no torch; a CSV of runs is enough.
 
-A frame has one row per run. Lower costs and higher qualities are better.
+A frame has one row per run. Lower costs are better; which qualities are better, the frame's quality_direction says.
 """
 
 from effbench.analysis.costs import varying_costs
+from effbench.analysis.counts import Counts, QualityKind, quality_from_sums
 from effbench.analysis.pareto import pareto_front
 from effbench.analysis.plot import plot_saturation
-from effbench.analysis.report import points_table, saturation_sentence
+from effbench.analysis.quality import Quality
+from effbench.analysis.report import detail_sentences, points_table, saturation_sentence
 from effbench.analysis.saturation import Saturation, saturation_point
 from effbench.analysis.sensitivity import plot_sensitivity
 
 __all__ = [
+    "Counts",
+    "Quality",
+    "QualityKind",
     "Saturation",
+    "detail_sentences",
     "pareto_front",
     "plot_saturation",
     "plot_sensitivity",
     "points_table",
+    "quality_from_sums",
     "saturation_point",
     "saturation_sentence",
     "varying_costs",

@@ -3,16 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+ACCURACY = "accuracy"
+"""The quality of a frame that names none, as a CSV of classifiers."""
+
 METRIC = re.compile(
-    r"accuracy|loss$|size_|coding_gain$|macs|flops|params|latency_ms|speedup/|train_seconds$|train_memory_mb$"
+    r"loss$|size_|coding_gain$|macs|flops|params|latency_ms|speedup/|train_seconds$|train_memory_mb$|calibration_error"
 )
+"""Metrics of every task; the quality's own columns are found by its name."""
+
 _FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+
+
+def quality_names(frame: pd.DataFrame, /) -> list[str]:
+    """Return the different names in the column `quality_name`, sorted; none where the frame doesn't have it.
+
+    >>> quality_names(pd.DataFrame({"quality_name": ["miou", None, "miou"]})), quality_names(pd.DataFrame())
+    (['miou'], [])
+    """
+    names = set(frame["quality_name"].dropna().astype(str)) if "quality_name" in frame.columns else set()
+    return sorted(names - {""})
+
+
+def metric_columns(frame: pd.DataFrame, /) -> list[str]:
+    """Return the columns that were measured: costs, losses, and what has its name from a quality.
+
+    Qualities are those of `quality_name` (else accuracy) and those listed in `frame.attrs["extra_qualities"]`.
+
+    >>> metric_columns(pd.DataFrame(columns=["prune", "accuracy_val", "macs", "seed", "size_bytes"]))
+    ['accuracy_val', 'macs', 'size_bytes']
+    """
+    qualities = (*(quality_names(frame) or [ACCURACY]), *frame.attrs.get("extra_qualities", ()))
+    return [name for name in map(str, frame.columns) if METRIC.match(name) or belongs_to(name, qualities)]
+
+
+def belongs_to(column: str, qualities: Iterable[str], /) -> bool:
+    """Whether a column is one of the qualities, or has its name from one.
+
+    >>> belongs_to("miou_val", ["miou"]), belongs_to("miouse", ["miou"])
+    (True, False)
+    """
+    return any(column == quality or column.startswith((f"{quality}_", f"{quality}/")) for quality in qualities)
 
 
 def parse_numbers(column: pd.Series) -> NDArray[np.float64] | None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from effbench.analysis.columns import parse_numbers
+from effbench.analysis.columns import belongs_to, parse_numbers
 from effbench.analysis.curve import average_runs, marked_references
+from effbench.analysis.quality import Quality
 
 _DECIMAL = ((1.0, ""), (1e3, "K"), (1e6, "M"), (1e9, "G"))
 
@@ -89,13 +90,13 @@ def varying_costs(frame: pd.DataFrame) -> list[str]:
     ['size_bytes']
     """
     points = average_runs(frame).means
-    varying = [cost for cost in _known_costs(frame) if _varies(points, cost)]
+    known = _known_costs(frame)
+    varying = [cost for cost in known if _varies(points, cost)]
     if not varying:
-        known = _known_costs(frame)
-        there = (
+        problem = (
             f"none of {known} varies over the {len(points)} points" if known else "the frame has no cost of effbench"
         )
-        raise ValueError(f"{there}: name a column with cost=")
+        raise ValueError(f"{problem}: name a column with cost=")
     return varying
 
 
@@ -109,7 +110,9 @@ def chosen_cost(frame: pd.DataFrame, cost: str | None, /) -> str:
     if cost not in frame.columns:
         numeric = [str(name) for name in frame.columns if parse_numbers(frame[name]) is not None]
         raise ValueError(f"no cost column {cost!r}; the frame has {_known_costs(frame) or numeric}")
-    if cost.startswith(("accuracy", "size_ratio", "coding_gain", "speedup/")):
+    quality = Quality.of_frame(frame)
+    is_quality = quality.direction == "higher" and belongs_to(cost, [quality.name])
+    if is_quality or cost.startswith(("size_ratio", "coding_gain", "speedup/")):
         raise ValueError(f"cost={cost!r} is better when higher; a cost is better when lower")
     return cost
 

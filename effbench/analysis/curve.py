@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from effbench.analysis.columns import METRIC, codes_of, finite_numbers, parse_numbers, read_flags, row_name
+from effbench.analysis.columns import codes_of, finite_numbers, metric_columns, parse_numbers, read_flags, row_name
 from effbench.analysis.labels import point_labels
+from effbench.analysis.quality import Quality, chosen_quality
 
 # Runs are seeds of one point when they agree in all of these. Every network and recipe has its own "reference".
 POINT_KEYS = ("point", "model", "recipe", "reference")
@@ -43,7 +44,9 @@ class Curve:
     """(n_rows of the frame,) the row here of each run's point."""
     labels: list[str]
     cost: str
-    quality: str
+    quality: Quality | None
+    """What `quality_column` holds; None where it is a column of plain numbers, of which nothing is known."""
+    quality_column: str
 
     def __len__(self) -> int:
         return len(self.points)
@@ -54,9 +57,19 @@ class Curve:
         return np.asarray(self.points[self.cost], dtype=np.float64)
 
     @property
+    def values(self) -> NDArray[np.float64]:
+        """(n_points,) the quality as it was measured, for figures and tables."""
+        return np.asarray(self.points[self.quality_column], dtype=np.float64)
+
+    @property
     def qualities(self) -> NDArray[np.float64]:
-        """(n_points,) higher is better."""
-        return np.asarray(self.points[self.quality], dtype=np.float64)
+        """(n_points,) higher is better: the values, or their negatives where lower ones are better."""
+        return self.sign * self.values
+
+    @property
+    def sign(self) -> int:
+        """By what values are multiplied so that higher is better: 1 or -1."""
+        return _sign(self.quality)
 
     @property
     def losses(self) -> NDArray[np.float64]:
@@ -71,40 +84,53 @@ class Curve:
 
     @property
     def reference(self) -> int:
-        """Row of the reference: the most accurate marked one, else the most expensive point (ties: the best)."""
+        """Row of the reference: the best marked one, else the most expensive point (ties: the best)."""
         assert len(self) > 0, "an empty curve has no reference"
         among = self.marked if self.marked.any() else self.costs == self.costs.max()
         return int(np.argmax(np.where(among, self.qualities, -np.inf)))
 
     @property
+    def above_chance(self) -> float:
+        """By how much the reference is better than a network that has learned nothing; NaN where that is not known."""
+        chance = np.nan if self.quality is None else self.quality.chance
+        return float(self.qualities[self.reference]) - self.sign * chance
+
+    @property
     def is_fraction(self) -> bool:
-        """Whether the quality is a share of one, so that differences are percentage points."""
-        return bool(((self.qualities >= 0) & (self.qualities <= 1)).all())
+        """Whether the quality is a share of one; plain numbers are where all of them may be."""
+        if self.quality is not None:
+            return self.quality.is_fraction
+        return bool(((self.values >= 0) & (self.values <= 1)).all())
 
 
-def curve_of(frame: pd.DataFrame, /, *, cost: str, quality: str) -> Curve:
+def curve_of(frame: pd.DataFrame, /, *, cost: str, quality: str | None = None) -> Curve:
     """Average the seeds of `frame` (one row per run) and order its points by cost.
 
-    The order, and with it everything made from it, does not depend on the order of the rows. ValueError when a column
-    is missing, holds something that is not a finite number, or when the frame mixes data sets.
+    quality: a column; None takes the frame's quality on the validation split. The order, and with it everything made
+    from it, does not depend on the order of the rows. ValueError when a column is missing, holds something that is not
+    a finite number, or when the frame mixes data sets or qualities.
     """
-    if quality not in frame.columns:
-        raise ValueError(f"no quality column {quality!r}; the frame has {sorted(map(str, frame.columns))}")
-    if quality == "loss" or quality == cost:
-        raise ValueError(f"quality={quality!r}: a quality other than the cost, better when higher, is needed")
-    frame = frame.assign(**{name: finite_numbers(frame, name) for name in (cost, quality)})
+    chosen, column = chosen_quality(frame, quality)
+    if column == cost:
+        raise ValueError(f"quality={column!r} is the cost: a quality other than the cost is needed")
+    frame = frame.assign(**{name: finite_numbers(frame, name) for name in (cost, column)})
     averages = average_runs(frame)
-    order = _order(averages.means, cost=cost, quality=quality)
+    order = _order(averages.means, cost=cost, column=column, sign=_sign(chosen))
     points = averages.means.iloc[order].reset_index(drop=True)
     return Curve(
         points=points,
         deviations=averages.deviations.iloc[order].reset_index(drop=True),
         n_runs=averages.n_runs[order],
         row_of_run=np.argsort(order)[averages.point_of_run],
-        labels=point_labels(points, cost=cost, quality=quality),
+        labels=point_labels(points, cost=cost, quality=column),
         cost=cost,
-        quality=quality,
+        quality=chosen,
+        quality_column=column,
     )
+
+
+def _sign(quality: Quality | None) -> int:
+    return -1 if quality is not None and quality.direction == "lower" else 1
 
 
 def marked_references(points: pd.DataFrame, /) -> NDArray[np.bool_]:
@@ -119,13 +145,14 @@ def marked_references(points: pd.DataFrame, /) -> NDArray[np.bool_]:
 def average_runs(frame: pd.DataFrame, /) -> Averages:
     """Average over seeds: runs with the same `point` (and model and recipe); without `point` each row is its own.
 
-    An average is NaN where one of its runs has no value. ValueError when the frame mixes data sets, a label is missing,
-    or a point has two runs of one seed: they differ in something that the label does not say.
+    An average is NaN where one of its runs has no value. ValueError when the frame mixes data sets or qualities, a
+    label is missing, or a point has two runs of one seed: they differ in something that the label does not say.
     """
     if "data" in frame.columns and frame["data"].nunique() > 1:
         raise ValueError(f"the frame mixes data sets {sorted(map(str, frame['data'].dropna().unique()))}: select one")
+    Quality.of_frame(frame)  # refuses a mixture
     runs = frame.reset_index(drop=True)
-    for name in filter(METRIC.match, map(str, runs.columns)):
+    for name in metric_columns(frame):
         numbers = parse_numbers(runs[name])
         if numbers is not None and not pd.api.types.is_numeric_dtype(runs[name].dtype):
             runs[name] = numbers  # metrics that a CSV gave as text
@@ -193,10 +220,10 @@ def _mean_and_deviation(
     return mean, np.sqrt(deviation)
 
 
-def _order(points: pd.DataFrame, *, cost: str, quality: str) -> NDArray[np.int64]:
+def _order(points: pd.DataFrame, *, cost: str, column: str, sign: int) -> NDArray[np.int64]:
     """Rows by cost, then best quality, then the reference, then every other column: ties never fall by row order."""
-    keys: list[NDArray[np.float64] | NDArray[np.int64]] = [points[cost].to_numpy(), -points[quality].to_numpy()]
+    keys: list[NDArray[np.float64] | NDArray[np.int64]] = [points[cost].to_numpy(), -sign * points[column].to_numpy()]
     if "reference" in points.columns:
         keys.append((~points["reference"].to_numpy(dtype=bool)).astype(np.int64))
-    keys += [codes_of(points[name]) for name in sorted(points.columns) if name not in (cost, quality, "reference")]
+    keys += [codes_of(points[name]) for name in sorted(points.columns) if name not in (cost, column, "reference")]
     return np.lexsort(keys[::-1])

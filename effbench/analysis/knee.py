@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from effbench.analysis.curve import Curve
 from effbench.analysis.pareto import front_rows
+from effbench.analysis.words import at_chance
 
 # Below this distance from its chord (the unit square's diagonal) a front is straight, and a knee would be round-off.
 _STRAIGHT = 1e-9
@@ -26,6 +27,8 @@ def knee_row(curve: Curve, /, *, sensitivity: float = 1.0) -> tuple[int | None, 
     front = front_rows(curve)
     if len(front) < 3:
         return None, f"3 points are needed on the front for a knee, it has {len(front)}"
+    if curve.above_chance <= 0:
+        return None, at_chance(curve, 0)
     above_chord = _above_chord(curve.costs[front], curve.qualities[front])
     if above_chord.max() <= _STRAIGHT:
         return None, "no knee: the front nowhere rises above the straight line between its ends"
@@ -54,5 +57,5 @@ def _kneedle(costs: NDArray[np.float64], qualities: NDArray[np.float64], *, sens
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some versions warn where they find nothing: an empty list says so
-        found = KneeLocator(costs, qualities, S=sensitivity, curve="concave", direction="increasing", online=True)
-    return [int(np.flatnonzero(costs == knee)[0]) for knee in found.all_knees]
+        locator = KneeLocator(costs, qualities, S=sensitivity, curve="concave", direction="increasing", online=True)
+    return [int(np.flatnonzero(costs == knee)[0]) for knee in locator.all_knees]

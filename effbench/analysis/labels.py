@@ -6,10 +6,10 @@ import re
 
 import pandas as pd
 
-from effbench.analysis.columns import METRIC, parse_numbers
+from effbench.analysis.columns import metric_columns, parse_numbers
 
 _AXIS = re.compile(r"(?:^|, )([A-Za-z_][\w.]*)=")
-_RECORD = re.compile(r"realised/|effbench\.|n_seeds$|.*_std$")
+_RECORD = re.compile(r"realised/|effbench\.|quality_(name|kind|unit|direction|chance)$|n_seeds$|.*_std$")
 _BOOKKEEPING = {"point", "seed", "reference", "data", "model", "recipe", "run_id", "run_name", "sweep", "status"}
 _MOST_AXES = 3
 
@@ -76,12 +76,11 @@ def short_label(label: str, /, *, after: str) -> str:
 
 
 def _axis_columns(points: pd.DataFrame, *, excluded: set[str]) -> list[str]:
+    others = _BOOKKEEPING | excluded | set(metric_columns(points))
     names = [
         name
         for name in map(str, points.columns)
-        if name not in _BOOKKEEPING | excluded
-        and not (METRIC.match(name) or _RECORD.match(name))
-        and points[name].astype(str).nunique() > 1
+        if name not in others and not _RECORD.match(name) and points[name].astype(str).nunique() > 1
     ]
     return sorted(names) if len(names) <= _MOST_AXES else []
 

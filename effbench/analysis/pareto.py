@@ -10,7 +10,7 @@ from effbench.analysis.costs import chosen_cost
 from effbench.analysis.curve import Curve, curve_of
 
 
-def pareto_front(frame: pd.DataFrame, *, cost: str | None = None, quality: str = "accuracy_val") -> pd.DataFrame:
+def pareto_front(frame: pd.DataFrame, *, cost: str | None = None, quality: str | None = None) -> pd.DataFrame:
     """Return the points that no other point beats: none is as cheap and as good, and better in one of the two.
 
     Parameters
@@ -20,18 +20,20 @@ def pareto_front(frame: pd.DataFrame, *, cost: str | None = None, quality: str =
     cost
         Column that is better when lower; None takes the first of size_bytes, macs_effective, macs, latency that varies.
     quality
-        Column that is better when higher.
+        Column of the quality; None takes the frame's own (`quality_name`, else accuracy) on the validation split. A
+        column of anything else is better when higher.
 
     Returns
     -------
     pandas.DataFrame
-        One row per point of the front, by cost ascending, and so by quality ascending. Of points that are equal in
-        both, one stays: the reference, else the first by its other columns.
+        One row per point of the front, by cost ascending, and so from the worst quality to the best. Of points that
+        are equal in both, one stays: the reference, else the first by its other columns.
 
     Raises
     ------
     ValueError
-        A column is missing or not finite (the message names it and the row), or the frame mixes data sets.
+        A column is missing or not finite (the message names it and the row), or the frame mixes data sets or
+        qualities.
 
     Notes
     -----

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from effbench.analysis.bootstrap import Correctness, interval_of, resampled_qualities
+from effbench.analysis.bootstrap import interval_of, resampled_qualities
 from effbench.analysis.costs import chosen_cost, least_spread
+from effbench.analysis.counts import Counts
 from effbench.analysis.curve import Curve, curve_of
 from effbench.analysis.knee import knee_row
-from effbench.analysis.words import allowance, change
+from effbench.analysis.words import allowance, at_chance, change
 
-# Accuracies are counts divided by counts: differences far below one example are round-off, not losses.
+# Qualities are counts divided by counts: differences far below one example are round-off, not losses.
 _ROUND_OFF = 1e-9
 
 
@@ -34,8 +35,9 @@ class Saturation:
     method: str
     cost: str
     quality: str
+    """The column."""
     interval: tuple[float, float] | None = None
-    """95 % of the costs that the choice has on examples (and seeds) drawn anew, where the correctness was given."""
+    """95 % of the costs that the choice has on examples (and seeds) drawn anew, where the counts were given."""
 
     def __post_init__(self) -> None:
         assert self.reason, "a saturation says why"
@@ -45,9 +47,9 @@ def saturation_point(
     frame: pd.DataFrame,
     *,
     cost: str | None = None,
-    quality: str = "accuracy_val",
+    quality: str | None = None,
     method: str = "tolerance",
-    correct: Correctness | None = None,
+    counts: Counts | None = None,
     **options: float,
 ) -> Saturation:
     """Find where compression stops being free.
@@ -56,18 +58,19 @@ def saturation_point(
     ----------
     frame
         One row per run, in any order; runs with the same `point` are averaged over their seeds first. The reference is
-        the row whose `reference` is true (the most accurate of several), else the most expensive one.
+        the row whose `reference` is true (the best of several), else the most expensive one.
     cost
         Column that is better when lower; None takes the first of size_bytes, macs_effective, macs, latency that varies.
     quality
-        Column that is better when higher.
+        Column of the quality; None takes the frame's own (`quality_name`, else accuracy) on the validation split. A
+        column of anything else is better when higher.
     method
         "tolerance" (option `tolerance`, default 0.02): the cheapest point whose quality is within the tolerance of the
         reference's, inclusive: the last acceptable one. "kneedle" (option `sensitivity`, default 1.0): the knee of the
         front (Satopaa et al. 2011, doi:10.1109/ICDCSW.2011.20).
-    correct
-        By run key: which of the examples behind `quality` each run had right, (n_examples,) bool (`load_correctness`
-        reads it). Method "tolerance" then gives an interval: the choice on 1,000 paired resamples.
+    counts
+        The counts of the examples behind `quality`, by run key (`load_counts` reads them). Method "tolerance" then
+        gives an interval: the choice on 1,000 paired resamples.
     **options
         The method's own option.
 
@@ -75,21 +78,23 @@ def saturation_point(
     -------
     Saturation
         Its `point` is None, with the reason, when there are too few points (2; kneedle needs 3 on the front), when the
-        cheapest point still is within tolerance (the sweep did not go far enough), or when the front has no knee. It
-        is the reference when nothing cheaper is acceptable.
+        cheapest point still is within tolerance (the sweep did not go far enough), when the reference is not better
+        than chance (`quality_chance`) by more than the tolerance, or when the front has no knee. It is the reference
+        when nothing cheaper is acceptable.
 
     Raises
     ------
     ValueError
-        Unknown method, option or column, a value that is not finite, or a frame that mixes data sets.
+        Unknown method, option or column, a value that is not finite, a frame that mixes data sets or qualities,
+        or counts that are not those of the quality.
 
     Examples
     --------
     >>> runs = pd.DataFrame(
     ...     {"point": ["reference", "prune=0.5", "prune=0.9"],
     ...      "size_bytes": [400, 164, 60], "accuracy_val": [0.960, 0.952, 0.897]})
-    >>> found = saturation_point(runs)
-    >>> found.point["point"], found.reason
+    >>> saturation = saturation_point(runs)
+    >>> saturation.point["point"], saturation.reason
     ('prune=0.5', 'prune=0.5 loses 0.8 points; the next cheaper, prune=0.9, loses 6.3 points')
     """
     choose = _method(method, options)
@@ -101,21 +106,25 @@ def saturation_point(
         )
     point = None if row is None else curve.points.iloc[row]
     interval = None
-    if correct is not None and row is not None and method == "tolerance":
-        interval = interval_of(tolerated_costs(curve, resampled_qualities(frame, curve, correct), **options))
-    return Saturation(point=point, reason=reason, method=method, cost=curve.cost, quality=quality, interval=interval)
+    if counts is not None and row is not None and method == "tolerance":
+        interval = interval_of(tolerated_costs(curve, resampled_qualities(frame, curve, counts), **options))
+    return Saturation(
+        point=point, reason=reason, method=method, cost=curve.cost, quality=curve.quality_column, interval=interval
+    )
 
 
 def tolerated_row(curve: Curve, /, *, tolerance: float = 0.02) -> tuple[int | None, str]:
     """Return the row of the cheapest point within `tolerance` of the reference's quality, and why; None when none is.
 
-    tolerance: in the quality's own unit (0.02 is two percentage points of accuracy), inclusive, at least 0.
+    tolerance: in what the quality's column holds (0.02 is two percentage points of a fraction), inclusive, at least 0.
     """
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise ValueError(f"tolerance must be a finite number of at least 0, got {tolerance}")
     if len(curve) < 2:
         return None, f"2 points are needed, there {_are(len(curve))}"
     slack = _ROUND_OFF * max(1.0, abs(float(curve.qualities[curve.reference])))
+    if curve.above_chance <= tolerance + slack:
+        return None, at_chance(curve, tolerance)
     row = int(np.argmax(curve.losses <= tolerance + slack))
     within = allowance(curve, tolerance)
     if not (curve.costs < _noticeably_below(curve, curve.reference)).any():
@@ -135,7 +144,7 @@ def tolerated_row(curve: Curve, /, *, tolerance: float = 0.02) -> tuple[int | No
 def tolerated_costs(curve: Curve, qualities: NDArray[np.float64], /, *, tolerance: float = 0.02) -> NDArray[np.float64]:
     """Return the cost that `tolerated_row` would choose for each of other qualities of the points: (n,).
 
-    qualities: (n, n_points). A choice of the cheapest point (not reached) counts as its cost.
+    qualities: (n, n_points), higher is better. A choice of the cheapest point (not reached) counts as its cost.
     """
     references = qualities[:, [curve.reference]]
     slack = _ROUND_OFF * np.maximum(1.0, np.abs(references))

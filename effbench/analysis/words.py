@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import math
+
 from effbench.analysis.curve import Curve
+from effbench.analysis.quality import spaced
+
+# Hundredths are said with one decimal; a plain number may be small, and is said to within this share of itself.
+_ROUNDING = 0.05
 
 
-def quality_word(quality: str, /) -> str:
-    """Return a quality as sentences call it: "accuracy" is the validation's, on which points are chosen."""
-    return {"accuracy_val": "accuracy", "accuracy": "test accuracy"}.get(quality, quality)
+def quality_word(curve: Curve, /) -> str:
+    """Return a quality as sentences call it: its plain name is the validation's, on which points are chosen."""
+    return _named(curve, validation="", test="test ")
+
+
+def quality_title(curve: Curve, /) -> str:
+    """Return a quality as a figure's axis calls it, with its unit: "validation accuracy (%)"."""
+    return _named(curve, validation="validation ", test="test ") + (" (%)" if curve.is_fraction else "")
+
+
+def _named(curve: Curve, *, validation: str, test: str) -> str:
+    if curve.quality is None:
+        return curve.quality_column
+    return (validation if curve.quality_column == curve.quality.column else test) + spaced(curve.quality.name)
+
+
+def scale(curve: Curve, /) -> float:
+    """Return by what differences of the quality are multiplied to be said: 100 where it is a fraction."""
+    return 100.0 if curve.is_fraction else 1.0
+
+
+def difference_unit(curve: Curve, /) -> str:
+    """Return the unit of differences, "points" or "mIoU points"; empty where there is none."""
+    if curve.quality is None:
+        return "points" if curve.is_fraction else ""
+    return curve.quality.unit
 
 
 def allowance(curve: Curve, tolerance: float, /) -> str:
-    """Write a tolerance: "2 points" where the quality is a fraction, else the number itself."""
-    if not curve.is_fraction:
-        return f"{tolerance:g} of {curve.quality}"
-    return f"{100 * tolerance:g} point" + ("" if f"{100 * tolerance:g}" == "1" else "s")
+    """Write a tolerance: "2 points" where the quality is a fraction, else the number itself, with its unit."""
+    text, unit = f"{scale(curve) * tolerance:g}", _unit_in_sentences(curve)
+    return f"{text} {unit.removesuffix('s') if text == '1' and unit.endswith('points') else unit}".rstrip()
 
 
 def change(curve: Curve, row: int, /, *, beyond: float | None = None, unit: bool = True) -> str:
@@ -22,21 +50,51 @@ def change(curve: Curve, row: int, /, *, beyond: float | None = None, unit: bool
 
     beyond: a tolerance that the loss exceeds; as many decimals are written as it takes to see that.
     """
-    scale = 100.0 if curve.is_fraction else 1.0
-    loss = scale * float(curve.losses[row])
-    text = decimals(abs(loss), other_than=None if beyond is None else scale * beyond)
-    suffix = (" points" if curve.is_fraction else f" of {curve.quality}") if unit else ""
-    return f"{'gains' if loss < 0 else 'loses'} {text}{suffix}"
+    loss = scale(curve) * float(curve.losses[row])
+    text = amount(curve, abs(loss), other_than=None if beyond is None else scale(curve) * beyond)
+    return f"{'gains' if loss < 0 else 'loses'} {text} {_unit_in_sentences(curve) if unit else ''}".rstrip()
 
 
-def decimals(value: float, /, *, other_than: float | None = None) -> str:
-    """Write a number with one decimal, or with as many more (up to 6) as tell it from `other_than`.
+def level(curve: Curve, value: float, /) -> str:
+    """Write a value of the quality: "93.1 %" where it is a fraction, else the number itself."""
+    text = amount(curve, scale(curve) * value)
+    return f"{text} %" if curve.is_fraction else text
 
-    >>> decimals(6.3213), decimals(2.04, other_than=2.0)
-    ('6.3', '2.04')
+
+def amount(curve: Curve, value: float, /, *, other_than: float | None = None) -> str:
+    """Write a value or a difference of the quality that is scaled already."""
+    return decimals(value, other_than=other_than, rounding=math.inf if curve.is_fraction else _ROUNDING)
+
+
+def at_chance(curve: Curve, tolerance: float, /) -> str:
+    """Say that the reference is not better than chance by more than a tolerance."""
+    assert curve.quality is not None, "the chance of plain numbers is not known"
+    reference, chance = (level(curve, value) for value in (curve.values[curve.reference], curve.quality.chance))
+    margin = f" by more than {allowance(curve, tolerance)}" if tolerance > 0 else ""
+    return (
+        f"the reference learned nothing: its {quality_word(curve)} of {reference} is not better than chance "
+        f"({chance}){margin}"
+    )
+
+
+def decimals(value: float, /, *, other_than: float | None = None, rounding: float = math.inf) -> str:
+    """Write a number with one decimal, or with as many more (up to 6) as it takes.
+
+    other_than: a number from which the text is to tell it. rounding: by which share of the number the text may be off.
+
+    >>> decimals(6.3213), decimals(2.04, other_than=2.0), decimals(0.0132, rounding=0.05)
+    ('6.3', '2.04', '0.013')
     """
     texts = [f"{value:.{digits}f}" for digits in range(1, 7)]
-    return next((text for text in texts if other_than is None or float(text) != round(other_than, 6)), texts[-1])
+    return next(
+        (
+            text
+            for text in texts
+            if (other_than is None or float(text) != round(other_than, 6))
+            and (rounding == math.inf or abs(float(text) - value) <= rounding * abs(value))
+        ),
+        texts[-1],
+    )
 
 
 def share(ratio: float, /) -> str:
@@ -49,6 +107,6 @@ def share(ratio: float, /) -> str:
     return next((text for text in texts if ratio == 1 or float(text) != 1), texts[-1]) + "×"
 
 
-def quality_title(quality: str, /) -> str:
-    """Return a quality as a figure's axis calls it."""
-    return {"accuracy_val": "validation accuracy", "accuracy": "test accuracy"}.get(quality, quality)
+def _unit_in_sentences(curve: Curve) -> str:
+    """Return the unit of differences, or else of what they are: plain numbers say their column."""
+    return difference_unit(curve) or (f"of {curve.quality_column}" if curve.quality is None else "")

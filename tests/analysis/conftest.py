@@ -38,3 +38,29 @@ def seeded(runs):
         for seed, shift in enumerate((-0.003, 0.001, 0.002))
     ]
     return pd.concat(parts).sample(frac=1, random_state=0)
+
+
+@pytest.fixture
+def segmented(runs):
+    """The same, of networks that are judged by their mIoU."""
+    return runs.rename(columns={"accuracy": "miou", "accuracy_val": "miou_val"}).assign(
+        quality_name="miou",
+        quality_kind="mean_of_ratios",
+        quality_unit="mIoU points",
+        quality_direction="higher",
+        quality_chance=0.02,
+    )
+
+
+@pytest.fixture
+def language(runs):
+    """The same, of networks that are judged by their perplexity, which is better when lower."""
+    return runs.drop(columns=["accuracy", "accuracy_val"]).assign(
+        perplexity=[30.5, 21.2, 21.1, 21.6],
+        perplexity_val=[30.0, 21.0, 20.9, 21.3],
+        quality_name="perplexity",
+        quality_kind="exp_of_ratio",
+        quality_unit="nats",
+        quality_direction="lower",
+        quality_chance=256.0,
+    )

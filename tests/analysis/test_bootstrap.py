@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from effbench.analysis import plot_saturation, saturation_point, saturation_sentence
+from effbench.analysis import Counts, plot_saturation, saturation_point, saturation_sentence
 from effbench.analysis.bootstrap import interval_of, resampled_qualities
 from effbench.analysis.curve import curve_of
 
 
 def sweep(accuracies, *, n=1000, seeds=(0,), nested=False, seed=0):
-    """Runs whose correctness has these shares, and that correctness. Nested: the worse one is right where it may be."""
+    """Runs that have these shares right, and which examples. Nested: the worse is right only where the better is."""
     rng = np.random.default_rng(seed)
     rows, correct = [], {}
     for number, (accuracy, s) in enumerate(itertools.product(accuracies, seeds)):
@@ -37,7 +37,27 @@ def sweep(accuracies, *, n=1000, seeds=(0,), nested=False, seed=0):
 
 def qualities(frame, correct, **options):
     curve = curve_of(frame, cost="size_bytes", quality="accuracy_val")
-    return resampled_qualities(frame, curve, correct, **options), curve
+    return resampled_qualities(frame, curve, Counts.of_correct(correct), **options), curve
+
+
+def naive_accuracies(curve, correct, keys, *, n_resamples, seed=0):
+    """Resample by resample, example by example, as the definition says: (n_resamples, n_points), one run a point."""
+    generator = np.random.default_rng((seed, 0))
+    accuracies = np.empty((n_resamples, len(curve)))
+    for resample in range(n_resamples):
+        n = len(correct[keys[0]])
+        examples = generator.integers(0, n, n, dtype=np.int32)
+        for point, key in enumerate(keys):
+            accuracies[resample, point] = sum(bool(correct[key][example]) for example in examples) / n
+    return accuracies
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_accuracies_are_those_of_a_plain_loop_to_the_bit(seed):
+    frame, correct = sweep([0.9, 0.85, 0.8, 0.3], n=137 + seed, seed=seed)
+    drawn, curve = qualities(frame, correct, n_resamples=120, seed=seed)
+    keys = ["key3", "key2", "key1", "key0"]  # from the cheapest to the most expensive
+    assert np.array_equal(drawn, naive_accuracies(curve, correct, keys, n_resamples=120, seed=seed))
 
 
 def test_resampled_qualities_spread_as_the_binomial_does():
@@ -53,9 +73,9 @@ def test_examples_are_drawn_for_all_runs_alike(nested):
     # A difference varies with the examples on which the two differ, however many both have right.
     frame, correct = sweep([0.9, 0.8], n=1000, nested=nested)
     drawn, _ = qualities(frame, correct, n_resamples=4000)
-    one, other = correct["key0"].astype(float), correct["key1"].astype(float)
-    assert np.diff(drawn, axis=1).std() == pytest.approx((one - other).std() / np.sqrt(1000), rel=0.05)
-    assert (one - other).std() == pytest.approx(0.3 if nested else 0.5, abs=0.02)
+    first, second = correct["key0"].astype(float), correct["key1"].astype(float)
+    assert np.diff(drawn, axis=1).std() == pytest.approx((first - second).std() / np.sqrt(1000), rel=0.05)
+    assert (first - second).std() == pytest.approx(0.3 if nested else 0.5, abs=0.02)
 
 
 def test_the_same_run_twice_never_differs():
@@ -69,9 +89,9 @@ def test_all_resamples_of_few_examples():
     # Three examples, one right: the number of rights is binomial (3, 1/3), exactly.
     frame, correct = sweep([2 / 3, 1 / 3], n=3)
     drawn, curve = qualities(frame, correct, n_resamples=20_000)
-    found = Counter(np.round(3 * drawn[:, curve.qualities.argmin()]).astype(int).tolist())
+    occurrences = Counter(np.round(3 * drawn[:, curve.qualities.argmin()]).astype(int).tolist())
     expected = [comb(3, k) * 2 ** (3 - k) / 27 for k in range(4)]
-    assert [found[k] / 20_000 for k in range(4)] == pytest.approx(expected, abs=0.012)
+    assert [occurrences[k] / 20_000 for k in range(4)] == pytest.approx(expected, abs=0.012)
 
 
 def test_seeds_are_drawn_too_and_for_all_points_alike():
@@ -99,25 +119,25 @@ def test_points_of_other_seeds_are_averaged_over_their_own():
 
 @settings(max_examples=10)
 @given(st.integers(0, 50))
-def test_neither_the_order_of_rows_nor_the_hour_matters(seed):
+def test_the_order_of_rows_does_not_matter(seed):
     frame, correct = sweep([0.9, 0.85, 0.8], n=100, seeds=(0, 1))
-    one, _ = qualities(frame.sort_values("run_key"), correct, n_resamples=20)
-    other, _ = qualities(frame.sample(frac=1, random_state=seed), correct, n_resamples=20)
-    assert np.allclose(one, other, atol=1e-12)
+    ordered, _ = qualities(frame.sort_values("run_key"), correct, n_resamples=20)
+    shuffled, _ = qualities(frame.sample(frac=1, random_state=seed), correct, n_resamples=20)
+    assert np.allclose(ordered, shuffled, atol=1e-12)
 
 
 def test_a_clear_choice_has_a_narrow_interval_and_a_close_one_a_wide_one():
-    clear, bits = sweep([0.95, 0.945, 0.80], n=2000, nested=True)
-    assert saturation_point(clear, correct=bits).interval == (900, 900)
-    close, bits = sweep([0.95, 0.945, 0.929], n=2000, nested=True)
-    assert saturation_point(close, correct=bits).interval == (800, 900)
+    clear, clear_correct = sweep([0.95, 0.945, 0.80], n=2000, nested=True)
+    assert saturation_point(clear, counts=Counts.of_correct(clear_correct)).interval == (900, 900)
+    close, close_correct = sweep([0.95, 0.945, 0.929], n=2000, nested=True)
+    assert saturation_point(close, counts=Counts.of_correct(close_correct)).interval == (800, 900)
 
 
 def test_networks_that_are_wrong_about_the_same_examples_are_told_apart_sooner():
     # 2.8 points lost: beyond the tolerance by 2 deviations of the difference, or by one where errors are unrelated.
     for nested, interval in ((True, (900, 900)), (False, (800, 900))):
         frame, correct = sweep([0.95, 0.945, 0.922], n=2000, nested=nested)
-        assert saturation_point(frame, correct=correct).interval == interval
+        assert saturation_point(frame, counts=Counts.of_correct(correct)).interval == interval
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says():
@@ -131,17 +151,17 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
         correct = {"key0": right, "key1": right & (rng.random(500) >= 0.015 / 0.9)}
         correct["key2"] = right & (rng.random(500) >= 0.030 / 0.9)
         frame["accuracy_val"] = [correct[key].mean() for key in frame["run_key"]]
-        drawn = resampled_qualities(frame, curve, correct, n_resamples=200, seed=trial)
+        drawn = resampled_qualities(frame, curve, Counts.of_correct(correct), n_resamples=200, seed=trial)
         low, high = interval_of(drawn[:, 2] - drawn[:, 1])  # the reference is the most expensive, so the last
         hits += low <= 0.015 <= high
     assert 0.90 <= hits / 200 <= 0.99
 
 
-def test_without_correctness_there_is_no_interval():
+def test_without_counts_there_is_no_interval():
     frame, correct = sweep([0.95, 0.945, 0.80])
     assert saturation_point(frame).interval is None
-    assert saturation_point(frame, method="kneedle", correct=correct).interval is None
-    none = saturation_point(frame[frame["point"] != "prune=2"], correct=correct)
+    assert saturation_point(frame, method="kneedle", counts=Counts.of_correct(correct)).interval is None
+    none = saturation_point(frame[frame["point"] != "prune=2"], counts=Counts.of_correct(correct))
     assert none.point is None and none.interval is None
 
 
@@ -152,15 +172,20 @@ def test_interval_ends_are_values():
 
 def test_the_sentence_and_the_figure_say_it():
     frame, correct = sweep([0.95, 0.945, 0.929], n=2000, nested=True)
-    sentence = saturation_sentence(frame, cost="size_bytes", correct=correct)
+    sentence = saturation_sentence(frame, cost="size_bytes", counts=Counts.of_correct(correct))
     assert sentence == (
         "size_bytes: prune=1 keeps accuracy within 2 points at 0.9× the bytes (95 %: 0.8× to 0.9×); 2 loses 2.1"
     )
-    clear, bits = sweep([0.95, 0.945, 0.80], n=2000, nested=True)
-    assert "at 0.9× the bytes (95 %: 0.9×); 2 loses" in saturation_sentence(clear, cost="size_bytes", correct=bits)
+    clear, clear_correct = sweep([0.95, 0.945, 0.80], n=2000, nested=True)
+    clear_counts = Counts.of_correct(clear_correct)
+    sentence = saturation_sentence(clear, cost="size_bytes", counts=clear_counts)
+    assert "at 0.9× the bytes (95 %: 0.9×); 2 loses" in sentence
     lines = {}
-    for name, (runs, known) in {"close": (frame, correct), "clear": (clear, bits)}.items():
-        axes = plot_saturation(runs, cost="size_bytes", ax=Figure().subplots(), correct=known)
+    for name, (runs, known) in {
+        "close": (frame, Counts.of_correct(correct)),
+        "clear": (clear, clear_counts),
+    }.items():
+        axes = plot_saturation(runs, cost="size_bytes", ax=Figure().subplots(), counts=known)
         lines[name] = [line for line in axes.lines if line.get_gid() == "interval"]
     assert [line.get_xdata().tolist() for line in lines["close"]] == [[800, 900]]
     assert lines["clear"] == []
@@ -169,14 +194,24 @@ def test_the_sentence_and_the_figure_say_it():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda frame, correct: correct.pop("key1"), "run key1: there is no correctness of it"),
-        (lambda frame, correct: correct.update(key1=np.ones(7, dtype=bool)), "has the correctness of"),
+        (lambda frame, correct: correct.pop("key1"), "run key1: there are no counts of it"),
+        (
+            lambda frame, correct: correct.update(key1=np.ones(7, dtype=bool)),
+            "has the counts of .* examples and 1 ratios",
+        ),
         (lambda frame, correct: correct.update(key1=~correct["key1"]), "of another split or of another run"),
-        (lambda frame, correct: frame.pop("run_key"), "correctness is known by run_key"),
+        (lambda frame, correct: frame.pop("run_key"), "counts are known by run_key"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):
     frame, correct = sweep([0.95, 0.945, 0.80])
     change(frame, correct)
     with pytest.raises(ValueError, match=message):
-        saturation_point(frame, correct=correct)
+        saturation_point(frame, counts=Counts.of_correct(correct))
+
+
+def test_counts_of_another_kind_do_not_fit():
+    frame, correct = sweep([0.95, 0.945, 0.80])
+    counts = Counts(kind="exp_of_ratio", by_run=Counts.of_correct(correct).by_run)
+    with pytest.raises(ValueError, match=r"accuracy_val is 0\.\d+, its counts say 2\.\d+: those of another split"):
+        saturation_point(frame, counts=counts)

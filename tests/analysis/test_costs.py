@@ -75,3 +75,10 @@ def test_what_is_better_when_higher_is_no_cost(runs):
 )
 def test_units(cost, low, high, unit):
     assert cost_words(cost).unit_for(low, high)[1] == unit
+
+
+def test_the_frames_quality_is_no_cost_where_higher_is_better(segmented, language):
+    for column in ("miou", "miou_val"):
+        with pytest.raises(ValueError, match=f"cost='{column}' is better when higher"):
+            pareto_front(segmented, cost=column)
+    assert len(pareto_front(language.assign(score=0.5), cost="perplexity", quality="score")) == 1

@@ -3,9 +3,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from effbench.analysis.columns import parse_numbers, read_flags
 from effbench.analysis.curve import average_runs, curve_of
-from effbench.analysis.labels import axes_are_numeric, label_axes
 
 
 def test_seeds_are_averaged_with_their_sample_deviation(seeded):
@@ -66,11 +64,6 @@ def test_the_label_marks_the_reference_where_there_is_no_flag(runs):
     assert curve.labels[curve.reference] == "reference"
 
 
-def test_axis_columns_name_rows_without_labels(runs):
-    curve = curve_of(runs.drop(columns="point"), cost="size_bytes", quality="accuracy_val")
-    assert curve.labels == ["prune=0.9", "prune=0.5", "prune=0.1", "prune=0"]
-
-
 def test_the_input_is_left_alone(seeded):
     before = seeded.copy(deep=True)
     curve_of(seeded, cost="size_bytes", quality="accuracy_val")
@@ -101,19 +94,6 @@ def test_columns_of_anything_pass_through_where_each_point_has_one_run(runs):
     assert means["notes"]["prune=0.1"] == ["b", 1]
 
 
-def test_too_many_columns_to_name_a_row_leave_its_cost():
-    frame = pd.DataFrame({"size_bytes": [1, 2], "accuracy_val": [0.1, 0.2], **{name: [0, 1] for name in "abcd"}})
-    assert curve_of(frame, cost="size_bytes", quality="accuracy_val").labels == ["size_bytes=1", "size_bytes=2"]
-
-
-def test_a_model_in_the_label_is_not_repeated(runs):
-    frame = pd.concat(
-        [runs.assign(point="model=" + runs["model"] + ", " + runs["point"]), runs.assign(model="lenet_5")]
-    )
-    labels = curve_of(frame, cost="size_bytes", quality="accuracy_val").labels
-    assert "model=small_cnn, prune=0.5" in labels and "prune=0.5 (lenet_5)" in labels
-
-
 def test_missing_label_and_missing_quality_are_refused(runs):
     with pytest.raises(ValueError, match="point is missing in row 0"):
         average_runs(runs.assign(point=[None, "a", "b", "c"]))
@@ -123,37 +103,37 @@ def test_missing_label_and_missing_quality_are_refused(runs):
         curve_of(runs.assign(loss=0.1), cost="size_bytes", quality="loss")
 
 
-def test_flags_are_read_from_text():
-    frame = pd.DataFrame({"reference": pd.Series([True, "false", "True", None, 0, "1.0", ""], dtype=object)})
-    assert read_flags(frame, "reference").tolist() == [True, False, True, False, False, True, False]
-    with pytest.raises(ValueError, match="reference is 'maybe' in row 0"):
-        read_flags(pd.DataFrame({"reference": ["maybe"]}), "reference")
+def test_values_are_as_measured_and_qualities_higher_when_better(language):
+    curve = curve_of(language, cost="size_bytes")
+    assert curve.quality_column == "perplexity_val"
+    assert curve.values.tolist() == [30.0, 21.3, 20.9, 21.0]
+    assert np.array_equal(curve.qualities, -curve.values)
+    assert curve.losses.tolist() == pytest.approx([9.0, 0.3, -0.1, 0.0])
+    assert curve.labels[curve.reference] == "reference"
 
 
-def test_numbers_are_read_from_nullable_columns():
-    assert parse_numbers(pd.Series([1, None], dtype="Int64")).tolist()[0] == 1.0
-    assert parse_numbers(pd.Series([True, False])) is None
+def test_of_equally_cheap_points_the_best_comes_first_in_either_direction(runs, language):
+    for frame in (runs, language):
+        curve = curve_of(frame.assign(size_bytes=1), cost="size_bytes")
+        assert curve.labels[0] == "prune=0.1"
+        assert (np.diff(curve.qualities) <= 0).all()
 
 
-@pytest.mark.parametrize(
-    ("labels", "numeric"),
-    [
-        (["prune=0.5", "reference"], True),
-        (["prune=0.5, bits=4", "bits=8"], True),
-        (["pooling=early", "pooling=late", "reference"], False),
-        (["pooling=early, prune=0.5", "pooling=early, prune=0.9"], True),
-        (["a", "b"], False),
-    ],
-)
-def test_lines_join_numbers_only(labels, numeric):
-    assert axes_are_numeric(pd.DataFrame({"point": labels}), labels) is numeric
+def test_without_a_mark_the_lower_of_two_perplexities_is_the_references(language):
+    frame = language.drop(columns="reference").assign(point=list("abcd"), size_bytes=[2, 1, 2, 2])
+    curve = curve_of(frame, cost="size_bytes")
+    assert curve.values[curve.reference] == 20.9
 
 
-def test_the_reference_counts_among_the_categories_where_its_column_says_so():
-    points = pd.DataFrame({"point": ["pooling=early", "reference"], "pooling": ["early", "even"]})
-    assert not axes_are_numeric(points, list(points["point"]))
+def test_whether_a_quality_is_a_fraction_is_known_and_only_else_seen(runs, segmented, language):
+    # Known kinds decide, whatever the values; of another column its values do.
+    assert curve_of(segmented.assign(miou_val=1.5), cost="size_bytes").is_fraction
+    assert not curve_of(language.assign(perplexity_val=0.5), cost="size_bytes").is_fraction
+    frame = runs.assign(score=0.5, rating=5.0)
+    assert curve_of(frame, cost="size_bytes", quality="score").is_fraction
+    assert not curve_of(frame, cost="size_bytes", quality="rating").is_fraction
 
 
-def test_labels_split_into_axes():
-    assert label_axes("prune=0.5, bits=4") == {"prune": "0.5", "bits": "4"}
-    assert label_axes("") == {}
+def test_a_quality_that_is_the_cost_is_refused(runs):
+    with pytest.raises(ValueError, match="quality='macs' is the cost"):
+        curve_of(runs, cost="macs", quality="macs")

@@ -89,3 +89,20 @@ def test_a_csv_gives_the_same_front(runs, tmp_path):
 
 def test_an_empty_frame_has_an_empty_front(runs):
     assert len(pareto_front(runs.iloc[:0])) == 0
+
+
+@QUICK
+@given(RUNS)
+def test_where_lower_is_better_the_front_is_the_mirror_image(frame):
+    lower = frame.assign(error_val=1 - frame["score"]).assign(
+        quality_name="error", quality_kind="ratio", quality_unit="points", quality_direction="lower"
+    )
+    front = pareto_front(lower, cost="cost")
+    mirrored = pareto_front(frame.assign(score=-lower["error_val"]), cost="cost", quality="score")
+    assert_frame_equal(front[["cost", "tag"]], mirrored[["cost", "tag"]])
+    assert (np.diff(front["error_val"]) < 0).all()
+
+
+def test_the_frames_own_quality_is_taken(segmented, language):
+    assert pareto_front(segmented)["point"].tolist() == ["prune=0.9", "prune=0.5", "prune=0.1"]
+    assert pareto_front(language)["perplexity_val"].tolist() == [30.0, 21.3, 20.9]

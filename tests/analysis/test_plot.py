@@ -56,8 +56,8 @@ def test_titles_have_units_and_every_point_its_name(runs, ax):
 
 def test_names_do_not_overlap(runs, seeded, ax):
     plot_saturation(seeded, ax=ax)
-    for one, other in itertools.combinations(drawn_boxes(ax), 2):
-        assert not one.overlaps(other)
+    for first, second in itertools.combinations(drawn_boxes(ax), 2):
+        assert not first.overlaps(second)
 
 
 def test_seeds_give_error_bars_in_both_directions(seeded, ax):
@@ -109,8 +109,8 @@ def test_a_grid_names_only_what_matters(ax):
     plot_saturation(pd.DataFrame(rows), ax=ax)
     assert "reference" in texts(ax)
     assert 2 <= len(ax.texts) <= 12
-    for one, other in itertools.combinations(drawn_boxes(ax), 2):
-        assert not one.overlaps(other)
+    for first, second in itertools.combinations(drawn_boxes(ax), 2):
+        assert not first.overlaps(second)
 
 
 def test_the_knee_has_no_tolerance_line(runs, ax):
@@ -132,3 +132,40 @@ def test_without_axes_one_figure_is_made_and_saved(runs, tmp_path):
     drawn.figure.savefig(tmp_path / "figure.png", dpi=200)
     plt.close(drawn.figure)
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def test_a_mean_of_ratios_is_drawn_in_percent(segmented, ax):
+    plot_saturation(segmented, ax=ax)
+    assert ax.get_ylabel() == "validation miou (%)"
+    assert "prune=0.5\n0.41× the bytes,\n−0.8 mIoU points" in texts(ax)
+    assert with_gid(ax, "tolerance")[0].get_label() == "reference − 2 mIoU points"
+
+
+def test_where_lower_is_better_true_values_are_drawn(language, ax):
+    plot_saturation(language, ax=ax, tolerance=0.5)
+    assert ax.get_ylabel() == "validation perplexity"
+    drawn = [xy[1] for gid in ("points", "reference") for artist in with_gid(ax, gid) for xy in artist.get_offsets()]
+    assert sorted(drawn) == [20.9, 21.0, 21.3, 30.0]
+    assert with_gid(ax, "saturation")[0].get_offsets().tolist() == [[164_000, 21.3]]
+    line = with_gid(ax, "tolerance")[0]
+    assert (line.get_ydata()[0], line.get_label()) == (21.5, "reference + 0.5 nats")
+    assert "prune=0.5\n0.41× the bytes,\n+0.3 nats" in texts(ax)
+    assert ax.get_yscale() == "linear" and not ax.yaxis_inverted()
+    for first, second in itertools.combinations(drawn_boxes(ax), 2):
+        assert not first.overlaps(second)
+
+
+def test_an_exponential_over_a_wide_range_is_logarithmic(language, ax):
+    wide = language.assign(perplexity_val=[240.0, 21.0, 20.9, 21.3])
+    # Error bars that would reach below 0.
+    spread = pd.concat([wide.assign(seed=s, perplexity_val=wide["perplexity_val"] * f) for s, f in ((0, 0.1), (1, 2))])
+    plot_saturation(spread, ax=ax, tolerance=0.5)
+    assert ax.get_yscale() == "log"
+    low, high = ax.get_ylim()
+    assert sum(low <= tick <= high for tick in ax.get_yticks()) >= 2
+    ax.figure.draw_without_rendering()
+
+
+def test_a_fraction_over_a_wide_range_is_not(runs, ax):
+    plot_saturation(runs.assign(accuracy_val=[0.05, 0.96, 0.961, 0.952]), ax=ax)
+    assert ax.get_yscale() == "linear"

@@ -1,11 +1,11 @@
+import numpy as np
 import pandas as pd
 import pytest
 
-from effbench.analysis import points_table, saturation_sentence
-from effbench.analysis.words import decimals
+from effbench.analysis import detail_sentences, points_table, saturation_sentence
 
 
-def test_found(runs):
+def test_a_saturation_point_is_named(runs):
     assert saturation_sentence(runs, cost="size_bytes") == (
         "size_bytes: prune=0.5 keeps accuracy within 2 points at 0.41× the bytes; 0.9 loses 6.3"
     )
@@ -45,7 +45,6 @@ def test_the_rejected_point_is_the_fronts_next_not_a_dominated_one(runs):
 def test_a_loss_is_written_with_the_decimals_that_tell_it_from_the_tolerance(runs):
     frame = runs.assign(accuracy_val=[0.9397, 0.960, 0.961, 0.952])
     assert saturation_sentence(frame, cost="size_bytes").endswith("0.9 loses 2.03")
-    assert decimals(2.0, other_than=2.0) == "2.000000"
 
 
 def test_too_few_points(runs):
@@ -80,3 +79,58 @@ def test_an_axis_that_is_missing_or_differs_within_a_point_is_refused(seeded):
     for axis in ("seed", "size_bytes"):
         with pytest.raises(ValueError, match=f"'{axis}' is no axis"):
             points_table(seeded, axes=[axis])
+
+
+def test_sentences_of_other_qualities(segmented, language):
+    assert saturation_sentence(segmented, cost="size_bytes") == (
+        "size_bytes: prune=0.5 keeps miou within 2 mIoU points at 0.41× the bytes; 0.9 loses 6.3"
+    )
+    assert saturation_sentence(segmented, cost="size_bytes", quality="miou", tolerance=0.01) == (
+        "size_bytes: prune=0.5 keeps test miou within 1 mIoU point at 0.41× the bytes; 0.9 loses 6.5"
+    )
+    assert saturation_sentence(language, cost="size_bytes", tolerance=0.5) == (
+        "size_bytes: prune=0.5 keeps perplexity within 0.5 nats at 0.41× the bytes; 0.9 loses 9.0"
+    )
+    assert saturation_sentence(language, cost="size_bytes") == (
+        "size_bytes: prune=0.1 keeps perplexity within 0.02 nats at 0.95× the bytes; 0.5 loses 0.3"
+    )
+
+
+def test_the_table_has_the_qualities_own_columns(segmented, language):
+    frame = segmented.assign(boundary_iou=0.5, boundary_iou_val=0.4, miou_worst_class=0.3, accuracy=0.9)
+    frame.attrs["extra_qualities"] = ("boundary_iou",)
+    assert points_table(frame, axes=["prune"]).columns.tolist() == [
+        "prune", "n_seeds", "miou", "miou_std", "miou_val", "size_bytes", "macs", "macs_effective",
+        "latency_ms/eager", "miou_worst_class", "boundary_iou",
+    ]  # fmt: skip
+    table = points_table(language, axes=["prune"])
+    assert table["perplexity_val"].tolist() == [21.0, 20.9, 21.3, 30.0]
+
+
+def test_details_of_the_saturation_point(runs):
+    frame = runs.assign(
+        accuracy_top5=[0.97, 0.99, 0.99, 0.985],
+        accuracy_worst_class=[0.5, 0.95, 0.94, 0.912],
+        calibration_error=[0.1, 0.008, 0.008, 0.012],
+    )
+    assert detail_sentences(frame, cost="size_bytes") == [
+        "at prune=0.5: top-5 accuracy 98.5 % (reference 99.0 %), worst class 91.2 % (95.0 %), "
+        "calibration error 1.2 points (0.8)"
+    ]
+    assert detail_sentences(frame.drop(columns=["accuracy_top5", "accuracy_worst_class"]), cost="size_bytes") == [
+        "at prune=0.5: calibration error 1.2 points (reference 0.8)"
+    ]
+
+
+def test_details_are_only_of_what_is_there(runs, language):
+    assert detail_sentences(runs, cost="size_bytes") == []
+    frame = runs.assign(calibration_error=[0.1, np.nan, 0.008, 0.012])
+    assert detail_sentences(frame, cost="size_bytes") == []
+    known = runs.assign(calibration_error=0.01)
+    assert detail_sentences(known, cost="size_bytes", tolerance=0.1) == []  # not reached
+    assert detail_sentences(known[known["prune"].isin([0.0, 0.9])], cost="size_bytes") == []  # it is the reference
+    extra = language.assign(bits_per_byte=[1.5, 1.1, 1.1, 1.125])
+    extra.attrs["extra_qualities"] = ["bits_per_byte"]
+    assert detail_sentences(extra, cost="size_bytes", tolerance=0.5) == [
+        "at prune=0.5: bits per byte 1.125 (reference 1.1)"
+    ]

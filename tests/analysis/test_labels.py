@@ -1,0 +1,76 @@
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from effbench.analysis.curve import curve_of
+from effbench.analysis.labels import axes_are_numeric, label_axes, point_labels, short_label
+
+
+def test_axis_columns_name_rows_without_labels(runs):
+    curve = curve_of(runs.drop(columns="point"), cost="size_bytes", quality="accuracy_val")
+    assert curve.labels == ["prune=0.9", "prune=0.5", "prune=0.1", "prune=0"]
+
+
+def test_too_many_columns_to_name_a_row_leave_its_cost():
+    frame = pd.DataFrame({"size_bytes": [1, 2], "accuracy_val": [0.1, 0.2], **{name: [0, 1] for name in "abcd"}})
+    assert curve_of(frame, cost="size_bytes", quality="accuracy_val").labels == ["size_bytes=1", "size_bytes=2"]
+
+
+def test_a_model_in_the_label_is_not_repeated(runs):
+    frame = pd.concat(
+        [runs.assign(point="model=" + runs["model"] + ", " + runs["point"]), runs.assign(model="lenet_5")]
+    )
+    labels = curve_of(frame, cost="size_bytes", quality="accuracy_val").labels
+    assert "model=small_cnn, prune=0.5" in labels and "prune=0.5 (lenet_5)" in labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "numeric"),
+    [
+        (["prune=0.5", "reference"], True),
+        (["prune=0.5, bits=4", "bits=8"], True),
+        (["pooling=early", "pooling=late", "reference"], False),
+        (["pooling=early, prune=0.5", "pooling=early, prune=0.9"], True),
+        (["a", "b"], False),
+    ],
+)
+def test_lines_join_numbers_only(labels, numeric):
+    assert axes_are_numeric(pd.DataFrame({"point": labels}), labels) is numeric
+
+
+def test_the_reference_counts_among_the_categories_where_its_column_says_so():
+    points = pd.DataFrame({"point": ["pooling=early", "reference"], "pooling": ["early", "even"]})
+    assert not axes_are_numeric(points, list(points["point"]))
+
+
+def test_labels_split_into_axes():
+    assert label_axes("prune=0.5, bits=4") == {"prune": "0.5", "bits": "4"}
+    assert label_axes("") == {}
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[A-Za-z_][A-Za-z0-9_.]{0,5}", fullmatch=True),
+        st.from_regex(r"[0-9.a-z\[\]]{1,6}", fullmatch=True),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_what_was_joined_is_split_again(axes):
+    assert label_axes(", ".join(f"{name}={value}" for name, value in axes.items())) == axes
+
+
+def test_a_label_is_short_only_after_one_of_the_same_axis():
+    assert short_label("prune=0.9", after="prune=0.5") == "0.9"
+    assert short_label("prune=0.9", after="reference") == "prune=0.9"
+    assert short_label("prune=0.9, bits=4", after="prune=0.5, bits=4") == "prune=0.9, bits=4"
+
+
+def test_neither_metrics_nor_what_says_what_the_quality_is_name_a_row(segmented):
+    points = segmented.drop(columns="point").assign(boundary_iou=[1, 2, 3, 4], quality_chance=[0.1, 0.2, 0.3, 0.4])
+    points.attrs["extra_qualities"] = ("boundary_iou",)
+    expected = ["prune=0.9", "prune=0", "prune=0.1", "prune=0.5"]
+    assert point_labels(points, cost="size_bytes", quality="miou_val") == expected
+    curve = curve_of(points, cost="size_bytes")
+    assert curve.labels == ["prune=0.9", "prune=0.5", "prune=0.1", "prune=0"]

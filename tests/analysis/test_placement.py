@@ -1,0 +1,90 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from effbench.analysis.placement import Label, line_boxes, marker_boxes, place_labels, place_legend
+
+
+@pytest.fixture
+def ax():
+    return empty_axes()
+
+
+def empty_axes():
+    figure = Figure(figsize=(5, 4), dpi=72)  # one pixel is one point
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    return axes
+
+
+def box_of(text):
+    extent = super(type(text), text).get_window_extent()
+    return extent.x0, extent.y0, extent.x1, extent.y1
+
+
+def overlap(first, second):
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    return max(width, 0) * max(height, 0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.2, 0.8), st.floats(0.2, 0.8)), min_size=1, max_size=5, unique=True))
+def test_labels_cover_neither_markers_nor_each_other_while_there_is_room(anchors):
+    ax = empty_axes()
+    x, y = np.array(anchors).T
+    markers = marker_boxes(ax, x, y, size=6)
+    placed = place_labels(ax, [Label(text="p=1", x=a, y=b) for a, b in anchors], obstacles=markers, fontsize=7)
+    ax.figure.draw_without_rendering()
+    boxes = [box_of(text) for text in placed]
+    assert len(boxes) == len(anchors)
+    frame = ax.get_window_extent()
+    for first, second in itertools.combinations(boxes, 2):
+        assert overlap(first, second) < 1.0
+    for box in boxes:
+        assert all(overlap(box, marker) < 1.0 for marker in markers)
+        assert frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1
+
+
+def test_an_optional_label_without_a_place_is_left_out_and_a_needed_one_is_not(ax):
+    frame = ax.get_window_extent()
+    everywhere = [(frame.x0, frame.y0, frame.x1, frame.y1)]
+    labels = [Label(text="needed", x=0.5, y=0.5), Label(text="optional", x=0.5, y=0.5, optional=True)]
+    assert [text.get_text() for text in place_labels(ax, labels, obstacles=everywhere, fontsize=8)] == ["needed"]
+
+
+def test_text_far_from_its_point_has_a_line_to_it(ax):
+    near, far = Label(text="near", x=0.2, y=0.5), Label(text="far", x=0.7, y=0.5)
+    anchor = ax.transData.transform((0.7, 0.5))
+    around = [(anchor[0] - 12, anchor[1] - 12, anchor[0] + 12, anchor[1] + 12)]
+    texts = place_labels(ax, [near, far], obstacles=around, fontsize=8)
+    assert [text.arrow_patch is not None for text in texts] == [False, True]
+
+
+@pytest.mark.parametrize(("x", "y"), [(0.05, 0.05), (0.95, 0.05), (0.05, 0.95), (0.95, 0.95)])
+def test_the_legend_goes_where_the_points_are_not(ax, x, y):
+    ax.scatter([x], [y], label="points")
+    obstacles = marker_boxes(ax, np.array([x]), np.array([y]), size=30)
+    legend, box = place_legend(ax, obstacles=obstacles, fontsize=8)
+    ax.figure.draw_without_rendering()
+    extent = legend.get_window_extent()
+    assert (extent.x0, extent.y0, extent.x1, extent.y1) == pytest.approx(box, abs=1.5)
+    assert overlap(box, obstacles[0]) == 0
+
+
+def test_boxes_along_a_line_leave_no_gap(ax):
+    boxes = line_boxes(ax, np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+    centres = np.array([((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for b in boxes])
+    assert np.hypot(*np.diff(centres, axis=0).T).max() <= 3.1
+    assert centres[[0, -1]] == pytest.approx(ax.transData.transform([(0, 0), (1, 1)]))
+
+
+def test_marker_boxes_are_as_large_as_markers(ax):
+    ((left, bottom, right, top),) = marker_boxes(ax, np.array([0.5]), np.array([0.5]), size=10)
+    assert (right - left, top - bottom) == pytest.approx((10, 10))
