@@ -26,9 +26,9 @@ from torch.nn.utils import parametrize
 
 from effbench.codec import ans, decode, encode
 from effbench.codec import context_coder as context
-from effbench.codec.layout import Layout
+from effbench.codec.arrangement import Arrangement
 from effbench.codec.streams import Coder as Level
-from effbench.codec.streams import plan_symbols, read_symbols
+from effbench.codec.streams import encoding_of_symbols, read_symbols
 from effbench.codec.wire import Reader
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
@@ -49,29 +49,29 @@ def read_ans(data: bytes, n_symbols: int) -> Symbols:
 
 
 def write_context(symbols: Symbols) -> bytes:
-    data = context.encode_symbols(symbols, layout_of(len(symbols)), at_most=2 * len(symbols))
+    data = context.encode_symbols(symbols, arrangement_of(len(symbols)), at_most=2 * len(symbols))
     assert data is not None
     return data
 
 
-def layout_of(n_symbols: int) -> Layout:
+def arrangement_of(n_symbols: int) -> Arrangement:
     """Return rows of 1000, as of a linear layer, or a line."""
-    return Layout.of((n_symbols // 1000, 1000), n_symbols)
+    return Arrangement.of((n_symbols // 1000, 1000), n_symbols)
 
 
 CODERS: list[Coder] = [
     (
         "packed",
-        lambda symbols: plan_symbols(symbols, coder="none").write(),
+        lambda symbols: encoding_of_symbols(symbols, coder="none").write(),
         lambda data, n: read_symbols(Reader(data), n),
     ),
     (
         "huffman",
-        lambda symbols: plan_symbols(symbols, coder="huffman").write(),
+        lambda symbols: encoding_of_symbols(symbols, coder="huffman").write(),
         lambda data, n: read_symbols(Reader(data), n),
     ),
     ("ans", write_ans, read_ans),
-    ("context", write_context, lambda data, n: context.decode_symbols(Reader(data), layout_of(n))),
+    ("context", write_context, lambda data, n: context.decode_symbols(Reader(data), arrangement_of(n))),
     (
         "zlib -6",
         lambda symbols: zlib.compress(symbols, 6),

@@ -1,7 +1,7 @@
 """Symbols 0..255 by asymmetric numeral systems, with constriction, and a table of how often each of them occurs.
 
 The table is a byte, the number of different symbols less one, and bits: for each symbol that occurs the exponent of its
-number of times, by its step (`effbench.codec.symbol_table`; at first from 8, five bits), and after it the highest bits below
+number of times, by its step (`symbol_table`; at first from 8, five bits), and after it the highest bits below
 the leading one of that number, at most `n_mantissa` of them. A varint gives the bytes of the code, whose 32-bit words
 are little-endian, without the zero bytes at its end.
 
@@ -15,10 +15,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from effbench.codec.symbol_table import N_SYMBOLS, Bits, read_step, step_bits, to_bytes
+from effbench.codec.symbol_table import N_SYMBOLS, Bits, Symbols, read_step, step_bits, to_bytes
 from effbench.codec.wire import Reader, damaged, varint
 
-Symbols = NDArray[np.uint8]
 Counts = NDArray[np.int64]
 
 MAX_MANTISSA = 7

@@ -34,14 +34,14 @@ _START_WEIGHT = 14_000  # of 65536: several slots that agree add up to a little 
 
 def _logistic_table() -> Ints:
     """Return 2**16 / (1 + exp(-x / 256)) for x from -MAX_LOGIT to MAX_LOGIT, by integer arithmetic alone."""
-    one = 1 << 96
-    term, step = one, one
+    unity = 1 << 96
+    term, step = unity, unity
     for n in range(1, 30):  # the series of exp(-1 / 256)
         term = -term // (n * ONE_LOGIT)
         step += term
-    half, power = [], one
+    half, power = [], unity
     for _ in range(MAX_LOGIT + 1):
-        half.append((one << 16) // (one + power))
+        half.append((unity << 16) // (unity + power))
         power = power * step >> 96
     upper = [min(value, 65535) for value in half]
     return np.array([65536 - value for value in upper[:0:-1]] + upper, np.int64)

@@ -14,7 +14,7 @@ _NARROWEST = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class Arrangement:
     """Values in rows (one makes one output), planes (a channel of its input, a kernel) and lines of `width`."""
 
     n_rows: int
@@ -27,13 +27,13 @@ class Layout:
     """Whether a row may be a flattened stack of square images: see `sides`."""
 
     @classmethod
-    def line(cls, n_values: int, /) -> Layout:
-        """Return the layout of values of which only the order is known."""
+    def line(cls, n_values: int, /) -> Arrangement:
+        """Return the arrangement of values of which only the order is known."""
         return cls(n_rows=n_values, length=1)
 
     @classmethod
-    def of(cls, shape: Sequence[int], n_values: int, /) -> Layout:
-        """Return the layout of a tensor with so many values: (n_out, n_in), (n_out, n_in, *kernel), or else a line."""
+    def of(cls, shape: Sequence[int], n_values: int, /) -> Arrangement:
+        """Return the arrangement of a tensor's values: (n_out, n_in), (n_out, n_in, *kernel), or else a line."""
         if len(shape) < 2 or n_values == 0 or math.prod(shape) != n_values:
             return cls.line(n_values)
         length = n_values // shape[0]
@@ -46,16 +46,16 @@ class Layout:
         """Values in all."""
         return self.n_rows * self.length
 
-    def with_side(self, side: int, /) -> Layout:
-        """Return the layout of rows that are images of side x side; as it is for side 0."""
+    def with_side(self, side: int, /) -> Arrangement:
+        """Return the arrangement of rows that are images of side x side; as it is for side 0."""
         return replace(self, width=side, plane=side * side) if side else self
 
     def is_side(self, side: int, /) -> bool:
         """Whether rows can be images of side x side (0: they are none)."""
         return side == 0 or (self.may_be_images and side * side <= self.length and self.length % (side * side) == 0)
 
-    def first(self, n_values: int, /) -> Layout:
-        """Return the layout of the first rows that have at least so many values, or of all."""
+    def first(self, n_values: int, /) -> Arrangement:
+        """Return the arrangement of the first rows that have at least so many values, or of all."""
         return replace(self, n_rows=min(self.n_rows, -(-n_values // self.length)))
 
     def likely_sides(self, values: NDArray[np.int64], /) -> list[int]:

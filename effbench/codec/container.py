@@ -8,9 +8,9 @@ bytes      what
 1          coder: 0 none, 1 huffman, 2 ans, 3 context; plus 128 with structural edits, plus 64 with inputs
 4          fingerprint (BLAKE2b) of the names, types and shapes in the network's state dict, after the edits
 ...        the structural edits (`edits`), where the network has any
-...        what is imposed on the inputs of layers (`inputs`), where something is
+...        what is imposed on the inputs of layers (`layer_inputs`), where something is
 varint     number of records
-...        the records (`records`), in the order of their tensors' names
+...        the records (`tensor_record`), in the order of their tensors' names
 4          CRC-32 of all bytes before
 =========  ============================================================================================================
 
@@ -23,13 +23,12 @@ import hashlib
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from effbench.codec.edits import read_edits, write_edits
-from effbench.codec.forms import Form, to_patterns
+from effbench.codec.forms import TensorForm, to_patterns
 from effbench.codec.layer_inputs import clear_inputs, read_inputs, write_inputs
 from effbench.codec.streams import Coder
 from effbench.codec.tensor_record import read_record, write_record, write_repeat
@@ -40,8 +39,8 @@ from effbench.compression.constraints.stack import bake, native_form
 
 _MAGIC = b"eff"
 _VERSION = 1
-# The place of a coder is its number in the file: append only.
-_CODERS: tuple[Coder, ...] = get_args(Coder)
+CODER_NUMBERS: dict[Coder, int] = {"none": 0, "huffman": 1, "ans": 2, "context": 3}
+"""The number of each coder in a file: append only."""
 _HAS_EDITS = 0x80
 _HAS_INPUTS = 0x40
 _N_FINGERPRINT = 4
@@ -74,27 +73,29 @@ def encode_each(model: nn.Module, /, *, coders: Iterable[Coder]) -> list[bytes]:
     """Return the file that `encode` makes with each coder, in less time than one by one. Errors as there."""
     coders = tuple(coders)
     for coder in coders:
-        if coder not in _CODERS:
-            raise ValueError(f"coder must be one of {', '.join(_CODERS)}, got {coder!r}")
+        if coder not in CODER_NUMBERS:
+            raise ValueError(f"coder must be one of {', '.join(CODER_NUMBERS)}, got {coder!r}")
     tensors = _state(bake(model))
     native = _native_forms(model)
-    contents: list[tuple[Tensor | QuantizedTensor | SharedTensor, Form]] = []
+    contents: list[tuple[Tensor | QuantizedTensor | SharedTensor, TensorForm]] = []
     for name, tensor in tensors.items():
         stored = native.get(name)
         exact = stored is not None and _same_bits(stored.dequantize().to(tensor.dtype), tensor)
-        contents.append((stored if stored is not None and exact else tensor, Form.of(tensor, name)))
+        contents.append((stored if stored is not None and exact else tensor, TensorForm.of(tensor, name)))
     edits, imposed = write_edits(model), write_inputs(model)
     kept = (_HAS_EDITS if edits else 0) | (_HAS_INPUTS if imposed else 0)
     middle = _fingerprint(tensors) + edits + imposed + varint(len(contents))
     files = []
     for coder in coders:
-        head = _MAGIC + bytes([_VERSION, _CODERS.index(coder) | kept])
+        head = _MAGIC + bytes([_VERSION, CODER_NUMBERS[coder] | kept])
         body = head + middle + b"".join(_records(contents, coder))
         files.append(body + _checksum(body))
     return files
 
 
-def _records(contents: Sequence[tuple[Tensor | QuantizedTensor | SharedTensor, Form]], coder: Coder) -> Iterator[bytes]:
+def _records(
+    contents: Sequence[tuple[Tensor | QuantizedTensor | SharedTensor, TensorForm]], coder: Coder
+) -> Iterator[bytes]:
     """Yield a record for each tensor; one that is there already is named, where that is shorter."""
     numbers: dict[bytes, int] = {}
     for number, (value, form) in enumerate(contents):
@@ -109,7 +110,7 @@ def decode(blob: bytes, model: nn.Module, /) -> nn.Module:
 
     model: the network that `blob` belongs to, with its constraints and structural edits or without. It is left alone,
     and its values are not used (though a quantiser refuses values that are not finite). The result has the structure of
-    ``constraints.bake(model)`` after the file's edits, and what the file imposes on the inputs of layers;
+    ``stack.bake(model)`` after the file's edits, and what the file imposes on the inputs of layers;
     ``decode(encode(m), m)`` has the state of the former too, bit for bit. ValueError, in one line, when the bytes are
     damaged, of an unknown version, or of another network; nothing in them is executed, and no memory is taken but for
     tensors of the network's own shapes or smaller.
@@ -119,14 +120,14 @@ def decode(blob: bytes, model: nn.Module, /) -> nn.Module:
     clear_inputs(network)
     flags, fingerprint = reader.byte(), reader.take(_N_FINGERPRINT)
     number = flags & ~(_HAS_EDITS | _HAS_INPUTS)
-    if number >= len(_CODERS):
+    if number not in CODER_NUMBERS.values():
         raise damaged(f"it names the unknown coder {number}")
     if flags & _HAS_EDITS:
         read_edits(reader, network)
     if flags & _HAS_INPUTS:
         read_inputs(reader, network)
     tensors = _state(network)
-    forms = {name: Form.of(tensor, name) for name, tensor in tensors.items()}
+    forms = {name: TensorForm.of(tensor, name) for name, tensor in tensors.items()}
     n_records = reader.varint("the number of records", at_most=2**31)
     if n_records != len(tensors) or fingerprint != _fingerprint(tensors):
         raise ValueError(
@@ -156,7 +157,7 @@ def _open(blob: bytes) -> Reader:
     return reader
 
 
-def _fill(tensors: dict[str, Tensor], forms: dict[str, Form], reader: Reader) -> None:
+def _fill(tensors: dict[str, Tensor], forms: dict[str, TensorForm], reader: Reader) -> None:
     """Read a record into each tensor of the new network."""
     storages = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values() if tensor.numel())
     shared: dict[str, Tensor] = {}

@@ -1,7 +1,7 @@
 """The structural edits of a network as bytes: which modules, by their place, and what they became.
 
 varint number of edits, then for each: varint 8 × (modules passed over since the last edit) + kind, then its widths as
-varints. Modules are counted as `structure.places` yields them, so no name is in the file.
+varints. Modules are counted as `structure.edits.places` yields them, so no name is in the file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from effbench.codec.wire import Reader, damaged, varint
 from effbench.compression.structure.edits import Edit, EditKind, edits_of, n_widths, places
 from effbench.compression.structure.rebuild import apply_edits
 
-_ROOM_FOR_KINDS = 8
+_MAX_KINDS = 8
 _MAX_WIDTH = 2**31 - 1
 
 
@@ -27,7 +27,7 @@ def write_edits(network: nn.Module, /) -> bytes:
         if edit is None:
             passed += 1
             continue
-        parts += [varint(passed * _ROOM_FOR_KINDS + edit.kind), *map(varint, edit.widths)]
+        parts += [varint(passed * _MAX_KINDS + edit.kind), *map(varint, edit.widths)]
         passed = 0
     return b"".join(parts)
 
@@ -37,8 +37,8 @@ def read_edits(reader: Reader, network: nn.Module, /) -> None:
     remaining = list(places(network))
     edits: dict[str, Edit] = {}
     for _ in range(reader.varint("the number of structural edits", at_most=len(remaining))):
-        head = reader.varint("the place of a structural edit", at_most=len(remaining) * _ROOM_FOR_KINDS - 1)
-        passed, number = divmod(head, _ROOM_FOR_KINDS)
+        head = reader.varint("the place of a structural edit", at_most=len(remaining) * _MAX_KINDS - 1)
+        passed, number = divmod(head, _MAX_KINDS)
         if number not in list(EditKind):
             raise damaged(f"a structural edit has the unknown kind {number}")
         path, module = remaining[passed]
@@ -47,5 +47,5 @@ def read_edits(reader: Reader, network: nn.Module, /) -> None:
             raise damaged(f"a {type(module).__name__} can't be {EditKind(number).name.lower()}")
         widths = (reader.varint("a width in a structural edit", at_most=_MAX_WIDTH) for _ in range(n))
         edits[path] = Edit(EditKind(number), tuple(widths))
-        remaining = [(name, one) for name, one in remaining[passed + 1 :] if not name.startswith(f"{path}.")]
+        remaining = [(name, other) for name, other in remaining[passed + 1 :] if not name.startswith(f"{path}.")]
     apply_edits(network, edits)

@@ -12,40 +12,41 @@ from torch import Tensor
 from effbench.codec.numbers import Unsigned
 from effbench.codec.wire import Reader, damaged, varint
 
-# The place of a type is its number in the file: append only.
-_DTYPES = (
-    torch.bool,
-    torch.uint8,
-    torch.int8,
-    torch.int16,
-    torch.int32,
-    torch.int64,
-    torch.float16,
-    torch.bfloat16,
-    torch.float32,
-    torch.float64,
-    torch.complex64,
-    torch.complex128,
-    torch.float8_e4m3fn,
-    torch.float8_e5m2,
-)
-_ROOM_FOR_DTYPES = 24
+DTYPE_NUMBERS = {
+    torch.bool: 0,
+    torch.uint8: 1,
+    torch.int8: 2,
+    torch.int16: 3,
+    torch.int32: 4,
+    torch.int64: 5,
+    torch.float16: 6,
+    torch.bfloat16: 7,
+    torch.float32: 8,
+    torch.float64: 9,
+    torch.complex64: 10,
+    torch.complex128: 11,
+    torch.float8_e4m3fn: 12,
+    torch.float8_e5m2: 13,
+}
+"""The number of each type in a file: append only."""
+_DTYPES = {number: dtype for dtype, number in DTYPE_NUMBERS.items()}
+_MAX_DTYPES = 24
 _MAX_DIMENSIONS = 64
 _SHOWN_DIMENSIONS = 8
 _SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass(frozen=True)
-class Form:
+class TensorForm:
     """What a tensor is without its values."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, tensor: Tensor, name: str, /) -> Form:
+    def of(cls, tensor: Tensor, name: str, /) -> TensorForm:
         """Return the form of a tensor. ValueError, with its name, when the file can't hold it."""
-        if tensor.dtype not in _DTYPES or tensor.layout != torch.strided:
+        if tensor.dtype not in DTYPE_NUMBERS or tensor.layout != torch.strided:
             raise ValueError(f"{name} is a {tensor.layout} tensor of {tensor.dtype}, which the file format can't hold")
         if tensor.is_meta:
             raise ValueError(f"{name} is on the meta device: it has no values")
@@ -77,19 +78,19 @@ class Form:
 
     def to_bytes(self) -> bytes:
         """Return type and number of dimensions in a varint (one byte up to five dimensions), then the dimensions."""
-        kind = len(self.shape) * _ROOM_FOR_DTYPES + _DTYPES.index(self.dtype)
+        kind = len(self.shape) * _MAX_DTYPES + DTYPE_NUMBERS[self.dtype]
         return b"".join(map(varint, (kind, *self.shape)))
 
     def check_bytes(self, reader: Reader) -> None:
         """Read a form and make sure that it is this one. Nothing is allocated for a tensor before."""
         n_dimensions, dtype = divmod(
-            reader.varint("the type of a tensor", at_most=_ROOM_FOR_DTYPES * (_MAX_DIMENSIONS + 1)), _ROOM_FOR_DTYPES
+            reader.varint("the type of a tensor", at_most=_MAX_DTYPES * (_MAX_DIMENSIONS + 1)), _MAX_DTYPES
         )
         shape = tuple(reader.varint("a dimension", at_most=2**63 - 1) for _ in range(n_dimensions))
-        if dtype != _DTYPES.index(self.dtype) or shape != self.shape:
-            found = str(_DTYPES[dtype]) if dtype < len(_DTYPES) else f"type {dtype}"
-            held = shape if len(shape) <= _SHOWN_DIMENSIONS else f"of {len(shape)} dimensions"
-            raise damaged(f"it holds {found} {held} where the network has {self.dtype} {self.shape}")
+        if dtype != DTYPE_NUMBERS[self.dtype] or shape != self.shape:
+            held_dtype = str(_DTYPES[dtype]) if dtype in _DTYPES else f"type {dtype}"
+            held_shape = shape if len(shape) <= _SHOWN_DIMENSIONS else f"of {len(shape)} dimensions"
+            raise damaged(f"it holds {held_dtype} {held_shape} where the network has {self.dtype} {self.shape}")
 
 
 def to_patterns(tensor: Tensor, /) -> Unsigned:
@@ -100,7 +101,7 @@ def to_patterns(tensor: Tensor, /) -> Unsigned:
     return patterns.view(f"u{plain.dtype.itemsize}")
 
 
-def from_patterns(patterns: Unsigned, form: Form, /) -> Tensor:
+def from_patterns(patterns: Unsigned, form: TensorForm, /) -> Tensor:
     """Return the tensor of these bit patterns, (n_entries,); it shares their memory."""
     signed = patterns if patterns.itemsize == 1 else patterns.view(f"i{patterns.itemsize}")
     entries = torch.from_numpy(signed)

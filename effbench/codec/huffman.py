@@ -77,7 +77,7 @@ def _canonical(lengths: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def write_lengths(lengths: NDArray[np.uint8], /) -> bytes:
-    """Return the lengths of a complete code in few bytes, by their steps (`effbench.codec.symbol_table`), at first from 4.
+    """Return the lengths of a complete code in few bytes, by their steps (`symbol_table`), at first from 4.
 
     It needs no end: a complete code shows that it is.
     """
@@ -96,14 +96,14 @@ def read_lengths(reader: Reader, /) -> NDArray[np.uint8]:
     """Return the lengths of a complete code, (256,). ValueError unless they are one (Kraft's sum is 1)."""
     bits = Bits(reader)
     lengths = np.zeros(N_SYMBOLS, np.uint8)
-    symbol, last, room = 0, _FIRST_LENGTH, 2**MAX_LENGTH
-    while room > 0:
+    symbol, last, n_free = 0, _FIRST_LENGTH, 2**MAX_LENGTH
+    while n_free > 0:
         symbol, last = read_step(bits, symbol, last, width=4)
         if not 1 <= last <= MAX_LENGTH or symbol >= N_SYMBOLS:
             raise damaged(f"a Huffman table gives symbol {symbol} a code of {last} bits")
         lengths[symbol] = last
-        room -= 2 ** (MAX_LENGTH - last)
+        n_free -= 2 ** (MAX_LENGTH - last)
         symbol += 1
-    if room < 0:
+    if n_free < 0:
         raise damaged("a Huffman table has more codes than fit")
     return lengths

@@ -17,22 +17,23 @@ from effbench.compression.constraints.layer_inputs import InputCast, InputGrid, 
 from effbench.compression.layers import weight_layers
 
 _MAX_BITS = 16
-# The place of a type is its number in the file: append only.
-_TYPES = (None, "bfloat16", "float16")
+CAST_NUMBERS = {None: 0, "bfloat16": 1, "float16": 2}
+"""The number in a file of the type that the network is cast to: append only."""
+_CASTS = {number: name for name, number in CAST_NUMBERS.items()}
 
 
 def write_inputs(network: nn.Module, /) -> bytes:
     """Return the section of a network; nothing where nothing is imposed. ValueError for what it can't hold."""
-    found = list(inputs(network))
-    if not found:
+    imposed = list(inputs(network))
+    if not imposed:
         return b""
-    casts = [constraint.dtype for name, _, constraint in found if isinstance(constraint, InputCast) and not name]
+    casts = [constraint.dtype for name, _, constraint in imposed if isinstance(constraint, InputCast) and not name]
     grids = [
         (position, grid) for position, layer in enumerate(_layers(network)) if (grid := grid_on(layer)) is not None
     ]
-    if len(casts) + len(grids) != len(found):
+    if len(casts) + len(grids) != len(imposed):
         raise ValueError("the file can hold a cast of the whole network, and grids on the inputs of weight layers only")
-    parts = [bytes([_TYPES.index(casts[0] if casts else None)]), varint(len(grids))]
+    parts = [bytes([CAST_NUMBERS[casts[0] if casts else None]]), varint(len(grids))]
     following = 0
     for position, grid in grids:
         parts += [
@@ -48,7 +49,7 @@ def write_inputs(network: nn.Module, /) -> bytes:
 def read_inputs(reader: Reader, network: nn.Module, /) -> None:
     """Impose the next section on `network`, in place. ValueError for what does not fit it."""
     kind = reader.byte()
-    if kind >= len(_TYPES):
+    if kind not in _CASTS:
         raise damaged(f"it casts to the unknown type {kind}")
     layers = _layers(network)
     position = 0
@@ -62,7 +63,7 @@ def read_inputs(reader: Reader, network: nn.Module, /) -> None:
         zero_point = reader.varint("a zero point", at_most=2**bits - 1)
         set_input(layers[position], InputGrid(bits=bits, scale=scale, zero_point=zero_point))
         position += 1
-    name = _TYPES[kind]
+    name = _CASTS[kind]
     if name is not None:
         set_input(network, InputCast(dtype=name))
     elif n_grids == 0:

@@ -13,9 +13,9 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 
-from effbench.codec.layout import Layout
-from effbench.codec.streams import Coder, plan_symbols, read_symbols
-from effbench.codec.wire import Plan, Reader, damaged, literal, signed_varint, smallest
+from effbench.codec.arrangement import Arrangement
+from effbench.codec.streams import Coder, encoding_of_symbols, read_symbols
+from effbench.codec.wire import Encoding, Reader, damaged, literal, signed_varint, smallest
 
 Unsigned = NDArray[np.unsignedinteger]
 Integers = NDArray[np.int64]
@@ -24,21 +24,23 @@ Integers = NDArray[np.int64]
 _VERBATIM = 255
 
 
-def plan_patterns(patterns: Unsigned, /, *, coder: Coder, layout: Layout | None = None) -> Plan:
-    """Choose the form of floats given by their bit patterns, (n,): as they are, or cut into streams.
+def encoding_of_patterns(patterns: Unsigned, /, *, coder: Coder, arrangement: Arrangement | None = None) -> Encoding:
+    """Return the smallest encoding of floats given by their bit patterns, (n,): as they are, or cut into streams.
 
-    The sign goes to the lowest place first: the exponent then fills symbols of its own. `layout`: what is beside what.
+    The sign goes to the lowest place first: the exponent then fills symbols of its own.
+
+    arrangement: what is beside what.
     """
     if patterns.size == 0:
         return literal(b"")
     width = 8 * patterns.itemsize
     n_bytes = 1 + patterns.nbytes
-    verbatim = Plan(n_bytes, lambda: bytes([_VERBATIM]) + patterns.astype(_little(patterns.dtype)).tobytes())
-    return smallest(verbatim, _plan_cuts(_rotated(patterns, 1), width, coder, layout))
+    verbatim = Encoding(n_bytes, lambda: bytes([_VERBATIM]) + patterns.astype(_little(patterns.dtype)).tobytes())
+    return smallest(verbatim, _encoding_of_cuts(_rotated(patterns, 1), width, coder, arrangement))
 
 
 def read_patterns(
-    reader: Reader, n_patterns: int, dtype: np.dtype[np.unsignedinteger], /, *, layout: Layout | None = None
+    reader: Reader, n_patterns: int, dtype: np.dtype[np.unsignedinteger], /, *, arrangement: Arrangement | None = None
 ) -> Unsigned:
     """Return bit patterns, (n_patterns,) of an unsigned type, a new array. The caller has bounded their number."""
     if n_patterns == 0:
@@ -47,13 +49,13 @@ def read_patterns(
         reader.byte()
         return np.frombuffer(reader.take(n_patterns * dtype.itemsize), _little(dtype)).astype(dtype)
     width = 8 * dtype.itemsize
-    return _rotated(_read_cuts(reader, n_patterns, width, dtype, layout), width - 1)
+    return _rotated(_read_cuts(reader, n_patterns, width, dtype, arrangement), width - 1)
 
 
-def plan_integers(
-    values: Integers, /, *, without_zero: bool = False, coder: Coder, layout: Layout | None = None
-) -> Plan:
-    """Choose the form of integers, (n,): the lowest, the bits of the largest offset from it, the offsets.
+def encoding_of_integers(
+    values: Integers, /, *, without_zero: bool = False, coder: Coder, arrangement: Arrangement | None = None
+) -> Encoding:
+    """Return the smallest encoding of integers, (n,): the lowest, the bits of the largest offset from it, the offsets.
 
     `without_zero`: none of them is 0, and the offsets of those above close the gap (-1 and 1 then differ by one).
     """
@@ -65,7 +67,7 @@ def plan_integers(
     if without_zero and lowest < 0:
         offsets -= (values > 0).astype(np.uint64)
     width = int(offsets.max()).bit_length()
-    return literal(signed_varint(lowest) + bytes([width])) + _plan_cuts(offsets, width, coder, layout)
+    return literal(signed_varint(lowest) + bytes([width])) + _encoding_of_cuts(offsets, width, coder, arrangement)
 
 
 def read_integers(
@@ -75,7 +77,7 @@ def read_integers(
     *,
     limits: tuple[int, int],
     without_zero: bool = False,
-    layout: Layout | None = None,
+    arrangement: Arrangement | None = None,
 ) -> Integers:
     """Return integers, (n_values,), a new array. ValueError where one is outside `limits` (inclusive, within int64)."""
     if n_values == 0:
@@ -85,7 +87,7 @@ def read_integers(
     if width > 64:
         raise damaged(f"integers of {width} bits")
     dtype: np.dtype[np.unsignedinteger] = np.dtype("u1" if width <= 8 else "u4" if width <= 32 else "u8")
-    offsets = _read_cuts(reader, n_values, width, dtype, layout)
+    offsets = _read_cuts(reader, n_values, width, dtype, arrangement)
     closes_gap = without_zero and lowest < 0
     highest = lowest + int(offsets.max())
     if closes_gap and highest >= 0:
@@ -98,11 +100,13 @@ def read_integers(
     return values
 
 
-def _plan_cuts(values: Unsigned, width: int, coder: Coder, layout: Layout | None) -> Plan:
-    """Choose the form of values below 2**width, cut by cut."""
+def _encoding_of_cuts(values: Unsigned, width: int, coder: Coder, arrangement: Arrangement | None) -> Encoding:
+    """Return the smallest encoding of values below 2**width, cut by cut."""
     cuts = [
-        plan_symbols(
-            (values >> values.dtype.type(shift)).astype(np.uint8) & np.uint8(2**n_bits - 1), coder=coder, layout=layout
+        encoding_of_symbols(
+            (values >> values.dtype.type(shift)).astype(np.uint8) & np.uint8(2**n_bits - 1),
+            coder=coder,
+            arrangement=arrangement,
         )
         for shift, n_bits in _cuts(width)
     ]
@@ -110,12 +114,12 @@ def _plan_cuts(values: Unsigned, width: int, coder: Coder, layout: Layout | None
 
 
 def _read_cuts(
-    reader: Reader, n_values: int, width: int, dtype: np.dtype[np.unsignedinteger], layout: Layout | None
+    reader: Reader, n_values: int, width: int, dtype: np.dtype[np.unsignedinteger], arrangement: Arrangement | None
 ) -> Unsigned:
     """Return values below 2**width, which fits into `dtype`."""
     values = np.zeros(n_values, dtype)
     for shift, n_bits in _cuts(width):
-        symbols = read_symbols(reader, n_values, layout=layout)
+        symbols = read_symbols(reader, n_values, arrangement=arrangement)
         if n_bits < 8 and int(symbols.max()) >= 2**n_bits:
             raise damaged(f"a symbol of {n_bits} bits is {int(symbols.max())}")
         values |= symbols.astype(dtype) << dtype.type(shift)

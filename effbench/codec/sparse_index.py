@@ -17,9 +17,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from effbench.codec.layout import Layout
-from effbench.codec.streams import Coder, Symbols, plan_symbols, read_symbols, stream_bytes
-from effbench.codec.wire import Plan, Reader, damaged, literal, smallest, varint
+from effbench.codec.arrangement import Arrangement
+from effbench.codec.streams import Coder, encoding_of_symbols, read_symbols, stream_bytes
+from effbench.codec.symbol_table import Symbols
+from effbench.codec.wire import Encoding, Reader, damaged, literal, smallest, varint
 
 Positions = NDArray[np.int64]
 
@@ -28,33 +29,39 @@ _WIDTHS = range(2, 9)
 _FEW = 2**12
 
 
-def plan_index(positions: Positions, n_entries: int, /, *, coder: Coder, layout: Layout | None = None) -> Plan:
-    """Choose the form of the index whose non-zero entries are at `positions`, (n_nonzero,), ascending, of n_entries.
+def encoding_of_index(
+    positions: Positions, n_entries: int, /, *, coder: Coder, arrangement: Arrangement | None = None
+) -> Encoding:
+    """Return the smallest encoding of an index.
 
-    layout: what is beside what, of all entries.
+    positions: where the entries that are not zero are, (n_nonzero,), ascending, each below n_entries.
+    arrangement: what is beside what, of all entries.
     """
     mask = np.zeros(n_entries, bool)
     mask[positions] = True
-    bitmap = literal(bytes([_BITMAP])) + plan_symbols(np.packbits(mask), coder="ans" if coder == "context" else coder)
+    # Neither a bitmap's symbols nor gaps have neighbours that say something: their order is all there is.
+    in_order: Coder = "ans" if coder == "context" else coder
+    bitmap = literal(bytes([_BITMAP])) + encoding_of_symbols(np.packbits(mask), coder=in_order)
     gaps = np.diff(positions, prepend=-1) - 1
     count_gap_symbols = _gap_counter(gaps)
     width = min(_WIDTHS, key=lambda width: stream_bytes(count_gap_symbols(width), coder=coder))
     symbols = _gap_symbols(gaps, 2**width - 1)
     head = bytes([width]) + varint(len(positions)) + varint(len(symbols) - len(positions))
-    plan = smallest(literal(head) + plan_symbols(symbols, coder="ans" if coder == "context" else coder), bitmap)
+    relative = literal(head) + encoding_of_symbols(symbols, coder=in_order)
     if coder != "context":
-        return plan
-    return smallest(plan, literal(bytes([_MASK])) + plan_symbols(mask.astype(np.uint8), coder=coder, layout=layout))
+        return smallest(relative, bitmap)
+    flags = encoding_of_symbols(mask.astype(np.uint8), coder=coder, arrangement=arrangement)
+    return smallest(relative, bitmap, literal(bytes([_MASK])) + flags)
 
 
-def read_index(reader: Reader, n_entries: int, /, *, layout: Layout | None = None) -> Positions:
+def read_index(reader: Reader, n_entries: int, /, *, arrangement: Arrangement | None = None) -> Positions:
     """Return the positions of the non-zero entries, (n_nonzero,), ascending, each below n_entries.
 
-    layout: the one that the index was written with.
+    arrangement: the one that the index was written with.
     """
     form = reader.byte()
     if form == _MASK:
-        mask = read_symbols(reader, n_entries, layout=layout)
+        mask = read_symbols(reader, n_entries, arrangement=arrangement)
         if (mask > 1).any():
             raise damaged("a mask has other values than 0 and 1")
         return np.flatnonzero(mask)

@@ -7,9 +7,9 @@ The reader knows the number of symbols n. A stream of none is no bytes; others a
 * 9: a table of code lengths (`huffman.write_lengths`) and the codes. From `MIN_LANED` symbols on the codes are in four
   lanes, for speed: 4 x (n // 8 * 2) symbols, what is left over in the last; three varints give the bytes of the others;
 * 10..17: a table of frequencies, of 0..7 bits below the leading one, and the code (`ans`);
-* 18: the code of `context`, which predicts from the neighbours in a layout that the reader knows, too.
+* 18: the code of `context_coder`, which predicts from the neighbours in an arrangement that the reader knows, too.
 
-A coder may use all forms of those before it: none (constant, packed), huffman, ans, context.
+A coder may use all encodings of those before it: none (constant, packed), huffman, ans, context.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from effbench.codec import ans, huffman
-from effbench.codec import context_coder as context
-from effbench.codec.layout import Layout
-from effbench.codec.symbol_table import N_SYMBOLS
-from effbench.codec.wire import Plan, Reader, damaged, literal, smallest, varint
+from effbench.codec import ans, context_coder, huffman
+from effbench.codec.arrangement import Arrangement
+from effbench.codec.symbol_table import N_SYMBOLS, Symbols
+from effbench.codec.wire import Encoding, Reader, damaged, literal, smallest, varint
 
 Coder = Literal["none", "huffman", "ans", "context"]
-Symbols = NDArray[np.uint8]
 
 CONSTANT, HUFFMAN, ANS, CONTEXT = 0, 9, 10, 18
 MIN_LANED = 2**15
@@ -35,8 +33,11 @@ _NOISE = 0.98
 """A histogram that saves less than this leaves of eight bits is one of noise: no neighbour knows more."""
 
 
-def plan_symbols(symbols: Symbols, /, *, coder: Coder, layout: Layout | None = None) -> Plan:
-    """Choose the form of a stream, (n,). `layout` says what is beside what; None: only their order is known."""
+def encoding_of_symbols(symbols: Symbols, /, *, coder: Coder, arrangement: Arrangement | None = None) -> Encoding:
+    """Return the smallest encoding of symbols, (n,).
+
+    arrangement: what is beside what; None where only their order is known.
+    """
     from effbench.codec import kernels
 
     if symbols.size == 0:
@@ -44,33 +45,33 @@ def plan_symbols(symbols: Symbols, /, *, coder: Coder, layout: Layout | None = N
     lanes = _lanes(symbols)
     lane_counts = np.stack([kernels.histogram(lane) for lane in lanes])
     counts = lane_counts.sum(0)
-    plan = _plan_prefix_code(symbols, lanes, lane_counts, coder)
+    encoding = _prefix_encoding(symbols, lanes, lane_counts, coder)
     if coder in ("none", "huffman") or np.count_nonzero(counts) == 1:
-        return plan
+        return encoding
     n_mantissa, n_bytes = ans.best_mantissa(counts)
-    if n_bytes < plan.n_bytes:
+    if n_bytes < encoding.n_bytes:
         coded = bytes([ANS + n_mantissa]) + ans.encode_symbols(symbols, counts, n_mantissa)
-        plan = smallest(plan, literal(coded))
-    if coder == "context" and (not counts[128:].any() or plan.n_bytes < _NOISE * symbols.size):
-        layout = Layout.line(symbols.size) if layout is None else layout
-        predicted = context.encode_symbols(symbols, layout, at_most=plan.n_bytes - 2)
-        plan = plan if predicted is None else literal(bytes([CONTEXT]) + predicted)
-    return plan
+        encoding = smallest(encoding, literal(coded))
+    if coder == "context" and (not counts[128:].any() or encoding.n_bytes < _NOISE * symbols.size):
+        arrangement = Arrangement.line(symbols.size) if arrangement is None else arrangement
+        predicted = context_coder.encode_symbols(symbols, arrangement, at_most=encoding.n_bytes - 2)
+        encoding = encoding if predicted is None else literal(bytes([CONTEXT]) + predicted)
+    return encoding
 
 
-def _plan_prefix_code(symbols: Symbols, lanes: Sequence[Symbols], counts: NDArray[np.int64], coder: Coder) -> Plan:
-    """Choose among constant, packed and Huffman coded. `counts` are those of each lane, (n_lanes, 256)."""
+def _prefix_encoding(symbols: Symbols, lanes: Sequence[Symbols], counts: NDArray[np.int64], coder: Coder) -> Encoding:
+    """Return the smallest of constant, packed and Huffman coded. `counts` are those of each lane, (n_lanes, 256)."""
     head, lengths, table = _choose(counts.sum(0), coder)
     if head == CONSTANT:
         return literal(bytes([head, symbols[0]]))
     if head == 8:
-        return Plan(1 + symbols.size, lambda: bytes([head]) + symbols.tobytes())
+        return Encoding(1 + symbols.size, lambda: bytes([head]) + symbols.tobytes())
     if head < 8:
         n_bytes = -(-symbols.size * head // 8)
-        return Plan(1 + n_bytes, lambda: bytes([head]) + _packed([symbols], lengths, [n_bytes]))
+        return Encoding(1 + n_bytes, lambda: bytes([head]) + _packed([symbols], lengths, [n_bytes]))
     sizes = [-(-int(lane_counts @ lengths) // 8) for lane_counts in counts]
     opening = bytes([head]) + table + b"".join(map(varint, sizes[:-1]))
-    return Plan(len(opening) + sum(sizes), lambda: opening + _packed(lanes, lengths, sizes))
+    return Encoding(len(opening) + sum(sizes), lambda: opening + _packed(lanes, lengths, sizes))
 
 
 def stream_bytes(counts: NDArray[np.int64], /, *, coder: Coder) -> int:
@@ -87,10 +88,10 @@ def stream_bytes(counts: NDArray[np.int64], /, *, coder: Coder) -> int:
     )
 
 
-def read_symbols(reader: Reader, n_symbols: int, /, *, layout: Layout | None = None) -> Symbols:
+def read_symbols(reader: Reader, n_symbols: int, /, *, arrangement: Arrangement | None = None) -> Symbols:
     """Return the symbols of a stream, (n_symbols,), a new array. The caller has bounded their number.
 
-    layout: the one that the stream was written with.
+    arrangement: the one that the stream was written with.
     """
     if n_symbols == 0:
         return np.empty(0, np.uint8)
@@ -102,7 +103,7 @@ def read_symbols(reader: Reader, n_symbols: int, /, *, layout: Layout | None = N
     if ANS <= head <= ANS + ans.MAX_MANTISSA:
         return ans.decode_symbols(reader, n_symbols, head - ANS)
     if head == CONTEXT:
-        return context.decode_symbols(reader, Layout.line(n_symbols) if layout is None else layout)
+        return context_coder.decode_symbols(reader, Arrangement.line(n_symbols) if arrangement is None else arrangement)
     if head > CONTEXT:
         raise damaged(f"a stream has the unknown form {head}")
     lengths = huffman.read_lengths(reader) if head == HUFFMAN else huffman.fixed_lengths(head)

@@ -6,8 +6,12 @@ number: so many symbols that don't occur come first; ``111`` and the number itse
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from effbench.codec.wire import Reader, damaged
 
+Symbols = NDArray[np.uint8]
 N_SYMBOLS = 256
 
 

@@ -23,12 +23,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from effbench.codec.forms import Form, from_patterns, to_patterns
-from effbench.codec.layout import Layout
-from effbench.codec.numbers import Integers, Unsigned, plan_integers, plan_patterns, read_integers, read_patterns
-from effbench.codec.sparse_index import plan_index, read_index
+from effbench.codec.arrangement import Arrangement
+from effbench.codec.forms import TensorForm, from_patterns, to_patterns
+from effbench.codec.numbers import (
+    Integers,
+    Unsigned,
+    encoding_of_integers,
+    encoding_of_patterns,
+    read_integers,
+    read_patterns,
+)
+from effbench.codec.sparse_index import encoding_of_index, read_index
 from effbench.codec.streams import Coder
-from effbench.codec.wire import Plan, Reader, damaged, literal, varint
+from effbench.codec.wire import Encoding, Reader, damaged, literal, varint
 from effbench.compression.constraints.codebook import SharedTensor
 from effbench.compression.constraints.quantizer import QuantizedTensor
 
@@ -51,21 +58,21 @@ class RecordKind(IntEnum):
     SPARSE_SHARED = 9
 
 
-Plans = Iterator[tuple[RecordKind, Plan]]
+Encodings = Iterator[tuple[RecordKind, Encoding]]
 
 
-def write_record(value: Tensor | QuantizedTensor | SharedTensor, form: Form, /, *, coder: Coder) -> bytes:
+def write_record(value: Tensor | QuantizedTensor | SharedTensor, form: TensorForm, /, *, coder: Coder) -> bytes:
     """Return the record of a tensor of the given form, in the smallest kind."""
     if isinstance(value, QuantizedTensor):
-        plans = _plan_quantized(value, coder)
+        encodings = _quantized_encodings(value, coder)
     elif isinstance(value, SharedTensor):
-        plans = _plan_shared(value, coder)
+        encodings = _shared_encodings(value, coder)
     elif form.is_integer:
-        plans = _plan_integers(value, coder)
+        encodings = _integer_encodings(value, coder)
     else:
-        plans = _plan_floats(value, coder)
-    kind, plan = min(plans, key=lambda candidate: candidate[1].n_bytes)
-    return bytes([kind]) + form.to_bytes() + plan.write()
+        encodings = _float_encodings(value, coder)
+    kind, encoding = min(encodings, key=lambda candidate: candidate[1].n_bytes)
+    return bytes([kind]) + form.to_bytes() + encoding.write()
 
 
 def write_repeat(record: int, /) -> bytes:
@@ -73,7 +80,7 @@ def write_repeat(record: int, /) -> bytes:
     return bytes([RecordKind.REPEAT]) + varint(record)
 
 
-def read_record(reader: Reader, form: Form, earlier: Sequence[Tensor], /) -> Tensor:
+def read_record(reader: Reader, form: TensorForm, earlier: Sequence[Tensor], /) -> Tensor:
     """Return the tensor of the next record, on the CPU.
 
     form: what the network expects; a record of another form is a ValueError before anything is allocated.
@@ -84,7 +91,7 @@ def read_record(reader: Reader, form: Form, earlier: Sequence[Tensor], /) -> Ten
         raise damaged(f"a record has the unknown kind {kind}")
     if kind == RecordKind.REPEAT:
         number = reader.varint("the number of an earlier record", at_most=len(earlier) - 1)
-        if Form(earlier[number].dtype, tuple(earlier[number].shape)) != form:
+        if TensorForm(earlier[number].dtype, tuple(earlier[number].shape)) != form:
             raise damaged("a record repeats one of another form")
         return earlier[number]
     form.check_bytes(reader)
@@ -102,77 +109,77 @@ def read_record(reader: Reader, form: Form, earlier: Sequence[Tensor], /) -> Ten
     return _read_quantized(reader, form, RecordKind(kind))
 
 
-def _plan_floats(value: Tensor, coder: Coder) -> Plans:
+def _float_encodings(value: Tensor, coder: Coder) -> Encodings:
     patterns = to_patterns(value)
-    layout = Layout.of(value.shape, len(patterns))
-    yield RecordKind.FLOATS, plan_patterns(patterns, coder=coder, layout=layout)
+    arrangement = Arrangement.of(value.shape, len(patterns))
+    yield RecordKind.FLOATS, encoding_of_patterns(patterns, coder=coder, arrangement=arrangement)
     positions = np.flatnonzero(patterns)
     if len(positions) < len(patterns):
-        index = plan_index(positions, len(patterns), coder=coder, layout=layout)
-        yield RecordKind.SPARSE_FLOATS, index + plan_patterns(patterns[positions], coder=coder)
+        index = encoding_of_index(positions, len(patterns), coder=coder, arrangement=arrangement)
+        yield RecordKind.SPARSE_FLOATS, index + encoding_of_patterns(patterns[positions], coder=coder)
 
 
-def _read_floats(reader: Reader, form: Form, *, is_sparse: bool) -> Unsigned:
-    layout = Layout.of(form.shape, form.n_entries)
+def _read_floats(reader: Reader, form: TensorForm, *, is_sparse: bool) -> Unsigned:
+    arrangement = Arrangement.of(form.shape, form.n_entries)
     if not is_sparse:
-        return read_patterns(reader, form.n_entries, form.pattern_dtype, layout=layout)
-    positions = read_index(reader, form.n_entries, layout=layout)
+        return read_patterns(reader, form.n_entries, form.pattern_dtype, arrangement=arrangement)
+    positions = read_index(reader, form.n_entries, arrangement=arrangement)
     patterns = np.zeros(form.n_entries, form.pattern_dtype)
     patterns[positions] = read_patterns(reader, len(positions), form.pattern_dtype)
     return patterns
 
 
-def _plan_integers(value: Tensor, coder: Coder) -> Plans:
+def _integer_encodings(value: Tensor, coder: Coder) -> Encodings:
     integers = _flat(value)
-    layout = Layout.of(value.shape, len(integers))
-    yield RecordKind.INTEGERS, plan_integers(integers, coder=coder, layout=layout)
-    yield RecordKind.SPARSE_INTEGERS, _plan_sparse(integers, coder, layout)
+    arrangement = Arrangement.of(value.shape, len(integers))
+    yield RecordKind.INTEGERS, encoding_of_integers(integers, coder=coder, arrangement=arrangement)
+    yield RecordKind.SPARSE_INTEGERS, _sparse_encoding(integers, coder, arrangement)
 
 
-def _plan_sparse(integers: Integers, coder: Coder, layout: Layout) -> Plan:
-    """Return the plan of an index and the integers that are not zero.
+def _sparse_encoding(integers: Integers, coder: Coder, arrangement: Arrangement) -> Encoding:
+    """Return the encoding of an index and the integers that are not zero.
 
     Worth its few bytes even where none is zero: signs then take one bit each.
     """
     positions = np.flatnonzero(integers)
     if coder == "context" and len(integers) and int(integers.max()) - int(integers.min()) < 256:
         coder = "ans"  # all entries in one stream, which predicts zeros and values together, leave nothing to gain
-    nonzero = plan_integers(integers[positions], without_zero=True, coder=coder)
-    return plan_index(positions, len(integers), coder=coder, layout=layout) + nonzero
+    nonzero = encoding_of_integers(integers[positions], without_zero=True, coder=coder)
+    return encoding_of_index(positions, len(integers), coder=coder, arrangement=arrangement) + nonzero
 
 
-def _read_integers(reader: Reader, form: Form, limits: tuple[int, int], *, is_sparse: bool) -> Integers:
-    layout = Layout.of(form.shape, form.n_entries)
+def _read_integers(reader: Reader, form: TensorForm, limits: tuple[int, int], *, is_sparse: bool) -> Integers:
+    arrangement = Arrangement.of(form.shape, form.n_entries)
     if not is_sparse:
-        return read_integers(reader, form.n_entries, limits=limits, layout=layout)
-    positions = read_index(reader, form.n_entries, layout=layout)
+        return read_integers(reader, form.n_entries, limits=limits, arrangement=arrangement)
+    positions = read_index(reader, form.n_entries, arrangement=arrangement)
     integers = np.zeros(form.n_entries, np.int64)
     integers[positions] = read_integers(reader, len(positions), limits=limits, without_zero=True)
     return integers
 
 
-def _plan_quantized(value: QuantizedTensor, coder: Coder) -> Plans:
-    """Yield the plans of codes and of steps, each after the grid.
+def _quantized_encodings(value: QuantizedTensor, coder: Coder) -> Encodings:
+    """Yield the encodings of codes and of steps, each after the grid.
 
     The grid is a varint (256 * powers of two + 4 * bits + 2 * one grid per slice + 1 * zero points follow), the scales,
     the zero points.
     """
     has_zero_points = bool(value.zero_point.any())
     grid = literal(varint(_POWERS * value.is_power + 4 * value.bits + 2 * (value.scale.ndim > 0) + has_zero_points))
-    grid += plan_patterns(to_patterns(value.scale), coder=coder)
+    grid += encoding_of_patterns(to_patterns(value.scale), coder=coder)
     if has_zero_points:
-        grid += plan_integers(_flat(value.zero_point), coder=coder)
+        grid += encoding_of_integers(_flat(value.zero_point), coder=coder)
     codes = _flat(value.codes)
-    layout = Layout.of(value.codes.shape, len(codes))
-    yield RecordKind.CODES, grid + plan_integers(codes, coder=coder, layout=layout)
+    arrangement = Arrangement.of(value.codes.shape, len(codes))
+    yield RecordKind.CODES, grid + encoding_of_integers(codes, coder=coder, arrangement=arrangement)
     zero_points = _flat(value.zero_point)
     steps = codes - np.repeat(zero_points, len(codes) // max(1, len(zero_points)))
     if has_zero_points:
-        yield RecordKind.STEPS, grid + plan_integers(steps, coder=coder, layout=layout)
-    yield RecordKind.SPARSE_STEPS, grid + _plan_sparse(steps, coder, layout)
+        yield RecordKind.STEPS, grid + encoding_of_integers(steps, coder=coder, arrangement=arrangement)
+    yield RecordKind.SPARSE_STEPS, grid + _sparse_encoding(steps, coder, arrangement)
 
 
-def _read_quantized(reader: Reader, form: Form, kind: RecordKind) -> Tensor:
+def _read_quantized(reader: Reader, form: TensorForm, kind: RecordKind) -> Tensor:
     head = reader.varint("the head of a grid", at_most=_POWERS + _MAX_GRID)
     is_power, head = divmod(head, _POWERS)
     if head > _MAX_GRID or (is_power and head & 1):
@@ -181,7 +188,7 @@ def _read_quantized(reader: Reader, form: Form, kind: RecordKind) -> Tensor:
         raise damaged("a single value can't have one grid per slice")
     grid_shape = form.shape[:1] if head & 2 else ()
     n_grids = grid_shape[0] if grid_shape else 1
-    scale = from_patterns(read_patterns(reader, n_grids, np.dtype(np.uint32)), Form(torch.float32, grid_shape))
+    scale = from_patterns(read_patterns(reader, n_grids, np.dtype(np.uint32)), TensorForm(torch.float32, grid_shape))
     zero_points = read_integers(reader, n_grids, limits=_INT32) if head & 1 else np.zeros(n_grids, np.int64)
     integers = _read_integers(reader, form, _INT32, is_sparse=kind == RecordKind.SPARSE_STEPS)
     if kind != RecordKind.CODES:
@@ -196,24 +203,24 @@ def _read_quantized(reader: Reader, form: Form, kind: RecordKind) -> Tensor:
     return quantized.dequantize().to(form.dtype)
 
 
-def _plan_shared(value: SharedTensor, coder: Coder) -> Plans:
-    """Yield the plans of codes, each after the values: how many (a varint), their patterns. Unused values are left out.
+def _shared_encodings(value: SharedTensor, coder: Coder) -> Encodings:
+    """Yield the encodings of codes, each after the values: how many (a varint), their patterns.
 
-    Where nearly every entry has a value of its own, the floats themselves are smaller.
+    Unused values are left out. Where nearly every entry has a value of its own, the floats themselves are smaller.
     """
     codes = _flat(value.codes)
     is_used = np.bincount(codes, minlength=value.values.numel() + 1) > 0
     is_used[0] = False
     codes = np.where(codes > 0, np.cumsum(is_used)[codes], 0)
     patterns = to_patterns(value.values)[is_used[1:]]
-    values = literal(varint(len(patterns))) + plan_patterns(patterns, coder=coder)
-    layout = Layout.of(value.codes.shape, len(codes))
-    yield RecordKind.SHARED, values + plan_integers(codes, coder=coder, layout=layout)
-    yield RecordKind.SPARSE_SHARED, values + _plan_sparse(codes, coder, layout)
-    yield from _plan_floats(value.dequantize(), coder)
+    values = literal(varint(len(patterns))) + encoding_of_patterns(patterns, coder=coder)
+    arrangement = Arrangement.of(value.codes.shape, len(codes))
+    yield RecordKind.SHARED, values + encoding_of_integers(codes, coder=coder, arrangement=arrangement)
+    yield RecordKind.SPARSE_SHARED, values + _sparse_encoding(codes, coder, arrangement)
+    yield from _float_encodings(value.dequantize(), coder)
 
 
-def _read_shared(reader: Reader, form: Form, *, is_sparse: bool) -> Unsigned:
+def _read_shared(reader: Reader, form: TensorForm, *, is_sparse: bool) -> Unsigned:
     n_values = reader.varint("the number of shared values", at_most=form.n_entries)
     table = np.zeros(n_values + 1, form.pattern_dtype)
     table[1:] = read_patterns(reader, n_values, form.pattern_dtype)

@@ -1,4 +1,4 @@
-"""Bytes that go out and come in: variable-length integers, plans of known size, and a reader that never overruns."""
+"""Bytes that go out and come in: variable-length integers, encodings of known size, a reader that never overruns."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ def damaged(reason: str) -> ValueError:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Bytes whose number is known before they are written, so that only the smallest of several forms is written."""
+class Encoding:
+    """Bytes whose number is known before they are written, so that only the smallest of several is written."""
 
     n_bytes: int
     write: Callable[[], bytes]
 
-    def __add__(self, other: Plan) -> Plan:
-        return Plan(self.n_bytes + other.n_bytes, lambda: self.write() + other.write())
+    def __add__(self, other: Encoding) -> Encoding:
+        return Encoding(self.n_bytes + other.n_bytes, lambda: self.write() + other.write())
 
 
-def literal(data: bytes, /) -> Plan:
-    """Return the plan of bytes that exist already."""
-    return Plan(len(data), lambda: data)
+def literal(data: bytes, /) -> Encoding:
+    """Return the encoding of bytes that exist already."""
+    return Encoding(len(data), lambda: data)
 
 
-def smallest(*plans: Plan) -> Plan:
-    """Return the plan of fewest bytes; of equals the first."""
-    return min(plans, key=lambda plan: plan.n_bytes)
+def smallest(*encodings: Encoding) -> Encoding:
+    """Return the encoding of fewest bytes; of equals the first."""
+    return min(encodings, key=lambda encoding: encoding.n_bytes)
 
 
 def varint(value: int, /) -> bytes:

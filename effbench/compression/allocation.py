@@ -66,21 +66,21 @@ def frontier(costs: NDArray[np.int64], losses: NDArray[np.float64], /, *, max_st
     if (costs < 0).any() or not np.isfinite(losses).all():
         raise ValueError("costs must not be negative, and losses must be finite")
     n_layers, n_choices = costs.shape
-    found = Frontier(costs=np.zeros(1, np.int64), losses=np.zeros(1), choices=np.zeros((1, 0), np.int8))
+    states = Frontier(costs=np.zeros(1, np.int64), losses=np.zeros(1), choices=np.zeros((1, 0), np.int8))
     for layer in range(n_layers):
-        each = np.tile(np.arange(n_choices, dtype=np.int8), len(found))
+        each = np.tile(np.arange(n_choices, dtype=np.int8), len(states))
         grown = Frontier(
-            costs=(found.costs[:, None] + costs[layer]).ravel(),
-            losses=(found.losses[:, None] + losses[layer]).ravel(),
-            choices=np.column_stack([found.choices.repeat(n_choices, axis=0), each]),
+            costs=(states.costs[:, None] + costs[layer]).ravel(),
+            losses=(states.losses[:, None] + losses[layer]).ravel(),
+            choices=np.column_stack([states.choices.repeat(n_choices, axis=0), each]),
         )
-        found = _thinned(_undominated(grown), max_states)
+        states = _thinned(_undominated(grown), max_states)
     uniform = np.tile(np.arange(n_choices, dtype=np.int8)[:, None], (1, n_layers))
     return _undominated(
         Frontier(
-            costs=np.concatenate([found.costs, costs.sum(0)]),
-            losses=np.concatenate([found.losses, losses.sum(0)]),
-            choices=np.concatenate([found.choices, uniform]),
+            costs=np.concatenate([states.costs, costs.sum(0)]),
+            losses=np.concatenate([states.losses, losses.sum(0)]),
+            choices=np.concatenate([states.choices, uniform]),
         )
     )
 

@@ -70,7 +70,7 @@ class GridOptions:
             share_values(layer, "weight", 2**bits, name=name, initial="linear", generator=generator)
             return
         grid = UniformQuantizer(
-            bits, scheme=self.scheme, granularity=self.granularity, range=self.range, percentile=self.percentile
+            bits, scheme=self.scheme, granularity=self.granularity, grid_range=self.range, percentile=self.percentile
         )
         earlier = quantizer_of(layer, "weight")
         if earlier is None or earlier.settings() != grid.settings():

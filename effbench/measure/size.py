@@ -1,4 +1,4 @@
-"""The yardstick of `size_ratio`: a model's bytes before any compression."""
+"""What `size_ratio` is relative to: a model's bytes before any compression."""
 
 from __future__ import annotations
 

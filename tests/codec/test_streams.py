@@ -5,33 +5,21 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from effbench.codec import huffman, streams
-from effbench.codec.numbers import encoding_of_integers, encoding_of_patterns, read_integers, read_patterns
-from effbench.codec.sparse_index import encoding_of_index, read_index
 from effbench.codec.wire import Reader
 
 SEEDED = settings(deadline=None, derandomize=True, max_examples=80)
-INT64 = (-(2**63), 2**63 - 1)
 CODERS = ["none", "huffman", "ans", "context"]
 
 coders = st.sampled_from(CODERS)
 
 
-def written(plan):
-    data = plan.write()
-    assert len(data) == plan.n_bytes
-    return data
-
-
-def read_all(read, data, *args, **options):
+def assert_stream_returns(symbols, coder):
+    encoding = streams.encoding_of_symbols(symbols, coder=coder)
+    data = encoding.write()
+    assert len(data) == encoding.n_bytes
     reader = Reader(data + b"next")
-    values = read(reader, *args, **options)
+    assert np.array_equal(streams.read_symbols(reader, len(symbols)), symbols)
     assert reader.take(4) == b"next"
-    return values
-
-
-def assert_stream_returns(symbols, coder, arrangement=None):
-    data = written(streams.encoding_of_symbols(symbols, coder=coder, arrangement=arrangement))
-    assert np.array_equal(read_all(streams.read_symbols, data, len(symbols), arrangement=arrangement), symbols)
     return data
 
 
@@ -100,59 +88,3 @@ def test_the_estimate_from_counts_is_the_size():
     for coder in ("none", "huffman"):
         estimate = streams.stream_bytes(np.bincount(symbols, minlength=256), coder=coder)
         assert estimate == streams.encoding_of_symbols(symbols, coder=coder).n_bytes
-
-
-@SEEDED
-@given(npst.arrays(np.int64, st.integers(0, 60), elements=st.integers(*INT64)), coders)
-def test_any_integers_come_back(values, coder):
-    data = written(encoding_of_integers(values, coder=coder))
-    assert np.array_equal(read_all(read_integers, data, len(values), limits=INT64), values)
-
-
-@SEEDED
-@given(st.integers(1, 60), st.integers(0, 2**32 - 1), coders, st.sampled_from([0.0, -1.0, 1.0]))
-def test_integers_without_zero_come_back(n_bits, seed, coder, sign):
-    rng = np.random.default_rng(seed)
-    values = rng.integers(1, 2**n_bits, 50, endpoint=True) * (sign if sign else rng.choice([-1, 1], 50))
-    values = values.astype(np.int64)
-    values[values == 0] = 1
-    data = written(encoding_of_integers(values, without_zero=True, coder=coder))
-    assert np.array_equal(read_all(read_integers, data, 50, limits=INT64, without_zero=True), values)
-
-
-def test_signs_take_one_bit():
-    signs = np.random.default_rng(0).choice([-1, 1], 8000)
-    assert encoding_of_integers(signs, without_zero=True, coder="none").n_bytes == 3 + 1000
-    assert encoding_of_integers(signs, coder="none").n_bytes == 3 + 2000
-
-
-@SEEDED
-@given(st.sampled_from([np.uint8, np.uint16, np.uint32, np.uint64]), st.binary(max_size=800), coders)
-def test_bit_patterns_come_back(dtype, content, coder):
-    patterns = np.frombuffer(content[: len(content) // 8 * 8], dtype)
-    data = written(encoding_of_patterns(patterns, coder=coder))
-    assert len(data) <= 1 + patterns.nbytes
-    assert np.array_equal(read_all(read_patterns, data, len(patterns), np.dtype(dtype)), patterns)
-
-
-@SEEDED
-@given(st.integers(0, 5000), st.floats(0, 1), st.integers(0, 2**32 - 1), coders)
-def test_positions_come_back(n_entries, density, seed, coder):
-    positions = np.flatnonzero(np.random.default_rng(seed).random(n_entries) < density**3)
-    data = written(encoding_of_index(positions, n_entries, coder=coder))
-    assert np.array_equal(read_all(read_index, data, n_entries), positions)
-
-
-@pytest.mark.parametrize("positions", [[], [0], [99_999], [0, 99_999], [253, 254, 255, 256, 511, 512, 5000]])
-def test_far_positions_come_back(positions):
-    for coder in CODERS:
-        data = written(encoding_of_index(np.array(positions, np.int64), 100_000, coder=coder))
-        assert read_all(read_index, data, 100_000).tolist() == positions
-        assert len(data) < 500
-
-
-def test_an_index_is_near_the_entropy_of_the_positions():
-    for density in (0.02, 0.1, 0.5):
-        positions = np.flatnonzero(np.random.default_rng(0).random(10**6) < density)
-        entropy_bytes = -(density * np.log2(density) + (1 - density) * np.log2(1 - density)) * 10**6 / 8
-        assert encoding_of_index(positions, 10**6, coder="huffman").n_bytes < 1.03 * entropy_bytes

@@ -1,1 +1,7 @@
-"""What a technique imposes on a tensor, as a torch parametrization, or on the input of a layer, as a hook."""
+"""What a technique imposes on a tensor, as a torch parametrization; and on the inputs of layers, as a hook.
+
+A constraint stays on its tensor while the network is trained further: training respects it without knowing it, and the
+codec reads the tensor's native form (codes with scales or values) from it. `masks`, `quantizer` and `codebook` are the
+constraints, `layer_inputs` those on activations; `stack` is how they act together on a tensor, `described` how they are
+kept as plain data.
+"""

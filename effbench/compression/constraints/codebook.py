@@ -1,4 +1,4 @@
-"""Shared weights: constraints that tie the weights of a tensor to a few values (see `constraints`)."""
+"""Shared weights: constraints that tie the weights of a tensor to a few values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SharedTensor:
 class Codebook(nn.Module):
     """Tie every weight that is not zero to one of a few shared values (Han et al. 2015, arXiv:1510.00149, section 3).
 
-    Code 0 is zero itself, which is nobody's to train: what was pruned stays exactly zero, and costs no value. It is not
+    Code 0 is zero itself, which no gradient trains: what was pruned stays exactly zero, and costs no value. It is not
     one of the shared values, because the file has an index of what is not zero: the codes that follow it then need
     log2(n_values) bits, not those of one value more.
 
@@ -78,7 +78,7 @@ class Codebook(nn.Module):
         return (sums / counts)[1:].to(weight.dtype)
 
     def settings(self) -> dict[str, Any]:
-        """Return what `constraints.impose` needs to make the constraint again, beside its buffers."""
+        """Return what `described.impose` needs to make the constraint again, beside its buffers."""
         return {"kind": "codebook", "n_values": self.n_values, "precision": self.precision}
 
 
@@ -121,7 +121,7 @@ class MovingCodebook(Codebook):
         return super().stored(self.values)
 
     def settings(self) -> dict[str, Any]:
-        """Return what `constraints.impose` needs to make the constraint again, beside its parameter and buffers."""
+        """Return what `described.impose` needs to make the constraint again, beside its parameter and buffers."""
         return {**super().settings(), "kind": "moving", "every": self.every, "settled": self.settled}
 
     def advance(self, weight: Tensor, step: int, n_steps: int, /) -> None:

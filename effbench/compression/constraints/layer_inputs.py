@@ -1,8 +1,8 @@
 """What is imposed on the inputs of layers: a grid, or a floating type. Forward pre-hooks, as plain immutable data.
 
-A constraint on a tensor is a parametrization (`constraints`); an activation has no tensor to sit on, so what rounds it
-stands before the layer that takes it. It goes along with copies, `constraints.describe` tells of it, and the run's file
-keeps it (`codec.inputs`): the network that is read back computes what the encoded one did.
+A constraint on a tensor is a parametrization (`stack`); an activation has no tensor to sit on, so what rounds it
+stands before the layer that takes it. It goes along with copies, `described.describe` tells of it, and the run's file
+keeps it (`codec.layer_inputs`): the network that is read back computes what the encoded one did.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class RampedMask(Mask):
     to 1 over the first `ramp` of the steps; every `every` steps the groups of largest mean magnitude are chosen anew.
     At t = 1 exactly `n_kept` are left, and the mask is settled: no later training moves it.
 
-    dims: the dimensions over which a group of weights extends, () for single weights (see `effbench.compression.weight_groups`).
+    dims: the dimensions over which a group of weights extends, () for single weights (see `weight_groups.group_dims`).
     regrow: a masked weight goes on being updated, by the gradient at the masked network (a straight-through estimate),
     and comes back when it has grown larger than others (dynamic network surgery, Guo et al. 2016, arXiv:1608.04493,
     section 3.2; ranks with an exact count stand here for the paper's two thresholds). Otherwise what was masked in this
@@ -72,7 +72,7 @@ class RampedMask(Mask):
         """Return `weight` with its masked entries at zero; the gradient reaches those that may come back."""
         masked = super().forward(weight)
         if self.regrow and not self.settled and torch.is_grad_enabled() and weight.requires_grad:
-            return masked.detach() + (weight - weight.detach())  # an exact zero: see `constraints.UniformQuantizer`
+            return masked.detach() + (weight - weight.detach())  # an exact zero: see `UniformQuantizer.forward`
         return masked
 
     def settings(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class QuantizedTensor:
 
     codes: int32, the tensor's own shape. scale (float32) and zero_point (int32) have shape () for one grid over the
     whole tensor, or (n_out,) for one grid per slice along dimension 0. `bits` is the nominal width of a code. Where
-    `is_power`, the codes are those of `effbench.compression.constraints.powers_of_two`, scale is the largest power, and there is no zero point.
+    `is_power`, the codes are those of `powers_of_two`, scale is the largest power, and there is no zero point.
     """
 
     codes: Tensor
@@ -50,9 +50,10 @@ class UniformQuantizer(nn.Module):
     section 3.1); a weight that a mask holds at zero stays zero.
     ternary (2 bits): zero up to 0.75 times the mean |w|, ± the mean of the larger ones beyond (Li et al. 2016,
     arXiv:1605.04711, section 2.2). Means are over non-zero weights here, too.
-    power_of_two (2 to 8 bits): zero and ± 2^(bits-1) - 1 powers of two, a grid uniform in the logarithm: see `powers`.
+    power_of_two (2 to 8 bits): zero and ± 2^(bits-1) - 1 powers of two, a grid uniform in the logarithm: see
+    `powers_of_two`.
 
-    range: what the symmetric and affine grids of two bits and more cover. `max` everything; `percentile` that
+    grid_range: what the symmetric and affine grids of two bits and more cover. `max` everything; `percentile` that
     percentile of |w|, per sign where affine, with larger weights at the end of the grid; `mse` the share of the full
     range with the least squared error, by search, at about 25 times the cost.
     Gradients pass straight through (Bengio et al. 2013, arXiv:1308.3432).
@@ -64,14 +65,14 @@ class UniformQuantizer(nn.Module):
         *,
         scheme: GridScheme = "symmetric",
         granularity: GridGranularity = "channel",
-        range: Range = "max",
+        grid_range: Range = "max",
         percentile: float = 99.9,
     ) -> None:
         super().__init__()
         self.bits = bits
         self.scheme = scheme
         self.granularity = granularity
-        self.range = range
+        self.grid_range = grid_range
         self.percentile = percentile
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -82,7 +83,7 @@ class UniformQuantizer(nn.Module):
 
     def settings(self) -> dict[str, Any]:
         """Return what `impose` needs to make the constraint again."""
-        names = ("bits", "scheme", "granularity", "range", "percentile")
+        names = ("bits", "scheme", "granularity", "grid_range", "percentile")
         return {"kind": "uniform", **{name: getattr(self, name) for name in names}}
 
     def quantize(self, weight: Tensor) -> QuantizedTensor:
@@ -112,7 +113,7 @@ class UniformQuantizer(nn.Module):
             is_used = sizes > (0.75 * _mean_where(sizes, sizes > 0).unsqueeze(1) if self.scheme == "ternary" else 0)
             return (torch.sign(rows) * is_used).to(torch.int32), _mean_where(sizes, is_used), no_shift
         low, high = self._ends(rows)
-        if self.range == "mse":
+        if self.grid_range == "mse":
             share = least_error(lambda share: self._error(rows, share * low, share * high), len(rows), rows.device)
             low, high = share * low, share * high
         return self._round(rows, low, high)
@@ -121,9 +122,9 @@ class UniformQuantizer(nn.Module):
         """Return the lowest and highest value of each row's grid; for a symmetric one, of opposite signs."""
         if self.scheme == "symmetric":
             sizes = rows.abs()
-            high = percentile_of(sizes, self.percentile) if self.range == "percentile" else sizes.amax(1)
+            high = percentile_of(sizes, self.percentile) if self.grid_range == "percentile" else sizes.amax(1)
             return -high, high
-        if self.range == "percentile":
+        if self.grid_range == "percentile":
             return -percentile_of((-rows).clamp(min=0), self.percentile), percentile_of(
                 rows.clamp(min=0), self.percentile
             )

@@ -37,16 +37,16 @@ def least_error(error_at: Callable[[Tensor], Tensor], n_rows: int, device: torch
     best = torch.ones(n_rows, device=device)
     least = error_at(best)
 
-    def look(fractions: Tensor) -> None:
+    def attempt(fractions: Tensor) -> None:
         nonlocal best, least
         error = error_at(fractions)
         is_better = error < least
         best, least = torch.where(is_better, fractions, best), torch.where(is_better, error, least)
 
     for step in range(1, _COARSE):
-        look(torch.full_like(best, 1 - step / _COARSE))
+        attempt(torch.full_like(best, 1 - step / _COARSE))
     coarse = best
     for step in range(1, _FINE // 2 + 1):
         for sign in (-1, 1):
-            look((coarse + sign * step / (_COARSE * (_FINE // 2 + 1))).clamp(max=1.0))
+            attempt((coarse + sign * step / (_COARSE * (_FINE // 2 + 1))).clamp(max=1.0))
     return best

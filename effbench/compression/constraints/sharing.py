@@ -39,8 +39,8 @@ def share_values(
     if bool((tensor == 0).all()):
         return
     numbers = tensor.detach().cpu().double().numpy()
-    found = _codes(numbers, n_values, initial, generator, makes_zero=tensor_name == "bias")
-    codes = torch.from_numpy(found).to(tensor.device)
+    values_of_numbers = _codes(numbers, n_values, initial, generator, makes_zero=tensor_name == "bias")
+    codes = torch.from_numpy(values_of_numbers).to(tensor.device)
     codebook = Codebook(codes, int(codes.max()), precision)
     if reassign:
         values = codebook.right_inverse(tensor.detach())

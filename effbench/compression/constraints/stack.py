@@ -1,8 +1,6 @@
-"""What a technique imposes on a tensor, as a torch parametrization.
+"""The constraints on a tensor: which there are, how one is added, what they make of it, how they end.
 
-A constraint stays on its tensor while the network is trained further: training respects it without knowing it, and the
-codec reads the tensor's native form (codes and scales) from it. Constraints stack: the one registered last sees what
-the earlier ones made of the tensor.
+Constraints stack: the one registered last receives what the earlier ones made of the tensor.
 """
 
 from __future__ import annotations
@@ -101,13 +99,11 @@ def native_form(module: nn.Module, tensor_name: str) -> QuantizedTensor | Shared
     quantizer = quantizer_of(module, tensor_name)
     if quantizer is not None:
         return quantizer.quantize(constrained_input(module, tensor_name))
-    found = constraints_on(module, tensor_name)
-    masks = [constraint.mask for constraint in found if isinstance(constraint, Mask)]
-    if not found or not isinstance(found[0], Codebook) or len(masks) < len(found) - 1:
+    first, *others = constraints_on(module, tensor_name) or (None,)
+    masks = [constraint.mask for constraint in others if isinstance(constraint, Mask)]
+    if not isinstance(first, Codebook) or len(masks) < len(others):
         return None
-    original = _stack(module, tensor_name).original
-    assert isinstance(original, Tensor)
-    stored = found[0].stored(original)
+    stored = first.stored(parameter_behind(module, tensor_name))
     return SharedTensor(codes=math.prod(masks, start=stored.codes), values=stored.values)
 
 

@@ -3,7 +3,7 @@
 There are two kinds. Which one a module of this room does is the first thing to know of it.
 
 **Permanent edits.** The network is another one afterwards, and everything that keeps it (the run's file, the store)
-keeps the edit: as data of a fixed list of kinds (`edits.EditKind`), by the path of the module. The edited modules carry a
+keeps the edit: as data of a fixed list of kinds (`edits.EditKind`), by the path of the module. Edited modules carry a
 mark, so copies carry the edits, too; `edits.edits_of` reads them and `rebuild.apply_edits` makes them again on a fresh
 network. An edit never grows a network, but for one bias a layer, so that what a file says can't take more memory than
 the network it is read into.
@@ -32,11 +32,11 @@ the modules as they are where they can't do better.
 `shuffled_...`     `shuffles_hidden`: channel shuffles return their input while the dependency graph is traced
 =================  ==================================================================================================
 
-How it is written: surgery works in place, on a copy that its caller has made, and takes an input where it has to see the
-network run. It leaves every module's mode and which parameters train as they were (`compression.modes`). What it has to
-see, it watches through `watch`, whose hooks are gone afterwards. Names say what is done: find_… only looks, remove_…,
-fold_…, replace_… and add_… change the network. What does not fit is a ValueError that does not name the network: its
-caller, a stage, does.
+How it is written: surgery works in place, on a copy that its caller has made, and takes an input where it has to see
+the network run. It leaves every module's mode and which parameters train as they were (`compression.modes`). What it
+has to see it watches through `watch`, whose hooks are gone afterwards. Names say what is done: find_… changes nothing,
+remove_…, fold_…, replace_… and add_… change the network. What does not fit is a ValueError that does not name the
+network: its caller, a stage, does.
 
 To add another: write the module here, with its check. If it only resizes layers, `record_changes` marks them; if it
 replaces modules by something else, that something is a new `EditKind`, which `edits` has to describe (`edit_at`,

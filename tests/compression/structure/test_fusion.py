@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -13,12 +14,17 @@ from torch import nn
 from effbench.compression.structure import fusion
 from effbench.compression.structure.fusion import fused
 from effbench.models import small_cnn
+from effbench.tasks.classification import Classification
 from effbench.training import loop
 from effbench.training.evaluation import evaluate
 from effbench.training.loop import TrainingOptions, fit
 
 ORDERS = ["N", "NR", "NP", "NPR", "NRP"]
 LAYERS = {"N": nn.BatchNorm2d, "R": lambda _: nn.ReLU(inplace=True), "P": lambda _: nn.MaxPool2d(2)}
+
+
+def cross_entropy(outputs, images, targets):
+    return F.cross_entropy(outputs, targets)
 
 
 def stack(order, channels, seed=0):
@@ -107,11 +113,12 @@ def test_evaluate_and_fit_run_in_one_pass_even_within_one_another(toy_data, monk
     network = small_cnn(num_classes=4, input_side=8)
 
     def progress(step, n_steps):
-        evaluate(network, toy_data, "val", side=8)
+        evaluate(network, toy_data, "val", task=Classification(), side=8)
 
     options = TrainingOptions(epochs=1, lr=1e-3)
     generator = torch.Generator().manual_seed(0)
-    fit(network, toy_data, options, side=8, generator=generator, device=torch.device("cpu"), progress=progress)
+    cpu = torch.device("cpu")
+    fit(network, toy_data, options, side=8, generator=generator, device=cpu, loss=cross_entropy, progress=progress)
     assert evaluated.count((61, 8, 8, 8)) == 4 and len(calls) == 4 * 6
     assert not any("forward" in vars(module) for module in network.modules())
 
@@ -366,7 +373,7 @@ def test_training_goes_the_same_way(precision, toy_data, monkeypatch, calls):
         network = small_cnn(num_classes=4, input_side=8)
         options = TrainingOptions(epochs=3, lr=3e-3, precision=precision)
         generator = torch.Generator().manual_seed(0)
-        fit(network, toy_data, options, side=8, generator=generator, device=torch.device("cpu"))
+        fit(network, toy_data, options, side=8, generator=generator, device=torch.device("cpu"), loss=cross_entropy)
         return network.state_dict()
 
     quick = trained()

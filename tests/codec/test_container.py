@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrize
 
-from effbench.codec import decode, encode
+from effbench.codec import decode, encode, encode_each
+from effbench.codec.container import CODER_NUMBERS
+from effbench.codec.streams import Coder
 from effbench.compression.constraints.codebook import Codebook, share_tensor
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
@@ -227,6 +233,18 @@ def test_the_mode_and_the_frozen_parameters_are_the_templates():
     assert decoded[3].weight.requires_grad
 
 
+def test_the_numbers_of_coders_stand_in_files():
+    assert CODER_NUMBERS == {"none": 0, "huffman": 1, "ans": 2, "context": 3}
+    assert list(CODER_NUMBERS) == list(get_args(Coder)), "each coder has a number"
+    assert [encode(nn.Linear(2, 2), coder=coder)[4] for coder in CODER_NUMBERS] == [0, 1, 2, 3]
+
+
+def test_files_of_several_coders_are_those_of_each():
+    torch.manual_seed(0)
+    model = constrain(small_network(), density=0.5)
+    assert encode_each(model, coders=CODERS) == [encode(model, coder=coder) for coder in CODERS]
+
+
 class Tied(nn.Module):
     def __init__(self):
         super().__init__()
@@ -279,3 +297,37 @@ def test_what_the_file_cannot_hold_is_refused():
 
 def test_a_network_without_state_comes_back():
     assert len(assert_comes_back(nn.ReLU())) == 14
+
+
+def test_importing_the_codec_imports_neither_numba_nor_constriction():
+    code = "import sys, effbench.codec; sys.exit('numba' in sys.modules or 'constriction' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+PROGRAM = """
+import hashlib, torch
+from torch import nn
+from torch.nn.utils import parametrize
+from effbench.codec import encode
+from effbench.compression.constraints.masks import Mask
+from effbench.compression.constraints.quantizer import UniformQuantizer
+torch.set_num_threads(1)
+torch.manual_seed(7)
+model = nn.Sequential(nn.Linear(300, 200), nn.Linear(200, 10))
+parametrize.register_parametrization(model[0], "weight", Mask(torch.rand(200, 300) < 0.2))
+parametrize.register_parametrization(model[0], "weight", UniformQuantizer(5, scheme="affine"))
+blobs = [encode(model, coder=coder) for coder in ("none", "huffman", "ans", "context")]
+digest = hashlib.sha256(b"".join(blobs)).hexdigest()
+"""
+
+
+def test_the_same_network_gives_the_same_bytes_here_and_in_a_fresh_process():
+    digests = []
+    for _ in range(2):
+        names = {}
+        exec(PROGRAM, names)
+        digests.append(names["digest"])
+    fresh = subprocess.run(
+        [sys.executable, "-c", PROGRAM + "print(digest)"], check=True, capture_output=True, text=True
+    )
+    assert {*digests, fresh.stdout.strip()} == {digests[0]}
