@@ -28,22 +28,22 @@ def find_files(folder: Path, shares: Shares, /, *, split_seed: int) -> tuple[tup
     """
     parts = _part_folders(folder)
     classes = tuple(sorted({name for part in parts.values() for name in _folders_in(part)}))
-    found = {split: _list_files(part, classes) for split, part in parts.items()}
-    if not any(found.values()):
+    listed = {split: _list_files(part, classes) for split, part in parts.items()}
+    if not any(listed.values()):
         raise ValueError(
             f"data.root={folder}: holds no images; one folder a class is expected, with {_suffixes()} files"
         )
-    for split, files in found.items():
+    for split, files in listed.items():
         if not files:
             raise ValueError(f"data.root={folder}: its {split} folder holds no images")
     if len(classes) < 2:
         raise ValueError(
             f"data.root={folder}: holds the one class {classes[0]}; two or more folders of images are needed"
         )
-    if len(found) == 1:
-        pool = next(iter(found.values()))
+    if len(listed) == 1:
+        pool = next(iter(listed.values()))
         return classes, _divide(pool, SPLITS, shares, split_seed)
-    return classes, _complete(found, shares, split_seed)
+    return classes, _complete(listed, shares, split_seed)
 
 
 def open_image(path: Path, mode: str, /) -> Image.Image:
@@ -83,18 +83,18 @@ def _part_folders(folder: Path) -> dict[Split, Path]:
     return parts
 
 
-def _complete(found: Mapping[Split, Files], shares: Shares, seed: int) -> dict[Split, Files]:
+def _complete(listed: Mapping[Split, Files], shares: Shares, seed: int) -> dict[Split, Files]:
     """Split off what is missing beside `train`."""
-    if "val" not in found:
+    if "val" not in listed:
         total = shares[0] + shares[1]
         if total <= 0:
             raise ValueError(f"data.shares={list(shares)}: nothing is left for train and validation")
-        divided = _divide(found["train"], ("train", "val", "test"), (shares[0] / total, shares[1] / total, 0.0), seed)
-        return {**divided, "test": found["test"]}
-    if "test" not in found:
-        halves = _divide(found["val"], ("val", "test", "train"), (0.5, 0.5, 0.0), seed)
-        return {"train": found["train"], "val": halves["val"], "test": halves["test"]}
-    return dict(found)
+        divided = _divide(listed["train"], ("train", "val", "test"), (shares[0] / total, shares[1] / total, 0.0), seed)
+        return {**divided, "test": listed["test"]}
+    if "test" not in listed:
+        halves = _divide(listed["val"], ("val", "test", "train"), (0.5, 0.5, 0.0), seed)
+        return {"train": listed["train"], "val": halves["val"], "test": halves["test"]}
+    return dict(listed)
 
 
 def _divide(pool: Files, names: Sequence[Split], shares: Shares, seed: int) -> dict[Split, Files]:

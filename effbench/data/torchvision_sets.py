@@ -72,17 +72,17 @@ def _read(kind: str, root: str, *, train: bool) -> tuple[Tensor, Tensor]:
     folder = Path(root).expanduser()
     source = getattr(torchvision.datasets, kind)
     try:
-        found = source(folder, train=train, download=False)
+        dataset = source(folder, train=train, download=False)
     except RuntimeError:  # torchvision's word for "not there, or not whole"
         try:
-            found = source(folder, train=train, download=True)
+            dataset = source(folder, train=train, download=True)
         except (RuntimeError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(
                 f"data.root={root}: {kind} is not there and can't be downloaded ({reason}); "
                 f"give the folder that holds torchvision's copy"
             ) from None
-    pixels = np.asarray(found.data)
+    pixels = np.asarray(dataset.data)
     pixels = pixels[..., None] if pixels.ndim == 3 else pixels
     images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
-    return images, torch.as_tensor(found.targets, dtype=torch.int64)
+    return images, torch.as_tensor(dataset.targets, dtype=torch.int64)

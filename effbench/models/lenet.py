@@ -9,6 +9,8 @@ from torch import nn
 
 from effbench.models.arguments import require_positive_integers
 
+VERSION = 1  # bumped when equal options build another network
+
 Activation = Literal["none", "relu"]
 
 

@@ -9,6 +9,8 @@ from torch import nn
 from effbench.models.arguments import require_positive_integers, require_width, scaled_width
 from effbench.models.pooling import GlobalAveragePool
 
+VERSION = 1  # bumped when equal options build another network
+
 # Output channels and stride of the depthwise separable blocks: table 1. Its last depthwise layer is printed with
 # stride 2, which its own sizes (7 × 7 before and after) and the published multiply-adds contradict: it is 1.
 BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from effbench.models.arguments import require_positive_integers, require_width
 
+VERSION = 1  # bumped when equal options build another network
+
 # Output channels of stage 2 by the number of groups: table 1. Stages 3 and 4 have twice and four times as many.
 STAGE_2_CHANNELS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
 STEM_CHANNELS = 24

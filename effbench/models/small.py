@@ -12,6 +12,8 @@ from torch import nn
 from effbench.models.arguments import require_positive_integers, require_width, scaled_width
 from effbench.models.pooling import GlobalAveragePool
 
+VERSION = 1  # bumped when equal options build another network
+
 Placement = Literal["early", "even", "late"]
 Head = Literal["gap", "flatten"]
 
@@ -109,9 +111,9 @@ def _explicit_layers(pooling: str | int | Iterable[int], *, n_layers: int) -> tu
         numbers = tuple(int(part) if part.isdecimal() else 0 for part in pooling.split("-"))
     else:
         numbers = (pooling,) if isinstance(pooling, int) else tuple(pooling)
-    ascending = all(one < other for one, other in pairwise(numbers))
-    whole = all(isinstance(number, int) for number in numbers)
-    if not numbers or not whole or not ascending or numbers[0] < 1 or numbers[-1] > n_layers:
+    ascending = all(layer < following for layer, following in pairwise(numbers))
+    are_whole = all(isinstance(number, int) for number in numbers)
+    if not numbers or not are_whole or not ascending or numbers[0] < 1 or numbers[-1] > n_layers:
         raise ValueError(
             f"pooling must be {', '.join(get_args(Placement))} or ascending layer numbers from 1 to {n_layers}, "
             f"as in 1-3; got {pooling!r}"

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from effbench.models.arguments import require_positive_integers
 from effbench.models.weights import load_fitting, read_state_dict
 
+VERSION = 1  # bumped when equal options build another network
+
 
 def torchvision_model(
     *,
