@@ -43,7 +43,7 @@ class Segmentation(Task):
             )
         sizes = torch.bincount(maps.flatten(), minlength=data.n_classes)
         chance = int(sizes.max()) / maps.numel() / int((sizes > 0).sum())
-        return Quality(name="miou", kind="mean_of_ratios", unit="points", direction="higher", chance=chance)
+        return Quality(name="miou", kind="mean_of_ratios", unit="mIoU points", direction="higher", chance=chance)
 
     def kinds(self, data: ImageData, /) -> dict[str, QualityKind]:
         """Return "mean_of_ratios" for miou and boundary_iou."""
