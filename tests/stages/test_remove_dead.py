@@ -1,5 +1,3 @@
-import copy
-
 import pytest
 import torch
 from torch import nn
@@ -57,26 +55,6 @@ def test_computes_the_same_with_far_fewer_weights(digits_data, make_context, bui
     assert torch.equal(outputs(restored), outputs(smaller))
 
 
-def test_nothing_that_is_left_is_dead():
-    """Hand made: of six hidden units, one hears nothing, one is not heard, one is heard by that one alone."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3), nn.ReLU(), nn.Linear(3, 2))
-    with torch.no_grad():
-        for layer in (network[1], network[3], network[5]):
-            layer.weight.fill_(1.0)
-            layer.bias.copy_(torch.arange(1, len(layer.bias) + 1))
-        network[1].weight[0] = 0  # deaf: gives relu(1) = 1 to each of the next
-        network[3].weight[:, 1] = 0  # not heard
-        network[5].weight[:, 2] = 0  # nobody hears unit 2 of the second layer …
-        network[3].weight[:2, 4] = 0  # … which alone hears unit 4 of the first
-    from effbench.compression.structure.dead_units import remove_dead_units
-
-    before = copy.deepcopy(network)
-    assert remove_dead_units(network, torch.rand(4, 1, 2, 2)) == 4
-    assert [tuple(layer.weight.shape) for layer in (network[1], network[3], network[5])] == [(3, 4), (2, 3), (2, 2)]
-    assert network[3].bias.tolist() == [2.0, 3.0]
-    torch.testing.assert_close(network(torch.ones(1, 1, 2, 2)), before(torch.ones(1, 1, 2, 2)))
-
-
 def test_a_constant_that_meets_a_padded_border_is_no_bias(toy_data, make_context):
     network = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1),
@@ -91,7 +69,7 @@ def test_a_constant_that_meets_a_padded_border_is_no_bias(toy_data, make_context
         network[0].bias[1] = 1.0
         network[2].weight[:, 2] = 0
     smaller = RemoveDead().apply(network, make_context(toy_data))
-    assert smaller[0].out_channels == 3, "the one that is not heard goes, the one with a constant stays"
+    assert smaller[0].out_channels == 3, "the unit without readers goes, the one with a constant stays"
     torch.testing.assert_close(outputs(smaller, side=8), outputs(network, side=8), atol=1e-5, rtol=1e-5)
 
 
