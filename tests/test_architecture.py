@@ -1,15 +1,29 @@
-"""Who may import whom (DESIGN.md), read from the source: nothing is run, so an import inside a function counts, too."""
+"""Who may import whom, read from the source: nothing is run, so an import inside a function counts, too."""
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "effbench"
-DOORS = {f"effbench.{name}" for name in ("sweep", "profile", "latency", "export", "report", "replay")}
+
+ROOMS = (
+    ("sweep",),
+    ("config", "tracking"),
+    ("run", "stages"),
+    ("plan",),
+    ("training", "codec", "measure"),
+    ("tasks", "models"),
+    ("compression", "data", "analysis"),
+    ("checks",),
+)
+"""From the top down: a room imports from those below it, never from one above or beside it."""
+DOORS = ("cli", "export", "latency", "new", "profile", "replay", "report", "store")
+"""What may lie in effbench/ beside the rooms: each a thin way in, which may import any of them."""
 
 
 def module_name(path):
@@ -44,18 +58,64 @@ def offences(importers, *forbidden, but=()):
     ]
 
 
+FLOOR = {f"effbench.{room}": number for number, rooms in enumerate(ROOMS) for room in rooms}
+
+
+def room_of(name):
+    return ".".join(name.split(".")[:2])
+
+
+def imports_between_rooms():
+    """Yield (module, its room, imported name, that one's room) for every import across rooms."""
+    for module, tree in TREES.items():
+        for name in imports_of(tree):
+            if within(name, "effbench") and room_of(name) in FLOOR and room_of(module) != room_of(name):
+                yield module, room_of(module), name, room_of(name)
+
+
 def test_the_sources_were_found():
     assert {"effbench", "effbench.run.one", "effbench.stages.prune", "effbench.analysis.saturation"} <= set(TREES)
 
 
-def test_analysis_needs_neither_torch_nor_hydra_nor_mlflow_nor_the_rest():
+def test_every_module_has_a_room():
+    beside = {module for module in TREES if module != "effbench" and room_of(module) not in FLOOR}
+    assert beside <= {f"effbench.{door}" for door in DOORS}
+    assert set(FLOOR) == {room_of(module) for module in TREES if module != "effbench"} - beside
+
+
+def test_imports_lead_down():
+    wrong = [
+        f"{module} imports {name}"
+        for module, room, name, other in imports_between_rooms()
+        if room in FLOOR and FLOOR[room] >= FLOOR[other]
+    ]
+    assert not wrong
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {
+        module: {name if name in TREES else name.rpartition(".")[0] for name in imports_of(tree)} & set(TREES)
+        for module, tree in TREES.items()
+    }
+    graph = {module: imported - {module, "effbench"} for module, imported in graph.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' → '.join(error.args[1])}")
+
+
+def test_analysis_stands_alone():
     assert not offences(["effbench.analysis"], "torch", "torchvision", "hydra", "omegaconf", "mlflow")
     assert not offences(["effbench.analysis"], "effbench", but=["effbench.analysis"])
 
 
-def test_stages_and_measuring_do_not_know_each_other():
+def test_stages_do_not_know_measuring_and_the_codec_and_measuring_does_not_know_training():
     assert not offences(["effbench.stages"], "effbench.measure", "effbench.codec")
-    assert not offences(["effbench.measure"], "effbench.stages")
+    assert not offences(["effbench.measure"], "effbench.stages", "effbench.training")
+
+
+def test_compression_knows_no_data_and_no_context():
+    assert not offences(["effbench.compression"], "effbench.data", "effbench.plan")
 
 
 def test_no_stage_knows_another():
@@ -64,8 +124,15 @@ def test_no_stage_knows_another():
 
 
 def test_hydra_is_for_the_configuration_and_the_doors():
-    others = [module for module in TREES if not within(module, "effbench.config") and module not in DOORS]
+    allowed = ["effbench.config", *(f"effbench.{door}" for door in DOORS)]
+    others = [module for module in TREES if not within(module, *allowed)]
     assert not [f"{m} imports {n}" for m in others for n in imports_of(TREES[m]) if within(n, "hydra", "omegaconf")]
+
+
+def test_only_the_doors_and_sweep_ask_for_the_configuration():
+    allowed = ["effbench.config", "effbench.sweep", *(f"effbench.{door}" for door in DOORS)]
+    others = [module for module in TREES if not within(module, *allowed)]
+    assert not [f"{m} imports {n}" for m in others for n in imports_of(TREES[m]) if within(n, "effbench.config")]
 
 
 def test_mlflow_is_for_tracking():
@@ -73,13 +140,19 @@ def test_mlflow_is_for_tracking():
     assert not [f"{m} imports {n}" for m in others for n in imports_of(TREES[m]) if within(n, "mlflow")]
 
 
-@pytest.mark.parametrize("room", ["models", "data", "training", "stages", "codec", "measure", "recipe", "run", "plan"])
-def test_the_library_does_not_reach_up_to_commands_and_tracking(room):
-    assert not offences([f"effbench.{room}"], "effbench.config", "effbench.tracking", *DOORS)
-
-
 def test_effbench_stands_on_its_own():
     assert not offences(["effbench"], "tests", "experiments", "notebooks", "benchmarks", "pytest", "hypothesis")
+
+
+def test_the_tests_mirror_the_package():
+    """Every module has a test of its own at the same place."""
+    missing = []
+    for module in TREES:
+        *rooms, name = module.split(".")[1:] or [""]
+        if rooms and not (ROOT / "tests" / Path(*rooms) / f"test_{name.strip('_')}.py").is_file():
+            if not (PACKAGE / Path(*rooms) / name).is_dir():  # a package's own page
+                missing.append(module)
+    assert not missing
 
 
 UNSAFE_MODULES = ("pickle", "cPickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib")

@@ -79,10 +79,11 @@ class Recipe:
         """The recipe's steps, with the phases that it does not name where `phases` has them.
 
         One that is not named stands directly before the next of `phases` that is, in a group where that one is in a
-        group; else at the end. What the recipe `excludes` has no place.
+        group; else at the end, as does one that `phases` does not have. What the recipe `excludes` has no place.
         """
         entries: list[Entry] = [e if isinstance(e, str) else list(e) for e in self.node["recipe"]["steps"]]
-        phases, excluded = list(self.node["phases"]), self.node["recipe"].get("excludes", [])
+        phases = [*self.node["phases"], *sorted(self._phases - set(self.node["phases"]))]
+        excluded = self.node["recipe"].get("excludes", [])
         for number, phase in reversed(list(enumerate(phases))):
             if phase not in _names(entries) and phase not in excluded:
                 entries = _with_phase(entries, phase, phases[number + 1 :])

@@ -17,7 +17,7 @@ from effbench.plan.sweep import Sweep
 from effbench.run.outcomes import STORAGE_ERRORS, Observer, Outcomes, RunError
 from effbench.run.store import Store
 from effbench.sweep.environment import describe_environment
-from effbench.sweep.records import describe_run, quality_columns, sweep_params
+from effbench.sweep.records import describe_run, extra_qualities, quality_columns, sweep_params
 from effbench.sweep.timing import measure_points
 from effbench.tracking import names
 from effbench.tracking.tracker import Tracker
@@ -72,7 +72,9 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
     for key, values in latencies.items():
         tracker.log_metrics(key, values)
     rows = [_row(point, {**metrics[point.key], **latencies.get(point.key, {})}) for point in finished]
-    return SweepOutcome(pd.DataFrame(rows), failures, _counts(finished, counts))
+    frame = pd.DataFrame(rows)
+    frame.attrs["extra_qualities"] = extra_qualities(plan.points[0])
+    return SweepOutcome(frame, failures, _counts(finished, counts))
 
 
 def _counts(points: Sequence[Point], by_run: Mapping[str, NDArray[np.int64]]) -> Counts | None:

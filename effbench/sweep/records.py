@@ -76,6 +76,12 @@ def quality_columns(point: Point, /) -> dict[str, str | float]:
     return {f"{names.QUALITY}_{field}": value for field, value in dataclasses.asdict(quality).items()}
 
 
+def extra_qualities(point: Point, /) -> tuple[str, ...]:
+    """Return the names of what the point's task counts beside its own quality, such as accuracy_top5."""
+    own, *others = point.chain.loaded_task().kinds(point.chain.loaded_data())
+    return tuple(others)
+
+
 def sweep_params(sweep: Sweep) -> dict[str, Any]:
     """Return the params of the parent run: what its runs have in common."""
     common: dict[str, Any] = {}
