@@ -8,8 +8,10 @@ import torch
 import yaml
 from PIL import Image
 
-from effbench.data import SPLITS
+from effbench.data import SPLITS, ImageData
 from effbench.data.image_folder import image_folder
+from effbench.data.pool import AugmentedPool
+from effbench.data.scenes import scenes
 from effbench.plan.blueprint import Blueprint
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -26,8 +28,13 @@ class TestConfiguration:
 
     def test_names_every_option_of_its_factory_and_no_other(self, path):
         node = yaml.safe_load(path.read_text())
-        keys = set(node) - {"_target_", "epochs"}
+        keys = set(node) - {"_target_", "epochs", "tasks"}
         assert keys == Blueprint(node["_target_"]).parameters
+
+    def test_is_for_tasks_that_there_are(self, path):
+        names = yaml.safe_load(path.read_text())["tasks"]
+        assert names
+        assert set(names) <= {task.stem for task in (CONF / "task").glob("*.yaml")}
 
     def test_a_split_follows_its_seed(self, path):
         assert "split_seed" in Blueprint(yaml.safe_load(path.read_text())["_target_"]).parameters
@@ -44,24 +51,34 @@ def folder(tmp_path_factory):
     return str(root)
 
 
-@pytest.fixture(params=["digits", "in memory", "folder", "folder in memory"])
-def data(request, folder, digits_data, make_toy_data):
+@pytest.fixture(scope="module")
+def few_scenes():
+    return scenes(side=32, n_train=50, n_val=20, n_test=20)
+
+
+@pytest.fixture(params=["digits", "in memory", "folder", "folder in memory", "scenes", "pool"])
+def data(request, folder, digits_data, make_toy_data, few_scenes):
     """One data set of each kind, with augmentation where it has it."""
     if request.param == "digits":
         return digits_data
     if request.param == "in memory":
         return make_toy_data(augment="crop_flip")
+    if request.param == "scenes":
+        return few_scenes
+    if request.param == "pool":
+        return AugmentedPool.of(make_toy_data(augment="crop_flip"), n_copies=2)
     in_memory = request.param == "folder in memory"
     return image_folder(root=folder, side=8, augment="crop_flip", in_memory=in_memory, n_workers=0)
 
 
-def batches(data, split="val", *, side=None, seed=None, batch_size=16, fraction=1.0):
+def batches(data, split="val", *, side=None, seed=None, batch_size=16, **options):
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     side = data.side if side is None else side
-    return list(data.batches(split, side=side, batch_size=batch_size, generator=generator, fraction=fraction))
+    return list(data.batches(split, side=side, batch_size=batch_size, generator=generator, **options))
 
 
 def test_describes_itself(data):
+    assert isinstance(data, ImageData)
     assert data.name and isinstance(data.name, str)
     assert data.n_classes >= 2
     assert data.channels in (1, 3)
@@ -71,10 +88,12 @@ def test_describes_itself(data):
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_batches_have_the_promised_types_shapes_and_number(data, split):
-    found = batches(data, split)
-    n_examples = data.n_examples(split)
-    assert [len(labels) for _, labels in found] == [16] * (n_examples // 16) + [n_examples % 16] * (n_examples % 16 > 0)
-    for images, labels in found:
+    passed = batches(data, split, seed=0)
+    n, label_shape = data.n_examples(split), data.labels[split].shape[1:]
+    assert label_shape == () or len(label_shape) == 2
+    assert [len(labels) for _, labels in passed] == [16] * (n // 16) + [n % 16] * (n % 16 > 0)
+    for images, labels in passed:
+        assert labels.shape[1:] == label_shape
         assert images.shape == (len(labels), data.channels, data.side, data.side)
         assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
         assert type(images) is torch.Tensor
@@ -83,34 +102,51 @@ def test_batches_have_the_promised_types_shapes_and_number(data, split):
 
 
 def test_the_order_is_fixed_whatever_the_batch_size(data):
-    one = torch.cat([images for images, _ in batches(data)])
-    other = torch.cat([images for images, _ in batches(data, batch_size=1000)])
-    assert torch.equal(one, other)
+    images, labels = (torch.cat(parts) for parts in zip(*batches(data), strict=True))
+    ((whole_images, whole_labels),) = batches(data, batch_size=1000)
+    assert torch.equal(images, whole_images)
+    assert torch.equal(labels, whole_labels)
+    assert torch.equal(labels, data.labels["val"].long())
+
+
+def test_examples_have_the_numbers_of_their_labels(data):
+    for seed in (None, 0):
+        labels = torch.cat([labels for _, labels in batches(data, "train", seed=seed, fraction=0.5)])
+        numbers = torch.cat([labels for _, labels in batches(data, "train", seed=seed, fraction=0.5, numbered=True)])
+        assert torch.equal(data.labels["train"][numbers].long(), labels)
 
 
 def test_a_generator_decides_order_and_augmentation(data):
-    one, again, other = (torch.cat([images for images, _ in batches(data, "train", seed=seed)]) for seed in (0, 0, 1))
-    assert torch.equal(one, again)
-    assert not torch.equal(one, other)
+    first, again, second = (
+        torch.cat([images for images, _ in batches(data, "train", seed=seed)]) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
 
 
 def test_shuffling_loses_no_example(data):
-    plain, shuffled = (torch.cat([labels for _, labels in batches(data, "train", seed=seed)]) for seed in (None, 0))
-    assert torch.equal(plain.sort().values, shuffled.sort().values)
-    assert not torch.equal(plain, shuffled)
+    numbers = torch.cat([numbers for _, numbers in batches(data, "train", seed=0, numbered=True)])
+    n = data.n_examples("train")
+    assert torch.equal((numbers % n).sort().values, torch.arange(n))
+    assert not torch.equal(numbers % n, torch.arange(n))
 
 
 @pytest.mark.parametrize("side", [5, 13])
 def test_images_come_at_the_side_asked_for(data, side):
     for seed in (None, 0):
-        images, labels = batches(data, side=side, seed=seed)[0]
+        images, labels = batches(data, "train", side=side, seed=seed)[0]
         assert images.shape == (len(labels), data.channels, side, side)
+        assert labels.shape[1:] == data.labels["train"].shape[1:]
     assert torch.equal(torch.cat([k for _, k in batches(data, side=side)]), torch.cat([k for _, k in batches(data)]))
 
 
 def test_a_fraction_keeps_the_same_examples_for_every_seed(data):
-    chosen = [torch.cat([labels for _, labels in batches(data, "train", seed=seed, fraction=0.3)]) for seed in (0, 1)]
-    assert len(chosen[0]) == round(0.3 * data.n_examples("train"))
+    n = data.n_examples("train")
+    chosen = [
+        torch.cat([numbers for _, numbers in batches(data, "train", seed=seed, fraction=0.3, numbered=True)]) % n
+        for seed in (0, 1)
+    ]
+    assert len(chosen[0]) == round(0.3 * n)
     assert torch.equal(chosen[0].sort().values, chosen[1].sort().values)
 
 

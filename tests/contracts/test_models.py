@@ -3,6 +3,7 @@
 import copy
 import importlib
 import inspect
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,17 @@ import yaml
 from effbench.codec import decode, encode
 from effbench.measure.compute import count_cost
 from effbench.measure.size import float32_bytes
+from effbench.plan.blueprint import Blueprint
 from effbench.stages.prune_channels import PruneChannels
 
-CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "model").glob("*.yaml"))
+CONF = Path(__file__).parents[2] / "conf"
+CONFIGS = sorted((CONF / "model").glob("*.yaml"))
 SIDE = 32
 
 
 def factory_and_options(config):
     node = yaml.safe_load(config.read_text())
+    del node["tasks"]
     module, _, name = node.pop("_target_").rpartition(".")
     return getattr(importlib.import_module(module), name), node
 
@@ -30,6 +34,20 @@ def build(config, in_channels, num_classes=10):
         options["input_side"] = SIDE
     torch.manual_seed(0)
     return factory(**options, in_channels=in_channels, num_classes=num_classes)
+
+
+def tasks_of(config):
+    """Return the tasks that a network is for, by their names."""
+    names = yaml.safe_load(config.read_text())["tasks"]
+    targets = {name: yaml.safe_load((CONF / "task" / f"{name}.yaml").read_text())["_target_"] for name in names}
+    return {name: Blueprint(target).build() for name, target in targets.items()}
+
+
+def loss_of(task, outputs):
+    """Return a task's loss on any targets that fit the outputs (class 0, and 1 on the first example)."""
+    targets = torch.zeros(len(outputs), *outputs.shape[2:], dtype=torch.int64)
+    targets[0] = 1
+    return task.loss(outputs, targets)
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda config: config.stem)
@@ -50,24 +68,38 @@ def test_the_yaml_leaves_axes_and_data_alone(config):
     assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters.values())
 
 
-def test_output_on_meta(config, in_channels):
-    model = build(config, in_channels).to("meta").eval()
-    assert model(torch.empty(2, in_channels, SIDE, SIDE, device="meta")).shape == (2, 10)
+def test_it_is_for_tasks_that_there_are(config):
+    assert tasks_of(config)
+    assert {name: task.name for name, task in tasks_of(config).items()} == {name: name for name in tasks_of(config)}
+
+
+def test_its_file_has_a_version(config):
+    factory, _ = factory_and_options(config)
+    assert type(sys.modules[factory.__module__].VERSION) is int
+
+
+def test_its_outputs_are_what_its_tasks_ask_for(config, in_channels, make_toy_data):
+    model = build(config, in_channels, num_classes=4).to("meta").eval()
+    outputs = model(torch.empty(1, in_channels, SIDE, SIDE, device="meta"))
+    for task in tasks_of(config).values():
+        task.check_outputs(outputs, make_toy_data(), side=SIDE)
+        assert model(torch.empty(2, in_channels, SIDE, SIDE, device="meta")).shape == (2, *outputs.shape[1:])
 
 
 def test_gradients_reach_every_parameter(config, in_channels):
     model = build(config, in_channels, num_classes=3).train()
     images = torch.randn(4, in_channels, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    torch.nn.functional.cross_entropy(model(images), torch.tensor([0, 1, 2, 0])).backward()
+    outputs = model(images)
+    sum(loss_of(task, outputs) for task in tasks_of(config).values()).backward()
     gradients = [parameter.grad for parameter in model.parameters()]
     assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
     assert any(gradient.abs().sum() > 0 for gradient in gradients)
 
 
 def test_the_same_seed_gives_the_same_network(config):
-    one, other = (build(config, 1).state_dict() for _ in range(2))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    first, second = (build(config, 1).state_dict() for _ in range(2))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_copy_and_a_reloaded_state_give_the_same_outputs(config, in_channels, tmp_path):
@@ -88,7 +120,7 @@ def test_a_copy_and_a_reloaded_state_give_the_same_outputs(config, in_channels, 
 def test_it_loses_channels_and_comes_back_from_its_file(config, toy_data, make_context):
     model = build(config, 1, toy_data.n_classes).eval()
     pruned = PruneChannels(ratio=0.5).apply(model, make_context(toy_data, side=SIDE)).eval()
-    before, after = (count_cost(one, (1, SIDE, SIDE)) for one in (model, pruned))
+    before, after = (count_cost(network, (1, SIDE, SIDE)) for network in (model, pruned))
     assert after.macs < 0.7 * before.macs
     assert after.params < 0.8 * before.params
     blob = encode(pruned)
