@@ -74,7 +74,8 @@ def count_cost(model: nn.Module, input_size: Sequence[int], /) -> Cost:
     """
     size = checked_size(input_size)
     counted = [_count(place) for place in parameter_places(model)]
-    double = meta_double(model, {(one.layer, one.tensor): one.stand_in for one in counted if one.is_constrained})
+    constrained = [parameter for parameter in counted if parameter.is_constrained]
+    double = meta_double(model, {(p.layer, p.tensor): p.stand_in for p in constrained})
     tally = Tally(double, _weights(double, counted))
     with _plain_attention(), torch.no_grad(), tally:
         try:
@@ -115,21 +116,21 @@ def _count(place: Place) -> _Counted:
 def _weights(double: nn.Module, counted: Sequence[_Counted]) -> dict[int, Weight]:
     """Map the double's tensors to what was counted of them."""
     weights: dict[int, Weight] = {}
-    for one in counted:
-        if one.stand_in.numel() > 0:
-            key = storage_key(getattr(double.get_submodule(one.layer), one.tensor))
-            weight = weights.setdefault(key, Weight(numel=one.stand_in.numel(), n_nonzero=one.n_nonzero))
-            weight.layers.append(one.layer)
+    for parameter in counted:
+        if parameter.stand_in.numel() > 0:
+            key = storage_key(getattr(double.get_submodule(parameter.layer), parameter.tensor))
+            weight = weights.setdefault(key, Weight(numel=parameter.stand_in.numel(), n_nonzero=parameter.n_nonzero))
+            weight.layers.append(parameter.layer)
     return weights
 
 
 def _by_layer(model: nn.Module, counted: Sequence[_Counted], tally: Tally) -> pd.DataFrame:
     """Return the counts of every module that has any, in the order of the modules."""
-    params: dict[str, int] = dict.fromkeys((one.layer for one in counted), 0)
+    params: dict[str, int] = dict.fromkeys((parameter.layer for parameter in counted), 0)
     nonzero = params.copy()
-    for one in counted:
-        params[one.layer] += one.stand_in.numel()
-        nonzero[one.layer] += one.n_nonzero
+    for parameter in counted:
+        params[parameter.layer] += parameter.stand_in.numel()
+        nonzero[parameter.layer] += parameter.n_nonzero
     modules = [(name, module) for name, module in standing_modules(model) if name in params or name in tally.macs]
     columns = dict(zip(COUNTS, (tally.macs, tally.macs_effective, params, nonzero), strict=True))
     return pd.DataFrame(

@@ -44,7 +44,7 @@ def find_engine(name: str, /) -> Engine:
     classes = [
         value for value in vars(module).values() if isinstance(value, type) and value.__module__ == module.__name__
     ]
-    (found,) = [value for value in classes if getattr(value, "name", None) == name]
-    engine = found()
-    assert isinstance(engine, Engine), f"{found.__name__} must have name, prepare and synchronise"
+    (kind,) = [value for value in classes if getattr(value, "name", None) == name]
+    engine = kind()
+    assert isinstance(engine, Engine), f"{kind.__name__} must have name, prepare and synchronise"
     return engine

@@ -20,7 +20,7 @@ from effbench.measure.engine import Engine, find_engine
 from effbench.measure.input_size import checked_size, input_dtype
 from effbench.measure.stopwatch import Clock, call_for, quiet, timed
 
-Models = Mapping[str, nn.Module] | Sequence[nn.Module] | nn.Module
+NamedModels = Mapping[str, nn.Module] | Sequence[nn.Module] | nn.Module
 InputSize = Sequence[int] | Mapping[str, Sequence[int]]
 
 WARM_UP_CALLS = 3
@@ -29,7 +29,7 @@ WARM_UP_SHARE = 0.1
 
 
 def measure_latency(
-    models: Models,
+    models: NamedModels,
     input_size: InputSize,
     /,
     *,
@@ -85,7 +85,7 @@ def measure_latency(
 
 
 def sample_latency(
-    models: Models,
+    models: NamedModels,
     input_size: InputSize,
     /,
     *,
@@ -187,7 +187,7 @@ def summarise_latency(samples: pd.DataFrame, /, *, reference: str) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def _named(models: Models) -> dict[str, nn.Module]:
+def _named(models: NamedModels) -> dict[str, nn.Module]:
     """Give every model a name. ValueError if there is none."""
     if isinstance(models, nn.Module):
         return {type(models).__name__: models}

@@ -22,9 +22,9 @@ def _attention_flops(query: Tensor, key: Tensor, value: Tensor) -> int:
 _FLOPS_BESIDE: dict[Any, Callable[..., int]] = {
     aten.mv: lambda matrix, vector, **_: 2 * prod(matrix.shape),
     aten.addmv: lambda _bias, matrix, vector, **_: 2 * prod(matrix.shape),
-    aten.dot: lambda one, other, **_: 2 * one.numel(),
-    aten.vdot: lambda one, other, **_: 2 * one.numel(),
-    aten.addbmm: lambda _bias, one, other, **_: 2 * prod(one.shape) * other.shape[2],
+    aten.dot: lambda left, right, **_: 2 * left.numel(),
+    aten.vdot: lambda left, right, **_: 2 * left.numel(),
+    aten.addbmm: lambda _bias, left, right, **_: 2 * prod(left.shape) * right.shape[2],
     aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: _attention_flops(q, k, v),
 }
 

@@ -97,8 +97,8 @@ class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _add(self, macs: int, operands: list[Tensor]) -> None:
         """Add multiply-adds to the layer of the largest parameter among the operands (the others are biases)."""
-        found = [weight for tensor in operands if (weight := self._weights.get(storage_key(tensor)))]
-        weight = max(found, key=lambda one: one.numel, default=None)
+        weights = [weight for tensor in operands if (weight := self._weights.get(storage_key(tensor)))]
+        weight = max(weights, key=lambda weight: weight.numel, default=None)
         layer = self._running[-1]
         if weight is not None and layer not in weight.layers:
             layer = weight.layers[0]

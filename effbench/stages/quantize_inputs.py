@@ -55,7 +55,7 @@ class QuantizeInputs(Stage):
             layers,
             first_images(batches, self.examples),
             bits=bits,
-            range=self.range,
+            covered=self.range,
             percentile=self.percentile,
             device=context.device,
         )

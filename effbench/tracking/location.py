@@ -23,17 +23,17 @@ def for_reading(uri: str | None, /) -> str:
 
     ValueError where there is none: reading never creates one.
     """
-    found = uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if found is None:
+    given = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if given is None:
         here = Path.cwd()
         nearest = next((folder / DATABASE for folder in (here, *here.parents) if (folder / DATABASE).is_file()), None)
         if nearest is None:
             raise ValueError(f"there is no {DATABASE} in {here} or above it; run a sweep first, or give tracking_uri")
         return f"sqlite:///{nearest}"
-    path = sqlite_path(found)
+    path = sqlite_path(given)
     if path is not None and not path.is_file():
-        raise ValueError(f"tracking_uri={found}: there is no database at {path}")
-    return found
+        raise ValueError(f"tracking_uri={given}: there is no database at {path}")
+    return given
 
 
 def sqlite_path(uri: str, /) -> Path | None:

@@ -77,9 +77,9 @@ def _runs_of(experiment: str, uri: str) -> list[Run]:
         raise ValueError(f"tracking_uri={uri}: {wrong}")
     try:
         client = MlflowClient(uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is not None:
-            return list(_all_runs(client, found.experiment_id))
+        wanted = client.get_experiment_by_name(experiment)
+        if wanted is not None:
+            return list(_all_runs(client, wanted.experiment_id))
         known = ", ".join(sorted(e.name for e in client.search_experiments()))
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise ValueError(f"tracking_uri={uri}: can't be read ({first_line(error)})") from None

@@ -54,8 +54,8 @@ class MlflowTracker:
         """Continue the parent of that sweep, or begin one."""
         self._sweep_id = sweep_id
         with self._speaking_plainly():
-            found = self._search(f"tags.`{names.SWEEP}` = '{sweep_id}'")
-            parents = [run for run in found if names.PARENT not in run.data.tags]
+            logged = self._search(f"tags.`{names.SWEEP}` = '{sweep_id}'")
+            parents = [run for run in logged if names.PARENT not in run.data.tags]
             if not parents:
                 run_tags = {names.SWEEP: sweep_id, **tags}
                 self._parent = self._client.create_run(self._experiment_id, run_name=name, tags=run_tags).info.run_id
@@ -65,7 +65,7 @@ class MlflowTracker:
             self._client.update_run(self._parent, status="RUNNING")
             there = parents[0].data.params  # all of them, unless whoever began it was killed at once
             self._log_values(self._parent, {key: value for key, value in params.items() if key not in there}, {})
-            for run in found:
+            for run in logged:
                 if run.data.tags.get(names.PARENT) != self._parent:
                     continue
                 if run.info.status == "FINISHED":
@@ -131,18 +131,18 @@ class MlflowTracker:
     def _origin(self, key: str) -> str | None:
         """Return the finished run of another sweep with that key, if one is logged here."""
         wanted = f"tags.`{names.RUN_KEY}` = '{key}' and attributes.status = 'FINISHED'"
-        found = self._client.search_runs([self._experiment_id], wanted, max_results=1, order_by=["start_time ASC"])
-        return found[0].info.run_id if found else None
+        runs = self._client.search_runs([self._experiment_id], wanted, max_results=1, order_by=["start_time ASC"])
+        return runs[0].info.run_id if runs else None
 
     def _search(self, filter_string: str) -> list[Run]:
-        found: list[Run] = []
+        runs: list[Run] = []
         token = None
         while True:
             page = self._client.search_runs([self._experiment_id], filter_string, max_results=1000, page_token=token)
-            found += page
+            runs += page
             token = page.token
             if not token:
-                return found
+                return runs
 
     def _log_values(self, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         entries = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in params.items()]
@@ -199,9 +199,9 @@ def _remedy(error: Exception, uri: str) -> str:
 
 
 def _experiment_id(client: MlflowClient, name: str, artifact_location: str | None) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
+    existing = client.get_experiment_by_name(name)
+    if existing is not None:
+        return str(existing.experiment_id)
     return str(client.create_experiment(name, artifact_location, tags=EXPERIMENT_TAGS))
 
 

@@ -35,13 +35,13 @@ class _Seen:
         counts = torch.histc(values[values != 0], bins=N_BINS, min=self.low, max=self.high).double().cpu()
         self.counts = counts if self.counts is None else self.counts + counts
 
-    def ends(self, range: Range, percentile: float, bits: int) -> tuple[float, float]:
+    def ends(self, covered: Range, percentile: float, bits: int) -> tuple[float, float]:
         """Return the ends of the layer's grid."""
         if self.counts is None or self.counts.sum() == 0:
             return self.low, self.high
         width = (self.high - self.low) / N_BINS
         centres = self.low + width * (torch.arange(N_BINS, dtype=torch.float64) + 0.5)
-        if range == "percentile":
+        if covered == "percentile":
             sides = (torch.where(centres * sign > 0, self.counts, 0) for sign in (-1, 1))
             below, above = (_outermost(counts, percentile, sign) for counts, sign in zip(sides, (-1, 1), strict=True))
             return (
@@ -76,7 +76,7 @@ def calibrate(
     /,
     *,
     bits: Mapping[str, int],
-    range: Range,
+    covered: Range,
     percentile: float,
     device: torch.device,
 ) -> dict[str, InputGrid]:
@@ -96,9 +96,9 @@ def calibrate(
         seen.setdefault(name, _Seen()).widen(values)
 
     _watch(model, layers, images, device, widen)
-    if range != "max":
+    if covered != "max":
         _watch(model, layers, images, device, lambda name, values: seen[name].count(values))
-    ends = {name: values.ends(range, percentile, bits[name]) for name, values in seen.items()}
+    ends = {name: values.ends(covered, percentile, bits[name]) for name, values in seen.items()}
     return {name: InputGrid.between(*of_layer, bits=bits[name]) for name, of_layer in ends.items()}
 
 

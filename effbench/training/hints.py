@@ -93,7 +93,7 @@ def hinted(
 
 def outputs_of(model: nn.Module, paths: Sequence[str], images: Tensor, /) -> list[Tensor]:
     """Return what the modules at `paths` give for `images`. ValueError where a path is no module, or does not run."""
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     with ExitStack() as hooks:
         for path in paths:
             try:
@@ -104,11 +104,11 @@ def outputs_of(model: nn.Module, paths: Sequence[str], images: Tensor, /) -> lis
 
             def note(module: nn.Module, inputs: Any, output: Tensor, path: str = path) -> None:
                 # A copy: the next module may work in place.
-                found[path] = output.clone()
+                outputs[path] = output.clone()
 
             hooks.callback(module.register_forward_hook(note).remove)
         model(images)
-    missing = [path for path in paths if path not in found]
+    missing = [path for path in paths if path not in outputs]
     if missing:
         raise ValueError(f"hints: the module {missing[0]} does not run; name one that does")
-    return [found[path] for path in paths]
+    return [outputs[path] for path in paths]
