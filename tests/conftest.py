@@ -7,6 +7,9 @@ import torch
 from torch import nn
 
 from effbench.data.in_memory import InMemoryData
+from effbench.plan.blueprint import Blueprint
+from effbench.plan.chain import Chain
+from effbench.plan.sources import load_data
 from effbench.plan.stage import Context
 from effbench.plan.teacher import Teacher
 from effbench.tasks.classification import Classification
@@ -62,6 +65,26 @@ def digits_data():
     from effbench.data.digits import digits
 
     return digits()
+
+
+@pytest.fixture(scope="session")
+def make_chain():
+    """Return a factory of chains: a perceptron (LeNet-300-100, unless `changes` say otherwise) on digits."""
+
+    def make(steps=(), **changes):
+        data = Blueprint("effbench.data.digits.digits", {"side": 28, "split_seed": 0})
+        options = {
+            "network": Blueprint("effbench.models.lenet_300_100"),
+            "task": Blueprint("effbench.tasks.classification.Classification"),
+            "data": data,
+            "fingerprint": load_data(data).fingerprint,
+            "side": 28,
+            "seed": 0,
+            "threads": 1,
+        }
+        return Chain(**{**options, **changes}, steps=tuple(steps))
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ def _user_file(module: str) -> Path | None:
     if file is None:
         try:
             spec = importlib.util.find_spec(module)
-        except (ImportError, AttributeError, ValueError):  # a name in a module, which `from a import b` may be
+        except Exception:  # a name in a module, which `from a import b` may be; or what its package raises
             return None
         file = spec.origin if spec is not None else None
     if file is None or not file.endswith(".py"):

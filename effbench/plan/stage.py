@@ -135,14 +135,19 @@ class Stage(ABC):
                 f"layers={dict(self.layers)}: must be empty, as {type(self).__name__} acts on no layer alone"
             )
         check_patterns(self.layers)
-        for pattern, value in self.layers.items():
-            if value != SKIP:
-                try:
-                    dataclasses.replace(self, **{self.LAYER_FIELD: value}, layers={})
-                except ValueError as error:
-                    raise ValueError(
-                        f"layers={{{pattern}: {value}}}: must be skip or a {self.LAYER_FIELD}: {error}"
-                    ) from None
+        checked = {pattern: self._checked(pattern, value) for pattern, value in self.layers.items()}
+        object.__setattr__(self, "layers", checked)
+
+    def _checked(self, pattern: str, value: Any) -> Any:
+        """Return the value of a layer as the stage's own would be: 1 becomes 1.0 where that is a floating number."""
+        assert self.LAYER_FIELD is not None
+        if value == SKIP:
+            return value
+        try:
+            alone = dataclasses.replace(self, **{self.LAYER_FIELD: value}, layers={})
+        except ValueError as error:
+            raise ValueError(f"layers={{{pattern}: {value}}}: must be skip or a {self.LAYER_FIELD}: {error}") from None
+        return getattr(alone, self.LAYER_FIELD)
 
     @abstractmethod
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:

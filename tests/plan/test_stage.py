@@ -1,132 +1,184 @@
-import dataclasses
-import math
-from dataclasses import dataclass
-from typing import ClassVar
+"""What every stage gets from its base class: checked fields, values for single layers, an identity, its context."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from pydantic import Field
+from torch import nn
 
-from effbench.plan.recipe import lay_out
-from effbench.plan.chain import Step
-from effbench.plan.keys import digest, prefix_keys, seed_of
+from effbench.plan.stage import Context, Stage
 from effbench.stages.prune import Prune
 from effbench.stages.quantize import Quantize
+from effbench.stages.rewind import Rewind
 from effbench.stages.train import Train
-
-TRAIN = Step("train", Train(epochs=1, lr=0.1))
-PRUNE = Step("prune", Prune(ratio=0.5))
-ROOT = {"network": "a", "seed": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
-    """A stand-in for a stage: it only says where it was asked for."""
+class Shrink(Stage):
+    """A stage from outside effbench: multiplies weights."""
 
-    VERSION: ClassVar[int] = 1
-    label: str
+    VERSION: ClassVar[int] = 3
+    LAYER_FIELD: ClassVar[str | None] = "factor"
+
+    factor: Annotated[float, Field(ge=0, lt=1)]
+    steps: Sequence[int] = field(default_factory=list)
+    where: str = "here"
 
     def apply(self, model, context, /):
         return model
 
 
-def choose(entry, position, n_rounds):
-    return [] if entry == "absent" else [(entry, Labelled(label=f"{position} of {n_rounds}"))]
+@dataclass(frozen=True, kw_only=True)
+class Whole(Stage):
+    """A stage that acts on no layer alone."""
+
+    VERSION: ClassVar[int] = 1
+
+    def apply(self, model, context, /):
+        return model
 
 
-class TestLayOut:
-    def test_entries_stand_in_their_order(self):
-        steps = lay_out(["train", "prune", "quantize"], choose, rounds=3)
-        assert [str(step) for step in steps] == ["train", "prune", "quantize"]
-        assert {step.stage.label for step in steps} == {"1 of 1"}
+class TestFields:
+    def test_are_checked_by_their_annotations(self):
+        with pytest.raises(ValueError, match=r"^factor=1\.0: must be a number in \[0, 1\)$"):
+            Shrink(factor=1.0)
+        with pytest.raises(ValueError, match=r"^where=3: must be text$"):
+            Shrink(factor=0.5, where=3)
+        assert type(Shrink(factor=0).factor) is float
 
-    def test_a_group_is_repeated_as_a_group(self):
-        steps = lay_out(["train", ["prune", "finetune"], "quantize"], choose, rounds=2)
-        assert [str(step) for step in steps] == ["train", "prune", "finetune", "prune/1", "finetune/1", "quantize"]
-        assert [step.stage.label for step in steps[1:5]] == ["1 of 2", "1 of 2", "2 of 2", "2 of 2"]
+    def test_a_stage_says_how_it_is_applied(self):
+        @dataclass(frozen=True, kw_only=True)
+        class Nothing(Stage):
+            VERSION: ClassVar[int] = 1
 
-    def test_a_stage_that_stands_in_two_places_is_counted(self):
-        steps = lay_out(["train", "finetune", "prune", "finetune"], choose, rounds=1)
-        assert [str(step) for step in steps] == ["train", "finetune", "prune", "finetune/1"]
+        with pytest.raises(TypeError, match="apply"):
+            Nothing()
 
-    def test_what_is_not_chosen_is_not_there(self):
-        steps = lay_out(["train", ["absent", "finetune"], "absent"], choose, rounds=2)
-        assert [str(step) for step in steps] == ["train", "finetune", "finetune/1"]
+    def test_defaults_ask_for_nothing_and_change_nothing(self):
+        stage = Whole()
+        assert not stage.is_neutral
+        assert stage.asks_for == ()
+        assert stage.teacher_request is None
+        assert stage.n_rounds is None
+        assert stage.at_round(2, 3) is stage
+        assert stage.with_training(epochs=3) is stage
+        assert Train(epochs=1, lr=0.1).with_training(epochs=3, fraction=0.5) == Train(epochs=3, lr=0.1, fraction=0.5)
 
 
-class TestPrefixKeys:
-    def test_there_is_one_for_the_fresh_network_and_one_after_each_step(self):
-        keys = prefix_keys(ROOT, [TRAIN, PRUNE])
-        assert len(set(keys)) == 3
-        assert prefix_keys(ROOT, [TRAIN, PRUNE]) == keys
+class TestLayers:
+    @pytest.fixture
+    def network(self):
+        return nn.Sequential(nn.Linear(10, 3), nn.ReLU(), nn.Linear(3, 10), nn.Linear(10, 4))
 
-    def test_a_longer_recipe_begins_with_the_keys_of_the_shorter(self):
-        assert prefix_keys(ROOT, [TRAIN, PRUNE])[:2] == prefix_keys(ROOT, [TRAIN])
+    def test_each_layer_has_its_value_and_the_share_acted_on_is_noted(self, network, make_context, toy_data):
+        context = make_context(toy_data, step="shrink/1")
+        assert Shrink(factor=0.5).values_by_layer(network, context) == {"0": 0.5, "2": 0.5, "3": 0.5}
+        everywhere = Shrink(factor=0.5, layers={"0": 0.25, "[02]": 0.75})
+        assert everywhere.values_by_layer(network, context) == {"0": 0.25, "2": 0.75, "3": 0.5}
+        assert context.findings.is_empty  # all of the weights
+        partly = Shrink(factor=0.5, layers={"0": "skip", "3": 0})
+        assert partly.values_by_layer(network, context) == {"2": 0.5, "3": 0}
+        assert context.findings.metrics == {"acted_share/shrink/1": 70 / 100}
+
+    def test_a_pattern_that_meets_no_layer_is_named(self, network, make_context, toy_data):
+        with pytest.raises(ValueError, match=r"layers: the pattern 1 meets no layer of the network; there are 0, 2, 3"):
+            Shrink(factor=0.5, layers={"1": 0.25}).values_by_layer(network, make_context(toy_data))
 
     @pytest.mark.parametrize(
-        "changed",
+        ("layers", "message"),
         [
-            Step("train", Train(epochs=2, lr=0.1)),
-            Step("train", Train(epochs=1, lr=0.1, precision="bfloat16")),
-            Step("pretrain", TRAIN.stage),
-            Step("train", TRAIN.stage, occurrence=1),
+            ({"a": 1.0}, r"layers={a: 1\.0}: must be skip or a factor: factor=1\.0: must be a number in \[0, 1\)"),
+            ({"a": "skp"}, r"layers={a: skp}: must be skip or a factor: factor=skp: must be a number"),
+            ({"a": "skip", "b": True}, r"layers={b: True}: must be skip or a factor"),
+            ({"": 0.5}, r"layers={: …}: a pattern must be the name of layers"),
+            ([0.5], r"layers=\[0\.5\]: must be a mapping"),
         ],
     )
-    def test_whatever_decides_a_step_changes_its_key_and_those_after_it(self, changed):
-        one, other = prefix_keys(ROOT, [TRAIN, PRUNE]), prefix_keys(ROOT, [changed, PRUNE])
-        assert one[0] == other[0]
-        assert one[1] != other[1]
-        assert one[2] != other[2]
+    def test_what_is_no_value_is_refused_as_it_would_be_for_all(self, layers, message):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            Shrink(factor=0.5, layers=layers)
 
-    def test_root_order_version_and_class_matter(self, monkeypatch):
-        key = prefix_keys(ROOT, [TRAIN, PRUNE])[-1]
-        assert prefix_keys({**ROOT, "seed": 1}, [TRAIN, PRUNE])[-1] != key
-        assert prefix_keys(ROOT, [PRUNE, TRAIN])[-1] != key
-        assert prefix_keys({"seed": 0, "network": "a"}, [TRAIN, PRUNE])[-1] == key
-        monkeypatch.setattr(Prune, "VERSION", 99)
-        assert prefix_keys(ROOT, [TRAIN, PRUNE])[-1] != key
-        one, other = (
-            prefix_keys(
-                ROOT, [Step("x", dataclasses.make_dataclass(name, [("bits", int)], namespace={"VERSION": 1})(2))]
-            )
-            for name in ("One", "Other")
+    def test_a_stage_that_acts_on_no_layer_alone_has_none(self):
+        with pytest.raises(ValueError, match=r"^layers={'a': 1}: must be empty, as Whole acts on no layer alone$"):
+            Whole(layers={"a": 1})
+
+    def test_a_value_of_a_layer_is_of_the_type_of_the_stages_own(self):
+        stage = Shrink(factor=0.5, layers={"a": 0, "b": "skip"})
+        assert type(stage.layers["a"]) is float
+        assert stage.identity() == Shrink(factor=0.5, layers={"a": 0.0, "b": "skip"}).identity()
+
+    def test_all_values_are_changed_together(self):
+        stage = Shrink(factor=0.5, layers={"a": 0.25, "b": "skip"})
+        halved = stage.with_layer_values(lambda factor: factor / 2)
+        assert halved == replace(stage, factor=0.25, layers={"a": 0.125, "b": "skip"})
+
+
+class TestIdentity:
+    def test_of_effbenchs_own_is_name_version_and_what_is_not_at_its_default(self):
+        assert Quantize(bits=4).identity() == {"stage": "Quantize", "version": Quantize.VERSION, "fields": {"bits": 4}}
+        assert Rewind().identity()["fields"] == {}
+        assert Rewind(to="init").identity() == Rewind().identity()
+        assert Prune(ratio=0.5, ladder=[]).identity() == Prune(ratio=0.5).identity()
+
+    def test_a_class_from_outside_holds_its_source(self):
+        identity = Shrink(factor=0.5).identity()
+        assert identity["source"]["name"] == "Shrink"
+        assert identity["source"]["module"] == __name__
+        assert identity["fields"] == {"factor": 0.5}
+        assert "source" not in Prune(ratio=0.5).identity()
+
+    def test_the_order_of_patterns_decides_as_the_first_counts(self):
+        one, other = Shrink(factor=0.5, layers={"a": 0.1, "*": 0.2}), Shrink(factor=0.5, layers={"*": 0.2, "a": 0.1})
+        assert one.identity()["fields"]["layers"] == [["a", 0.1], ["*", 0.2]]
+        assert one.identity() != other.identity()
+
+    def test_a_whole_number_and_the_floating_one_are_one_value(self):
+        assert Shrink(factor=0).identity() == Shrink(factor=0.0).identity()
+
+    def test_lists_and_tuples_are_alike(self):
+        assert Shrink(factor=0.5, steps=(1, 2)).identity() == Shrink(factor=0.5, steps=[1, 2]).identity()
+        assert Shrink(factor=0.5, steps=()).identity() == Shrink(factor=0.5).identity()
+
+
+class TestContext:
+    def test_draws_the_same_numbers_whatever_ran_before(self, toy_data, make_context):
+        context = make_context(toy_data, seed=3, step="prune")
+        first = torch.rand(5, generator=context.generator())
+        torch.rand(100)
+        assert torch.equal(first, torch.rand(5, generator=context.generator()))
+        for other in (make_context(toy_data, seed=4, step="prune"), make_context(toy_data, seed=3, step="prune/1")):
+            assert not torch.equal(first, torch.rand(5, generator=other.generator()))
+
+    def test_its_example_are_two_images_of_validation(self, toy_data, make_context):
+        context = make_context(toy_data, side=6)
+        expected = next(toy_data.batches("val", side=6, batch_size=2))[0]
+        assert torch.equal(context.example(), expected)
+        assert context.example().shape == (2, 1, 6, 6)
+
+    def test_gradients_are_those_of_its_task_on_training_examples(self, toy_data, toy_network, make_context):
+        context, network = make_context(toy_data), toy_network().eval()
+        ((total,), n_seen) = context.sum_gradients(network, lambda: [network[5].bias])
+        images, labels = next(toy_data.batches("train", side=8, batch_size=1000))
+        loss = nn.functional.cross_entropy(network(images), labels, reduction="sum")
+        (expected,) = torch.autograd.grad(loss, [network[5].bias])
+        assert n_seen == 203
+        torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-4)
+
+    def test_what_is_not_offered_is_an_error(self, toy_data, toy_network, make_context):
+        given = make_context(toy_data)
+        bare = Context(
+            **{
+                name: getattr(given, name)
+                for name in ("data", "task", "side", "seed", "step", "device", "evaluate", "cost")
+            }
         )
-        assert one != other
-
-    def test_every_field_of_a_stage_is_in_its_key(self):
-        stages = [
-            Prune(ratio=0.5),
-            Prune(ratio=0.5, criterion="random"),
-            Prune(ratio=0.5, scope="layer"),
-            Quantize(bits=4),
-            Quantize(bits=4, scheme="affine"),
-            Quantize(bits=4, granularity="tensor"),
-        ]
-        assert len({prefix_keys(ROOT, [Step("x", stage)]) for stage in stages}) == len(stages)
-
-    def test_another_process_another_day_finds_the_same_key(self):
-        assert digest({"b": [1, "x", None], "a": {"z": 0.1}}) == "932821ddfb30a17c5b51"
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_key_is_never_made_of_what_equals_nothing(value):
-    with pytest.raises(ValueError):
-        digest({"ratio": value})
-
-
-@given(st.integers(0, 10**9), st.integers(0, 10**9))
-def test_seeds_for_purposes_are_repeatable_unlike_and_fit_torch(one, other):
-    assert seed_of(one, "train") == seed_of(one, "train")
-    assert seed_of(one, "train") != seed_of(one, "prune")
-    assert (seed_of(one, "train") == seed_of(other, "train")) == (one == other)
-    torch.Generator().manual_seed(seed_of(one, "train"))
-
-
-def test_a_context_draws_the_same_numbers_whatever_ran_before(toy_data, make_context):
-    context = make_context(toy_data, seed=3, step="prune")
-    first = torch.rand(5, generator=context.generator())
-    torch.rand(100)
-    assert torch.equal(first, torch.rand(5, generator=context.generator()))
-    for other in (make_context(toy_data, seed=4, step="prune"), make_context(toy_data, seed=3, step="prune/1")):
-        assert not torch.equal(first, torch.rand(5, generator=other.generator()))
+        with pytest.raises(ValueError, match="train: no earlier network is at hand"):
+            bare.snapshot("train")
+        with pytest.raises(ValueError, match="no teacher is at hand"):
+            bare.teacher()
+        with pytest.raises(ValueError, match="no validation split is at hand"):
+            bare.validate(toy_network())
+        assert torch.equal(bare.keep("name", lambda: torch.ones(2)), torch.ones(2))

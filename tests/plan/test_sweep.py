@@ -1,0 +1,46 @@
+"""Settings of a whole sweep: what is refused, in one line that names the field."""
+
+import pytest
+
+from effbench.plan.sweep import (
+    MAX_THREADS,
+    AxisFacts,
+    MeasureSettings,
+    StoreSettings,
+    TrackingSettings,
+    WorkerSettings,
+)
+
+MEASURE = {"batch": (1, 8), "threads": (1,), "seconds": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        (MeasureSettings, {**MEASURE, "batch": (1, 0)}, "batch=0: must be a whole number, 1 or more"),
+        (MeasureSettings, {**MEASURE, "batch": (1.5,)}, "batch=1.5: must be a whole number"),
+        (MeasureSettings, {**MEASURE, "threads": (MAX_THREADS + 1,)}, "threads=257: must be a whole number, 1 to 256"),
+        (MeasureSettings, {**MEASURE, "threads": (True,)}, "threads=true: must be a whole number"),
+        (MeasureSettings, {**MEASURE, "seconds": 0}, "seconds=0: must be a number above 0"),
+        (MeasureSettings, {**MEASURE, "seconds": float("inf")}, "seconds=inf: must be a number"),
+        (TrackingSettings, {"uri": 3, "experiment": "a"}, "uri=3: must be text, or null"),
+        (TrackingSettings, {"uri": None, "experiment": " "}, "experiment= : must be text; a name, such as effbench"),
+        (StoreSettings, {"root": ""}, "root=: must be text; a folder, such as .effbench"),
+        (WorkerSettings, {"jobs": 0}, "jobs=0: must be auto or a whole number, 1 or more"),
+        (WorkerSettings, {"jobs": "two"}, "jobs=two: must be auto or a whole number"),
+    ],
+)
+def test_what_can_not_be_is_named(kind, given, message):
+    with pytest.raises(ValueError) as refusal:
+        kind(**given)
+    assert str(refusal.value).startswith(message)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_what_can_be_is_taken_as_it_is():
+    measure = MeasureSettings(**{**MEASURE, "seconds": 2})
+    assert (measure.batch, measure.threads, measure.seconds) == ((1, 8), (1,), 2.0)
+    assert type(measure.seconds) is float
+    assert TrackingSettings(uri=None, experiment="a").uri is None
+    assert [WorkerSettings(jobs=jobs).jobs for jobs in ("auto", 3)] == ["auto", 3]
+    assert AxisFacts(neutral=1.0, realised={"bytes": "removed"}).neutral == 1.0
