@@ -57,14 +57,14 @@ def main(arguments: Sequence[str]) -> None:
     """Read the runs, write the tables, draw the figures."""
     uri = arguments[0] if arguments else None
     runs = with_families(effbench.load_runs("cross_technique", tracking_uri=uri))
-    correct = effbench.load_correctness(runs, tracking_uri=uri)
+    counts = effbench.load_counts(runs, tracking_uri=uri)
     points = averaged(runs)
     for cost in COSTS:
         front = effbench.pareto_front(runs[competing(runs, cost)], cost=cost)["point"]
         points[f"front_{cost}"] = points["point"].isin(front)
     columns = [name for name in points.columns if not name.startswith("_")]
     points[columns].to_csv(HERE / "table.csv", index=False, float_format="%.6g")
-    families(runs, points, correct).to_csv(HERE / "families.csv", index=False, float_format="%.4g")
+    families(runs, points, counts).to_csv(HERE / "families.csv", index=False, float_format="%.4g")
     for cost in COSTS:
         draw(points, cost).savefig(HERE / f"{cost}.png", dpi=160)
 
@@ -127,7 +127,7 @@ def competing(points: pd.DataFrame, cost: str) -> pd.Series:
     return moves & ~points["family"].isin(CONTROLS)
 
 
-def families(runs: pd.DataFrame, points: pd.DataFrame, correct: dict[str, np.ndarray]) -> pd.DataFrame:
+def families(runs: pd.DataFrame, points: pd.DataFrame, counts: effbench.Counts) -> pd.DataFrame:
     """Return where each family saturates on each cost (on validation, with its interval), and its part of the front."""
     reference = points.set_index("point").loc["reference"]
     rows = []
@@ -139,7 +139,7 @@ def families(runs: pd.DataFrame, points: pd.DataFrame, correct: dict[str, np.nda
         for cost in COSTS:
             if cost != "size_bytes" and np.ptp(own["macs"]) == 0:
                 continue  # the family does not move it
-            found = effbench.saturation_point(own, cost=cost, tolerance=TOLERANCE, correct=correct)
+            found = effbench.saturation_point(own, cost=cost, tolerance=TOLERANCE, counts=counts)
             name = "" if found.point is None else str(found.point["point"]).rpartition(": ")[2]
             row[f"saturates_{cost}"] = name or "not reached"
             if found.point is not None and found.interval is not None:
