@@ -9,6 +9,7 @@ import torch
 import torchvision.datasets
 from torch import Tensor
 
+from effbench.checks.errors import first_line
 from effbench.data.augment import Augmentation
 from effbench.data.base import Split
 from effbench.data.digits import MNIST_MEAN, MNIST_STD
@@ -77,7 +78,7 @@ def _read(kind: str, root: str, *, train: bool) -> tuple[Tensor, Tensor]:
         try:
             dataset = source(folder, train=train, download=True)
         except (RuntimeError, OSError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise ValueError(
                 f"data.root={root}: {kind} is not there and can't be downloaded ({reason}); "
                 f"give the folder that holds torchvision's copy"

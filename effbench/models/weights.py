@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from effbench.checks.errors import kind_and_line
 from effbench.compression.layers import weight_layers
 
 N_NAMED = 3
@@ -28,7 +29,9 @@ def read_state_dict(path: str | Path, /) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     # A damaged or hostile file can fail in any way; whichever it is, the user's answer is the same.
     except Exception as error:
-        raise ValueError(f"{path} can't be read as weights (a state_dict of torch.save): {_summary(error)}") from error
+        raise ValueError(
+            f"{path} can't be read as weights (a state_dict of torch.save): {kind_and_line(error)}"
+        ) from error
     if not isinstance(content, Mapping) or not content:
         raise ValueError(f"{path} must hold a state_dict (tensors by name), found {type(content).__name__}")
     for name, tensor in content.items():
@@ -58,7 +61,7 @@ def load_fitting(network: nn.Module, state: Mapping[str, Tensor], /, *, origin: 
         try:
             outcome = network.load_state_dict(fitting, strict=False)
         except RuntimeError as error:
-            raise ValueError(f"{origin} does not fit {type(network).__name__}: {_summary(error)}") from error
+            raise ValueError(f"{origin} does not fit {type(network).__name__}: {kind_and_line(error)}") from error
         problems = [f"{name} is missing" for name in outcome.missing_keys if name not in refitted]
         problems += [f"{name} is unknown" for name in outcome.unexpected_keys]
     if problems:
@@ -74,9 +77,3 @@ def _same_but_first(state: Mapping[str, Tensor], own: Mapping[str, Tensor], name
 def _size(tensor: Tensor) -> str:
     """Write a shape as 64×3×3×3."""
     return "×".join(map(str, tensor.shape)) or "a scalar"
-
-
-def _summary(error: Exception) -> str:
-    """Return an error's kind and the first sentence of its message, in one line."""
-    first = " ".join(str(error).split()).split(". ")[0]
-    return f"{type(error).__name__}: {first[:200]}"

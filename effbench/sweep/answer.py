@@ -15,7 +15,6 @@ from effbench.analysis import (
     Counts,
     Quality,
     detail_sentences,
-    plot,
     plot_saturation,
     points_table,
     saturation_point,
@@ -28,6 +27,9 @@ from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.terminal import print_failures, print_table, terminal_console
 from effbench.tracking.location import for_writing, sqlite_path
 from effbench.tracking.tracker import Tracker
+
+FIGURE_VERSION = 1
+"""Bumped when the figure of equal values comes to be drawn in another way."""
 
 
 def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Tracker, /) -> None:
@@ -69,11 +71,9 @@ def sentences(frame: pd.DataFrame, *, tolerance: float, counts: Counts | None = 
 
 def _kept_figure(frame: pd.DataFrame, costs: list[str], tolerance: float, counts: Counts | None, store: Store) -> bytes:
     """Return the figure, drawn only where the store has none of these very values: drawing takes a second or two."""
-    digest = hashlib.sha256(f"{costs} {tolerance} {version('matplotlib')}\n{frame.to_csv()}".encode())
+    digest = hashlib.sha256(f"{FIGURE_VERSION} {costs} {tolerance} {version('matplotlib')}\n{frame.to_csv()}".encode())
     for key, values in sorted(() if counts is None else counts.by_run.items()):
         digest.update(key.encode() + values.tobytes())
-    for path in (Path(__file__), *sorted(Path(plot.__file__).parent.glob("*.py"))):
-        digest.update(path.read_bytes())
     name = f"figures/{digest.hexdigest()[:20]}.png"
     kept = store.get(name)
     if kept is None:

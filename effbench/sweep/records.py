@@ -78,7 +78,7 @@ def quality_columns(point: Point, /) -> dict[str, str | float]:
 
 def extra_qualities(point: Point, /) -> tuple[str, ...]:
     """Return the names of what the point's task counts beside its own quality, such as accuracy_top5."""
-    own, *others = point.chain.loaded_task().kinds(point.chain.loaded_data())
+    _own, *others = point.chain.loaded_task().kinds(point.chain.loaded_data())
     return tuple(others)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from effbench.checks.errors import kind_and_line
 from effbench.compression.layers import n_groups
 from effbench.compression.modes import all_trainable, evaluating
 from effbench.compression.structure.factorized import Factored
@@ -118,7 +119,7 @@ def _trace(network: nn.Module, images: Tensor) -> torch_pruning.DependencyGraph:
     try:
         return torch_pruning.DependencyGraph().build_dependency(network, example_inputs=images, verbose=False)
     except Exception as error:
-        raise ValueError(f"they can't be followed through its forward pass ({_first_line(error)})") from error
+        raise ValueError(f"they can't be followed through its forward pass ({kind_and_line(error)})") from error
 
 
 def _find_channels(
@@ -138,7 +139,7 @@ def _find_channels(
         except Exception as error:
             if shuffle_inputs:  # without the shuffle, what it is between does not fit together
                 continue
-            raise ValueError(f"they can't be followed through its forward pass ({_first_line(error)})") from error
+            raise ValueError(f"they can't be followed through its forward pass ({kind_and_line(error)})") from error
         seen |= {dep.target.module for dep, _ in group if graph.is_out_channel_pruning_fn(dep.handler)}
         if any(dep.target.grad_fn in mixed for dep, _ in group):
             shuffled = find_shuffled_channels(group, graph, shuffle_inputs)
@@ -190,7 +191,7 @@ def _check_outputs(network: nn.Module, images: Tensor, expected: Tensor) -> None
         outputs = run_once(network, images)
     except Exception as error:
         raise ValueError(
-            f"its forward pass names the number of channels it was written for ({_first_line(error)})"
+            f"its forward pass names the number of channels it was written for ({kind_and_line(error)})"
         ) from error
     if outputs.shape != expected.shape:
         raise ValueError(f"its outputs changed shape, {tuple(expected.shape)} to {tuple(outputs.shape)}")
@@ -203,8 +204,3 @@ def _check_outputs(network: nn.Module, images: Tensor, expected: Tensor) -> None
 def differ(outputs: Tensor, expected: Tensor, /) -> bool:
     """Whether outputs differ by more than another order of float32's additions explains: 1e-3 of the largest."""
     return bool((outputs - expected).abs().max() > 1e-3 * expected.abs().max() + 1e-6)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}"[:200] if lines else type(error).__name__
