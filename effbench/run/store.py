@@ -114,7 +114,7 @@ class Store:
         if content is None:
             return None
         metadata = _metadata(content)
-        edits = json.loads(metadata.get(_EDITS, "{}"))  # a network that an earlier effbench kept has none
+        edits = json.loads(metadata[_EDITS])
         apply_edits(network, {path: Edit.from_plain(plain) for path, plain in edits.items()})
         impose(network, json.loads(metadata[_CONSTRAINTS]))
         tensors: dict[str, Tensor] = safetensors.torch.load(content)
