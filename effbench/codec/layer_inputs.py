@@ -13,7 +13,14 @@ import struct
 from torch import nn
 
 from effbench.codec.wire import Reader, damaged, varint
-from effbench.compression.constraints.layer_inputs import InputCast, InputGrid, clear_input, grid_on, inputs, set_input
+from effbench.compression.constraints.layer_inputs import (
+    InputCast,
+    InputGrid,
+    clear_input,
+    constraints_on_inputs,
+    grid_on,
+    set_input,
+)
 from effbench.compression.layers import weight_layers
 
 _MAX_BITS = 16
@@ -24,7 +31,7 @@ _CASTS = {number: name for name, number in CAST_NUMBERS.items()}
 
 def write_inputs(network: nn.Module, /) -> bytes:
     """Return the section of a network; nothing where nothing is imposed. ValueError for what it can't hold."""
-    imposed = list(inputs(network))
+    imposed = list(constraints_on_inputs(network))
     if not imposed:
         return b""
     casts = [constraint.dtype for name, _, constraint in imposed if isinstance(constraint, InputCast) and not name]
@@ -72,7 +79,7 @@ def read_inputs(reader: Reader, network: nn.Module, /) -> None:
 
 def clear_inputs(network: nn.Module, /) -> None:
     """Take away, in place, what is imposed on inputs: the file says what is."""
-    for _name, module, constraint in list(inputs(network)):
+    for _name, module, constraint in list(constraints_on_inputs(network)):
         clear_input(module, type(constraint))
 
 

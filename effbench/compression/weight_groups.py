@@ -61,9 +61,9 @@ def together(parts: Sequence[Groups], /) -> Groups:
 def group_dims(layer: nn.Module, granularity: GroupShape, /) -> tuple[int, ...]:
     """Return the dimensions of a layer's weight over which a group extends; () for single weights.
 
-    The granularities of Mao et al. 2017 (arXiv:1705.08922, section 3): `kernel` is the slice that joins one input to one
-    output channel (3 x 3 weights, say; a single weight in a linear layer), `row` all weights of one output: a neuron or
-    a filter. In a transposed convolution with groups, the filters of one number in all groups are one row.
+    The granularities of Mao et al. 2017 (arXiv:1705.08922, section 3): `kernel` is the slice that joins one input to
+    one output channel (3 x 3 weights, say; a single weight in a linear layer), `row` all weights of one output: a
+    neuron or a filter. In a transposed convolution with groups, the filters of one number in all groups are one row.
     """
     weight = layer.weight
     assert isinstance(weight, Tensor)

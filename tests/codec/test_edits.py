@@ -91,6 +91,11 @@ def test_a_network_without_edits_pays_nothing():
     assert encode(edited())[4] == 129
 
 
+def test_a_head_has_room_for_every_kind():
+    assert max(EditKind) < 8, "the head of an edit is 8 x modules passed over + kind"
+    assert write_edits(edited())[1] == 8 * 3 + EditKind.REMOVED, "the network itself, two layers, then the block"
+
+
 def test_an_edit_takes_few_bytes():
     assert len(write_edits(edited())) == 1 + (1) + (1 + 3) + (1 + 1) + (1 + 4) + (1 + 3) + (1 + 2)
 

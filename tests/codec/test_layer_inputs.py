@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from effbench.codec import container, decode, encode
-from effbench.codec.layer_inputs import write_inputs
+from effbench.codec.layer_inputs import CAST_NUMBERS, write_inputs
 from effbench.codec.wire import varint
-from effbench.compression.constraints.layer_inputs import InputGrid, set_input
+from effbench.compression.constraints.layer_inputs import DTYPES, InputGrid, set_input
 
 
 def network():
@@ -86,3 +86,8 @@ def test_a_flipped_section_under_a_right_checksum_never_crashes():
             except ValueError as error:
                 assert "\n" not in str(error)
     assert n_read > 0
+
+
+def test_the_numbers_of_casts_stand_in_files():
+    assert CAST_NUMBERS == {None: 0, "bfloat16": 1, "float16": 2}
+    assert set(CAST_NUMBERS) == {None, *DTYPES}, "each type that a network can be cast to has a number"

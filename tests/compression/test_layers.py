@@ -1,9 +1,10 @@
+import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.masks import Mask
-from effbench.compression.layers import WEIGHT_LAYERS, weight_layers, weight_of
+from effbench.compression.layers import WEIGHT_LAYERS, is_depthwise, n_groups, weight_layers, weight_of
 
 
 class Branches(nn.Module):
@@ -47,3 +48,20 @@ def test_of_a_plain_layer_it_is_the_parameters_memory():
     layer = nn.Linear(3, 2)
     weight_of(layer)[0] = 7.0
     assert (layer.weight[0] == 7.0).all()
+
+
+@pytest.mark.parametrize(
+    ("layer", "depthwise", "groups"),
+    [
+        (nn.Conv2d(6, 6, 3), False, 1),
+        (nn.Conv2d(6, 12, 3, groups=3), False, 3),
+        (nn.Conv2d(6, 6, 3, groups=6), True, 1),
+        (nn.Conv2d(6, 12, 3, groups=6), False, 6),
+        (nn.Conv2d(1, 1, 3), False, 1),
+        (nn.ConvTranspose2d(6, 6, 3, groups=2), False, 2),
+        (nn.Linear(6, 6), False, 1),
+    ],
+)
+def test_a_depthwise_convolution_mixes_no_channels_and_divides_none(layer, depthwise, groups):
+    assert is_depthwise(layer) is depthwise
+    assert n_groups(layer) == groups

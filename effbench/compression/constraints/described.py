@@ -9,14 +9,14 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.codebook import Codebook, MovingCodebook, share_tensor
-from effbench.compression.constraints.layer_inputs import impose_on_input, inputs
+from effbench.compression.constraints.layer_inputs import constraints_on_inputs, impose_on_input
 from effbench.compression.constraints.masks import Mask, RampedMask
 from effbench.compression.constraints.quantizer import UniformQuantizer
 
 
 def describe(model: nn.Module, /) -> list[dict[str, Any]]:
     """Return which constraints a network carries, as JSON-able data: what `impose` needs, beside the state dict."""
-    described = [{"module": name, **constraint.settings()} for name, _, constraint in inputs(model)]
+    described = [{"module": name, **constraint.settings()} for name, _, constraint in constraints_on_inputs(model)]
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module):
             for tensor_name, stack in module.parametrizations.items():

@@ -84,7 +84,7 @@ InputConstraint = InputGrid | InputCast
 _KINDS = {"input_grid": InputGrid, "input_cast": InputCast}
 
 
-def inputs(model: nn.Module, /) -> Iterator[tuple[str, nn.Module, InputConstraint]]:
+def constraints_on_inputs(model: nn.Module, /) -> Iterator[tuple[str, nn.Module, InputConstraint]]:
     """Yield what is imposed on the inputs of modules, with the modules and their names."""
     for name, module in model.named_modules():
         for hook in module._forward_pre_hooks.values():
