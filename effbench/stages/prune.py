@@ -111,7 +111,7 @@ class Prune(Stage):
         shared = [name for name in layers if name not in alone]
         kept = {name: self._choose_alone(groups[name], ratios[name]) for name in alone}
         if shared:
-            classifier = classifier_among([layers[n] for n in shared], context.data.n_classes)
+            classifier = classifier_among([layers[n] for n in shared], context.task.n_outputs(context.data))
             chosen = self._choose([groups[n] for n in shared], classifier if self.granularity == "row" else None)
             kept |= dict(zip(shared, chosen, strict=True))
         for name, layer in layers.items():
