@@ -42,11 +42,11 @@ def run_on(model, side=64, n=2):
 def test_default_network_goes_down_three_times_and_comes_back():
     outputs, sides = run_on(small_segmenter().eval())
     assert outputs.shape == (2, 11, 64, 64)
-    assert sides == [64, 64, 32, 16, 16, 8, 16, 32, 64]
+    assert sides == [64, 64, 32, 32, 16, 16, 8, 16, 32, 64]
 
 
 def test_macs_of_the_default_by_hand():
-    encoder = 64**2 * (8 + 8 * 8) + 32**2 * 8 * 16 + 16**2 * (16 * 32 + 32 * 32) + 8**2 * 32 * 64
+    encoder = 64**2 * (8 + 8 * 8) + 32**2 * (8 * 16 + 16 * 16) + 16**2 * (16 * 32 + 32 * 32) + 8**2 * 32 * 64
     decoder = 16**2 * (64 + 32) * 32 + 32**2 * (32 + 16) * 16 + 64**2 * (16 + 8) * 11
     cost = count_cost(small_segmenter(), (1, 64, 64))
     assert cost.macs == 9 * (encoder + decoder)
@@ -70,7 +70,7 @@ class TestOutputResolution:
     def test_classes_are_predicted_at_its_side(self, out_rho, upsample):
         outputs, sides = run_on(seeded(out_rho=out_rho, upsample=upsample))
         assert sides[-1] == int(out_rho * 64 + 0.5)
-        assert max(sides[6:]) == sides[-1]
+        assert max(sides[7:]) == sides[-1]
         assert outputs.shape == (2, 11, 64, 64)
 
     def test_nearest_repeats_what_is_predicted(self):
@@ -123,8 +123,8 @@ def test_alpha_scales_every_layer_but_the_classes():
         [module.out_channels for module in small_segmenter(alpha=alpha).modules() if isinstance(module, nn.Conv2d)]
         for alpha in (1, 0.5)
     ]
-    assert widths[0] == [8, 8, 16, 32, 32, 64, 32, 16, 11]
-    assert widths[1] == [4, 4, 8, 16, 16, 32, 16, 8, 11]
+    assert widths[0] == [8, 8, 16, 16, 32, 32, 64, 32, 16, 11]
+    assert widths[1] == [4, 4, 8, 8, 16, 16, 32, 16, 8, 11]
 
 
 def test_the_finest_map_reaches_the_output():
@@ -146,10 +146,10 @@ def test_the_finest_map_reaches_the_output():
         ({"out_rho": True}, "got True"),
         ({"out_rho": 0.005}, "out_rho=0.005 of input_side 64 leaves no pixel; give at least 0.0156"),
         ({"upsample": "bicubic"}, "upsample must be nearest or bilinear, got 'bicubic'"),
-        ({"pooling": "middle"}, "early, even, late or ascending layer numbers from 1 to 6"),
+        ({"pooling": "middle"}, "early, even, late or ascending layer numbers from 1 to 7"),
         ({"n_poolings": 0}, "n_poolings must be an integer of at least 1, got 0"),
-        ({"n_poolings": 7}, "n_poolings must be an integer from 0 to 6"),
-        ({"input_side": 7}, "pooling after layer 5 would leave nothing: at input_side 7"),
+        ({"n_poolings": 8}, "n_poolings must be an integer from 0 to 7"),
+        ({"input_side": 7}, "pooling after layer 6 would leave nothing: at input_side 7"),
         ({"num_classes": 0}, "num_classes must be an integer of at least 1"),
         ({"channels": ()}, "channels must have at least one layer"),
         ({"channels": (8, 0)}, "channels must be an integer of at least 1, got 0"),
