@@ -114,8 +114,12 @@ class PruneChannels(Stage):
             item.dep.target.module for item in channels.group if item.dep.handler.__name__ == "prune_out_channels"
         ]
         layers = {channels.layer, *(names[module] for module in makers if module in names)}
-        values = [value for pattern, value in self.layers.items() if any(matches(pattern, layer) for layer in layers)]
-        return None if not values else 0.0 if SKIP in values else float(values[0])
+        patterns = list(enumerate(self.layers.items()))
+        firsts = [next(((n, value) for n, (p, value) in patterns if matches(p, layer)), None) for layer in layers]
+        values = [first for first in firsts if first is not None]
+        if any(value == SKIP for _, value in values):
+            return 0.0
+        return min(values)[1] if values else None
 
 
 Ranked = list[tuple[float, Tensor]]

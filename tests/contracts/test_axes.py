@@ -10,8 +10,9 @@ import yaml
 
 from effbench.config.command_line import declared_axes
 from effbench.config.overrides import parse, values_of
+from effbench.config.points import SIDES
+from effbench.config.recipe import Recipe
 from effbench.plan.blueprint import Blueprint
-from effbench.plan.point import Point
 from effbench.training.loop import TrainingOptions
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -89,21 +90,39 @@ def test_what_reads_it_exists(axis):
         factories = [Blueprint(load("model", name)["_target_"]) for name in names("model")]
         assert any(axis.target in factory.parameters for factory in factories)
     else:
-        assert axis.target in {"side", "eval_side"} & {f.name for f in dataclasses.fields(Point)}
+        factories = [Blueprint(load("data", name)["_target_"]) for name in names("data")]
+        assert axis.target in SIDES or any(axis.target in factory.parameters for factory in factories)
+
+
+RECIPES = names("recipe")
+GENERAL = ("default", "quantization_aware", "deep_compression", "prune_quantize")
+"""Recipes in which every technique has a place; the others are for some."""
+
+
+def entries_of(recipe):
+    """Return the names of all entries of a recipe, those placed by `phases` among them."""
+    node = {"recipe": load("recipe", recipe), "phases": load("", "config")["phases"], "stage": {}}
+    entries = Recipe(AXES, node, {}, {}).entries
+    return [name for entry in entries for name in ([entry] if isinstance(entry, str) else entry)]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_phase_has_one_place_in_a_recipe_unless_it_excludes_it(recipe):
+    phases = load("", "config")["phases"]
+    excluded = load("recipe", recipe).get("excludes", [])
+    counts = {phase: entries_of(recipe).count(phase) for phase in phases}
+    assert counts == {phase: 0 if phase in excluded else 1 for phase in phases}
+    if recipe in GENERAL:
+        assert not excluded
 
 
 def test_a_stage_has_its_place_in_the_general_recipes(axis):
     if axis.reads != "stage":
         assert axis.phase is None
         return
-    for recipe in (
-        "default",
-        "quantization_aware",
-        "deep_compression",
-        "prune_quantize",
-    ):  # others are for one technique
-        steps = load("recipe", recipe)["steps"]
-        assert axis.phase in [name for entry in steps for name in ([entry] if isinstance(entry, str) else entry)]
+    for recipe in GENERAL:
+        assert axis.phase in entries_of(recipe)
+    assert axis.replaces or axis.phase in load("", "config")["phases"]
 
 
 def test_what_it_replaces_is_a_stage_and_gives_way_to_one_of_the_same_kind(axis):

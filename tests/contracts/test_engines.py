@@ -1,16 +1,15 @@
 """What every engine in conf/engine must do."""
 
-import importlib
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
+from effbench.config.read import read_sweep
 from effbench.measure.engine import Engine, find_engine
 from effbench.models import small_cnn
 
@@ -24,9 +23,8 @@ def config(request):
 
 @pytest.fixture
 def engine(config):
-    node = yaml.safe_load(config.read_text())
-    module, _, name = node.pop("_target_").rpartition(".")
-    return getattr(importlib.import_module(module), name)(**node)
+    """Return the engine with the options that conf/engine gives it."""
+    return read_sweep(["device=cpu", f"engine={config.stem}"]).engines[config.stem].build()
 
 
 @pytest.fixture

@@ -2,82 +2,31 @@
 
 import copy
 import dataclasses
+import importlib
 import json
+import pkgutil
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from omegaconf import OmegaConf
-from torch import nn
 
+import effbench.stages
 from effbench.codec import decode, encode
 from effbench.compression.constraints.described import describe
 from effbench.compression.constraints.stack import bake
-from effbench.config.overrides import parse, values_of
-from effbench.config.typed import typed
-from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Step
 from effbench.plan.keys import prefix_keys
+from effbench.plan.stage import Stage
 from effbench.stages.remove_dead import RemoveDead
 
 CONF = Path(__file__).parents[2] / "conf"
 
 
-def axes_of(stage):
-    """Yield the declarations of the axes that set a field of a stage."""
-    for path in sorted((CONF / "axis").glob("*.yaml")):
-        axis = yaml.safe_load(path.read_text())
-        if axis["reads"] == "stage" and stage in (axis["target"].split(".")[0], *axis.get("replaces", {}).values()):
-            yield axis
-
-
-def last_example(axis):
-    return list(values_of(parse([f"axis={axis['example']}"])[0]))[-1]
-
-
-def instantiate(name):
-    """Return a stage as a recipe has it, its axes at the last of their example values."""
-    tree = OmegaConf.create(
-        {
-            "train": OmegaConf.load(CONF / "train" / "default.yaml"),
-            "finetune": OmegaConf.load(CONF / "config.yaml").finetune,
-            "stage": {path.stem: OmegaConf.load(path) for path in (CONF / "stage").glob("*.yaml")},
-        }
-    )
-    tree.train.epochs, tree.finetune.epochs = 2, 1
-    tree.train.precision = "float32"  # while planning, "auto" becomes one or the other
-    node = OmegaConf.to_container(tree.stage[name], resolve=True)
-    kind = Blueprint(node.pop("_target_")).callable
-    given = {axis["target"].split(".")[1]: last_example(axis) for axis in axes_of(name)}
-    return typed(kind, {**node, **given}, where=f"stage.{name}")
-
-
 STAGES = sorted(path.stem for path in (CONF / "stage").glob("*.yaml"))
 
 
-@pytest.fixture(scope="session")
-def toy_network():
-    """Return a factory of small networks for the toy data, with layers that can be removed (twice two of them)."""
-
-    def make(seed=0):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return nn.Sequential(
-                nn.Conv2d(1, 6, 3, padding=1),
-                nn.BatchNorm2d(6),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-                *(nn.Conv2d(6, 6, 3, padding=1) for _ in range(4)),
-                nn.Flatten(),
-                nn.Linear(6 * 16, 4),
-            )
-
-    return make
-
-
 @pytest.fixture(params=STAGES)
-def stage(request):
+def stage(request, instantiate):
     return instantiate(request.param)
 
 
@@ -101,6 +50,7 @@ def test_there_are_stages():
 
 def test_is_a_frozen_keyword_only_dataclass_with_a_version(stage):
     kind = type(stage)
+    assert issubclass(kind, Stage)
     assert dataclasses.is_dataclass(kind)
     assert kind.__dataclass_params__.frozen
     assert all(field.kw_only for field in dataclasses.fields(kind))
@@ -113,6 +63,23 @@ def test_its_fields_make_a_key(stage):
     assert json.loads(json.dumps(fields)) == fields
     assert type(stage)(**fields) == stage
     assert len(prefix_keys({}, [Step("stage", stage)])) == 2
+    identity = stage.identity()
+    assert json.loads(json.dumps(identity)) == identity
+    assert "effbench" not in json.dumps(identity)  # a module may move without another key
+    assert "source" not in identity
+
+
+def test_classes_of_stages_are_told_apart_by_their_names_alone():
+    """As keys hold no module's path, two classes of effbench.stages may never have one name."""
+    kinds = [
+        value
+        for module in pkgutil.iter_modules(effbench.stages.__path__)
+        for value in vars(importlib.import_module(f"effbench.stages.{module.name}")).values()
+        if isinstance(value, type) and issubclass(value, Stage) and value.__module__ == f"effbench.stages.{module.name}"
+    ]
+    assert len(kinds) >= 14
+    assert len({kind.__name__ for kind in kinds}) == len(kinds)
+    assert not any(kind.__name__ == "Stage" for kind in kinds)
 
 
 def test_the_model_it_is_given_stays_as_it_is(stage, toy_data, toy_network, make_context):
@@ -165,7 +132,9 @@ def test_the_result_comes_back_from_its_file_bit_by_bit(stage, toy_data, toy_net
 
 
 @pytest.mark.parametrize("later", STAGES)
-def test_any_stage_may_follow_and_leaves_the_earlier_result_alone(stage, later, toy_data, toy_network, make_context):
+def test_any_stage_may_follow_and_leaves_the_earlier_result_alone(
+    stage, later, instantiate, toy_data, toy_network, make_context
+):
     earlier = stage.apply(toy_network(), make_context(toy_data)).eval()
     inputs = next(toy_data.batches("val", side=8, batch_size=5))[0]
     state = snapshot(earlier)
