@@ -20,6 +20,9 @@ from effbench.plan.source_code import is_own, source_identity
 
 BESIDE_OPTIONS = ("_target_", "epochs", "tasks")
 """Keys of a configuration's node that are no options of its target: what it is, how long to train on it, for what."""
+OFFERED = ("num_classes", "in_channels", "input_side")
+"""Arguments that a network is offered where it is built: an option of that name replaces what was offered, also where
+its value is the default's."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Blueprint:
         if not is_own(self.callable):
             return {**source_identity(self.callable), "options": options, **more}
         defaults = {name: p.default for name, p in inspect.signature(self.callable).parameters.items()}
-        changed = {name: value for name, value in options.items() if not _is_equal(value, defaults.get(name))}
+        changed = {n: value for n, value in options.items() if n in OFFERED or not _is_equal(value, defaults.get(n))}
         unwrapped = inspect.unwrap(self.callable)
         number = getattr(unwrapped, "VERSION", getattr(sys.modules[unwrapped.__module__], "VERSION", 1))
         return {"name": unwrapped.__qualname__, "version": number, "options": changed, **more}

@@ -116,6 +116,10 @@ class TestIdentity:
         shuffled, by_number = (Blueprint("effbench.models.shufflenet_v1", {"shuffle": v}) for v in (True, 1))
         assert shuffled.identity() != by_number.identity()  # 1 is not true
 
+    def test_holds_what_replaces_an_argument_that_data_offer_even_at_the_default(self):
+        """Left out, the network would be built for the data's side, not for that one."""
+        assert small_cnn(input_side=28).identity() != small_cnn().identity()
+
     def test_changes_with_the_version_of_its_file_and_of_a_class(self, monkeypatch):
         task = Blueprint("effbench.tasks.classification.Classification")
         before = small_cnn().identity(), task.identity()

@@ -1,0 +1,162 @@
+"""Defaults pinned beside versions: keys leave defaults out, so a default that changes is another version.
+
+What a key does not say must never change silently: results that were kept under it would be taken for new ones.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+import effbench.stages
+from effbench.plan.blueprint import Blueprint
+from effbench.plan.stage import Stage
+
+CONF = Path(__file__).parents[2] / "conf"
+MESSAGE = "changing a default changes results of equal keys: bump VERSION and this table"
+
+GRID = {
+    "scheme": "symmetric",
+    "granularity": "channel",
+    "range": "max",
+    "percentile": 99.9,
+    "fold_batch_norm": False,
+}
+TRAINING = {
+    "batch_size": 64,
+    "weight_decay": 0.01,
+    "precision": "float32",
+    "layout": "channels_last",
+    "fraction": 1.0,
+}
+LESSON = {
+    "temperature": 4.0,
+    "teacher": "reference",
+    "teacher_alpha": None,
+    "teacher_fraction": None,
+    "teacher_epochs": None,
+    "teacher_seed": None,
+    "augment": None,
+    "pool": 0,
+    "hints": "none",
+    "hint_epochs": 2,
+}
+PRUNING = {
+    "criterion": "magnitude",
+    "scope": "global",
+    "granularity": "weight",
+    "schedule": "at_once",
+    "ramp": 0.6,
+    "every": 10,
+    "regrow": False,
+    "ladder": [],
+}
+SHARING = {
+    "values_conv": 0,
+    "values_linear": 0,
+    "values_bias": 0,
+    "reassign": 0,
+    "precision": "float32",
+    "initial": "linear",
+}
+STAGES = {
+    "BitsBudget": (1, {**GRID, "by": "bits", "widths": "8-6-4-3-2"}),
+    "Distill": (3, {**TRAINING, **LESSON}),
+    "Load": (1, {}),
+    "LowRank": (1, {"scheme": "tucker", "by": "share"}),
+    "Precision": (1, {}),
+    "Prune": (1, PRUNING),
+    "PruneBlocks": (1, {}),
+    "PruneChannels": (1, {"criterion": "l1", "scope": "layer"}),
+    "PruneNM": (1, {"criterion": "magnitude"}),
+    "Quantize": (1, GRID),
+    "QuantizeInputs": (1, {"range": "max", "percentile": 99.9, "examples": 1000, "fold_batch_norm": False}),
+    "RemoveDead": (2, {}),
+    "Rewind": (1, {"to": "init"}),
+    "Share": (1, SHARING),
+    "Train": (3, TRAINING),
+}
+"""Of each class in effbench.stages: its VERSION, and its defaults beside `layers`, which is empty in all of them."""
+
+SMALL_CNN = {
+    "alpha": 1.0,
+    "kernel": 3,
+    "pooling": "even",
+    "head": "gap",
+    "channels": (8, 16, 16, 32, 32, 64),
+    "n_poolings": 2,
+}
+SMALL_SEGMENTER = {
+    "alpha": 1.0,
+    "pooling": "even",
+    "out_rho": 1.0,
+    "upsample": "bilinear",
+    "channels": (8, 8, 16, 16, 32, 32, 64),
+    "n_poolings": 3,
+}
+FACTORIES = {
+    "lenet_300_100": (1, {}),
+    "lenet_5": (1, {"activation": "none"}),
+    "mobilenet_v1": (1, {"alpha": 1.0}),
+    "shufflenet_v1": (1, {"groups": 3, "scale": 1.0, "shuffle": True, "alpha": 1.0}),
+    "small_cnn": (1, SMALL_CNN),
+    "small_segmenter": (1, SMALL_SEGMENTER),
+    "torchvision_model": (1, {"weights": "none"}),
+    "Classification": (1, {}),
+    "Segmentation": (1, {}),
+    "EagerEngine": (1, {"device": "cpu"}),
+}
+"""Of each network, task and engine of conf/: the version that its identity has, and its defaults."""
+
+OFFERED = {"num_classes", "in_channels", "input_side"}
+"""What a network is offered for its data, whatever its defaults."""
+
+
+def stage_classes():
+    """Yield every stage that is defined in effbench.stages."""
+    for found in pkgutil.iter_modules(effbench.stages.__path__):
+        module = importlib.import_module(f"effbench.stages.{found.name}")
+        for kind in vars(module).values():
+            if isinstance(kind, type) and issubclass(kind, Stage) and kind.__module__ == module.__name__:
+                yield kind
+
+
+def defaults_of(kind):
+    """Return the defaults of a dataclass by field."""
+    found = {}
+    for field in dataclasses.fields(kind):
+        if field.default is not dataclasses.MISSING:
+            found[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            found[field.name] = field.default_factory()
+    return found
+
+
+@pytest.mark.parametrize("kind", list(stage_classes()), ids=lambda kind: kind.__name__)
+def test_the_defaults_of_a_stage_belong_to_its_version(kind):
+    defaults = defaults_of(kind)
+    assert defaults.pop("layers") == {}
+    assert (kind.VERSION, defaults) == STAGES[kind.__name__], MESSAGE
+
+
+def test_every_stage_has_a_row():
+    assert {kind.__name__ for kind in stage_classes()} == set(STAGES)
+
+
+def factories():
+    """Yield what conf/ names as networks, tasks and engines: whatever else has an identity with defaults left out."""
+    for group in ("model", "task", "engine"):
+        for path in sorted((CONF / group).glob("*.yaml")):
+            yield pytest.param(Blueprint(yaml.safe_load(path.read_text())["_target_"]), id=f"{group}/{path.stem}")
+
+
+@pytest.mark.parametrize("blueprint", list(factories()))
+def test_the_defaults_of_a_factory_belong_to_its_version(blueprint):
+    parameters = inspect.signature(blueprint.callable).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in OFFERED}
+    identity = blueprint.identity()
+    assert (identity["version"], defaults) == FACTORIES[identity["name"]], MESSAGE
