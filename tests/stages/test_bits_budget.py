@@ -87,7 +87,7 @@ def test_its_loss_is_never_above_that_of_uniform_bits_in_as_many_bytes(trained):
             allotted, _ = allot(model, context, bits)
             one, other = context.validate(allotted), context.validate(uniform)
             assert one.loss <= other.loss
-            gains.setdefault(bits, []).append(one.accuracy - other.accuracy)
+            gains.setdefault(bits, []).append(one.quality - other.quality)
             n_bytes = [len(encode(network, coder="none")) for network in (allotted, uniform)]
             assert n_bytes[0] <= n_bytes[1] + 16
     assert np.mean(gains[3]) > 0.02
@@ -104,7 +104,7 @@ def test_the_table_holds_what_one_layer_alone_costs(trained):
     row = table[(table.layer == name) & (table.bits == 3)].iloc[0]
     found, reference = context.validate(alone), context.validate(model)
     assert row.loss_increase == pytest.approx(found.loss - reference.loss, abs=1e-9)
-    assert row.accuracy_val == found.accuracy
+    assert row.accuracy_val == found.quality
     assert row.weights == rounded.weight.numel()
 
 

@@ -1,20 +1,18 @@
+"""Distillation: what a student takes from its teacher, its labels, its pool of images and its hints."""
+
 import math
 
 import pytest
 import torch
-import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from effbench.models import small_cnn
-from effbench.plan.teacher import Teacher, label_examples
+from effbench.plan.teacher import Teacher
 from effbench.run.store import Store
 from effbench.stages.distill import Distill
 from effbench.stages.prune import Prune
 from effbench.stages.train import Train
-from effbench.training.loop import TrainingOptions, fit
-from effbench.training.soft_labels import SoftLabelLoss
+from effbench.training.labelling import label_examples
 
 CPU = torch.device("cpu")
 OPTIONS = {"epochs": 2, "lr": 1e-2, "batch_size": 32}
@@ -23,17 +21,6 @@ OPTIONS = {"epochs": 2, "lr": 1e-2, "batch_size": 32}
 def same_bits(one, other):
     one, other = one.state_dict(), other.state_dict()
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def random_logits(seed, n=6, n_classes=5, scale=3.0):
-    generator = torch.Generator().manual_seed(seed)
-    student, teacher = scale * torch.randn(2, n, n_classes, generator=generator, dtype=torch.float64)
-    return student.requires_grad_(), teacher, torch.randint(0, n_classes, (n,), generator=generator)
-
-
-def gradient(student, teacher, labels, **options):
-    loss = SoftLabelLoss(teacher=teacher, labels=labels, **options)(student, None, torch.arange(len(student)))
-    return torch.autograd.grad(loss, student)[0]
 
 
 class CountedTeacher:
@@ -59,53 +46,7 @@ def trained_teacher(toy_data, toy_network, make_context):
     return Train(epochs=4, lr=1e-2).apply(toy_network(seed=7), make_context(toy_data, step="teacher"))
 
 
-class TestSoftLabelLoss:
-    @given(st.integers(0, 1000), st.floats(0.5, 30))
-    def test_the_gradient_of_the_soft_part_is_the_difference_of_the_softened_outputs(self, seed, temperature):
-        student, teacher, labels = random_logits(seed)
-        found = gradient(student, teacher, labels, weight=1.0, temperature=temperature)
-        # T² · (1/T) · (student_T - teacher_T): arXiv:1503.02531, equation 2, with the factor T².
-        difference = F.softmax(student / temperature, 1) - F.softmax(teacher / temperature, 1)
-        torch.testing.assert_close(found * len(student), temperature * difference)
-
-    @given(st.integers(0, 1000))
-    def test_a_high_temperature_matches_logits(self, seed):
-        # arXiv:1503.02531, section 2.1: for zero-mean logits the gradient goes to (z - v) / (N T²), here times T².
-        student, teacher, labels = random_logits(seed)
-        teacher = teacher - teacher.mean(1, keepdim=True)
-        student = (student.detach() - student.detach().mean(1, keepdim=True)).requires_grad_()
-        found = gradient(student, teacher, labels, weight=1.0, temperature=1e4)
-        torch.testing.assert_close(found * len(student), (student - teacher).detach() / 5, rtol=1e-2, atol=1e-3)
-
-    @given(st.integers(0, 1000), st.floats(0, 1), st.floats(0.5, 30))
-    def test_is_between_the_true_and_the_soft_labels(self, seed, weight, temperature):
-        student, teacher, labels = random_logits(seed)
-        hard, soft, mixed = (
-            gradient(student, teacher, labels, weight=w, temperature=temperature) for w in (0.0, 1.0, weight)
-        )
-        torch.testing.assert_close(hard, torch.autograd.grad(F.cross_entropy(student, labels), student)[0])
-        torch.testing.assert_close(mixed, (1 - weight) * hard + weight * soft)
-
-    def test_a_student_that_agrees_has_no_soft_loss_and_otherwise_a_positive_one(self):
-        student, teacher, labels = random_logits(0)
-        loss = SoftLabelLoss(weight=1.0, temperature=3.0, teacher=teacher, labels=labels)
-        numbers = torch.arange(6)
-        assert loss(teacher + 2.5, None, numbers).item() == pytest.approx(0, abs=1e-12)  # a constant says nothing
-        assert loss(student, None, numbers) > 0
-        assert loss(teacher.flip(0), None, numbers.flip(0)).item() == pytest.approx(0, abs=1e-12)  # rows by number
-
-
 class TestThroughTheLoop:
-    def test_the_true_labels_by_number_train_to_the_bits_of_plain_training(self, make_toy_data, toy_network):
-        data = make_toy_data(augment="crop_flip")
-        plain, numbered = toy_network(), toy_network()
-        loss = SoftLabelLoss(weight=0.0, temperature=1.0, teacher=torch.zeros(203, 4), labels=data.labels["train"])
-        for model, given_loss in ((plain, None), (numbered, loss)):
-            generator = torch.Generator().manual_seed(0)
-            options = TrainingOptions(**OPTIONS, fraction=0.7)
-            fit(model, data, options, side=8, generator=generator, device=CPU, loss=given_loss)
-        assert same_bits(plain, numbered)
-
     def test_weight_zero_is_plain_training_and_needs_no_teacher(self, toy_data, toy_network, make_context):
         absent = Teacher(key="", side=8, network=lambda: 1 / 0, keep=lambda name, make: 1 / 0)
         context = make_context(toy_data, teacher=absent)
@@ -302,16 +243,16 @@ def unexplained(student, teacher, data):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("weight", 1.1, "weight=1.1: must be in"),
-        ("weight", math.nan, "weight=nan: must be in"),
-        ("temperature", 0.0, "temperature=0.0: must be above 0"),
+        ("weight", 1.1, r"weight=1.1: must be a number in \[0, 1\]; 0 is no soft labels, 1 no true ones"),
+        ("weight", math.nan, r"weight=nan: must be a number in \[0, 1\]"),
+        ("temperature", 0.0, "temperature=0.0: must be a number above 0"),
         ("teacher", "wide", "teacher_alpha=None: must be a width multiplier with teacher=wide"),
         ("teacher_alpha", 2.0, "teacher_alpha=2.0: must be .* null with teacher=reference"),
-        ("teacher_fraction", 0.0, "teacher_fraction=0.0: must be in"),
-        ("pool", -1, "pool=-1: must be 0 or more"),
+        ("teacher_fraction", 0.0, r"teacher_fraction=0.0: must be a number in \(0, 1\], or null"),
+        ("pool", -1, "pool=-1: must be a whole number, 0 or more"),
         ("hints", "relu", "hints=relu: must be none, or student:teacher"),
         ("hints", "a:b", "hint_epochs=2: must be 1 to 1"),
-        ("lr", -1.0, "lr=-1.0: must be"),
+        ("lr", -1.0, "lr=-1.0: must be a number above 0"),
     ],
 )
 def test_what_cannot_be_learned_from_is_named(option, value, message):

@@ -201,7 +201,7 @@ def test_of_equal_weights_exactly_the_share_goes(toy_data, make_context):
 def test_accuracy_falls_with_the_ratio(trained_on_digits):
     model, context = trained_on_digits
     accuracies = [context.evaluate(Prune(ratio=ratio).apply(model, context)) for ratio in (0.0, 0.9, 0.99)]
-    assert accuracies[0] == evaluate(model, context.data, "val", side=28).accuracy
+    assert accuracies[0] == evaluate(model, context.data, "val", task=context.task, side=28).quality
     assert accuracies[0] > accuracies[1] > accuracies[2]
 
 

@@ -162,5 +162,5 @@ def test_the_best_groups_hold_as_nearly_as_can_be_what_is_to_stay(sizes, n_kept,
 
 @pytest.mark.parametrize("value", ["channel", "", "Row"])
 def test_an_unknown_granularity_is_named(value):
-    with pytest.raises(ValueError, match=f"granularity={value}: must be weight or kernel or row"):
+    with pytest.raises(ValueError, match=f"granularity={value}: must be weight, kernel or row"):
         Prune(ratio=0.5, granularity=value)

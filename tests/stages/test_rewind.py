@@ -57,14 +57,17 @@ def test_without_a_recipe_there_is_no_earlier_network(toy_data, toy_network, mak
 
     context = make_context(toy_data)
     plain = Context(
-        **{name: getattr(context, name) for name in ("data", "side", "seed", "step", "device", "evaluate", "cost")}
+        **{
+            name: getattr(context, name)
+            for name in ("data", "task", "side", "seed", "step", "device", "evaluate", "cost")
+        }
     )
     with pytest.raises(ValueError, match="init: no earlier network is at hand here"):
         Rewind().apply(toy_network(), plain)
 
 
 def test_what_names_no_step_is_refused():
-    with pytest.raises(ValueError, match="to=' ': must be init or the name of a step before"):
+    with pytest.raises(ValueError, match=r"^to= : must be text; init, or the name of a step before, such as train$"):
         Rewind(to=" ")
 
 

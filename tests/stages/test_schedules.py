@@ -101,9 +101,15 @@ def test_rounds_close_from_where_the_last_one_ended(toy_data, toy_network, make_
     ("options", "message"),
     [
         ({"schedule": "linear"}, "schedule=linear: must be at_once or cubic"),
-        ({"schedule": "cubic", "ramp": 0.0}, "ramp=0.0: must be a share of the steps"),
-        ({"schedule": "cubic", "ramp": 1.5}, "ramp=1.5: must be a share of the steps"),
-        ({"schedule": "cubic", "every": 0}, "every=0: must be 1 step or more"),
+        (
+            {"schedule": "cubic", "ramp": 0.0},
+            r"ramp=0.0: must be a number in \(0, 1\]; a share of the training's steps",
+        ),
+        (
+            {"schedule": "cubic", "ramp": 1.5},
+            r"ramp=1.5: must be a number in \(0, 1\]; a share of the training's steps",
+        ),
+        ({"schedule": "cubic", "every": 0}, "every=0: must be a whole number, 1 or more; a number of steps"),
         ({"schedule": "cubic", "criterion": "random"}, "criterion=random: must be magnitude with schedule=cubic"),
         ({"regrow": True}, "regrow=true: must be false with schedule=at_once"),
     ],

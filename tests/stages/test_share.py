@@ -236,7 +236,7 @@ def test_a_weight_that_is_not_finite_is_named(toy_data, toy_network, make_contex
 
 
 def loss_of(model, context):
-    return evaluate(model, context.data, "train", side=28).loss
+    return evaluate(model, context.data, "train", task=context.task, side=28).loss
 
 
 def test_values_chosen_anew_fit_better_than_those_chosen_once(trained_on_digits):
@@ -317,8 +317,8 @@ def test_values_of_half_the_bits_take_fewer_bytes(trained_on_digits):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("values_bias", 1, "values_bias=1: must be 2 to 65536 or 0"),
-        ("reassign", -1, "reassign=-1: must be a number of steps, or 0"),
+        ("values_bias", 1, "values_bias=1: must be 0 or a whole number, 2 to 65536"),
+        ("reassign", -1, "reassign=-1: must be a whole number, 0 or more; a number of steps; 0 for never"),
         ("precision", "float16", "precision=float16: must be float32 or bfloat16"),
     ],
 )
