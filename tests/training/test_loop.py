@@ -1,3 +1,5 @@
+"""The one training loop: every bit by its seed, constraints held throughout, any loss."""
+
 import copy
 import math
 
@@ -8,18 +10,28 @@ from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
+from effbench.tasks.classification import Classification
 from effbench.training.evaluation import evaluate
 from effbench.training.loop import TrainingOptions, _warm_up_then_cosine, fit
 
 CPU = torch.device("cpu")
+TASK = Classification()
+
+
+def loss_of_task(outputs, images, targets):
+    return TASK.loss(outputs, targets)
 
 
 def train(model, data, *, seed=0, progress=None, **options):
     model = copy.deepcopy(model)
     options = TrainingOptions(**{"epochs": 4, "lr": 1e-2, "batch_size": 32, **options})
     generator = torch.Generator().manual_seed(seed)
-    fit(model, data, options, side=data.side, generator=generator, device=CPU, progress=progress)
+    fit(model, data, options, side=data.side, generator=generator, device=CPU, progress=progress, loss=loss_of_task)
     return model
+
+
+def accuracy(model, data):
+    return evaluate(model, data, "test", task=TASK, side=data.side).quality
 
 
 def same_state(one, other):
@@ -31,7 +43,7 @@ def same_state(one, other):
 @pytest.mark.parametrize("layout", ["channels_last", "contiguous"])
 def test_learns_a_separable_problem(toy_data, toy_network, precision, layout):
     model = train(toy_network(), toy_data, precision=precision, layout=layout)
-    assert evaluate(model, toy_data, "test", side=8).accuracy > 0.95
+    assert accuracy(model, toy_data) > 0.95
     assert not model.training
     assert all(p.dtype == torch.float32 for p in model.parameters())
     assert all(p.is_contiguous() for p in model.parameters())
@@ -68,7 +80,7 @@ def test_masked_weights_stay_zero_and_the_others_learn(toy_data, toy_network):
     trained = train(network, toy_data, weight_decay=0.1)
     assert torch.equal(trained[5].weight == 0, ~mask)
     assert (trained[5].weight != before)[mask].all()
-    assert evaluate(trained, toy_data, "test", side=8).accuracy > 0.95
+    assert accuracy(trained, toy_data) > 0.95
 
 
 def test_quantised_weights_learn_on_their_grid(toy_data, toy_network):
@@ -79,7 +91,7 @@ def test_quantised_weights_learn_on_their_grid(toy_data, toy_network):
     for layer in (trained[0], trained[5]):
         assert len(layer.weight.unique()) <= 3
         assert len(layer.parametrizations["weight"].original.unique()) > 20
-    assert evaluate(trained, toy_data, "test", side=8).accuracy > 0.95
+    assert accuracy(trained, toy_data) > 0.95
 
 
 def test_weight_decay_shrinks_weights_but_neither_biases_nor_norms(toy_data, toy_network):
@@ -139,22 +151,73 @@ def test_the_learning_rate_rises_and_then_falls_along_a_cosine_to_zero(n_steps):
         assert factors[-1] < 1e-4
 
 
+class TestLoss:
+    def run(self, data, network, loss, **options):
+        how = {"epochs": 1, "lr": 1e-2, "batch_size": 50}
+        fit(
+            network,
+            data,
+            TrainingOptions(**how),
+            side=8,
+            generator=torch.Generator().manual_seed(0),
+            device=CPU,
+            loss=loss,
+            **options,
+        )
+
+    def test_gets_outputs_in_float32_the_images_as_the_network_sees_them_and_the_targets(self, toy_data, toy_network):
+        seen = []
+
+        def loss(outputs, images, targets):
+            seen.append((outputs.dtype, tuple(outputs.shape), tuple(images.shape), targets.dtype, len(targets)))
+            return TASK.loss(outputs, targets)
+
+        self.run(toy_data, toy_network(), loss)
+        sizes = [50, 50, 50, 50, 3]
+        assert seen == [(torch.float32, (n, 4), (n, 1, 8, 8), torch.int64, n) for n in sizes]
+
+    def test_by_number_it_gets_the_examples_numbers_in_the_order_of_their_labels(self, toy_data, toy_network):
+        numbers, labels = [], []
+
+        def by_number(outputs, images, targets):
+            numbers.append(targets)
+            return outputs.mean()
+
+        def by_label(outputs, images, targets):
+            labels.append(targets)
+            return outputs.mean()
+
+        self.run(toy_data, toy_network(), by_number, by_number=True)
+        self.run(toy_data, toy_network(), by_label)
+        assert sorted(torch.cat(numbers).tolist()) == list(range(203))
+        assert torch.equal(toy_data.labels["train"][torch.cat(numbers)], torch.cat(labels))
+
+    def test_any_other_is_minimised_as_well(self, toy_data, toy_network):
+        network = toy_network()
+        self.run(toy_data, network, lambda outputs, images, targets: (outputs - 3).square().mean())
+        images = next(toy_data.batches("val", side=8, batch_size=61))[0]
+        with torch.no_grad():
+            before, after = (model.eval()(images) for model in (toy_network(), network))
+        assert (after - 3).abs().mean() < 0.7 * (before - 3).abs().mean()
+
+
 @pytest.mark.parametrize(
-    ("option", "value"),
+    ("option", "value", "allowed"),
     [
-        ("epochs", -1),
-        ("lr", 0.0),
-        ("lr", math.nan),
-        ("lr", math.inf),
-        ("batch_size", 0),
-        ("weight_decay", -0.1),
-        ("weight_decay", math.nan),
-        ("fraction", 0.0),
-        ("fraction", 1.1),
-        ("precision", "int8"),
-        ("layout", "channels_first"),
+        ("epochs", -1, "a whole number, 0 or more"),
+        ("epochs", 1.5, "a whole number, 0 or more"),
+        ("lr", 0.0, "a number above 0"),
+        ("lr", math.nan, "a number above 0"),
+        ("lr", math.inf, "a number above 0"),
+        ("batch_size", 0, "a whole number, 1 or more"),
+        ("weight_decay", -0.1, "a number, 0 or more"),
+        ("weight_decay", math.nan, "a number, 0 or more"),
+        ("fraction", 0.0, r"a number in \(0, 1\]"),
+        ("fraction", 1.1, r"a number in \(0, 1\]"),
+        ("precision", "int8", "float32 or bfloat16"),
+        ("layout", "channels_first", "channels_last or contiguous"),
     ],
 )
-def test_options_that_cannot_be_trained_with_are_named(option, value):
-    with pytest.raises(ValueError, match=f"{option}={value}: must be"):
+def test_options_that_cannot_be_trained_with_are_named(option, value, allowed):
+    with pytest.raises(ValueError, match=f"^{option}={value}: must be {allowed}$"):
         TrainingOptions(**{"epochs": 1, "lr": 0.1, option: value})

@@ -1,0 +1,62 @@
+"""How important each weight is: by its magnitude, by its gradient, or at random."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch.nn.utils import parametrize
+
+from effbench.compression.constraints.masks import Mask
+from effbench.training.importance import score_weights
+
+
+def no_gradients(model, tensors_of):
+    raise AssertionError("not asked for")
+
+
+def fixed_gradients(model, tensors_of):
+    return [torch.full_like(tensor, -2.0) for tensor in tensors_of()], 4
+
+
+@pytest.fixture
+def layers(toy_network):
+    network = toy_network()
+    return network, [network[0], network[5]]
+
+
+def scored(layers, criterion, sum_gradients=no_gradients, *, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return score_weights(*layers, criterion, generator=generator, sum_gradients=sum_gradients)
+
+
+def test_magnitude_is_that_of_the_weight_in_use(layers):
+    network, (convolution, linear) = layers
+    mask = torch.rand(4, 96, generator=torch.Generator().manual_seed(0)) > 0.5
+    parametrize.register_parametrization(linear, "weight", Mask(mask))
+    first, second = scored((network, [convolution, linear]), "magnitude")
+    assert torch.equal(first, convolution.weight.detach().abs())
+    assert torch.equal(second == 0, ~mask)
+
+
+def test_gradient_is_that_times_the_mean_gradient_without_a_sign(layers):
+    scores = scored(layers, "gradient", fixed_gradients)
+    for layer, score in zip(layers[1], scores, strict=True):
+        torch.testing.assert_close(score, 0.5 * layer.weight.detach().abs())
+        assert score.min() >= 0
+
+
+def test_random_is_drawn_from_the_generator_whatever_the_weights(layers):
+    one, again, other = (scored(layers, "random", seed=seed) for seed in (0, 0, 1))
+    assert all(map(torch.equal, one, again))
+    assert not any(map(torch.equal, one, other))
+    assert [score.shape for score in one] == [layer.weight.shape for layer in layers[1]]
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "gradient", "random"])
+def test_nothing_of_no_layers(layers, criterion):
+    assert scored((layers[0], []), criterion, fixed_gradients) == []
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "gradient"])
+def test_no_gradient_is_kept_of_a_score(layers, criterion):
+    assert not any(score.requires_grad for score in scored(layers, criterion, partial(fixed_gradients)))
