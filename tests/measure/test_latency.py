@@ -1,3 +1,5 @@
+"""Milliseconds, measured in rounds that visit every model; statistics by hand."""
+
 import gc
 
 import numpy as np
@@ -6,8 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from effbench.measure.engine import Engine, engine_names, find_engine
-from effbench.measure.engines.eager import EagerEngine
 from effbench.measure.latency import WARM_UP_CALLS, measure_latency, sample_latency, summarise_latency
 
 
@@ -228,17 +228,6 @@ def test_summarising_needs_the_reference():
     samples = pd.DataFrame({"model": ["a"], "round": [0], "latency_ms": [1.0]})
     with pytest.raises(ValueError, match="reference must be one of the models measured, got 'b'"):
         summarise_latency(samples, reference="b")
-
-
-def test_engines_are_found_by_name():
-    assert "eager" in engine_names()
-    assert isinstance(find_engine("eager"), EagerEngine)
-    assert isinstance(find_engine("eager"), Engine)
-
-
-def test_eager_refuses_a_device():
-    with pytest.raises(ValueError, match="device must be cpu, cuda or mps, got 'tpu'"):
-        EagerEngine(device="tpu")
 
 
 def test_a_much_larger_network_is_slower():

@@ -1,3 +1,5 @@
+"""Bytes of a model as plain float32 numbers: what compressed ones are compared with."""
+
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
@@ -23,5 +25,5 @@ def test_constraints_change_nothing():
     assert float32_bytes(model) == before == 4 * (35 + 20)
 
 
-def test_half_precision_has_the_same_yardstick():
+def test_a_model_of_half_precision_is_compared_with_the_same_bytes():
     assert float32_bytes(nn.Linear(6, 5).half()) == float32_bytes(nn.Linear(6, 5)) == 140

@@ -1,0 +1,36 @@
+"""Engines are found by their names; what is one has a name, prepare and synchronise."""
+
+from pathlib import Path
+
+import pytest
+
+import effbench.measure.engines
+from effbench.measure.engine import Engine, engine_names, find_engine
+from effbench.measure.engines.eager import EagerEngine
+
+
+def test_their_names_are_those_of_the_files():
+    folder = Path(effbench.measure.engines.__file__).parent
+    assert engine_names() == tuple(sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__"))
+    assert "eager" in engine_names()
+
+
+def test_one_is_found_by_its_name_with_its_default_options():
+    assert find_engine("eager") == EagerEngine()
+    assert isinstance(find_engine("eager"), Engine)
+
+
+@pytest.mark.parametrize("name", ["warp", "", "Eager", "engine"])
+def test_an_unknown_name_gets_those_there_are(name):
+    with pytest.raises(ValueError, match=rf"^unknown engine '{name}'; there are: .*eager"):
+        find_engine(name)
+
+
+def test_what_lacks_a_part_is_none():
+    class Half:
+        name = "half"
+
+        def prepare(self, model, example_input, /, *, threads):
+            return lambda: None
+
+    assert not isinstance(Half(), Engine)
