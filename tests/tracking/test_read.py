@@ -1,0 +1,97 @@
+"""Runs read back as one table, and the counts of their examples."""
+
+import numpy as np
+import pytest
+
+from effbench.run.counts import pack_counts
+from effbench.tracking import names
+from effbench.tracking.read import load_counts, load_runs
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
+
+
+def test_unknown_experiments_and_sweeps_are_named(uri, opened, record):
+    tracker = opened(uri)
+    tracker.log_run(record("a"), status="FINISHED")
+    with pytest.raises(ValueError, match=r"experiment=other: there is none of that name.*effbench"):
+        load_runs("other")
+    with pytest.raises(ValueError, match="sweep=ffff: there is none of that id; there are 0123456789ab"):
+        load_runs(sweep="ffff")
+    assert len(load_runs(sweep="0123")) == 1
+
+
+def test_ids_that_look_like_numbers_stay_text(uri, opened, record):
+    tracker = opened(uri, sweep_id="123456789012")
+    tracker.log_run(record("10e5", name="7", tags={names.REFERENCE: "10e5", names.POINT: "8"}), status="FINISHED")
+    (row,) = load_runs().to_dict("records")
+    assert (row["sweep"], row["run_key"], row["point"], row["run_name"]) == ("123456789012", "10e5", "8", "7")
+
+
+def test_each_key_comes_once_the_latest_and_the_unfinished_are_listed(uri, opened, record):
+    for sweep_id, accuracy in (("first", 0.1), ("second", 0.2)):
+        tracker = opened(uri, sweep_id=sweep_id)
+        tracker.log_run(record("a", metrics={"accuracy": accuracy}), status="FINISHED")
+    tracker.log_run(record("b", tags={**record("b").tags, names.ERROR: "Boom: x"}, metrics={}), status="FAILED")
+    frame = load_runs()
+    assert frame[["run_key", "accuracy"]].to_numpy().tolist() == [["a", 0.2]]
+    ((_, name, status, error),) = frame.attrs["unfinished"]
+    assert (name, status, error) == ("point b, seed=0", "FAILED", "Boom: x")
+    assert load_runs(sweep="first")["accuracy"].tolist() == [0.1]
+
+
+def test_an_experiment_without_finished_runs_is_an_empty_frame(uri, opened, record):
+    opened(uri).log_run(record("a", metrics={}), status="FAILED")
+    frame = load_runs()
+    assert len(frame) == 0
+    assert len(frame.attrs["unfinished"]) == 1
+
+
+def written_counts(keys):
+    """Return counts of 13 validation and 21 test examples for each key."""
+    rng = np.random.default_rng(0)
+    return {key: {split: rng.integers(0, 9, (n, 2, 2)) for split, n in (("val", 13), ("test", 21))} for key in keys}
+
+
+def test_counts_are_read_back_by_run_key(uri, opened, record):
+    tracker, written = opened(uri), written_counts("ab")
+    for key, counts in written.items():
+        tags = {**record(key).tags, f"{names.QUALITY}_kind": "mean_of_ratios"}
+        tracker.log_run(record(key, tags=tags, files={names.COUNTS: pack_counts(**counts)}), status="FINISHED")
+    frame = load_runs()
+    for quality, split in ((None, "val"), ("accuracy_val", "val"), ("accuracy", "test")):
+        found = load_counts(frame, quality=quality)
+        assert found.kind == "mean_of_ratios"
+        assert sorted(found.by_run) == ["a", "b"]
+        assert all(np.array_equal(found.by_run[key], written[key][split]) for key in found.by_run)
+    assert list(load_counts(frame[frame["run_key"] == "b"]).by_run) == ["b"]
+
+
+def test_counts_that_are_not_there_are_named(uri, opened, record):
+    opened(uri).log_run(record("a"), status="FINISHED")
+    frame = load_runs()
+    with pytest.raises(ValueError, match=r"^run a: its counts can't be read"):
+        load_counts(frame)
+    with pytest.raises(ValueError, match=r"^quality=loss: counts are known of accuracy_val and of accuracy$"):
+        load_counts(frame, quality="loss")
+
+
+def test_runs_of_several_qualities_have_no_counts_in_common(uri, opened, record):
+    tracker = opened(uri)
+    for key, name in (("a", "accuracy"), ("b", "miou")):
+        tags = {**record(key).tags, f"{names.QUALITY}_name": name}
+        tracker.log_run(record(key, tags=tags), status="FINISHED")
+    with pytest.raises(ValueError, match=r"^the runs have 2 qualities \(accuracy, miou\): select one$"):
+        load_counts(load_runs())
+
+
+def test_what_the_quality_is_stands_in_columns(uri, opened, record):
+    quality = {"name": "perplexity", "kind": "exp_of_ratio", "unit": "", "direction": "lower", "chance": "100.5"}
+    tags = {**record("a").tags, **{f"{names.QUALITY}_{field}": value for field, value in quality.items()}}
+    opened(uri).log_run(record("a", tags=tags), status="FINISHED")
+    (row,) = load_runs().to_dict("records")
+    assert (row["quality_name"], row["quality_kind"], row["quality_direction"]) == (
+        "perplexity",
+        "exp_of_ratio",
+        "lower",
+    )
+    assert row["quality_chance"] == 100.5
