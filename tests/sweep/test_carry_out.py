@@ -1,83 +1,16 @@
 """A sweep carried out with a tracker in memory: what is logged, in which order, and what a failure does."""
 
+import dataclasses
 import errno
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from effbench.config.read import read_sweep
-from effbench.run.results import RunResult
-from effbench.run.store import Store
 from effbench.run.outcomes import RunError
 from effbench.sweep.carry_out import carry_out
 from effbench.tracking import names
-
-
-class Memory:
-    """A tracker that keeps what it is given."""
-
-    def __init__(self, finished=()):
-        self.finished = {key: {} for key in finished}
-        self.opened = []
-        self.logged = []
-        self.later = {}
-
-    def open_sweep(self, sweep_id, *, name, params, tags):
-        self.opened.append((sweep_id, name, params, tags))
-
-    def finished_keys(self):
-        return frozenset(self.finished)
-
-    def log_run(self, record, *, status, reused=False):
-        self.logged.append((record, status, reused))
-        if status == "FINISHED":
-            self.finished[record.key] = record
-
-    def log_metrics(self, key, metrics):
-        assert key in self.finished
-        self.later[key] = metrics
-
-    def abandon_sweep(self):
-        raise AssertionError("nothing to abandon")
-
-    def close_sweep(self, *, status, metrics, files):
-        raise AssertionError("not carry_out's business")
-
-
-class Silence:
-    """A display that counts."""
-
-    def __init__(self):
-        self.ended = []
-
-    def run_started(self, point): ...
-
-    def step(self, point, step, done, total): ...
-
-    def run_computed(self, point): ...
-
-    def run_ended(self, point, *, failed):
-        self.ended.append((str(point), failed))
-
-    def measuring(self, done, total): ...
-
-
-def result_of(point):
-    accuracy = 0.9 - 0.1 * point.axes["prune"]
-    return RunResult(
-        metrics={"accuracy": accuracy, "accuracy_val": accuracy, "size_bytes": 10.0},
-        cached_steps=("train",),
-        unknown_operations=(),
-        blob=b"file",
-        correct_val=np.ones(3, bool),
-        correct_test=np.ones(3, bool),
-    )
-
-
-def runs(sweep, outcomes=None):
-    """Yield every point with a result; `outcomes` by label replace results."""
-    for point in sweep.plan.points:
-        yield point, (outcomes or {}).get(point.label) or result_of(point)
 
 
 @pytest.fixture
@@ -89,13 +22,8 @@ def sweep(monkeypatch):
     return read_sweep(["+prune=0.5,0.9"])
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path)
-
-
-def test_every_point_is_logged_and_then_its_latency(sweep, store):
-    tracker, display = Memory(), Silence()
+def test_every_point_is_logged_and_then_its_latency(sweep, store, make_tracker, display, runs):
+    tracker = make_tracker()
     outcome = carry_out(sweep, store, tracker, display, runs(sweep))
     ((sweep_id, name, params, tags),) = tracker.opened
     assert sweep_id == sweep.plan.sweep_id
@@ -113,24 +41,27 @@ def test_every_point_is_logged_and_then_its_latency(sweep, store):
     assert list(outcome.frame["point"]) == ["reference", "prune=0.5", "prune=0.9"]
     assert list(outcome.frame["latency_ms/eager"]) == [1.0] * 3
     assert outcome.failures == {}
-    assert sorted(outcome.correct) == sorted(outcome.frame["run_key"])
+    assert outcome.counts.kind == "ratio"
+    assert sorted(outcome.counts.by_run) == sorted(outcome.frame["run_key"])
+    for key, accuracy in zip(outcome.frame["run_key"], outcome.frame["accuracy_val"], strict=True):
+        assert outcome.counts.quality_of(key) == accuracy
     assert display.ended == [(record.name, False) for record, _, _ in tracker.logged]
 
 
-def test_what_is_logged_already_is_not_logged_again(sweep, store):
+def test_what_is_logged_already_is_not_logged_again(sweep, store, make_tracker, display, runs):
     done = sweep.plan.points[1].key
-    tracker = Memory(finished=[done])
-    outcome = carry_out(sweep, store, tracker, Silence(), runs(sweep))
+    tracker = make_tracker(finished=[done])
+    outcome = carry_out(sweep, store, tracker, display, runs(sweep))
     assert done not in {record.key for record, _, _ in tracker.logged}
     assert len(outcome.frame) == 3
 
 
-def test_a_failure_is_logged_with_its_trace_and_the_others_go_on(sweep, store):
+def test_a_failure_is_logged_with_its_trace_and_the_others_go_on(sweep, store, make_tracker, display, runs):
     failures = {
         "prune=0.5": RunError("ValueError: bad\nand more", "Traceback …\nValueError: bad"),
         "reference": RunError.of(KeyError("lost")),
     }
-    tracker, display = Memory(), Silence()
+    tracker = make_tracker()
     outcome = carry_out(sweep, store, tracker, display, runs(sweep, failures))
     assert set(outcome.failures) == {"prune=0.5, seed=0", "reference, seed=0"}
     assert list(outcome.frame["point"]) == ["prune=0.9"]
@@ -145,27 +76,43 @@ def test_a_failure_is_logged_with_its_trace_and_the_others_go_on(sweep, store):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
-def test_a_disk_that_takes_no_more_ends_the_sweep(sweep, store, number):
+def test_a_disk_that_takes_no_more_ends_the_sweep(sweep, store, number, make_tracker, display, runs):
     error = RunError.of(OSError(number, "no more"))
-    tracker = Memory()
+    tracker = make_tracker()
     with pytest.raises(OSError) as caught:
-        carry_out(sweep, store, tracker, Silence(), runs(sweep, {"prune=0.5": error}))
+        carry_out(sweep, store, tracker, display, runs(sweep, {"prune=0.5": error}))
     assert caught.value.errno == number
     assert [record.name for record, _, _ in tracker.logged] == ["reference, seed=0"]
 
 
-def test_how_real_a_saving_is_goes_by_the_least_real_technique(monkeypatch, store):
-    from effbench.sweep.records import describe_run, sweep_params
+def test_a_result_that_was_kept_is_logged_as_reused(sweep, store, make_tracker, display, runs, result_of):
+    kept = dataclasses.replace(result_of(sweep.plan.points[0]), was_kept=True)
+    tracker = make_tracker()
+    carry_out(sweep, store, tracker, display, runs(sweep, {"reference": kept}))
+    assert [reused for _, _, reused in tracker.logged] == [True, False, False]
 
-    both = read_sweep(["+prune=0.5", "+bits=4", "+rho=0.5"])
-    point = both.plan.points[-1]
-    tags = describe_run(point, both).tags
-    assert {k.rpartition("/")[2]: v for k, v in tags.items() if k.startswith(names.REALISED)} == {
-        "bytes": "executed",
-        "macs": "simulated",
-        "latency": "simulated",
-    }
-    reference = describe_run(both.plan.points[0], both)
-    assert not [tag for tag in reference.tags if tag.startswith(names.REALISED)]
-    assert (reference.params["prune"], reference.params["bits"], reference.params["rho"]) == (0, 32, 1)
-    assert set(sweep_params(both)).isdisjoint({"prune", "bits", "rho", "side"})
+
+def test_the_frame_says_what_the_quality_is_and_what_else_was_counted(sweep, store, make_tracker, display, runs):
+    frame = carry_out(sweep, store, make_tracker(), display, runs(sweep)).frame
+    described = frame[["quality_name", "quality_kind", "quality_unit", "quality_direction"]].drop_duplicates()
+    assert described.to_numpy().tolist() == [["accuracy", "ratio", "points", "higher"]]
+    assert 0.05 < frame["quality_chance"].iloc[0] < 0.2
+    assert frame.attrs["extra_qualities"] == ("accuracy_top5",)
+    assert list(frame["task"].unique()) == ["classification"]
+    assert list(frame["reference_key"].unique()) == [sweep.plan.points[0].key]
+
+
+def test_without_examples_in_common_there_are_no_counts(sweep, store, make_tracker, display, runs, result_of):
+    short = dataclasses.replace(result_of(sweep.plan.points[1]), counts_val=np.ones((5, 1, 2), np.int64))
+    outcome = carry_out(sweep, store, make_tracker(), display, runs(sweep, {"prune=0.5": short}))
+    assert outcome.counts is None
+    assert len(outcome.frame) == 3
+
+
+def test_when_every_run_failed_the_frame_is_empty(sweep, store, make_tracker, display, runs):
+    error = RunError("ValueError: no", "trace")
+    failures = {point.label: error for point in sweep.plan.points}
+    outcome = carry_out(sweep, store, make_tracker(), display, runs(sweep, failures))
+    assert isinstance(outcome.frame, pd.DataFrame) and outcome.frame.empty
+    assert len(outcome.failures) == 3
+    assert outcome.counts is None

@@ -1,0 +1,113 @@
+"""What tests of sweeps share: a tracker in memory, a display that counts, results without any training."""
+
+import numpy as np
+import pytest
+
+from effbench.run.results import RunResult
+from effbench.run.store import Store
+
+
+class Memory:
+    """A tracker that keeps what it is given."""
+
+    def __init__(self, finished=()):
+        self.finished = {key: {} for key in finished}
+        self.opened = []
+        self.logged = []
+        self.later = {}
+        self.closed = []
+
+    def open_sweep(self, sweep_id, *, name, params, tags):
+        self.opened.append((sweep_id, name, params, tags))
+
+    def finished_keys(self):
+        return frozenset(self.finished)
+
+    def log_run(self, record, *, status, reused=False):
+        self.logged.append((record, status, reused))
+        if status == "FINISHED":
+            self.finished[record.key] = record
+
+    def log_metrics(self, key, metrics):
+        assert key in self.finished
+        self.later[key] = metrics
+
+    def abandon_sweep(self):
+        raise AssertionError("nothing to abandon")
+
+    def close_sweep(self, *, status, metrics, files):
+        self.closed.append((status, metrics, files))
+
+
+class Silence:
+    """A display that counts."""
+
+    def __init__(self):
+        self.ended = []
+
+    def run_started(self, point): ...
+
+    def step(self, point, step, done, total): ...
+
+    def run_computed(self, point): ...
+
+    def run_ended(self, point, *, failed):
+        self.ended.append((str(point), failed))
+
+    def measuring(self, done, total): ...
+
+
+@pytest.fixture
+def make_tracker():
+    return Memory
+
+
+@pytest.fixture
+def display():
+    return Silence()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def result_of():
+    """Return what makes the result of a point: half of the accuracy's loss is what is pruned, in tenths."""
+
+    def make(point, **metrics):
+        pruned = point.axes.get("prune", 0.0)
+        accuracy = round(0.9 - 0.1 * pruned, 3)
+        correct = np.arange(1000) < 1000 * accuracy
+        counts = np.stack([correct, np.ones_like(correct)], axis=1)[:, None].astype(np.int64)
+        measured = {
+            "accuracy": accuracy,
+            "accuracy_val": accuracy,
+            "size_bytes": 1000.0 * (1 - pruned) + 100,
+            "size_ratio": 4000 / (1000.0 * (1 - pruned) + 100),
+            "macs": 5000.0,
+            "macs_effective": 5000.0 * (1 - pruned),
+            "params_nonzero": 1000.0 * (1 - pruned),
+        }
+        return RunResult(
+            metrics={**measured, **metrics},
+            cached_steps=("train",),
+            unknown_operations=(),
+            blob=b"file",
+            counts_val=counts,
+            counts_test=counts,
+        )
+
+    return make
+
+
+@pytest.fixture
+def runs(result_of):
+    """Return what yields every point of a sweep with a result; `outcomes` by label replace results."""
+
+    def make(sweep, outcomes=None):
+        for point in sweep.plan.points:
+            yield point, (outcomes or {}).get(point.label) or result_of(point)
+
+    return make

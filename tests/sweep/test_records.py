@@ -1,0 +1,155 @@
+"""What is logged of a run: its params, what it was made of, how real its savings are, its tables and figures."""
+
+import dataclasses
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from effbench.config.read import read_sweep
+from effbench.run.counts import unpack_counts
+from effbench.run.one import run_point
+from effbench.run.results import load_result
+from effbench.run.store import Store
+from effbench.sweep.records import describe_run, extra_qualities, quality_columns, sweep_params, table_files
+from effbench.tracking import names
+
+CPU = torch.device("cpu")
+TINY = ["model.channels=[4,4]", "data.side=8", "train.epochs=1", "finetune.epochs=1", "train.fraction=0.3"]
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    return read_sweep([*TINY, "bits_budget=4,3", "coder=none,huffman"])
+
+
+def test_a_plain_table_is_a_csv():
+    files = table_files({"other": [{"a": 1, "b": 0.5}, {"a": 2, "b": 1.5}]})
+    assert files == {"other.csv": b"a,b\n1,0.5\n2,1.5\n"}
+
+
+def test_a_run_has_its_sensitivities_whoever_measured_them(tmp_path, sweep, monkeypatch):
+    monkeypatch.setattr("effbench.run.making.WORTH_KEEPING_SECONDS", 0.0)
+    store = Store(tmp_path)
+    points = {(point.axes["bits_budget"], point.coder): point for point in sweep.plan.points}
+    first = run_point(points[4, "none"], store, device=CPU)
+    second = run_point(points[4, "huffman"], store, device=CPU)
+    assert "bits_budget" in second.cached_steps
+    assert first.tables == second.tables
+    assert load_result(points[4, "none"].key, store).tables == first.tables
+    other = run_point(points[3, "none"], store, device=CPU)
+    chosen = {
+        budget: [row["bits"] for row in r.tables["sensitivity"] if row["chosen"]]
+        for budget, r in ((4, first), (3, other))
+    }
+    assert sum(chosen[3]) < sum(chosen[4])
+    columns = ("layer", "bits", "loss_increase")
+    measured = [[[row[name] for name in columns] for row in r.tables["sensitivity"]] for r in (first, other)]
+    assert measured[0] == measured[1]
+
+
+def test_tables_and_figures_are_files_of_the_run(tmp_path, sweep):
+    point = next(point for point in sweep.plan.points if not point.is_reference)
+    files = describe_run(point, sweep, result=run_point(point, Store(tmp_path), device=CPU)).files
+    frame = pd.read_csv(io.BytesIO(files["sensitivity.csv"]))
+    assert list(frame.columns) == ["layer", "weights", "bits", "loss_increase", "accuracy_val", "chosen"]
+    assert len(frame) == 3 * 5
+    assert frame.chosen.sum() == 3
+    assert min(Image.open(io.BytesIO(files["sensitivity.png"])).size) > 200
+    reference = next(point for point in sweep.plan.points if point.is_reference)
+    plain = describe_run(reference, sweep, result=run_point(reference, Store(tmp_path), device=CPU)).files
+    assert not [name for name in plain if "sensitivity" in name]
+
+
+def test_how_real_a_saving_is_goes_by_the_least_real_technique():
+    both = read_sweep(["+prune=0.5", "+bits=4", "+rho=0.5"])
+    point = both.plan.points[-1]
+    tags = describe_run(point, both).tags
+    assert {k.rpartition("/")[2]: v for k, v in tags.items() if k.startswith(names.REALISED)} == {
+        "bytes": "executed",
+        "macs": "simulated",
+        "latency": "simulated",
+    }
+    reference = describe_run(both.plan.points[0], both)
+    assert not [tag for tag in reference.tags if tag.startswith(names.REALISED)]
+    assert (reference.params["prune"], reference.params["bits"], reference.params["rho"]) == (0, 32, 1)
+    assert set(sweep_params(both)).isdisjoint({"prune", "bits", "rho", "side"})
+
+
+@pytest.fixture(scope="module")
+def planned():
+    return read_sweep(["+prune=0,0.5", "alpha=0.5,2", "model.kernel=3,5", "stage.prune.criterion=random"])
+
+
+class TestRecord:
+    def test_params_are_the_axes_and_the_whole_configuration_flat(self, planned):
+        point = planned.plan.points[-1]
+        params = describe_run(point, planned).params
+        assert {name: params[name] for name in ("prune", "alpha", "model.kernel", "seed")} == {
+            "prune": 0.5,
+            "alpha": 2.0,
+            "model.kernel": 5,
+            "seed": 0,
+        }
+        assert params["stage.prune.criterion"] == "random"
+        assert (params["model"], params["data"], params["recipe"], params["rounds"]) == (
+            *("small_cnn", "digits", "default", 1),
+        )
+        assert params["task"] == "classification"
+        assert "stage.quantize.scheme" not in params  # of no technique of this sweep
+        assert not [name for name in params if name.endswith("_target_")]
+
+    def test_the_sweep_has_the_params_that_its_runs_have_in_common(self, planned):
+        common = sweep_params(planned)
+        assert common["train.batch_size"] == 64
+        assert not set(common) & {"prune", "alpha", "model.kernel", "model.alpha"}
+        for point in planned.plan.points:
+            params = describe_run(point, planned).params
+            assert all(params[name] == value for name, value in common.items())
+
+    def test_a_result_brings_its_file_its_counts_and_what_was_not_counted(self, planned, result_of):
+        point = planned.plan.points[0]
+        result = dataclasses.replace(result_of(point), unknown_operations=("aten.fft", "aten.cdist"))
+        record = describe_run(point, planned, result=result)
+        assert record.files["model.effb"] == b"file"
+        val, test = unpack_counts(record.files[names.COUNTS])
+        assert np.array_equal(val, result.counts_val) and np.array_equal(test, result.counts_test)
+        assert record.tags[names.CACHED] == "train"
+        assert record.tags[names.UNKNOWN] == "aten.fft,aten.cdist"
+        assert record.metrics == result.metrics
+        assert yaml.safe_load(record.files["config.yaml"])["model"]["_target_"] == "effbench.models.small_cnn"
+
+    def test_tags_say_where_it_stands_and_what_its_quality_is(self, planned):
+        reference, *_, point = planned.plan.points
+        tags = describe_run(point, planned).tags
+        assert tags[names.POINT] == point.label
+        assert tags[names.REFERENCE] == point.reference_key
+        assert tags[names.STEPS] == "train → prune → finetune"
+        assert tags[names.AXES] == "prune,alpha"
+        assert (tags["quality_name"], tags["quality_direction"]) == ("accuracy", "higher")
+        assert describe_run(reference, planned).tags[names.REFERENCE] == reference.key
+
+    def test_the_data_set_is_described_with_its_splits(self, planned):
+        dataset = describe_run(planned.plan.points[0], planned).dataset
+        assert (dataset.name, dict(dataset.sizes)) == ("digits", {"train": 3000, "val": 1000, "test": 1000})
+        assert dataset.source == "effbench.data.digits.digits"
+        assert dataset.digest == planned.plan.points[0].chain.fingerprint
+
+    def test_values_on_both_sides_of_the_neutral_one_are_savings_of_the_same_kind(self, planned):
+        realised = {
+            point.axes["alpha"]: describe_run(point, planned).tags.get(f"{names.REALISED}/latency")
+            for point in planned.plan.points
+            if point.axes["prune"] == 0
+        }
+        assert realised == {1.0: None, 0.5: "removed", 2.0: "removed"}
+
+    def test_the_quality_is_that_of_the_task_on_the_data(self, planned):
+        point = planned.plan.points[0]
+        columns = quality_columns(point)
+        assert set(columns) == set(names.QUALITY_COLUMNS)
+        assert columns["quality_kind"] == "ratio"
+        assert extra_qualities(point) == ("accuracy_top5",)
