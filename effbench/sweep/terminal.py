@@ -71,7 +71,7 @@ def print_table(table: pd.DataFrame, quality: Quality, extras: Sequence[str], co
         rendered.add_column(_heading(str(name), quality), justify="right", no_wrap=True)
     for _, row in table.iterrows():
         rendered.add_row(*(_cell(str(name), row[name], quality, extras) for name in shown))
-    console.print(rendered)
+    console.print(rendered, markup=False)
 
 
 def _is_left_out(table: pd.DataFrame, name: str, quality: Quality) -> bool:

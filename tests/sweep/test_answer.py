@@ -1,0 +1,120 @@
+"""The end of a sweep: what is printed, what is left on the parent run, a figure that is drawn once."""
+
+import io
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from effbench.analysis import saturation_point
+from effbench.config.read import read_sweep
+from effbench.run.outcomes import RunError
+from effbench.sweep import answer
+from effbench.sweep.answer import figure, give_answer, sentences
+from effbench.sweep.carry_out import SweepOutcome, carry_out
+
+
+@pytest.fixture
+def outcome_of(monkeypatch, store, make_tracker, display, runs):
+    """Return what carries a sweep out without any training: outcome_of("prune=0.5") -> (sweep, outcome)."""
+    monkeypatch.setattr("effbench.sweep.carry_out.measure_points", lambda points, *_: {})
+
+    def make(*arguments, outcomes=None):
+        sweep = read_sweep([*arguments, f"tracking.uri=sqlite:///{store.root / 'there.db'}"])
+        return sweep, carry_out(sweep, store, make_tracker(), display, runs(sweep, outcomes))
+
+    return make
+
+
+def test_table_answer_and_figure_are_printed_and_logged(outcome_of, store, make_tracker, capsys):
+    sweep, outcome = outcome_of("prune=0.1,0.5,0.9")
+    tracker = make_tracker()
+    give_answer(sweep, outcome, store, tracker)
+    out = capsys.readouterr().out
+    frame = outcome.frame
+    for cost in ("size_bytes", "macs_effective"):
+        point = saturation_point(frame, cost=cost, tolerance=0.02).point["point"]
+        (sentence,) = [line for line in out.splitlines() if line.startswith(f"{cost}:")]
+        assert point in sentence
+    ((status, metrics, files),) = tracker.closed
+    assert status == "FINISHED"
+    assert (metrics["n_runs"], metrics["n_failed"]) == (4, 0)
+    assert metrics["saturation/size_bytes"] == saturation_point(frame, cost="size_bytes").point["size_bytes"]
+    assert metrics["saturation_accuracy_val/size_bytes"] == pytest.approx(0.89)
+    table = pd.read_csv(io.BytesIO(files["table.csv"]))
+    assert list(table["prune"]) == [0.0, 0.1, 0.5, 0.9]
+    folder = store.root / "sweeps" / sweep.plan.sweep_id
+    assert (folder / "table.csv").read_bytes() == files["table.csv"]
+    assert (folder / "saturation.png").read_bytes() == files["saturation.png"]
+    assert "figure: " in out
+    assert f"mlflow ui --backend-store-uri sqlite:///{store.root / 'there.db'}" in out
+
+
+def test_the_figure_of_the_same_values_is_drawn_once(outcome_of, store, make_tracker, monkeypatch, capsys):
+    sweep, outcome = outcome_of("prune=0.5,0.9")
+    drawn, draw = [], answer.figure
+    monkeypatch.setattr(answer, "figure", lambda *a, **k: drawn.append(1) or draw(*a, **k))
+    trackers = [make_tracker() for _ in range(3)]
+    for tracker in trackers[:2]:
+        give_answer(sweep, outcome, store, tracker)
+    assert len(drawn) == 1
+    assert trackers[0].closed == trackers[1].closed
+    monkeypatch.setattr(answer, "FIGURE_VERSION", 99)
+    give_answer(sweep, outcome, store, trackers[2])
+    assert len(drawn) == 2
+
+
+def test_a_failure_is_said_and_ends_the_sweep_as_failed(outcome_of, store, make_tracker, capsys):
+    sweep, outcome = outcome_of("prune=0.5,0.9", outcomes={"prune=0.5": RunError("ValueError: bad", "trace")})
+    tracker = make_tracker()
+    give_answer(sweep, outcome, store, tracker)
+    out = capsys.readouterr().out
+    assert "failed: prune=0.5, seed=0: ValueError: bad" in out
+    ((status, metrics, files),) = tracker.closed
+    assert status == "FAILED"
+    assert metrics["n_failed"] == 1
+    assert "table.csv" in files
+
+
+def test_where_every_run_failed_there_is_no_table(outcome_of, store, make_tracker, capsys):
+    error = RunError("ValueError: bad", "trace")
+    sweep, outcome = outcome_of("prune=0.5", outcomes={"prune=0.5": error, "reference": error})
+    tracker = make_tracker()
+    give_answer(sweep, outcome, store, tracker)
+    ((status, _, files),) = tracker.closed
+    assert (status, files) == ("FAILED", {})
+
+
+def test_a_reference_alone_is_a_row_and_no_answer(outcome_of, store, make_tracker, capsys):
+    sweep, outcome = outcome_of()
+    tracker = make_tracker()
+    give_answer(sweep, outcome, store, tracker)
+    out = capsys.readouterr().out
+    assert "no cost varies over these runs: sweep an axis, as in +prune=0.1,0.5,0.9" in out
+    ((_, metrics, files),) = tracker.closed
+    assert set(files) == {"table.csv"}
+    assert metrics == {"n_runs": 1, "n_failed": 0}
+
+
+def test_swept_keys_are_columns_of_the_table(outcome_of, store, make_tracker, capsys):
+    sweep, outcome = outcome_of("prune=0.5", "coder=huffman,ans")
+    tracker = make_tracker()
+    give_answer(sweep, outcome, store, tracker)
+    ((_, _, files),) = tracker.closed
+    assert list(pd.read_csv(io.BytesIO(files["table.csv"])).columns[:2]) == ["prune", "coder"]
+
+
+def test_every_cost_that_varies_has_a_sentence(outcome_of):
+    _, outcome = outcome_of("prune=0.5,0.9")
+    said = sentences(outcome.frame, tolerance=0.02, counts=outcome.counts)
+    assert [line.partition(":")[0] for line in said[:2]] == ["size_bytes", "macs_effective"]
+    assert isinstance(outcome, SweepOutcome)
+
+
+def test_the_figure_has_a_panel_for_each_cost(outcome_of):
+    _, outcome = outcome_of("prune=0.1,0.5,0.9")
+    one = Image.open(io.BytesIO(figure(outcome.frame, ["size_bytes"], tolerance=0.02)))
+    two = Image.open(io.BytesIO(figure(outcome.frame, ["size_bytes", "macs_effective"], tolerance=0.02)))
+    assert one.format == "PNG"
+    assert two.width == 2 * one.width
+    assert two.height == one.height

@@ -1,0 +1,118 @@
+"""What a sweep prints: its plan with what is kept, its table in words and figures that can be read."""
+
+import io
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from effbench.analysis import Quality
+from effbench.config.read import read_sweep
+from effbench.run.outcomes import RunError
+from effbench.run.results import keep_result
+from effbench.sweep.terminal import print_failures, print_plan, print_table
+
+ACCURACY = Quality(name="accuracy", kind="ratio", unit="points", direction="higher")
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=240)
+
+
+def printed(console):
+    return console.file.getvalue()
+
+
+class TestPlan:
+    def test_runs_steps_and_what_would_be_measured(self, store, capsys):
+        print_plan(read_sweep(["prune=0.5", "measure.batch=1,8", "measure.threads=1,2"]), store)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].split() == ["run", "seed", "status", "steps", "(kept", "ones", "in", "brackets)"]
+        assert lines[1].split() == ["reference", "0", "to", "run", "train", "→", "finetune"]
+        assert lines[2].split() == ["prune=0.5", "0", "to", "run", "train", "→", "prune", "→", "finetune"]
+        assert lines[3].endswith(": 2 runs, 0 kept, 2 to run")
+        assert lines[4] == "latency: eager; batch 1, 8, 1, 2 threads, 1 s a model"
+
+    def test_what_is_kept_stands_in_brackets(self, store, capsys, result_of, toy_network):
+        sweep = read_sweep(["prune=0.5,0.9"])
+        reference, half, tenth = sweep.plan.points
+        keep_result(reference.key, result_of(reference), store)
+        store.put_model(half.chain.prefix_keys[2], toy_network())
+        print_plan(sweep, store)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[1].split()[2:] == ["kept", "(train)", "→", "(finetune)"]
+        assert lines[2].split()[2:] == ["to", "run", "(train)", "→", "(prune)", "→", "finetune"]
+        assert lines[3].split()[2:] == ["to", "run", "train", "→", "prune", "→", "finetune"]
+        assert lines[4].endswith(": 3 runs, 1 kept, 2 to run")
+        assert tenth.label in lines[3]
+
+    def test_brackets_of_a_value_are_no_markup(self, store, capsys):
+        print_plan(read_sweep(["recipe.steps=[train],[train,finetune]"]), store)
+        assert "recipe.steps=[train,finetune], reference" in capsys.readouterr().out
+
+
+class TestTable:
+    TABLE = pd.DataFrame(
+        {
+            "prune": [0.0, 0.5],
+            "n_seeds": [1, 1],
+            "accuracy": [0.987, 0.5],
+            "accuracy_std": [float("nan")] * 2,
+            "accuracy_val": [0.98, 0.51],
+            "accuracy_top5": [0.999, 0.9],
+            "calibration_error": [0.01, 0.02],
+            "size_bytes": [65_345.0, 999.0],
+            "size_ratio": [1.0, 4.125],
+            "macs": [3_671_234.0, 2.5e9],
+            "latency_ms/eager": [1.2345, 0.01234],
+            "latency_ms_p90/eager": [2.0, 2.0],
+            "speedup/eager": [1.0, 1.5],
+        }
+    )
+
+    def test_a_row_per_point_in_units_that_can_be_read(self, console):
+        print_table(self.TABLE, ACCURACY, (), console)
+        rows = [line.split() for line in printed(console).splitlines()][-2:]
+        assert rows[0] == ["0", "98.7", "%", "98.0", "%", "65.3", "K", "1.00×", "3.67", "M", "1.23", "1.00×"]
+        assert rows[1] == ["0.5", "50.0", "%", "51.0", "%", "999", "4.12×", "2.50", "G", "0.0123", "1.50×"]
+
+    def test_what_tells_nothing_or_is_a_detail_is_left_to_the_file(self, console):
+        print_table(self.TABLE, ACCURACY, (), console)
+        heading = printed(console).splitlines()[:2]
+        for word in ("seeds", "±", "top5", "calibration", "p90"):
+            assert word not in " ".join(heading)
+        assert "test" in heading[0] and "acc." in heading[1]
+        more = self.TABLE.assign(n_seeds=[2, 3], accuracy_std=[0.001, 0.002])
+        print_table(more, ACCURACY, (), console)
+        assert "seeds" in printed(console) and "±" in printed(console)
+
+    def test_another_quality_has_its_own_words_and_no_percent_where_it_is_no_share(self, console):
+        perplexity = Quality(name="perplexity", kind="exp_of_ratio", unit="", direction="lower")
+        print_table(pd.DataFrame({"perplexity": [23.456], "perplexity_val": [101.0]}), perplexity, (), console)
+        lines = printed(console).splitlines()
+        assert lines[0].split() == ["test", "val."]
+        assert lines[1].split() == ["perplexity", "perplexity"]
+        assert lines[2].split() == ["23.46", "101"]
+
+    def test_other_qualities_are_shares_as_well(self, console):
+        table = pd.DataFrame({"miou": [0.5], "boundary_iou": [0.25]})
+        miou = Quality(name="miou", kind="mean_of_ratios", unit="points", direction="higher")
+        print_table(table, miou, ("boundary_iou",), console)
+        assert printed(console).splitlines()[-1].split() == ["50.0", "%", "25.0", "%"]
+        assert "boundary" in printed(console)
+
+    def test_brackets_of_a_value_are_no_markup(self, console):
+        print_table(pd.DataFrame({"recipe.steps": ["[train,finetune]"], "accuracy": [0.5]}), ACCURACY, (), console)
+        assert "[train,finetune]" in printed(console)
+
+
+def test_failures_are_named_each_in_a_line(console):
+    print_failures({}, console)
+    assert printed(console) == ""
+    error = RunError("ValueError: [bold]no[/bold]\nmore", "trace")
+    print_failures({"prune=0.5, seed=0": error}, console)
+    assert printed(console).splitlines() == [
+        "failed: prune=0.5, seed=0: ValueError: [bold]no[/bold]",
+        "the same command tries the failed runs again, and only those",
+    ]
