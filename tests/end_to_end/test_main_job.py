@@ -1,6 +1,5 @@
 """The main job: one real sweep in a subprocess, and everything that it prints, logs and leaves behind."""
 
-import io
 import re
 
 import numpy as np
@@ -15,10 +14,12 @@ from effbench.analysis import saturation_sentence
 from effbench.codec import decode
 from effbench.data.digits import digits
 from effbench.models import small_cnn
+from effbench.tasks.classification import Classification
 from effbench.training.evaluation import evaluate
 
 METRICS = {
-    *("accuracy", "accuracy_val", "loss", "macs", "macs_effective", "flops", "params", "params_nonzero"),
+    *("accuracy", "accuracy_val", "accuracy_top5", "accuracy_top5_val", "accuracy_worst_class", "calibration_error"),
+    *("loss", "macs", "macs_effective", "flops", "params", "params_nonzero"),
     *(
         "size_bytes",
         "size_ratio",
@@ -133,17 +134,17 @@ def test_the_logged_file_is_the_network_that_was_measured(shared):
         blob = shared.artifact(run, "model.effb").read_bytes()
         assert len(blob) == run.data.metrics["size_bytes"]
         model = decode(blob, small_cnn())
-        assert evaluate(model, data, "test", side=28).accuracy == run.data.metrics["accuracy"]
-        assert evaluate(model, data, "val", side=28).accuracy == run.data.metrics["accuracy_val"]
+        for split, metric in (("test", "accuracy"), ("val", "accuracy_val")):
+            assert evaluate(model, data, split, task=Classification(), side=28).quality == run.data.metrics[metric]
 
 
-def test_the_correctness_bits_agree_with_the_accuracy(shared):
+def test_the_counts_of_every_example_give_the_accuracy(shared):
     for run in shared.children():
-        with np.load(io.BytesIO(shared.artifact(run, "correct.npz").read_bytes())) as bits:
+        with np.load(shared.artifact(run, "counts.npz")) as counts:
             for split, metric in (("val", "accuracy_val"), ("test", "accuracy")):
-                correct = np.unpackbits(bits[split], count=int(bits[f"n_{split}"]))
-                assert len(correct) == 1000
-                assert correct.mean() == run.data.metrics[metric]
+                assert counts[split].shape == (1000, 1, 2)
+                correct, seen = counts[split].sum(axis=(0, 1))
+                assert correct / seen == run.data.metrics[metric]
 
 
 def test_the_effective_configuration_is_logged(shared):
@@ -176,6 +177,7 @@ def test_load_runs_gives_what_was_printed_and_logged(shared):
     assert len(frame) == 4
     assert frame.attrs["axes"] == ["prune"]
     assert frame.attrs["unfinished"] == []
+    assert set(frame["quality_name"]) == {"accuracy"}
     logged = {run.info.run_id: run.data.metrics for run in shared.children()}
     for _, row in frame.iterrows():
         for name, value in logged[row["run_id"]].items():
@@ -185,9 +187,9 @@ def test_load_runs_gives_what_was_printed_and_logged(shared):
     found = effbench.saturation_point(frame, cost="size_bytes")
     (sentence,) = [line for line in shared.finished.stdout.splitlines() if line.startswith("size_bytes:")]
     assert found.point is None or str(found.point["point"]) in sentence
-    correct = effbench.load_correctness(frame, tracking_uri=shared.uri)
-    assert {key: bits.mean() for key, bits in correct.items()} == dict(frame[["run_key", "accuracy_val"]].to_numpy())
-    assert saturation_sentence(frame, cost="size_bytes", correct=correct) == sentence
+    counts = effbench.load_counts(frame, tracking_uri=shared.uri)
+    assert {key: counts.quality_of(key) for key in counts.by_run} == dict(frame[["run_key", "accuracy_val"]].to_numpy())
+    assert saturation_sentence(frame, cost="size_bytes", counts=counts) == sentence
 
 
 def test_the_trackings_reader_finds_the_database_from_a_folder_below(shared, monkeypatch):

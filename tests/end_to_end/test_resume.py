@@ -143,7 +143,7 @@ def test_a_damaged_result_is_named_and_computed_again(folder, sweep, caplog, par
 
 @pytest.mark.parametrize("damage", ["truncated", "emptied", "foreign", "another entry"])
 def test_a_kept_network_that_is_not_whole_is_trained_again(folder, sweep, caplog, damage, monkeypatch):
-    monkeypatch.setattr("effbench.run.one.WORTH_KEEPING_SECONDS", 0)
+    monkeypatch.setattr("effbench.run.making.WORTH_KEEPING_SECONDS", 0)
     assert sweep("+prune=0.9")[0] == 0
     before = folder.results()
     models = sorted((folder.path / ".effbench" / "entries" / "models").iterdir())
@@ -182,8 +182,8 @@ def test_a_resumed_sweep_with_nothing_to_do_starts_no_workers(shared, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(shared.path / ".effbench", copy / ".effbench")
     from effbench.config.read import read_sweep
-    from effbench.run.store import Store
     from effbench.run.executors import choose_executor, run_here
+    from effbench.run.store import Store
 
     planned = read_sweep(["+prune=0.1,0.5,0.9", "train.epochs=1", "finetune.epochs=1", "measure.seconds=0.02"])
     store = Store(copy / ".effbench")
