@@ -8,6 +8,7 @@ import torch
 
 from effbench.analysis.counts import quality_from_sums
 from effbench.codec import decode
+from effbench.compression.layers import weight_layers
 from effbench.measure.compute import count_cost
 from effbench.measure.size import float32_bytes
 from effbench.run.one import run_point
@@ -109,3 +110,12 @@ def test_precisions_can_be_compared(tmp_path, tiny_points):
     }
     assert found["bfloat16"]["train_memory_mb"] < 0.8 * found["float32"]["train_memory_mb"]
     assert min(metrics["train_seconds"] for metrics in found.values()) > 0
+
+
+def test_the_share_acted_on_is_a_metric_where_layers_are_skipped(tmp_path, tiny_points):
+    _, point = tiny_points("prune=0.5", "stage.prune.layers={classifier:skip}")
+    metrics = run_point(point, Store(tmp_path), device=CPU).metrics
+    network = point.chain.fresh_network()
+    sizes = {name: layer.weight.numel() for name, layer in weight_layers(network)}
+    assert metrics["acted_share/prune"] == pytest.approx(1 - sizes["classifier"] / sum(sizes.values()))
+    assert metrics["sparsity/prune"] == pytest.approx(0.5 * metrics["acted_share/prune"], abs=0.01)
