@@ -25,6 +25,8 @@ from effbench.tracking.tracker import Dataset, RunRecord
 # Where PyYAML has its dumper in C, that takes a tenth of the time.
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
+LAYERS = "layers"
+"""The option of a stage that gives single layers values of their own."""
 REALNESS = ("simulated", "masked", "removed", "executed")
 """How real a saving is, the least real first."""
 
@@ -120,7 +122,9 @@ def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:
 
 
 def _flat(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping):
+    if prefix.endswith(f".{LAYERS}"):  # patterns of layer names are no names of params
+        yield prefix, ", ".join(f"{pattern}: {value}" for pattern, value in node.items())
+    elif isinstance(node, Mapping):
         for key, value in node.items():
             if key == "_target_":
                 continue

@@ -29,7 +29,7 @@ class SoftLabelLoss:
         """Return the mean loss of a batch: logits (n, n_classes, …), numbers (n,); see `training.loop.Loss`."""
         if self.weight == 1:
             return self._soft(logits, numbers)
-        hard = self.task.loss(logits, self.labels[numbers])
+        hard = self.task.loss(logits, self.labels[numbers].long())  # maps of classes are kept in a byte a pixel
         if self.weight == 0:
             return hard
         return (1 - self.weight) * hard + self.weight * self._soft(logits, numbers)

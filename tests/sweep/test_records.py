@@ -103,6 +103,13 @@ class TestRecord:
         assert "stage.quantize.scheme" not in params  # of no technique of this sweep
         assert not [name for name in params if name.endswith("_target_")]
 
+    def test_the_values_of_single_layers_are_one_param_whatever_their_patterns(self):
+        patterns = "stage.prune.layers={features.*:0.2,classifier:skip}"
+        point = read_sweep([*TINY, "prune=0.5", patterns]).plan.points[1]
+        record = describe_run(point, read_sweep([*TINY, "prune=0.5", patterns]))
+        assert record.params["stage.prune.layers"] == "features.*: 0.2, classifier: skip"
+        assert not [name for name in record.params if "*" in name]
+
     def test_the_sweep_has_the_params_that_its_runs_have_in_common(self, planned):
         common = sweep_params(planned)
         assert common["train.batch_size"] == 64
