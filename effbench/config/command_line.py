@@ -107,6 +107,8 @@ def _read(arguments: Sequence[str]) -> CommandLine:
             seeds = _at_least_one(override)
         elif key == "engine":
             engines = _at_least_one(override)
+        elif key.partition(".")[0] == ENGINES:
+            raise ValueError(f"{key}: there is no such key; did you mean engine{key.removeprefix(ENGINES)}?")
         elif key.startswith("engine."):
             others.append(dataclasses.replace(override, key_or_group=f"{ENGINES}.{key.removeprefix('engine.')}"))
         elif key == "hydra/launcher" or key.startswith("hydra.launcher."):

@@ -39,7 +39,7 @@ def resolved(node: Node) -> dict[str, Any]:
 def engine_blueprints(node: Node, names: tuple[str, ...]) -> dict[str, Blueprint]:
     """Return the engines of these names with their options, which may refer to other keys, as in ${device}.
 
-    ValueError for options that an engine refuses.
+    ValueError for options that an engine refuses, and for a device that is not there.
     """
     config = OmegaConf.create(dict(node))
     config.device = str(resolve_device(str(config.device)))
@@ -47,6 +47,7 @@ def engine_blueprints(node: Node, names: tuple[str, ...]) -> dict[str, Blueprint
     for name, engine in engines.items():
         try:
             engine.build()
+            resolve_device(str(engine.options.get("device", "cpu")))
         except ValueError as error:  # it begins with the name of the option
             raise ValueError(f"engine.{name}.{error}") from None
     return engines

@@ -6,7 +6,7 @@ import copy
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -29,6 +29,11 @@ class Load(Stage):
         """Return the stage for a file as it is now. ValueError where it is no file of weights."""
         read_state_dict(path)
         return cls(path=path, sha256=_sha256(path))
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the result: what is in the file, wherever it lies."""
+        identity = super().identity()
+        return {**identity, "fields": {"sha256": self.sha256}}
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` with the file's tensors. ValueError where they don't fit, or the file changed."""

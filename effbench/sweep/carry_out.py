@@ -22,6 +22,9 @@ from effbench.sweep.timing import measure_points
 from effbench.tracking import names
 from effbench.tracking.tracker import Tracker
 
+PREPARING = ("augment", "side")
+"""Options of data sets that change the images, and not which they are."""
+
 
 class Display(Observer, Protocol):
     """Shows how far a sweep is."""
@@ -79,10 +82,16 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
 
 def _counts(points: Sequence[Point], by_run: Mapping[str, NDArray[np.int64]]) -> Counts | None:
     """Return the counts of the runs; None where these can't be compared example by example (swept data options)."""
-    if len({counts.shape for counts in by_run.values()}) != 1:
+    if len({counts.shape for counts in by_run.values()}) != 1 or len({_examples(point) for point in points}) != 1:
         return None
     chain = points[0].chain
     return Counts(kind=chain.loaded_task().quality(chain.loaded_data()).kind, by_run=by_run)
+
+
+def _examples(point: Point) -> str:
+    """Return what decides which examples a point is evaluated on: the data set, but for how its images are prepared."""
+    data = point.chain.data
+    return str((data.target, {name: value for name, value in data.options.items() if name not in PREPARING}))
 
 
 def _row(point: Point, metrics: Mapping[str, float]) -> dict[str, object]:

@@ -49,6 +49,7 @@ def test_the_networks_options_give_way_to_a_target_of_the_users_own():
 
 
 WRONG = {
+    "engines.eager.device=cpu": "engines.eager.device: there is no such key; did you mean engine.eager.device?",
     "~prune": "can't be taken away",
     "prune=0.1 +prune=0.2": "given already",
     "prune=interval(0,1)": "write the values out",

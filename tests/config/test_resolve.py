@@ -63,8 +63,14 @@ def test_engines_have_the_device_that_training_has_unless_their_option_says_anot
     }
     automatic = engine_blueprints(node(), ("eager",))["eager"].options["device"]
     assert torch.device(automatic).type in ("cpu", "cuda", "mps")
-    assert engine_blueprints(node("engine.eager.device=mps"), ("eager",))["eager"].options["device"] == "mps"
+    own = engine_blueprints(node("device=auto", "engine.eager.device=cpu"), ("eager",))
+    assert own["eager"].options["device"] == "cpu"
     assert engine_blueprints(node(), ()) == {}
+
+
+def test_an_engine_on_a_device_that_is_not_there_is_refused_before_anything_starts():
+    with pytest.raises(ValueError, match=r"^engine\.eager\.device=cuda:99: this machine has \d+ CUDA devices"):
+        engine_blueprints(node("engine.eager.device=cuda:99"), ("eager",))
 
 
 def test_a_task_is_its_target_without_the_network_and_the_data_it_brings():

@@ -1,5 +1,7 @@
 """Weights from a file: exactly those of the network, and of the file as it was when the sweep was planned."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -36,6 +38,12 @@ def test_one_that_was_written_anew_since_is_refused(path, toy_network, toy_data,
         ValueError, match=r"weights\.pt was changed after the sweep was planned; begin the sweep again$"
     ):
         stage.apply(toy_network(), make_context(toy_data))
+
+
+def test_the_same_weights_elsewhere_have_the_same_key(path):
+    elsewhere = Path(path).with_name("elsewhere.pt")
+    elsewhere.write_bytes(Path(path).read_bytes())
+    assert Load.of(str(elsewhere)).identity() == Load.of(str(path)).identity()
 
 
 def test_weights_of_another_network_are_refused_in_one_line(path, toy_network):

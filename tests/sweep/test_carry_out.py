@@ -109,6 +109,14 @@ def test_without_examples_in_common_there_are_no_counts(sweep, store, make_track
     assert len(outcome.frame) == 3
 
 
+def test_runs_of_other_splits_of_as_many_images_have_no_counts_in_common(
+    monkeypatch, store, make_tracker, display, runs
+):
+    monkeypatch.setattr("effbench.sweep.carry_out.measure_points", lambda points, *_: {})
+    swept = read_sweep(["+prune=0.5", "data.split_seed=0,1"])
+    assert carry_out(swept, store, make_tracker(), display, runs(swept)).counts is None
+
+
 def test_when_every_run_failed_the_frame_is_empty(sweep, store, make_tracker, display, runs):
     error = RunError("ValueError: no", "trace")
     failures = {point.label: error for point in sweep.plan.points}
