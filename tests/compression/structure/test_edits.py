@@ -20,64 +20,26 @@ from effbench.compression.structure.factorized import Factorization, build_facto
 from effbench.compression.structure.rebuild import apply_edits
 
 
-def network(seed=0):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return nn.Sequential(
-            nn.Conv2d(2, 8, 3, padding=1, stride=2),
-            nn.BatchNorm2d(8),
-            nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 12, 1, bias=False)),
-            nn.Conv2d(12, 12, 3, padding=1, groups=3),
-            nn.ConvTranspose2d(12, 6, 2),
-            nn.PReLU(6),
-            nn.Flatten(),
-            nn.Linear(6 * 25, 10),
-        )
-
-
-def shapes(model):
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-
-
-EDITS = {
-    "0": Edit(EditKind.RESIZED, (2, 4, 1)),
-    "1": Edit(EditKind.RESIZED, (4,)),
-    "2.0": Edit(EditKind.RESIZED, (4, 4, 4)),
-    "2.1": Edit(EditKind.SVD, (4, 2, 9)),
-    "3": Edit(EditKind.RESIZED, (9, 9, 3)),
-    "4": Edit(EditKind.RESIZED, (9, 5, 1)),
-    "5": Edit(EditKind.RESIZED, (5,)),
-    "7": Edit(EditKind.SVD, (125, 3, 10)),
-}
-
-
-@pytest.fixture
-def edited():
-    model = network()
-    apply_edits(model, EDITS)
-    return model
-
-
-def test_an_edited_network_runs_and_knows_its_edits_through_copies_and_json(edited):
+def test_an_edited_network_runs_and_knows_its_edits_through_copies_and_json(edited, edits, network):
     assert edited.eval()(torch.zeros(1, 2, 8, 8)).shape == (1, 10)
-    assert edits_of(edited) == EDITS
-    assert edits_of(copy.deepcopy(edited)) == EDITS
+    assert edits_of(edited) == edits
+    assert edits_of(copy.deepcopy(edited)) == edits
     plain = json.loads(json.dumps({path: edit.to_plain() for path, edit in edits_of(edited).items()}))
-    assert {path: Edit.from_plain(one) for path, one in plain.items()} == EDITS
+    assert {path: Edit.from_plain(one) for path, one in plain.items()} == edits
     assert edits_of(network()) == {}
 
 
-def test_what_is_edited_further_is_told_in_its_final_state(edited):
+def test_what_is_edited_further_is_told_in_its_final_state(edited, edits):
     apply_edits(edited, {"3": Edit(EditKind.RESIZED, (3, 3, 3))})
     remove_module(edited, "2")
     assert edits_of(edited) == {
-        **{path: edit for path, edit in EDITS.items() if not path.startswith("2") and path != "3"},
+        **{path: edit for path, edit in edits.items() if not path.startswith("2") and path != "3"},
         "2": Edit(EditKind.REMOVED),
         "3": Edit(EditKind.RESIZED, (3, 3, 3)),
     }
 
 
-def test_a_shared_module_is_replaced_at_each_of_its_places():
+def test_a_shared_module_is_replaced_at_each_of_its_places(shapes):
     layer = nn.Linear(6, 6)
     model = nn.Sequential(layer, nn.ReLU(), layer)
     replace_module(model, "0", build_factored(layer, "svd", (6, 1, 6)))
@@ -88,7 +50,7 @@ def test_a_shared_module_is_replaced_at_each_of_its_places():
     assert shapes(fresh) == shapes(model)
 
 
-def test_changes_are_found_by_comparing():
+def test_changes_are_found_by_comparing(network):
     before, after = network(), network()
     after[0] = nn.Conv2d(2, 5, 3, padding=1, stride=2)
     after[1] = nn.BatchNorm2d(5)
@@ -140,8 +102,8 @@ def test_only_what_can_be_edited_so_has_widths():
     assert [n_widths(kind, nn.ReLU()) for kind in EditKind] == [0, None, None, None, None, None]
 
 
-def test_an_edited_network_has_the_places_of_the_one_it_was_made_of(edited):
-    inside = tuple(f"{path}." for path in EDITS)
+def test_an_edited_network_has_the_places_of_the_one_it_was_made_of(edited, edits, network):
+    inside = tuple(f"{path}." for path in edits)
     assert [path for path, _ in places(edited)] == [p for p, _ in places(network()) if not p.startswith(inside)]
 
 

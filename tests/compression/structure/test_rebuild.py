@@ -2,59 +2,20 @@ import copy
 
 import pytest
 import torch
-from torch import nn
 
 from effbench.compression.structure.edits import Edit, EditKind, edits_of
 from effbench.compression.structure.rebuild import apply_edits
 
 
-def network(seed=0):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return nn.Sequential(
-            nn.Conv2d(2, 8, 3, padding=1, stride=2),
-            nn.BatchNorm2d(8),
-            nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 12, 1, bias=False)),
-            nn.Conv2d(12, 12, 3, padding=1, groups=3),
-            nn.ConvTranspose2d(12, 6, 2),
-            nn.PReLU(6),
-            nn.Flatten(),
-            nn.Linear(6 * 25, 10),
-        )
-
-
-def shapes(model):
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-
-
-EDITS = {
-    "0": Edit(EditKind.RESIZED, (2, 4, 1)),
-    "1": Edit(EditKind.RESIZED, (4,)),
-    "2.0": Edit(EditKind.RESIZED, (4, 4, 4)),
-    "2.1": Edit(EditKind.SVD, (4, 2, 9)),
-    "3": Edit(EditKind.RESIZED, (9, 9, 3)),
-    "4": Edit(EditKind.RESIZED, (9, 5, 1)),
-    "5": Edit(EditKind.RESIZED, (5,)),
-    "7": Edit(EditKind.SVD, (125, 3, 10)),
-}
-
-
-@pytest.fixture
-def edited():
-    model = network()
-    apply_edits(model, EDITS)
-    return model
-
-
-def test_the_same_edits_give_the_same_structure_and_the_later_ones_change_nothing(edited):
+def test_the_same_edits_give_the_same_structure_and_the_later_ones_change_nothing(edited, edits, network, shapes):
     fresh = network(1)
     state = torch.get_rng_state()
-    apply_edits(fresh, EDITS)
+    apply_edits(fresh, edits)
     assert torch.equal(torch.get_rng_state(), state)
     assert shapes(fresh) == shapes(edited)
     assert [repr(one) for one in fresh.modules()] == [repr(one) for one in edited.modules()]
     kept = {name: tensor.data_ptr() for name, tensor in fresh.state_dict().items() if name.startswith("2.1")}
-    apply_edits(fresh, EDITS)
+    apply_edits(fresh, edits)
     assert {name: tensor.data_ptr() for name, tensor in fresh.state_dict().items() if name in kept} == kept
 
 
@@ -78,13 +39,13 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_an_edit_that_does_not_fit_is_refused_before_anything_is_made(message):
+def test_an_edit_that_does_not_fit_is_refused_before_anything_is_made(message, network):
     path, edit = WRONG[message]
     with pytest.raises(ValueError, match=message):
         apply_edits(network(), {path: edit})
 
 
-def test_a_bias_is_added_where_there_is_none_and_with_other_sizes():
+def test_a_bias_is_added_where_there_is_none_and_with_other_sizes(network):
     model = network()
     edit = Edit(EditKind.BIASED, (6, 9, 1))
     apply_edits(model, {"2.1": edit})
@@ -105,6 +66,6 @@ def test_a_bias_is_added_where_there_is_none_and_with_other_sizes():
         ("2.1", (8,), "can't be resized"),
     ],
 )
-def test_a_bias_is_refused_where_one_is_or_can_not_be(path, widths, says):
+def test_a_bias_is_refused_where_one_is_or_can_not_be(path, widths, says, network):
     with pytest.raises(ValueError, match=says):
         apply_edits(network(), {path: Edit(EditKind.BIASED, widths)})
