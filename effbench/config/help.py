@@ -19,7 +19,7 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
   coder=            none, huffman (default), ans or context: the entropy coder of the run's file
   train.*           epochs, lr, batch_size, weight_decay, precision, layout, threads, fraction
   finetune.*        epochs, lr
-  tolerance=0.02    the loss of accuracy (a fraction) at which a point counts as saturated
+  tolerance=0.02    the loss of the task's quality (a fraction) at which a point counts as saturated
   engine=           {engines}; measure.batch=1,8 measure.threads=1,2 measure.seconds=1: measured within each run
                     engine.<name>.<option>= sets an option of an engine
   tracking.uri=     where MLflow is (default: MLFLOW_TRACKING_URI, else mlflow.db here); tracking.experiment=
