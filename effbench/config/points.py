@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -119,7 +120,8 @@ class _Builder:
         sides = self._sides(values, loaded)
         network = self._network(values)
         trial = check_shapes(network, task, data, sides["side"], sides["eval_side"], where=label)
-        steps = Recipe(self.axes, node, values, self.asked).steps()
+        recipe = Recipe(self.axes, node, values, self.asked)
+        steps = recipe.reference_steps() if reference is None else recipe.steps()
         check_layers(steps, trial.layers)
         chain = Chain(
             network=network,
@@ -129,7 +131,7 @@ class _Builder:
             side=sides["side"],
             seed=seed,
             threads=typed(_TrainSettings, {"threads": node["train"]["threads"]}, where="train").threads,
-            steps=with_teachers(steps, None if reference is None else reference.chain),
+            steps=with_teachers(steps, None if reference is None else self._as_teacher(reference)),
         )
         config = {name: entry for name, entry in node.items() if name not in (ENGINES, "phases")}
         return Point(
@@ -143,6 +145,11 @@ class _Builder:
             reference_key=None if reference is None else reference.key,
             config={**config, "seed": seed, **values},
         )
+
+    def _as_teacher(self, reference: Point) -> Chain:
+        """Return what teaches where a reference does: its network after all its finetunings, as the recipe has them."""
+        steps = Recipe(self.axes, self.node, reference.axes, self.asked).steps()
+        return dataclasses.replace(reference.chain, steps=steps)
 
     def _data(self, values: Mapping[str, Value]) -> Blueprint:
         """Return the data set, with the options that axes set."""

@@ -173,6 +173,18 @@ class Stage(ABC):
         """How many rounds its group of the recipe has, where the stage decides that; None: `recipe.rounds`."""
         return None
 
+    @property
+    def most_rounds(self) -> int | None:
+        """How many rounds a run with this configuration may have at most, whatever the value of its axis.
+
+        None: `recipe.rounds`. References are finetuned so often.
+        """
+        return None
+
+    def value_after(self, position: int, n_rounds: int) -> float | None:
+        """Return what the axis comes to after `position` of `n_rounds` rounds; None where rounds don't change it."""
+        return None
+
     def at_round(self, position: int, n_rounds: int) -> Self:
         """Return the stage for round `position` of `n_rounds`, counted from 1; by default the same in every round."""
         return self

@@ -78,6 +78,15 @@ class Prune(Stage):
         """How many rounds the ladder makes; None without one."""
         return sum(rung < self.ratio for rung in self.ladder) + 1 if self.ladder else None
 
+    @property
+    def most_rounds(self) -> int | None:
+        """A round for each rung, and one for a share beyond the last."""
+        return len(self.ladder) + 1 if self.ladder else None
+
+    def value_after(self, position: int, n_rounds: int) -> float:
+        """Return the share that is zero after a round."""
+        return self.at_round(position, n_rounds).ratio if position else 0.0
+
     def at_round(self, position: int, n_rounds: int) -> Prune:
         """Return the stage for round `position` of `n_rounds`: see `ladder`. Layers' own shares grow alongside."""
         if self.ladder:

@@ -33,6 +33,10 @@ class PruneBlocks(Stage):
     count: Annotated[int, Field(ge=0)]
     """How many blocks are removed."""
 
+    def value_after(self, position: int, n_rounds: int) -> float:
+        """Return how many blocks are removed after a round."""
+        return self.count * position // n_rounds
+
     def at_round(self, position: int, n_rounds: int) -> PruneBlocks:
         """Return the stage for round `position` of `n_rounds`: together they remove `count` blocks."""
         done, before = (self.count * number // n_rounds for number in (position, position - 1))

@@ -52,6 +52,10 @@ class PruneChannels(Stage):
     criterion: ChannelCriterion = "l1"
     scope: Literal["global", "layer"] = "layer"
 
+    def value_after(self, position: int, n_rounds: int) -> float:
+        """Return the share that is removed after a round."""
+        return float(1 - (1 - self.ratio) ** (position / n_rounds))
+
     def at_round(self, position: int, n_rounds: int) -> PruneChannels:
         """Return the stage for one of `n_rounds`: each removes the same share of the channels that are left."""
         return self.with_layer_values(lambda ratio: 1 - (1 - ratio) ** (1 / n_rounds))

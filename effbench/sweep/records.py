@@ -45,6 +45,7 @@ def describe_run(
     }
     files = {"config.yaml": yaml.dump(json.loads(json.dumps(point.config)), Dumper=_DUMPER, sort_keys=False).encode()}
     if result is not None:
+        tags |= {f"{names.PREFIX}.{name}": word for name, word in result.words.items()}
         tags[names.CACHED] = ",".join(result.cached_steps)
         if result.unknown_operations:
             tags[names.UNKNOWN] = ",".join(result.unknown_operations)

@@ -1,5 +1,7 @@
 """The names under which runs are logged: written and read in one vocabulary."""
 
+PREFIX = "effbench"
+"""What effbench's own tags begin with."""
 SWEEP = "effbench.sweep"
 """Tag: the id of the sweep (parent and children)."""
 RUN_KEY = "effbench.run_key"
