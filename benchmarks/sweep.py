@@ -68,8 +68,8 @@ def run_effbench(task: Task, extra: list[str], folder: Path) -> tuple[float, Acc
 
     begin_server()  # as the command does
     from effbench.config.read import read_sweep
+    from effbench.run.executors import choose_executor
     from effbench.run.store import Store
-    from effbench.run.workers import choose_executor
     from effbench.sweep.carry_out import carry_out
     from effbench.sweep.progress import ProgressDisplay
     from effbench.tracking.write import MlflowTracker

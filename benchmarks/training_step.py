@@ -37,6 +37,7 @@ from torch import nn
 from effbench.data import ImageData
 from effbench.data.digits import digits
 from effbench.models import lenet_5, lenet_300_100, mobilenet_v1, small_cnn
+from effbench.tasks.classification import Classification
 from effbench.training.evaluation import evaluate
 from effbench.training.loop import TrainingOptions, fit
 from effbench.training.precision import suited_precision
@@ -49,6 +50,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 LR, BATCH_SIZE, WEIGHT_DECAY = 3e-3, 64, 0.01
 CPU = torch.device("cpu")
+TASK = Classification()
 
 
 class Clock:
@@ -99,7 +101,16 @@ def effbench_fit(model: nn.Module, data: ImageData, epochs: int, seed: int, cloc
         epochs=epochs, lr=LR, batch_size=BATCH_SIZE, weight_decay=WEIGHT_DECAY, precision=precision
     )
     generator = torch.Generator().manual_seed(seed)
-    fit(model, data, options, side=data.side, generator=generator, device=CPU, progress=clock.tick)
+    fit(
+        model,
+        data,
+        options,
+        side=data.side,
+        generator=generator,
+        device=CPU,
+        loss=lambda outputs, images, targets: TASK.loss(outputs, targets),
+        progress=clock.tick,
+    )
 
 
 Fit = Callable[[nn.Module, ImageData, int, int, Clock], None]
@@ -131,7 +142,7 @@ def measure(network: str, data: ImageData, *, seeds: int, epochs: int) -> dict[s
             processor, wall = (statistics.median(times) for times in zip(*clock.steps[1:], strict=True))
             tallies[loop].processor.append(processor)
             tallies[loop].wall.append(wall)
-            tallies[loop].accuracy.append(evaluate(model, data, "test", side=data.side).accuracy)
+            tallies[loop].accuracy.append(evaluate(model, data, "test", task=TASK, side=data.side).quality)
     return tallies
 
 

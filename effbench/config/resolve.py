@@ -37,10 +37,19 @@ def resolved(node: Node) -> dict[str, Any]:
 
 
 def engine_blueprints(node: Node, names: tuple[str, ...]) -> dict[str, Blueprint]:
-    """Return the engines of these names with their options, which may refer to other keys, as in ${device}."""
+    """Return the engines of these names with their options, which may refer to other keys, as in ${device}.
+
+    ValueError for options that an engine refuses.
+    """
     config = OmegaConf.create(dict(node))
     config.device = str(resolve_device(str(config.device)))
-    return {name: Blueprint.from_node(_plain(config[ENGINES][name])) for name in names}
+    engines = {name: Blueprint.from_node(_plain(config[ENGINES][name])) for name in names}
+    for name, engine in engines.items():
+        try:
+            engine.build()
+        except ValueError as error:  # it begins with the name of the option
+            raise ValueError(f"engine.{name}.{error}") from None
+    return engines
 
 
 def task_blueprint(node: Node) -> Blueprint:

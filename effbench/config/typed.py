@@ -30,8 +30,11 @@ def typed(kind: type[T], node: Mapping[str, Any], /, *, where: str) -> T:
 
 
 def unknown_name(name: str, known: Iterable[str], what: str, *, shown: Iterable[str] | None = None) -> str:
-    """Return the message for a name that is none of those known: it names the nearest one, or lists those `shown`."""
+    """Return the message for a name that is none of those known: it names the nearest one, or lists those `shown`.
+
+    name: with the key that it is a value of, if it is one, as in "recipe.steps: finetun".
+    """
     known = sorted(set(known))
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+    near = difflib.get_close_matches(name.rpartition(": ")[2].lower(), known, n=1, cutoff=0.75)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known if shown is None else sorted(set(shown)))}"
     return f"{name}: there is no such {what}; {hint}"

@@ -19,6 +19,8 @@ DIGIT_SIDE = 28
 N_CELLS = 3
 """Along each side of the grid whose cells the digits stand in, give or take `JITTER` pixels."""
 JITTER = 5.0
+MARGIN = 10.0
+"""From a digit's centre to the scene's edge: of some digits a little is cut off."""
 SCALES = (0.8, 1.25)
 STRETCH = 0.15
 """By which a digit's height and width differ from its scale, at most."""
@@ -109,7 +111,7 @@ def _place(digits: Bytes, cells: Integers, rng: np.random.Generator) -> Pixels:
     n = len(digits)
     scales = rng.uniform(*SCALES, size=n) * rng.uniform(1 - STRETCH, 1 + STRETCH, size=(2, n))
     centres = (np.stack([cells // N_CELLS, cells % N_CELLS]) + 0.5) * SCENE_SIDE / N_CELLS
-    centres += rng.uniform(-JITTER, JITTER, size=(2, n))
+    centres = (centres + rng.uniform(-JITTER, JITTER, size=(2, n))).clip(MARGIN, SCENE_SIDE - MARGIN)
     rows, columns = (_weights(centre, scale) for centre, scale in zip(centres, scales, strict=True))
     return _product(rows, digits.astype(np.float32), columns)
 

@@ -29,7 +29,7 @@ def small_segmenter(
     num_classes: int = 11,
     in_channels: int = 1,
     input_side: int = 64,
-    channels: Iterable[int] = (8, 8, 16, 32, 32, 64),
+    channels: Iterable[int] = (8, 8, 16, 16, 32, 32, 64),
     n_poolings: int = 3,
 ) -> nn.Module:
     """Build a U-Net (Ronneberger et al. 2015, arXiv:1505.04597) of few channels, with batch norm.

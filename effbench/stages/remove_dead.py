@@ -28,7 +28,7 @@ class RemoveDead(Stage):
     made permanent values, as `PruneChannels` does. A network without dead units stays as it is.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` without dead units. ValueError, with its name, where they can't be followed."""

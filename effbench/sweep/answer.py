@@ -40,7 +40,7 @@ def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Trac
     metrics: dict[str, float] = {"n_runs": len(plan.points), "n_failed": len(outcome.failures)}
     if len(frame):
         table = points_table(frame, axes=[*plan.axes, *_swept(frame, sweep)])
-        print_table(table, Quality.of_frame(frame), console)
+        print_table(table, Quality.of_frame(frame), frame.attrs["extra_qualities"], console)
         files["table.csv"] = table.to_csv(index=False).encode()
         console.print()
         for sentence in sentences(frame, tolerance=sweep.tolerance, counts=outcome.counts):

@@ -63,14 +63,14 @@ def terminal_console() -> Console:
     return console
 
 
-def print_table(table: pd.DataFrame, quality: Quality, console: Console) -> None:
-    """Print the table of points; of the qualities, the task's own."""
+def print_table(table: pd.DataFrame, quality: Quality, extras: Sequence[str], console: Console) -> None:
+    """Print the table of points; `extras` are the columns of other qualities, shares of one."""
     rendered = Table(box=None, pad_edge=False, header_style="bold")
     shown = [name for name in table.columns if not _is_left_out(table, str(name), quality)]
     for name in shown:
         rendered.add_column(_heading(str(name), quality), justify="right", no_wrap=True)
     for _, row in table.iterrows():
-        rendered.add_row(*(_cell(str(name), row[name], quality) for name in shown))
+        rendered.add_row(*(_cell(str(name), row[name], quality, extras) for name in shown))
     console.print(rendered)
 
 
@@ -95,12 +95,14 @@ def _heading(name: str, quality: Quality) -> str:
         return f"ms\n{engine}"
     if kind == "speedup":
         return f"faster\n{engine}"
-    return {**_HEADINGS, **_quality_headings(quality)}.get(name, name).replace(" ", "\n")
+    return {**_HEADINGS, **_quality_headings(quality)}.get(name, name.replace("_", " ")).replace(" ", "\n")
 
 
-def _cell(name: str, value: object, quality: Quality) -> str:
+def _cell(name: str, value: object, quality: Quality, extras: Sequence[str]) -> str:
     if not isinstance(value, (int, float)) or pd.isna(value):
         return value if isinstance(value, str) else ""
+    if name in extras:
+        return f"{100 * value:.1f} %"
     if name in _quality_headings(quality):
         return f"{100 * value:.1f} %" if quality.is_fraction else f"{value:.4g}"
     if name == "size_ratio" or name.startswith("speedup/"):

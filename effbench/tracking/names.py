@@ -28,6 +28,8 @@ COUNTS = "counts.npz"
 """Artifact: what each example of validation and test adds to the run's quality."""
 QUALITY = "quality"
 """Prefix of the tags that say what the quality is."""
+EXTRA_QUALITIES = "effbench.extra_qualities"
+"""Tag: the names of what the task counts beside its own quality, comma-separated."""
 QUALITY_COLUMNS = tuple(f"{QUALITY}_{field}" for field in ("name", "kind", "unit", "direction", "chance"))
 """Those tags, which are columns of every frame of runs."""
 PARENT = "mlflow.parentRunId"

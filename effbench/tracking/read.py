@@ -29,7 +29,8 @@ def load_runs(
     reference_key, what the quality is (quality_name, _kind, _unit, _direction, _chance), start_time, then the params
     (axes under their own names, seed) and the metrics. `sweep` keeps one
     sweep (its id, or the beginning of it). `.attrs["unfinished"]` lists the other runs as (run_id, run_name, status,
-    error); `.attrs["axes"]` names the axes that were swept. ValueError where there is no database, experiment or sweep
+    error); `.attrs["axes"]` names the axes that were swept, `.attrs["extra_qualities"]`
+    what the task counts beside its own quality. ValueError where there is no database, experiment or sweep
     of that name.
     """
     runs = [run for run in _runs_of(experiment, for_reading(tracking_uri)) if names.RUN_KEY in run.data.tags]
@@ -41,7 +42,8 @@ def load_runs(
     finished = {run.data.tags[names.RUN_KEY]: run for run in sorted(runs, key=_start) if run.info.status == "FINISHED"}
     frame = pd.DataFrame([_row(run) for run in finished.values()])
     frame = frame.apply(_numeric)
-    frame.attrs["axes"] = _axes(finished.values())
+    frame.attrs["axes"] = _listed(finished.values(), names.AXES)
+    frame.attrs["extra_qualities"] = _listed(finished.values(), names.EXTRA_QUALITIES)
     frame.attrs["unfinished"] = [_unfinished(run) for run in runs if run.info.status != "FINISHED"]
     return frame
 
@@ -128,9 +130,10 @@ def _numeric(column: pd.Series) -> pd.Series:
         return column
 
 
-def _axes(runs: Iterable[Run]) -> list[str]:
-    tagged = (run.data.tags.get(names.AXES, "").split(",") for run in runs)
-    return list(dict.fromkeys(axis for tag in tagged for axis in tag if axis))
+def _listed(runs: Iterable[Run], tag: str) -> list[str]:
+    """Return the names that a tag of the runs lists, each once."""
+    listed = (run.data.tags.get(tag, "").split(",") for run in runs)
+    return list(dict.fromkeys(name for entries in listed for name in entries if name))
 
 
 def _unfinished(run: Run) -> tuple[str, str, str, str]:

@@ -1,14 +1,8 @@
-"""What a command line becomes: axis values, seeds, swept keys, configurations, the help page."""
+"""What a command line becomes: axis values, seeds, swept keys, configurations."""
 
 import pytest
 
-from effbench.config.axis import Axis
-from effbench.config.command_line import conf_folder, declared_axes, read_command_line
-from effbench.config.help import help_page
-from effbench.config.overrides import parse, single_lines, values_of
-from effbench.config.typed import typed, unknown_name
-from effbench.sweep.__main__ import main
-from effbench.training.loop import TrainingOptions
+from effbench.config.command_line import conf_folder, declared_axes, members, read_command_line
 
 
 @pytest.mark.parametrize("prefix", ["", "+", "++"])
@@ -93,172 +87,49 @@ def test_what_is_no_command_is_refused(text):
     assert len(message.splitlines()) == 1
 
 
-PLANNING = {
-    "data=image_folder": "data.root: must be given",
-    "data.root=/x": "no option 'root'",
-    "data.side=abc": "data.side=abc: must be a whole number",
-    "data.split_seed=-1": "data.split_seed=-1",
-    "model.foo=1": "no option 'foo'",
-    "model.channels=8": "can't be built",
-    "model._target_=os.getcwd": "not a torch.nn.Module",
-    "model=lenet_5 rho_eval=0.5": "rho_eval=0.5: effbench.models.lenet_5 can't take images of 14 x 14",
-    "rho=0.1": "rho=0.1",
-    "model=lenet_300_100 pooling=early,late": "pooling=early,late: the network",
-    "recipe.steps=[train] bits=4": "bits=4: the recipe has no step",
-    "recipe.steps=[train,nope]": "nope",
-    "stage.quantize.scheme=odd": "stage.quantize.scheme=odd: must be 'symmetric', ",
-    "train.batch_size=0": "train.batch_size=0",
-    "train.epochs=true": "must be a number",
-    "train.threads=0": "train.threads=0",
-    "measure.seconds=nan": "measure.seconds=nan",
-    "measure.threads=x": "measure.threads=x: must be a whole number",
-    "dry_run=maybe": "dry_run=maybe: must be true or false",
-    "tracking.experiment=": "tracking.experiment=: must be a name",
-    "tracking.uri=/some/folder dry_run=false": "tracking.uri=/some/folder: must be a server",
-    "train.lr=0.1,nan prune=0.5": "train.lr=nan",
-}
-
-
-@pytest.mark.parametrize("text", PLANNING)
-def test_what_can_not_be_run_is_refused_before_anything_starts(text, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(text.split()) == 2
-    printed = capsys.readouterr()
-    assert PLANNING[text] in printed.err
-    assert len(printed.err.strip().splitlines()) == 1
-    assert printed.out == ""
-    assert not (tmp_path / "mlflow.db").exists()
-
-
-def test_a_network_that_raises_is_named_with_the_line(tmp_path, monkeypatch, capsys):
-    (tmp_path / "broken_networks.py").write_text("def net(*, num_classes=10):\n    raise KeyError('lost')\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    assert main(["model._target_=broken_networks.net"]) == 2
-    error = capsys.readouterr().err
-    assert "KeyError" in error
-    assert "broken_networks.py, line 2" in error
-
-
-def test_a_network_of_other_classes_is_refused(tmp_path, monkeypatch, capsys):
-    source = "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 7))\n"
-    (tmp_path / "seven_networks.py").write_text(source)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    assert main(["model._target_=seven_networks.net"]) == 2
-    assert "must give (1, 10) scores for one image, but gives shape (1, 7)" in capsys.readouterr().err
-
-
-def test_the_help_page_names_every_axis_and_every_choice(capsys):
-    assert main(["--help"]) == 0
-    page = capsys.readouterr().out
-    for axis in declared_axes().values():
-        assert f"  {axis.name}={axis.example}" in page
-        assert axis.help in page
-        assert axis.allowed() in page
-    for group in ("model", "data", "recipe", "engine"):
-        for path in (conf_folder() / group).glob("*.yaml"):
-            assert path.stem in page
-    assert page.strip() == help_page().strip()
-
-
-NUMBER = Axis(
-    name="knob", help="", type="float", neutral=1, above=0, maximum=2, reads="network", target="knob", example="0.5"
-)
-WIDTH = Axis(
-    name="bits", help="", type="int", neutral=32, minimum=1, maximum=16, reads="stage", target="q.bits", example="8"
-)
-PLACE = Axis(
-    name="place",
-    help="",
-    type="str",
-    neutral="even",
-    choices=("even", "late"),
-    pattern=r"\d+(-\d+)*",
-    reads="network",
-    target="place",
-    example="late",
-)
-
-
-@pytest.mark.parametrize(
-    ("axis", "value", "checked"),
-    [
-        (NUMBER, 0.5, 0.5),
-        (NUMBER, 2, 2.0),
-        (NUMBER, 0.1 + 0.2, 0.3),
-        (WIDTH, 8, 8),
-        (WIDTH, 8.0, 8),
-        (WIDTH, 32, 32),
-        (PLACE, "late", "late"),
-        (PLACE, "1-3", "1-3"),
-        (PLACE, [1, 3], "1-3"),
-        (PLACE, 2, "2"),
-    ],
-)
-def test_an_axis_takes_what_it_declares(axis, value, checked):
-    found = axis.check(value)
-    assert found == checked
-    assert type(found) is type(checked)
-
-
-@pytest.mark.parametrize(
-    ("axis", "value"),
-    [
-        *((NUMBER, value) for value in (0, -1, 2.1, float("nan"), float("inf"), "x", True, None, [0.5])),
-        *((WIDTH, value) for value in (0, 17, 31, 3.5, float("nan"), "8", False)),
-        *((PLACE, value) for value in ("early", "1-", "-1", "a-b", [], "")),
-    ],
-)
-def test_an_axis_refuses_the_rest_and_says_what_it_takes(axis, value):
-    with pytest.raises(ValueError, match="must be") as caught:
-        axis.check(value)
-    assert axis.allowed() in str(caught.value)
-    assert f"for example {axis.name}={axis.example}" in str(caught.value)
-
-
-def test_the_neutral_value_is_said_where_the_range_leaves_it_out():
-    assert WIDTH.allowed() == "a whole number, at least 1, at most 16; or 32 for none"
-    assert NUMBER.allowed() == "a number, above 0, at most 2"
-    assert WIDTH.is_neutral(32)
-    assert not WIDTH.is_neutral(16)
-
-
-@pytest.mark.parametrize(
-    ("text", "values", "lines"),
-    [
-        ("x=1,2", [1, 2], ["++x=1", "++x=2"]),
-        ("x='q r'", ["q r"], ["++x='q r'"]),
-        ("x=[1,2]", [[1, 2]], ["++x=[1,2]"]),
-        ("x=choice(a,b)", ["a", "b"], ["++x=a", "++x=b"]),
-        ("+x=null", [None], ["++x=null"]),
-    ],
-)
-def test_overrides_as_values_and_as_lines(text, values, lines):
-    (override,) = parse([text])
-    assert list(values_of(override)) == values
-    assert list(single_lines(override, "++")) == lines
-
-
-def test_typed_names_key_value_and_what_is_allowed():
-    good = {"epochs": 3, "lr": 1}
-    assert typed(TrainingOptions, good, where="train").lr == 1.0
-    wrong = {
-        "epochs": [("x", "train.epochs=x: must be a whole number"), (1.5, "whole"), (True, "number"), (None, "null")],
-        "lr": [("x", "train.lr=x: must be a number"), (-1, "train.lr=-1.0: must be a positive number")],
-        "layout": [("rows", "train.layout=rows: must be 'channels_last' or 'contiguous'")],
-        "epoch": [(3, "train.epoch: there is no such key; did you mean train.epochs?")],
+def test_an_empty_command_has_the_defaults():
+    command = read_command_line([])
+    assert command.axis_values == {}
+    assert command.seeds == (0,)
+    assert command.engines == ("eager",)
+    assert command.launcher == ()
+    (composed,) = command.configurations
+    assert composed.choices == {
+        "task": "classification",
+        "model": "small_cnn",
+        "data": "digits",
+        "recipe": "default",
+        "train": "default",
+        "tracking": "default",
     }
-    for name, cases in wrong.items():
-        for value, message in cases:
-            with pytest.raises(ValueError) as caught:
-                typed(TrainingOptions, {**good, name: value}, where="train")
-            assert message in str(caught.value)
-    with pytest.raises(ValueError, match=r"train\.lr: must be given"):
-        typed(TrainingOptions, {"epochs": 3}, where="train")
 
 
-def test_a_name_that_is_near_none_gets_the_list():
-    assert unknown_name("prnue", ["prune", "bits"], "key") == "prnue: there is no such key; did you mean prune?"
-    assert unknown_name("x", ["prune", "bits"], "key") == "x: there is no such key; known: bits, prune"
-    assert unknown_name("x", ["prune", "bits"], "key", shown=["b"]).endswith("known: b")
+def test_a_task_brings_its_network_and_data_where_none_are_named():
+    task = members("task")["segmentation"]
+    (composed,) = read_command_line(["task=segmentation"]).configurations
+    assert (composed.choices["model"], composed.choices["data"]) == (task["model"], task["data"])
+    assert composed.node["model"]["_target_"] == members("model")[task["model"]]["_target_"]
+    (named,) = read_command_line(["task=segmentation", "model=lenet_5"]).configurations
+    assert (named.choices["model"], named.choices["data"]) == ("lenet_5", task["data"])
+
+
+def test_options_of_an_engine_go_to_the_engine():
+    command = read_command_line(["engine=eager,eager", "engine.eager.device=cpu"])
+    assert command.engines == ("eager",)
+    assert command.configurations[0].node["engines"]["eager"]["device"] == "cpu"
+
+
+def test_a_layer_of_a_stage_is_a_key_wherever_its_configuration_says_nothing_of_it():
+    (composed,) = read_command_line(["stage.quantize.layers={features.conv1:8,classifier:skip}"]).configurations
+    assert composed.node["stage"]["quantize"]["layers"] == {"features.conv1": 8, "classifier": "skip"}
+
+
+def test_launchers_are_left_to_hydra():
+    arguments = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    assert read_command_line(arguments).launcher == tuple(arguments)
+
+
+def test_members_are_read_as_they_stand():
+    assert set(members("axis")) == set(declared_axes())
+    assert members("stage")["train"]["epochs"] == "${train.epochs}"
+    assert conf_folder().is_dir()

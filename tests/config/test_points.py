@@ -183,9 +183,9 @@ def test_five_hundred_points_are_planned_without_building_five_hundred_networks(
 
 def test_options_of_a_stage_are_checked_with_the_values_that_are_asked_for():
     quantized = plan("+bits=32,2", "stage.quantize.scheme=ternary")
-    assert [step.stage.scheme for point in quantized.points for step in point.chain.steps if step.name == "quantize"] == [
-        "ternary"
-    ]
+    assert [
+        step.stage.scheme for point in quantized.points for step in point.chain.steps if step.name == "quantize"
+    ] == ["ternary"]
     with pytest.raises(ValueError, match="bits=4: must be 2 with scheme=ternary"):
         plan("+bits=2,4", "stage.quantize.scheme=ternary")
 
@@ -199,13 +199,17 @@ def test_runs_on_one_ladder_share_its_rungs():
     command = ["prune=0.5,0.7,0.9", "stage.prune.ladder=[0.5,0.8]", "recipe.rounds=2"]
     points = by_label(plan(*command))
     ratios = {
-        label: [step.stage.ratio for step in point.chain.steps if step.name == "prune"] for label, point in points.items()
+        label: [step.stage.ratio for step in point.chain.steps if step.name == "prune"]
+        for label, point in points.items()
     }
     assert ratios == {"reference": [], "prune=0.5": [0.5], "prune=0.7": [0.5, 0.7], "prune=0.9": [0.5, 0.8, 0.9]}
     assert [str(step) for step in points["reference"].chain.steps] == ["train", "finetune", "finetune/1"]
     assert points["prune=0.5"].chain.prefix_keys == points["prune=0.9"].chain.prefix_keys[:4]
     assert points["prune=0.7"].chain.prefix_keys[:4] == points["prune=0.9"].chain.prefix_keys[:4]
-    assert points["prune=0.9"].chain.prefix_keys == by_label(plan("prune=0.9", *command[1:]))["prune=0.9"].chain.prefix_keys
+    assert (
+        points["prune=0.9"].chain.prefix_keys
+        == by_label(plan("prune=0.9", *command[1:]))["prune=0.9"].chain.prefix_keys
+    )
 
 
 @pytest.mark.parametrize("ladder", ["[0.8,0.5]", "[0.5,0.5]", "[0,0.5]", "[0.5,1]"])

@@ -43,7 +43,7 @@ WRONG = {
     "tolerance=-1": "tolerance=-1",
     "sweep.jobs=0": "sweep.jobs=0 auto",
     "sweep.jobs=1.5": "sweep.jobs=1.5: auto",
-    "finetune.lr=0": "effbench: finetune.lr=0.0: positive",
+    "finetune.lr=0": "effbench: finetune.lr=0: above",
     "train.threads=9999": "train.threads=9999: 256",
     "measure.threads=1,9999": "measure.threads=9999: 256",
     "store.root=": "store.root=: folder",
@@ -73,6 +73,72 @@ def test_wrong_input_is_refused_in_a_clear_line(arguments, words, tmp_path, monk
     for word in words.split():
         assert word in printed.err
     assert not list(tmp_path.iterdir())
+
+
+PLANNING = {
+    "data=image_folder": "data.root: must be given",
+    "data.root=/x": "no option 'root'",
+    "data.side=abc": "data.side=abc: must be a whole number",
+    "data.split_seed=-1": "data.split_seed=-1",
+    "model.foo=1": "no option 'foo'",
+    "model.channels=8": "can't be built",
+    "model._target_=os.getcwd": "not a torch.nn.Module",
+    "model=lenet_5 rho_eval=0.5": "rho_eval=0.5: effbench.models.lenet_5 can't take images of 14 x 14",
+    "rho=0.1": "rho=0.1",
+    "model=lenet_300_100 pooling=early,late": "pooling=early,late: the network",
+    "recipe=lottery_ticket prune_channels=0.5": "prune_channels=0.5: the recipe has no step 'structure'; its steps are",
+    "recipe.steps=[train,nope]": "nope",
+    "stage.quantize.scheme=odd": "stage.quantize.scheme=odd: must be symmetric, affine, ternary, power_of_two or kmeans",
+    "train.batch_size=0": "train.batch_size=0",
+    "train.epochs=true": "train.epochs=true: must be a whole number, 0 or more",
+    "train.threads=0": "train.threads=0",
+    "measure.seconds=nan": "measure.seconds=nan",
+    "measure.threads=x": "measure.threads=x: must be a whole number",
+    "dry_run=maybe": "dry_run=maybe: must be true or false",
+    "tracking.experiment=": "tracking.experiment=: must be text; a name, such as effbench",
+    "tracking.uri=/some/folder dry_run=false": "tracking.uri=/some/folder: must be a server",
+    "train.lr=0.1,nan prune=0.5": "train.lr=nan",
+    "recipe.steps=[train,[prune,finetun]]": "recipe.steps: finetun: there is no such step; did you mean finetune?",
+    "recipe=lottery_ticket recipe.excludes=[structur]": "recipe.excludes: structur: there is no such phase; did you mean",
+    "model.alpha=0.5 alpha=0.25,1": "model.alpha=0.5: is what alpha=0.25,1 sweeps; give one of the two",
+    "stage.prune.layers={conv9:0.5} prune=0.5": "stage.prune.layers: the pattern conv9 meets no layer of the network",
+    "stage.prune.layers={classifier:2} prune=0.5": "stage.prune.layers={classifier: 2}: must be skip or a ratio",
+    "stage.train.layers={classifier:2}": "as Train acts on no layer alone",
+    "task=segmentation data=digits": "data=digits: is for task=classification",
+    "engine.eager.device=toaster": "engine.eager.device=toaster: must be cpu, cuda, cuda:N or mps",
+    "engine.eager.devise=cpu": "engine.eager.devise: there is no such key; did you mean engine.eager.device?",
+    "engine.tensorrt.device=cpu": "engine.tensorrt.device: there is no such key",
+}
+
+
+@pytest.mark.parametrize("text", PLANNING)
+def test_what_can_not_be_run_is_refused_before_anything_starts(text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(text.split()) == 2
+    printed = capsys.readouterr()
+    assert PLANNING[text] in printed.err
+    assert len(printed.err.strip().splitlines()) == 1
+    assert printed.out == ""
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_network_that_raises_is_named_with_the_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "broken_networks.py").write_text("def net(*, num_classes=10):\n    raise KeyError('lost')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["model._target_=broken_networks.net"]) == 2
+    error = capsys.readouterr().err
+    assert "KeyError" in error
+    assert "broken_networks.py, line 2" in error
+
+
+def test_a_network_of_other_classes_is_refused(tmp_path, monkeypatch, capsys):
+    source = "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 7))\n"
+    (tmp_path / "seven_networks.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["model._target_=seven_networks.net"]) == 2
+    assert "must give (1, 10) scores for one image, but gives shape (1, 7)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("augment", ["none", "resized_crop"])

@@ -53,8 +53,8 @@ def test_pixels_stay_in_their_range_and_nothing_comes_in_from_outside():
 
 def test_a_generator_decides_and_channels_move_together():
     images = blob(20, x=2, y=3).expand(20, 3, 28, 28)
-    one, again, other = (augmented(images, "affine", generator(seed)) for seed in (0, 0, 1))
-    assert torch.equal(one, again)
-    assert not torch.allclose(one, other)
-    torch.testing.assert_close(one[:, 0], one[:, 2])
+    first, again, second = (augmented(images, "affine", generator(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, second)
+    torch.testing.assert_close(first[:, 0], first[:, 2])
     assert torch.equal(augmented(images, "none", generator()), images)

@@ -39,6 +39,12 @@ def test_no_image_is_in_two_splits(digits_data):
     assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
 
 
+def test_its_fingerprints_are_those_in_the_keys_of_earlier_runs(digits_data):
+    assert digits_data.fingerprint == "dfc01b5e98524081"
+    assert digits(split_seed=1).fingerprint == "7e25b87a8b98e0e5"
+    assert digits(augment="affine").fingerprint == "717b5fa86564ce6d"
+
+
 def test_the_split_follows_its_seed(digits_data):
     assert digits().fingerprint == digits_data.fingerprint
     assert digits(split_seed=1).fingerprint != digits_data.fingerprint

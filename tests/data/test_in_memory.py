@@ -1,8 +1,8 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from effbench.data.base import subset
 from effbench.data.in_memory import InMemoryData
@@ -69,14 +69,6 @@ def test_the_next_epoch_of_a_generator_has_another_order(toy_data):
     assert not torch.equal(first[0], second[0])
 
 
-@given(st.integers(1, 500), st.floats(0.01, 1), st.floats(0.01, 1))
-def test_a_smaller_fraction_is_within_a_larger_one(n_examples, one, other):
-    small, large = (subset(n_examples, fraction) for fraction in sorted((one, other)))
-    assert set(small.tolist()) <= set(large.tolist())
-    assert len(small) == max(1, round(min(one, other) * n_examples))
-    assert torch.equal(small, small.unique())
-
-
 def test_a_fraction_is_spread_over_the_split_and_the_same_for_every_generator(toy_data):
     chosen = [
         sorted(whole(toy_data, fraction=0.5, generator=generator(seed))[0].sum((1, 2, 3)).tolist()) for seed in (0, 1)
@@ -136,6 +128,52 @@ def test_augmentation_is_for_shuffled_batches_only(make_toy_data):
     plain, augmented = make_toy_data(), make_toy_data(augment="crop_flip")
     assert torch.equal(whole(plain)[0], whole(augmented)[0])
     assert not torch.equal(whole(plain, generator=generator())[0], whole(augmented, generator=generator())[0])
+
+
+@pytest.fixture(params=[torch.uint8, torch.int64], ids=["uint8", "int64"])
+def maps_data(request, make_toy_data):
+    """A data set with a class for each pixel: of its brightness."""
+    images = make_toy_data().images
+    return make_toy_data(
+        labels={split: part[:, 0].div(64, rounding_mode="floor").to(request.param) for split, part in images.items()}
+    )
+
+
+class TestMapsOfClasses:
+    @pytest.mark.parametrize("side", [8, 4, 16])
+    def test_come_whole_at_every_side(self, maps_data, side):
+        images, maps = whole(maps_data, "val", side=side)
+        assert images.shape == (61, 1, side, side)
+        assert maps.dtype == torch.int64
+        assert torch.equal(maps, maps_data.labels["val"].long())
+
+    def test_stay_with_their_images_when_shuffled(self, maps_data):
+        images, maps = whole(maps_data, generator=generator())
+        pixels = (255 * (images[:, 0] * 0.25 + 0.3)).round().long()
+        assert torch.equal(pixels.div(64, rounding_mode="floor"), maps)
+        assert not torch.equal(maps, maps_data.labels["train"].long())
+
+    def test_decide_the_fingerprint(self, maps_data):
+        before = maps_data.fingerprint
+        labels = {split: maps.clone() for split, maps in maps_data.labels.items()}
+        labels["test"][-1, -1, -1] ^= 1
+        assert dataclasses.replace(maps_data, labels=labels).fingerprint != before
+
+    def test_are_not_augmented(self, maps_data):
+        with pytest.raises(ValueError, match=r"^data\.augment=crop_flip: must be none where each pixel has a class$"):
+            maps_data.augmented_by("crop_flip")
+
+    @pytest.mark.parametrize(
+        "change", [lambda maps: maps[:, :4], lambda maps: maps.float(), lambda maps: maps[:, None]]
+    )
+    def test_of_another_shape_or_type_are_refused(self, maps_data, change):
+        labels = {**maps_data.labels, "val": change(maps_data.labels["val"])}
+        with pytest.raises(ValueError, match=r"^val labels must be int64 \(61,\), or uint8 or int64 \(61, 8, 8\)"):
+            dataclasses.replace(maps_data, labels=labels)
+
+    def test_of_other_classes_are_refused(self, maps_data):
+        with pytest.raises(ValueError, match=r"labels must be in 0\.\.2"):
+            dataclasses.replace(maps_data, n_classes=3)
 
 
 class TestFingerprint:

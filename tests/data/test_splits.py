@@ -52,10 +52,10 @@ def test_many_small_classes_do_not_move_the_share_of_a_large_one():
 
 def test_a_seed_decides_the_split():
     labels = np.tile(np.arange(5), 40)
-    one, again, other = (stratified_split(labels, SHARES, seed=seed) for seed in (3, 3, 4))
-    for split in one:
-        assert np.array_equal(one[split], again[split])
-        assert not np.array_equal(one[split], other[split])
+    first, again, second = (stratified_split(labels, SHARES, seed=seed) for seed in (3, 3, 4))
+    for split in first:
+        assert np.array_equal(first[split], again[split])
+        assert not np.array_equal(first[split], second[split])
 
 
 def test_neither_the_number_of_a_class_nor_the_place_of_an_example_decides_where_it_goes():

@@ -55,9 +55,9 @@ def test_grey_sets(grey_set):
 
 def test_the_split_follows_its_seed_and_never_touches_the_test_images(grey_set):
     root, _, factory = grey_set
-    one, again, other = (factory(root=str(root), n_val=20, split_seed=seed) for seed in (0, 0, 1))
-    assert one.fingerprint == again.fingerprint != other.fingerprint
-    assert torch.equal(one.images["test"], other.images["test"])
+    first, again, second = (factory(root=str(root), n_val=20, split_seed=seed) for seed in (0, 0, 1))
+    assert first.fingerprint == again.fingerprint != second.fingerprint
+    assert torch.equal(first.images["test"], second.images["test"])
 
 
 @pytest.mark.parametrize("n_val", [0, N_TRAIN, -5])

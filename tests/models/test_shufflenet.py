@@ -102,14 +102,14 @@ def test_without_the_shuffle_groups_never_meet(groups, shuffle):
 
 
 def test_the_shuffle_has_no_parameters_and_costs_no_multiply_adds():
-    one, other = (seeded(shuffle=shuffle) for shuffle in (True, False))
-    assert [p.shape for p in one.parameters()] == [p.shape for p in other.parameters()]
-    other.load_state_dict(one.state_dict())
-    costs = [count_cost(model, (3, 32, 32)).macs for model in (one, other)]
+    shuffled, plain = (seeded(shuffle=shuffle) for shuffle in (True, False))
+    assert [p.shape for p in shuffled.parameters()] == [p.shape for p in plain.parameters()]
+    plain.load_state_dict(shuffled.state_dict())
+    costs = [count_cost(model, (3, 32, 32)).macs for model in (shuffled, plain)]
     assert costs[0] == costs[1]
     images = torch.randn(2, 3, 32, 32)
-    assert not torch.allclose(one(images), other(images))
-    assert not any(isinstance(m, nn.ChannelShuffle) for m in other.modules())
+    assert not torch.allclose(shuffled(images), plain(images))
+    assert not any(isinstance(m, nn.ChannelShuffle) for m in plain.modules())
 
 
 def test_a_shuffle_of_one_group_is_none():

@@ -31,7 +31,7 @@ def test_it_is_begun_before_anything_is_known_where_workers_may_be_needed(monkey
 
 
 def test_beginning_it_imports_nothing_heavy():
-    code = "import sys, effbench.run.forkserver; print([name for name in ('torch', 'numpy', 'hydra') if name in sys.modules])"
+    code = "import sys, effbench.run.forkserver; print([n for n in ('torch', 'numpy', 'hydra') if n in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 

@@ -1,7 +1,10 @@
+"""Entries by key: whole or not at all, checked on every read, made by one process at a time."""
+
 import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -185,7 +188,7 @@ def test_a_damaged_network_counts_as_none(store, toy_network, caplog):
 COUNT_UP = """
 import sys, time
 from pathlib import Path
-from effbench.store import Store
+from effbench.run.store import Store
 store, counter, started = Store(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
 started.touch()
 for _ in range(30):
@@ -225,3 +228,44 @@ def test_a_lock_is_given_back_after_an_error(store):
         raise RuntimeError
     with store.lock("key"):
         pass
+
+
+def test_a_tensor_is_made_once_and_is_the_same_afterwards(store):
+    made = []
+
+    def make():
+        made.append(1)
+        return torch.arange(6.0).reshape(2, 3).t().requires_grad_()
+
+    first, again = (store.keep_tensor("name", make) for _ in range(2))
+    assert made == [1]
+    assert torch.equal(first, again)
+    assert not first.requires_grad
+    assert first.is_contiguous()
+    assert torch.equal(Store(store.root).keep_tensor("name", make), first)
+
+
+def test_whoever_waits_for_a_lock_is_told(store):
+    told = []
+    with store.lock("key", waiting=lambda: told.append("free")):
+        assert told == []
+    other = Store(store.root)
+    with store.lock("key"):
+        held = threading.Thread(target=lambda: wait_for(other, told))
+        held.start()
+        while not told:
+            time.sleep(0.005)
+    held.join(timeout=60)
+    assert told == ["waiting", "entered"]
+
+
+def wait_for(store, told):
+    with store.lock("key", waiting=lambda: told.append("waiting")):
+        told.append("entered")
+
+
+def test_looking_at_a_store_that_is_not_there_makes_none(tmp_path):
+    store = Store(tmp_path / "none", read_only=True)
+    assert not store.has_model("key")
+    assert store.get_json("runs/a.json") is None
+    assert not store.root.exists()

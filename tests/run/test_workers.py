@@ -1,6 +1,7 @@
-"""Points in this process and in workers: order, failures, dead workers, parents that are gone."""
+"""Points in workers: their order, workers that die, parents that are gone."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,28 +12,15 @@ import pytest
 import torch
 
 from effbench.config.read import read_sweep
-from effbench.run import workers as execute
-from effbench.run.store import Store
+from effbench.run.executors import run_here
 from effbench.run.outcomes import RunError
-from effbench.run.workers import _Queue
-from effbench.run.executors import choose_executor, run_here
+from effbench.run.results import RunResult
+from effbench.run.store import Store
+from effbench.run.workers import _Queue, run_in_workers
 
 
 def point(key, *prefix):
     return SimpleNamespace(key=key, chain=SimpleNamespace(shared_keys=prefix, threads=1))
-
-
-class Silence:
-    def __init__(self):
-        self.started, self.computed = [], []
-
-    def run_started(self, point):
-        self.started.append(point.key)
-
-    def step(self, point, step, done, total): ...
-
-    def run_computed(self, point):
-        self.computed.append(point.key)
 
 
 def test_a_point_waits_for_the_first_with_its_own_beginnings():
@@ -57,69 +45,47 @@ def test_a_fresh_network_in_common_makes_nobody_wait():
     assert [queue.take().key, queue.take().key] == ["a", "b"]
 
 
-def test_here_a_failure_does_not_stop_the_next(monkeypatch, tmp_path):
-    def run(point, store, *, device, progress):
-        progress("train", 1, 2)
-        if point.key == "bad":
-            raise ValueError("bad\nand more")
-        return point.key
+class Recorder:
+    """An observer that remembers which points began, worked and were computed."""
 
-    monkeypatch.setattr(execute, "run_point", run)
-    observer = Silence()
-    ended = list(run_here([point("bad"), point("good")], Store(tmp_path), torch.device("cpu"), observer))
-    assert [type(result) for _, result in ended] == [RunError, str]
-    assert ended[0][1].summary == "ValueError: bad"
-    assert "in run" in ended[0][1].trace
-    assert observer.computed == ["bad", "good"]
-    assert observer.started == ["bad", "good"]
+    def __init__(self):
+        self.started, self.worked, self.computed = [], set(), []
 
+    def run_started(self, point):
+        self.started.append(point.key)
 
-def test_ctrl_c_is_no_failed_run(monkeypatch, tmp_path):
-    def run(*_, **__):
-        raise KeyboardInterrupt
+    def step(self, point, step, done, total):
+        self.worked.add((point.key, step))
 
-    monkeypatch.setattr(execute, "run_point", run)
-    with pytest.raises(KeyboardInterrupt):
-        list(run_here([point("a")], Store(tmp_path), torch.device("cpu"), Silence()))
+    def run_computed(self, point):
+        self.computed.append(point.key)
 
 
-def test_as_many_workers_as_there_is_work_and_cores(monkeypatch, tmp_path):
-    monkeypatch.setattr(execute, "begin_server", lambda: None)
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    store, cpu = Store(tmp_path), torch.device("cpu")
-    points = [point(str(number)) for number in range(6)]
-    assert choose_executor(points, store, cpu, jobs=None).keywords == {"n_workers": 4}
-    assert choose_executor(points[:3], store, cpu, jobs=None).keywords == {"n_workers": 3}
-    assert choose_executor(points, store, cpu, jobs=2).keywords == {"n_workers": 2}
-    assert choose_executor(points, store, cpu, jobs=1) is run_here
-    assert choose_executor(points[:1], store, cpu, jobs=8) is run_here
-    assert choose_executor(points, store, torch.device("cuda"), jobs=None) is run_here
-    for other in points:
-        other.threads = 4
-    assert choose_executor(points, store, cpu, jobs=None) is run_here
-
-
-def test_an_error_from_a_worker_keeps_type_text_trace_and_number():
-    try:
-        raise OSError(28, "No space left on device")
-    except OSError as error:
-        sent = RunError.of(error)
-    import pickle
-
-    kept = pickle.loads(pickle.dumps(sent))
-    assert str(kept) == "OSError: [Errno 28] No space left on device"
-    assert kept.trace.startswith("Traceback")
-    assert kept.errno == 28
-    assert RunError.of(ValueError("x")).errno is None
+@pytest.mark.slow
+def test_workers_give_the_results_of_this_process_and_an_error_fails_its_run_alone(tmp_path, tiny_points):
+    points = tiny_points("prune=0.5,0.97", "+prune_granularity=row")
+    store, cpu, observer = Store(tmp_path / "workers"), torch.device("cpu"), Recorder()
+    ended = dict((point.label, outcome) for point, outcome in run_in_workers(points, store, cpu, observer, n_workers=2))
+    failed = ended.pop("prune=0.97, prune_granularity=row")
+    assert isinstance(failed, RunError)
+    assert failed.summary.startswith("ValueError: ratio=0.97: must be at most")
+    assert "prune.py" in failed.trace
+    here = {point.label: outcome for point, outcome in run_here(points, Store(tmp_path / "here"), cpu, Recorder())}
+    for label, result in ended.items():
+        assert isinstance(result, RunResult)
+        assert result.blob == here[label].blob
+    assert observer.started[0] == points[0].key
+    assert sorted(observer.computed) == sorted(point.key for point in points)
+    assert (points[0].key, "train") in observer.worked
 
 
 PARENT = """
 from pathlib import Path
 
 import torch
-from effbench.config.sweep import read_sweep
-from effbench.execute import run_in_workers
-from effbench.store import Store
+from effbench.config.read import read_sweep
+from effbench.run.store import Store
+from effbench.run.workers import run_in_workers
 
 class Silence:
     def run_started(self, point): print("started", flush=True)
@@ -164,8 +130,6 @@ def test_workers_end_by_themselves_when_their_parent_is_gone(tmp_path):
 
 
 def test_the_plan_of_a_sweep_can_be_sent_to_a_worker():
-    import pickle
-
     planned = read_sweep(["prune=0.5", "bits=4"]).plan
     for sent in planned.points:
         assert pickle.loads(pickle.dumps(sent)).key == sent.key

@@ -40,9 +40,9 @@ def fused(model: nn.Module, /) -> Iterator[None]:
         for module in model.modules():
             # Within another `fused` it has a forward of its own already.
             if isinstance(module, nn.Sequential) and _runs_as_written(module, nn.Sequential):
-                runs = _find_runs(module)
-                if any(isinstance(run, _Run) for run in runs):
-                    module.forward = partial(_forward, runs)  # type: ignore[method-assign]
+                passes = _find_passes(module)
+                if any(isinstance(part, _Pass) for part in passes):
+                    module.forward = partial(_forward, passes)  # type: ignore[method-assign]
                     changed.append(module)
         yield
     finally:
@@ -50,8 +50,8 @@ def fused(model: nn.Module, /) -> Iterator[None]:
             del module.forward
 
 
-class _Run:
-    """A batch norm and the modules after it that are run with it.
+class _Pass:
+    """One pass over the maps for a batch norm and the modules after it.
 
     All of it but the loops is Python that runs between them, when the processor's caches hold maps: it is kept short.
     """
@@ -140,29 +140,29 @@ def _runs_as_written(module: nn.Module, kind: type[nn.Module]) -> bool:
     return type(module).forward is kind.forward and "forward" not in vars(module)
 
 
-def _forward(runs: tuple[nn.Module | _Run, ...], maps: Any) -> Any:
-    for run in runs:
-        maps = run(maps)
+def _forward(passes: tuple[nn.Module | _Pass, ...], maps: Any) -> Any:
+    for part in passes:
+        maps = part(maps)
     return maps
 
 
-def _find_runs(modules: nn.Sequential) -> tuple[nn.Module | _Run, ...]:
-    """Return the modules, each batch norm together with those after it that can be run with it."""
-    runs: list[nn.Module | _Run] = []
+def _find_passes(modules: nn.Sequential) -> tuple[nn.Module | _Pass, ...]:
+    """Return the modules, each batch norm in one pass with those after it that can join."""
+    passes: list[nn.Module | _Pass] = []
     for module in modules:
-        last = runs[-1] if runs else None
+        last = passes[-1] if passes else None
         if isinstance(module, nn.BatchNorm2d) and _runs_as_written(module, nn.BatchNorm2d):
-            runs.append(_Run(module))
-        elif isinstance(last, _Run) and _can_join(module, last):
-            runs[-1] = _Run(last.norm, *last.modules[1:], module)
+            passes.append(_Pass(module))
+        elif isinstance(last, _Pass) and _can_join(module, last):
+            passes[-1] = _Pass(last.norm, *last.modules[1:], module)
         else:
-            runs.append(module)
-    return tuple(runs)
+            passes.append(module)
+    return tuple(passes)
 
 
-def _can_join(module: nn.Module, run: _Run) -> bool:
+def _can_join(module: nn.Module, fused_pass: _Pass) -> bool:
     """Whether a module can be run in one pass with the batch norm before it."""
-    if any(type(other) is type(module) for other in run.modules):
+    if any(type(other) is type(module) for other in fused_pass.modules):
         return False
     if isinstance(module, nn.ReLU):
         return _runs_as_written(module, nn.ReLU)
@@ -180,26 +180,26 @@ class _NormPoolReLU(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, vectors: _Vectors, run: _Run) -> Tensor:
-        norm, output = run.norm, run.empty_output(maps)
+    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, vectors: _Vectors, fused_pass: _Pass) -> Tensor:
+        norm, output = fused_pass.norm, fused_pass.empty_output(maps)
         assert norm.momentum is not None and norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)
         affine, running = vectors[:2], vectors[2:]
         ctx.normaliser = _kernels().forward(
-            _pixels(maps), affine, running, norm.momentum, norm.eps, run.floor, run.pools, _pixels(output)
+            _pixels(maps), affine, running, norm.momentum, norm.eps, fused_pass.floor, fused_pass.pools, _pixels(output)
         )
         ctx.save_for_backward(maps)
-        ctx.run = run
+        ctx.fused_pass = fused_pass
         return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        (maps,), run = ctx.saved_tensors, ctx.run
+        (maps,), fused_pass = ctx.saved_tensors, ctx.fused_pass
         of_output = _pixels(gradient.contiguous(memory_format=torch.channels_last))
         of_maps = _empty(maps, maps.shape)
         gradients = _kernels().backward(
-            _pixels(maps), of_output, ctx.normaliser, run.floor, run.pools, _pixels(of_maps)
+            _pixels(maps), of_output, ctx.normaliser, fused_pass.floor, fused_pass.pools, _pixels(of_maps)
         )
         of_affine = torch.from_numpy(gradients)
         return of_maps, of_affine[0], of_affine[1], None, None

@@ -27,7 +27,7 @@ class EagerEngine:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", self.device):
-            raise ValueError(f"device must be cpu, cuda, cuda:N or mps, got {self.device!r}")
+            raise ValueError(f"device={self.device}: must be cpu, cuda, cuda:N or mps")
 
     def prepare(self, model: nn.Module, example_input: Tensor, /, *, threads: int) -> Callable[[], object]:
         """Return a function that runs a baked copy of `model` on `example_input`.

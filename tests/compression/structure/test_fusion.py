@@ -108,7 +108,7 @@ def test_evaluation_uses_the_running_statistics(order, shape, calls):
 def test_evaluate_and_fit_run_in_one_pass_even_within_one_another(toy_data, monkeypatch, calls):
     evaluated = []
     monkeypatch.setattr(
-        fusion._Run, "_evaluated", lambda self, maps, _: evaluated.append(maps.shape) or self.norm(maps)
+        fusion._Pass, "_evaluated", lambda self, maps, _: evaluated.append(maps.shape) or self.norm(maps)
     )
     network = small_cnn(num_classes=4, input_side=8)
 

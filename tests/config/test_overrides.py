@@ -1,0 +1,51 @@
+"""Overrides: Hydra's grammar, without the parts that a sweep has no use for."""
+
+import pytest
+
+from effbench.config.overrides import flat, list_line, parse, single_lines, values_of
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "lines"),
+    [
+        ("x=1,2", [1, 2], ["++x=1", "++x=2"]),
+        ("x='q r'", ["q r"], ["++x='q r'"]),
+        ("x=[1,2]", [[1, 2]], ["++x=[1,2]"]),
+        ("x=choice(a,b)", ["a", "b"], ["++x=a", "++x=b"]),
+        ("+x=null", [None], ["++x=null"]),
+    ],
+)
+def test_overrides_as_values_and_as_lines(text, values, lines):
+    (override,) = parse([text])
+    assert list(values_of(override)) == values
+    assert list(single_lines(override, "++")) == lines
+
+
+def test_several_values_as_one_list():
+    (override,) = parse(["measure.batch=1,8"])
+    assert list_line(override, "++") == "++measure.batch=[1,8]"
+
+
+def test_a_list_and_its_elements_mean_the_same():
+    assert list(flat([0, [1, 2], "a"])) == [0, 1, 2, "a"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prune"], "prune: must be key=value, as in +prune=0.1,0.5,0.9 or model=lenet_5; see --help"),
+        (["--prune=0.5"], "--prune=0.5: must be key=value"),
+        (["=3"], "=3: must be key=value"),
+        (["model@there=lenet_5"], "model@there=lenet_5: must be key=value"),
+        (["~prune"], "~prune: a key can't be taken away; give it another value"),
+        (["x=interval(0,1)"], "x=interval(0,1): can't be swept; write the values out, as in x=0.1,0.5"),
+        (["x=glob(*)"], "x=glob(*): can't be swept; write the values out"),
+        (["x=1", "+x=2"], "+x=2: x is given already (x=1); write several values as x=a,b"),
+        (["x={a:"], "x={a:: must be key=value"),
+    ],
+)
+def test_what_is_none_is_refused_in_one_line(arguments, message):
+    with pytest.raises(ValueError) as refusal:
+        parse(arguments)
+    assert str(refusal.value).startswith(message)
+    assert len(str(refusal.value).splitlines()) == 1

@@ -1,0 +1,111 @@
+"""One run, end to end: what is measured is the network that was read back from its file."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from effbench.analysis.counts import quality_from_sums
+from effbench.codec import decode
+from effbench.measure.compute import count_cost
+from effbench.measure.size import float32_bytes
+from effbench.run.one import run_point
+from effbench.run.results import load_result
+from effbench.run.store import Store
+from effbench.tasks.details import calibration_error, worst_group
+from effbench.training.evaluation import evaluate
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def pruned(tiny_points, tmp_path_factory):
+    """A run at half of the weights: its point, its result, the store."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    point = tiny_points("prune=0.5", "coder=ans")[1]
+    return point, run_point(point, store, device=CPU), store
+
+
+def test_what_is_measured_is_the_network_in_the_file(pruned):
+    point, result, _ = pruned
+    chain, metrics = point.chain, result.metrics
+    network = decode(result.blob, chain.fresh_network())
+    data, task = chain.loaded_data(), chain.loaded_task()
+    val, test = (evaluate(network, data, split, task=task, side=8, with_examples=True) for split in ("val", "test"))
+    assert metrics["accuracy"] == test.quality
+    assert metrics["accuracy_val"] == val.quality
+    assert metrics["accuracy_top5"] == test.qualities["accuracy_top5"]
+    assert metrics["loss"] == test.loss
+    assert metrics["accuracy_worst_class"] == worst_group(test.own_counts, test.examples["group"])
+    right = test.own_counts[:, 0, 0] > 0
+    assert metrics["calibration_error"] == calibration_error(right, test.examples["confidence"])
+    cost = count_cost(network, (1, 8, 8))
+    for name in ("macs", "macs_effective", "flops", "params", "params_nonzero"):
+        assert metrics[name] == getattr(cost, name)
+    assert metrics["macs_effective"] < metrics["macs"]
+    assert metrics["size_bytes"] == len(result.blob)
+    assert metrics["size_ratio"] == float32_bytes(chain.fresh_network()) / len(result.blob)
+    assert metrics["coding_gain"] > 1
+    assert metrics["train_seconds"] > 0
+
+
+def test_the_counts_give_the_qualities(pruned):
+    _, result, _ = pruned
+    for counts, name in ((result.counts_val, "accuracy_val"), (result.counts_test, "accuracy")):
+        assert float(quality_from_sums(counts.sum(0), "ratio")) == result.metrics[name]
+
+
+def test_a_kept_result_is_given_back_without_any_work(pruned, monkeypatch):
+    point, result, store = pruned
+    monkeypatch.setattr("effbench.run.one.make_model", None)
+    kept = run_point(point, store, device=CPU)
+    assert kept.was_kept
+    assert kept.metrics == result.metrics
+    assert kept.blob == result.blob
+    assert np.array_equal(kept.counts_test, result.counts_test)
+
+
+def test_it_is_evaluated_at_its_own_side_and_costs_what_it_costs_there(pruned):
+    point, result, store = pruned
+    larger = run_point(dataclasses.replace(point, eval_side=16), store, device=CPU)
+    assert larger.blob == result.blob
+    assert larger.metrics["macs"] > 3 * result.metrics["macs"]
+    assert larger.metrics["accuracy"] != result.metrics["accuracy"]
+
+
+def test_without_a_coder_nothing_is_gained_by_coding(pruned):
+    point, result, store = pruned
+    plain = run_point(dataclasses.replace(point, coder="none"), store, device=CPU)
+    assert plain.metrics["coding_gain"] == 1
+    assert len(plain.blob) == result.metrics["coding_gain"] * len(result.blob)
+
+
+def test_it_runs_on_as_many_threads_as_the_point_says(pruned, tmp_path, monkeypatch):
+    point, _, _ = pruned
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    run_point(
+        dataclasses.replace(point, chain=dataclasses.replace(point.chain, threads=3)), Store(tmp_path), device=CPU
+    )
+    assert asked[0] == 3
+
+
+def test_a_run_has_what_its_kept_steps_found(tmp_path, tiny_points, everything_is_kept):
+    store = Store(tmp_path)
+    reference, pruned = tiny_points("prune=0.5")
+    first, second = (run_point(point, store, device=CPU) for point in (reference, pruned))
+    assert "train" in second.cached_steps and "finetune" not in second.cached_steps
+    assert second.metrics["train_memory_mb"] >= first.metrics["train_memory_mb"] > 0
+    fresh = run_point(pruned, Store(tmp_path / "other"), device=CPU)
+    assert fresh.metrics["train_memory_mb"] == second.metrics["train_memory_mb"]
+    assert load_result(pruned.key, store).metrics == second.metrics
+
+
+def test_precisions_can_be_compared(tmp_path, tiny_points):
+    found = {
+        point.swept["train.precision"]: run_point(point, Store(tmp_path), device=CPU).metrics
+        for point in tiny_points("train.precision=float32,bfloat16", "train.batch_size=128")
+    }
+    assert found["bfloat16"]["train_memory_mb"] < 0.8 * found["float32"]["train_memory_mb"]
+    assert min(metrics["train_seconds"] for metrics in found.values()) > 0
