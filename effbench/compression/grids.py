@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.quantizer import GridGranularity, GridScheme, UniformQuantizer
 from effbench.compression.constraints.ranges import Range
 from effbench.compression.constraints.sharing import share_values
 from effbench.compression.constraints.stack import quantizer_of
-from effbench.compression.structure.batch_norms import fold_batch_norms
 
 Levels = Literal[GridScheme, "kmeans"]
 
@@ -32,8 +30,6 @@ class GridOptions:
     """What a symmetric or affine grid covers. One bit has the scale of least squared error anyway."""
     percentile: Annotated[float, Field(ge=50, le=100)] = 99.9
     """Of range=percentile: the share of the weights that is covered, in percent."""
-    fold_batch_norm: bool = False
-    """Whether batch norms are folded first: what is rounded are then the weights that an engine would use."""
 
     def check_grid(self) -> None:
         """Refuse a range that the scheme does not have."""
@@ -48,17 +44,6 @@ class GridOptions:
             raise ValueError(f"{shown}: must be 2 with scheme=ternary, which has three levels")
         if self.scheme == "power_of_two" and not 2 <= bits <= 8:
             raise ValueError(f"{shown}: must be 2 to 8 with scheme=power_of_two, whose exponents need no more")
-
-    def prepare(self, model: nn.Module, example: Tensor | None, /) -> nn.Module:
-        """Return a copy of `model`, its batch norms folded where that is asked for.
-
-        example: (N, ...), an input of the network, needed where batch norms are folded; see `fold_batch_norms`.
-        """
-        prepared = copy.deepcopy(model)
-        if self.fold_batch_norm:
-            assert example is not None, "batch norms are folded while an example runs through the network"
-            fold_batch_norms(prepared, example)
-        return prepared
 
     def put_on_grid(self, layer: nn.Module, bits: int, /, *, name: str, generator: torch.Generator) -> None:
         """Put a layer's weight on its levels, in place. One that is on this very grid already stays as it is.

@@ -63,6 +63,8 @@ def plan_of(command: CommandLine, /) -> Plan:
             for values in _grid(command.axis_values):
                 if values != neutral:
                     points.append(builder.point(values, seed, reference))
+            for values in builder.controls():
+                points.append(builder.point(values, seed, reference))
     return Plan.of(points)
 
 
@@ -112,6 +114,22 @@ class _Builder:
                 fields[field] = asked[0] if asked else axis.check(next(values_of(example)))
         return fields
 
+    def controls(self) -> Iterator[dict[str, Value]]:
+        """Yield the axis values of the controls: the axes that move no cost at their values, all others neutral.
+
+        There are none where no other axis is swept: the points are then these networks themselves.
+        """
+        free = {name for name in self.asked if not self.axes[name].moves}
+        if free and free != set(self.asked):
+            values = {name: self.asked[name] if name in free else [self.axes[name].neutral] for name in self.asked}
+            yield from (point for point in _grid(values) if any(not self._is_neutral(name, point) for name in free))
+
+    def _is_neutral(self, name: str, values: Mapping[str, Value]) -> bool:
+        return self.axes[name].is_neutral(values[name])
+
+    def _is_control(self, values: Mapping[str, Value]) -> bool:
+        return any(values == control for control in self.controls())
+
     def point(self, values: Mapping[str, Value], seed: int, reference: Point | None) -> Point:
         """Return the point at these axis values; `reference` is None for a reference itself."""
         node, label = self.node, self._label(values)
@@ -143,6 +161,7 @@ class _Builder:
             coder=_coder(node["coder"]),
             reference_bytes=trial.float32_bytes if reference is None else reference.reference_bytes,
             reference_key=None if reference is None else reference.key,
+            is_control=self._is_control(values),
             config={**config, "seed": seed, **values},
         )
 

@@ -105,7 +105,7 @@ class Recipe:
     @cached_property
     def _phases(self) -> set[str]:
         declared = {axis.phase for axis in self.axes.values() if axis.phase is not None and not axis.replaces}
-        return {*declared, *self.node["phases"]}
+        return declared | (set(self.node["phases"]) - set(self.node["stage"]))
 
     def _n_rounds(self) -> int:
         """Return how many rounds a point has: as one of their stages says (the longest ladder), or else the recipe."""

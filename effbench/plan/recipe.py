@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from effbench.plan.chain import Rounds, Step, Steps, Until
 from effbench.plan.stage import Stage
@@ -53,7 +54,8 @@ def best_of_finetunings(steps: Steps, /) -> Steps:
     """Return the steps of a reference, in which the best on validation of its finetunings is taken, none included.
 
     What follows the first training up to the last one becomes rounds, each ending with a training. Rounds that find
-    their own end are all run: a reference has nothing that could break.
+    their own end are all run: a reference has nothing that could break. What gives the network its form stands behind
+    the rounds as well: it is done to a network that no finetuning made better, too.
     """
     plain = [part for step in steps for part in (step.steps if isinstance(step, Rounds) else (step,))]
     trainings = [number for number, step in enumerate(plain) if step.stage.TRAINS]
@@ -63,7 +65,9 @@ def best_of_finetunings(steps: Steps, /) -> Steps:
         return tuple(plain)
     starts = [first + 1, *(number + 1 for number in later[:-1])]
     rounds = tuple(tuple(plain[start : end + 1]) for start, end in zip(starts, later, strict=True))
-    return (*plain[: first + 1], Rounds(rounds, keeps_best=True), *plain[later[-1] + 1 :])
+    inner = {step.name: step for step in plain[first + 1 : later[-1]] if step.stage.FORMS_THE_NETWORK}
+    forming = [replace(step, occurrence=step.occurrence + 1) for step in inner.values()]
+    return (*plain[: first + 1], Rounds(rounds, keeps_best=True), *forming, *plain[later[-1] + 1 :])
 
 
 def _check_what_is_asked_for(steps: Sequence[Step | Rounds], behind: set[str]) -> None:

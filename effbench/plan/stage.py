@@ -117,6 +117,8 @@ class Stage(ABC):
     """The field of which a layer may have a value of its own; None: the stage acts on no layer by itself."""
     TRAINS: ClassVar[bool] = False
     """Whether it trains the network on the training split, as `with_training` then says how."""
+    FORMS_THE_NETWORK: ClassVar[bool] = False
+    """Whether every network of a sweep has to have gone through it, references too, however little they are trained."""
     RENAMES_LAYERS: ClassVar[bool] = False
     """Whether layers have other names after it: those of later stages are then not known before anything runs."""
 

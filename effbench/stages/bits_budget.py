@@ -83,7 +83,7 @@ class BitsBudget(Stage, GridOptions):
         """Return a copy of `model`, each layer on a grid of its own width. ValueError where by=accuracy can't be."""
         if self.budget == NOTHING and not self.layers:
             return copy.deepcopy(model)
-        network = self.prepare(model, context.example() if self.fold_batch_norm else None)
+        network = copy.deepcopy(model)
         names = self._put_own_widths(network, context)
         if self.budget == NOTHING or not names:
             return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -17,9 +18,8 @@ class Quantize(Stage, GridOptions):
     """Round the convolution and linear weights to `bits` bits (arXiv:1806.08342, sections 2 and 3).
 
     The grid is a constraint: where a recipe finetunes after this stage, training is quantisation-aware (the forward
-    pass sees rounded weights, gradients pass straight through). Biases and batch norms stay in float32; the batch norms
-    that can be are first folded into the layers before them where that is asked for (see `structure.batch_norms`), for
-    good: what finetunes afterwards trains a network without them.
+    pass sees rounded weights, gradients pass straight through). Biases and batch norms stay in float32
+    (`FoldBatchNorm` folds these first).
 
     scheme=kmeans is not uniform: each layer has its own 2^bits values (beside zero, for what was pruned), found by
     k-means as by the stage `Share` (Han et al. 2015, arXiv:1510.00149, section 3). Finetuning then trains the values;
@@ -40,7 +40,7 @@ class Quantize(Stage, GridOptions):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose weights are on their grids."""
-        quantized = self.prepare(model, context.example() if self.fold_batch_norm else None)
+        quantized = copy.deepcopy(model)
         for name, bits in self.values_by_layer(quantized, context).items():
             # In a later round it may be there already.
             self.put_on_grid(quantized.get_submodule(name), bits, name=name, generator=context.generator())

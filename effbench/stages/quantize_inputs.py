@@ -11,7 +11,6 @@ from torch import nn
 
 from effbench.compression.constraints.layer_inputs import InputGrid, clear_input, set_input
 from effbench.compression.constraints.ranges import Range
-from effbench.compression.structure.batch_norms import fold_batch_norms
 from effbench.plan.stage import Context, Stage
 from effbench.training.calibration import calibrate, first_images
 
@@ -36,15 +35,10 @@ class QuantizeInputs(Stage):
     """Of range=percentile: the share of the non-zero inputs that is covered, in percent; for each sign."""
     examples: Annotated[int, Field(ge=1)] = 1000
     """Training examples seen; all of them where there are fewer."""
-    fold_batch_norm: bool = False
-    """Whether batch norms are folded into the layers before them first (`structure.batch_norms`); after weights are on
-    their grids it is too late."""
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose layers round their inputs; grids that were there are replaced."""
         quantized = copy.deepcopy(model)
-        if self.fold_batch_norm:
-            fold_batch_norms(quantized, context.example())
         bits = self.values_by_layer(quantized, context)
         layers = {name: quantized.get_submodule(name) for name in bits}
         for layer in layers.values():

@@ -39,6 +39,7 @@ def describe_run(
         names.POINT: point.label,
         names.AXES: ",".join(sweep.plan.axes),
         **{name: str(value) for name, value in quality_columns(point).items()},
+        **({names.CONTROL: "true"} if point.is_control else {}),
         names.EXTRA_QUALITIES: ",".join(extra_qualities(point)),
         names.STEPS: " → ".join(str(step) for step in point.chain.steps),
         **{f"{names.REALISED}/{cost}": how for cost, how in _realised(point, sweep).items()},

@@ -113,6 +113,7 @@ def _row(run: Run) -> dict[str, object]:
         "point": tags.get(names.POINT, ""),
         "reference": reference == tags[names.RUN_KEY],
         "reference_key": reference,
+        "control": tags.get(names.CONTROL) == "true",
         **{column: tags[column] for column in names.QUALITY_COLUMNS if column in tags},
         "start_time": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         **run.data.params,
@@ -120,9 +121,23 @@ def _row(run: Run) -> dict[str, object]:
     }
 
 
+_IDS = ("run_id", "run_name", "sweep", "run_key", "point", "reference_key")
+_NOT_NUMBERS = (*_IDS, "reference", "control", "start_time")
+
+
 def _numeric(column: pd.Series) -> pd.Series:
     """Return a column of numbers written as text as numbers; any other as it is. Ids stay text."""
-    if column.name in ("run_id", "run_name", "sweep", "run_key", "point", "reference_key", "reference", "start_time"):
+    if column.name in (
+        "run_id",
+        "run_name",
+        "sweep",
+        "run_key",
+        "point",
+        "reference_key",
+        "reference",
+        "control",
+        "start_time",
+    ):
         return column
     try:
         return pd.to_numeric(column)
