@@ -43,7 +43,7 @@ class Prune(Stage):
     A layer that has a share of its own in `layers` is pruned to it by itself, whatever the scope.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     LAYER_FIELD: ClassVar[str | None] = "ratio"
 
     ratio: Annotated[float, Field(ge=0, lt=1)]

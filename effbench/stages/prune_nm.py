@@ -30,7 +30,7 @@ class PruneNM(Stage):
     (depthwise convolutions, the first layer on grey images) lose nothing.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     LAYER_FIELD: ClassVar[str | None] = "pattern"
 
     pattern: str

@@ -24,7 +24,7 @@ class QuantizeInputs(Stage):
     that the network does not call as a module (attention's projection) keeps its input.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     LAYER_FIELD: ClassVar[str | None] = "bits"
 
     bits: Annotated[int, Field(ge=1, le=16)]
@@ -43,7 +43,10 @@ class QuantizeInputs(Stage):
         layers = {name: quantized.get_submodule(name) for name in bits}
         for layer in layers.values():
             clear_input(layer, InputGrid)
-        batches = context.data.batches("train", side=context.side, batch_size=250, generator=context.generator())
+        # As evaluation sees them: the ranges of augmented images are others.
+        batches = context.data.batches(
+            "train", side=context.side, batch_size=250, generator=context.generator(), augmented=False
+        )
         grids = calibrate(
             quantized,
             layers,
