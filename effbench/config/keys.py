@@ -11,6 +11,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from effbench.checks.fields import shown
 from effbench.config.overrides import values_of
 from effbench.config.typed import unknown_name
 
@@ -44,7 +45,7 @@ def check_choice(group: str, value: object, /) -> None:
     if value not in known:
         near = difflib.get_close_matches(str(value), known, n=1)
         hint = f"did you mean {group}={near[0]}? " if near else ""
-        raise ValueError(f"{group}={value}: there is no such choice; {hint}known: {', '.join(sorted(known))}")
+        raise ValueError(f"{group}={shown(value)}: there is no such choice; {hint}known: {', '.join(sorted(known))}")
 
 
 def check_key(override: Override, base: DictConfig, axis_names: Sequence[str], /) -> None:

@@ -1,15 +1,20 @@
 """Who teaches, from the command line to the student: the recipe, the keys, the run."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from effbench.config.command_line import read_command_line
 from effbench.config.points import plan_of
+from effbench.config.teachers import with_teachers
 from effbench.models import small_cnn
+from effbench.plan.chain import Rounds, Step, Until
 from effbench.run.making import make_model
 from effbench.run.one import run_point
 from effbench.run.store import Store
 from effbench.stages.distill import Distill
+from effbench.stages.train import Train
 
 TINY = ["model.channels=[4,4]", "train.epochs=1", "finetune.epochs=1", "train.fraction=0.1"]
 
@@ -43,7 +48,7 @@ def test_a_recipe_says_which_steps_are_taught(recipe, expected):
     assert not any(step.teacher for step in reference.chain.steps)
     for step in point.chain.steps:
         if isinstance(step.stage, Distill):
-            assert step.teacher.key == reference.key
+            assert step.teacher.key == reference.chain.key
             assert step.stage.weight == 0.5
 
 
@@ -51,7 +56,7 @@ def test_an_axis_at_zero_is_the_reference_and_a_narrow_student_alone_has_plain_t
     reference, alone, taught = points("alpha=0.5", "distill=0,0.5", "recipe=distill")
     assert [str(step) for step in alone.chain.steps] == ["train"]
     assert [str(step) for step in taught.chain.steps] == ["distill"]
-    assert taught.chain.steps[0].teacher.key == reference.key
+    assert taught.chain.steps[0].teacher.key == reference.chain.key
     assert points("alpha=0.5", "recipe=distill")[1].key == alone.key
     assert points("distill=0", "recipe=distill")[0].key == reference.key
 
@@ -75,11 +80,11 @@ def test_the_key_of_a_student_holds_its_teacher(tmp_path):
     torch.save(small_cnn(channels=(4, 4)).state_dict(), tmp_path / "weights.pt")
     students.append(taught_point(*from_file))
     assert len({student.key for student in students}) == len(students)
-    assert len({student.prefix_keys[0] for student in students}) == 1
+    assert len({student.chain.prefix_keys[0] for student in students}) == 1
     # A teacher that is trained otherwise, under fields that are the same, is another teacher.
     longer = taught_point("alpha=0.5", "distill=0.5", "recipe=distill", "seed=1")
-    assert longer.steps[0].stage == students[0].steps[0].stage
-    assert longer.steps[0].identity() != students[0].steps[0].identity()
+    assert longer.chain.steps[0].stage == students[0].chain.steps[0].stage
+    assert longer.chain.steps[0].identity() != students[0].chain.steps[0].identity()
 
 
 @pytest.mark.parametrize(
@@ -116,8 +121,7 @@ def test_the_same_bits_come_whether_or_not_teacher_and_labels_were_there(tmp_pat
     # The labels are there now: the teacher is asked for no more.
     labels = list((cold.root / "entries" / "tensors").iterdir())
     assert len(labels) == 1
-    model, _, _ = make_model(student, cold, device=device)
-    again, _, _ = make_model(student, warm, device=device)
+    model, again = (make_model(student.chain, store, device=device).model for store in (cold, warm))
     assert same_bits(model, again)
 
 
@@ -133,21 +137,21 @@ def test_another_network_teaches_students_of_every_seed():
     assert teachers[2].prefix_keys[-1] == teachers[3].prefix_keys[-1]
     assert len({teacher.prefix_keys[-1] for teacher in teachers}) == 3
     teacher = teachers[0]
-    assert teacher.network_name == "lenet_5"
+    assert teacher.network.target == "effbench.models.lenet_5"
     assert [str(step) for step in teacher.steps] == ["train"]
     assert teacher.steps[0].stage.epochs == 2
-    assert (teacher.data.options["augment"], each[0].data.options["augment"]) == ("affine", "none")
-    assert teacher.fingerprint != each[0].fingerprint
+    assert (teacher.data.options["augment"], each[0].chain.data.options["augment"]) == ("affine", "none")
+    assert teacher.fingerprint != each[0].chain.fingerprint
 
 
 def test_a_student_learns_from_another_network(tmp_path, monkeypatch):
-    monkeypatch.setattr("effbench.run.one.WORTH_KEEPING_SECONDS", 0.0)
+    monkeypatch.setattr("effbench.run.making.WORTH_KEEPING_SECONDS", 0.0)
     arguments = [*ANOTHER, "distill=1", "stage.distill.augment=affine", "stage.distill.pool=1", "recipe=distill"]
     student = taught_point(*arguments)
     store = Store(tmp_path)
-    model, _, _ = make_model(student, store, device=torch.device("cpu"))
+    model = make_model(student.chain, store, device=torch.device("cpu")).model
     assert len(list((store.root / "entries" / "tensors").iterdir())) == 1, "what the teacher says is kept"
-    alone, _, _ = make_model(points(*arguments)[0], store, device=torch.device("cpu"))
+    alone = make_model(points(*arguments)[0].chain, store, device=torch.device("cpu")).model
     assert not same_bits(model, alone)
 
 
@@ -156,7 +160,10 @@ def test_a_student_learns_from_another_network(tmp_path, monkeypatch):
     [
         (["stage.distill.teacher=lenet_5"], "stage.distill.teacher=lenet_5: input_side must be at least 13"),
         ([*ANOTHER, "stage.distill.teacher_alpha=2"], "stage.distill.teacher_alpha: the network lenet_5 has no alpha"),
-        ([*ANOTHER, "stage.distill.teacher_seed=-1"], "stage.distill.teacher_seed=-1: must be 0 or more, or null"),
+        (
+            [*ANOTHER, "stage.distill.teacher_seed=-1"],
+            "stage.distill.teacher_seed=-1: must be a whole number, 0 or more, or null",
+        ),
         ([*ANOTHER, "stage.distill.augment=warp"], "data.augment=warp: must be none, crop_flip, affine"),
     ],
 )
@@ -165,3 +172,44 @@ def test_another_network_that_cannot_teach_is_refused_before_anything_runs(argum
         points("distill=0.5", "recipe=distill", *arguments)
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+class TestWithTeachers:
+    LESSON = Step("distill", Distill(epochs=1, lr=0.1, weight=0.5))
+    TRAINING = Step("train", Train(epochs=1, lr=0.1))
+
+    def test_every_stage_that_learns_gets_one_in_rounds_too(self, make_chain):
+        reference = make_chain([self.TRAINING])
+        rounds = Rounds(((self.LESSON, self.TRAINING),) * 2, Until(max_loss=0.1))
+        train, lesson, taught_rounds = with_teachers((self.TRAINING, self.LESSON, rounds), reference)
+        assert train is self.TRAINING
+        assert lesson.teacher.key == reference.key
+        assert [None if step.teacher is None else step.teacher.key for step in taught_rounds.steps] == [
+            reference.key,
+            None,
+        ] * 2
+
+    def test_a_reference_has_none(self):
+        with pytest.raises(
+            ValueError, match=r"^distill: a reference has no teacher; give the axis that brings the stage"
+        ):
+            with_teachers((self.LESSON,), None)
+        assert with_teachers((self.TRAINING,), None) == (self.TRAINING,)
+
+    def test_a_teacher_on_another_share_of_the_data_is_trained_so_in_every_training(self, make_chain):
+        stage = dataclasses.replace(self.LESSON.stage, teacher_fraction=0.25)
+        reference = make_chain([self.TRAINING, Step("finetune", self.TRAINING.stage)])
+        (lesson,) = with_teachers((dataclasses.replace(self.LESSON, stage=stage),), reference)
+        assert [step.stage.fraction for step in lesson.teacher.steps] == [0.25, 0.25]
+        assert [step.stage.fraction for step in reference.steps] == [1.0, 1.0]
+
+    def test_a_file_is_loaded_by_its_only_step_and_known_by_its_content(self, make_chain, tmp_path):
+        path = tmp_path / "weights.pt"
+        torch.save(make_chain().fresh_network().state_dict(), path)
+        stage = dataclasses.replace(self.LESSON.stage, teacher=str(path))
+        lesson = dataclasses.replace(self.LESSON, stage=stage)
+        (taught,) = with_teachers((lesson,), make_chain([self.TRAINING]))
+        assert [str(step) for step in taught.teacher.steps] == ["load"]
+        torch.save(make_chain(seed=1).fresh_network().state_dict(), path)
+        (again,) = with_teachers((lesson,), make_chain([self.TRAINING]))
+        assert taught.teacher.key != again.teacher.key

@@ -88,7 +88,8 @@ PLANNING = {
     "model=lenet_300_100 pooling=early,late": "pooling=early,late: the network",
     "recipe=lottery_ticket prune_channels=0.5": "prune_channels=0.5: the recipe has no step 'structure'; its steps are",
     "recipe.steps=[train,nope]": "nope",
-    "stage.quantize.scheme=odd": "stage.quantize.scheme=odd: must be symmetric, affine, ternary, power_of_two or kmeans",
+    "stage.quantize.scheme=odd": "stage.quantize.scheme=odd: must be symmetric, affine, ternary, "
+    "power_of_two or kmeans",
     "train.batch_size=0": "train.batch_size=0",
     "train.epochs=true": "train.epochs=true: must be a whole number, 0 or more",
     "train.threads=0": "train.threads=0",
@@ -99,7 +100,7 @@ PLANNING = {
     "tracking.uri=/some/folder dry_run=false": "tracking.uri=/some/folder: must be a server",
     "train.lr=0.1,nan prune=0.5": "train.lr=nan",
     "recipe.steps=[train,[prune,finetun]]": "recipe.steps: finetun: there is no such step; did you mean finetune?",
-    "recipe=lottery_ticket recipe.excludes=[structur]": "recipe.excludes: structur: there is no such phase; did you mean",
+    "recipe=lottery_ticket recipe.excludes=[structur]": "structur: there is no such phase; did you mean structure?",
     "model.alpha=0.5 alpha=0.25,1": "model.alpha=0.5: is what alpha=0.25,1 sweeps; give one of the two",
     "stage.prune.layers={conv9:0.5} prune=0.5": "stage.prune.layers: the pattern conv9 meets no layer of the network",
     "stage.prune.layers={classifier:2} prune=0.5": "stage.prune.layers={classifier: 2}: must be skip or a ratio",

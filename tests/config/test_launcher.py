@@ -1,0 +1,61 @@
+"""Points run by a launcher of Hydra's: references first, the same bits, a failure that fails its run alone."""
+
+import pytest
+import torch
+
+from effbench.config.launcher import run_by_launcher
+from effbench.config.read import read_sweep
+from effbench.run.one import run_point
+from effbench.run.outcomes import RunError
+from effbench.run.store import Store
+
+CPU = torch.device("cpu")
+TINY = ["model.channels=[4,4]", "data.side=8", "train.epochs=1", "finetune.epochs=0", "train.fraction=0.1"]
+
+
+class Recorder:
+    """An observer that remembers."""
+
+    def __init__(self):
+        self.told = []
+
+    def run_started(self, point):
+        self.told.append(("started", point.label))
+
+    def step(self, point, step, done, total): ...
+
+    def run_computed(self, point):
+        self.told.append(("computed", point.label))
+
+
+@pytest.fixture
+def points():
+    return read_sweep([*TINY, "prune=0.5,0.97", "prune_granularity=row"]).plan.points
+
+
+def test_results_are_those_of_this_process_and_a_failure_is_a_result(tmp_path, points, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    observer = Recorder()
+    store = Store(tmp_path / "launched")
+    ended = {p.label: outcome for p, outcome in run_by_launcher(points, store, CPU, observer, overrides=())}
+    failed = ended.pop("prune=0.97, prune_granularity=row")
+    assert isinstance(failed, RunError)
+    assert failed.summary.startswith("ValueError: ratio=0.97: must be at most")
+    for point in points:
+        if point.label in ended:
+            here = run_point(point, Store(tmp_path / "here"), device=CPU)
+            assert ended[point.label].blob == here.blob
+    assert observer.told[:2] == [("started", "reference"), ("computed", "reference")]
+    assert len(observer.told) == 2 * len(points)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "launched"]
+
+
+def test_an_error_of_the_launcher_itself_fails_the_run(tmp_path, points, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def lost(*_, **__):
+        raise ConnectionError("the cluster is gone")
+
+    monkeypatch.setattr("effbench.config.launcher._run", lost)
+    ended = list(run_by_launcher(points[:1], Store(tmp_path / "s"), CPU, Recorder(), overrides=()))
+    assert [outcome.summary for _, outcome in ended] == ["ConnectionError: the cluster is gone"]

@@ -1,0 +1,92 @@
+"""A command read into a sweep: its settings, its engines, what is known of its axes."""
+
+import pytest
+import torch
+
+from effbench.config.read import read_sweep
+
+
+def test_an_empty_command_is_the_reference_alone():
+    sweep = read_sweep([])
+    assert [point.label for point in sweep.plan.points] == ["reference"]
+    assert sweep.command == "python -m effbench.sweep"
+    assert sweep.axes == {}
+    assert sweep.launcher == ()
+    assert sweep.jobs is None
+    assert sweep.tolerance == 0.02
+    assert not sweep.dry_run
+    assert (sweep.measure.batch, sweep.measure.threads, sweep.measure.seconds) == ((1,), (1,), 1.0)
+    assert (sweep.tracking.uri, sweep.tracking.experiment, sweep.store.root) == (None, "effbench", ".effbench")
+
+
+def test_settings_are_taken_from_their_keys():
+    sweep = read_sweep(
+        [
+            *("tolerance=0", "sweep.jobs=3", "dry_run=true", "store.root=there", "tracking.experiment=mine"),
+            *("tracking.uri=sqlite:///x.db", "measure.batch=1,8", "measure.threads=[1,2]", "measure.seconds=2"),
+            "hydra/launcher=joblib",
+        ]
+    )
+    assert (sweep.tolerance, sweep.jobs, sweep.dry_run) == (0.0, 3, True)
+    assert (sweep.measure.batch, sweep.measure.threads, sweep.measure.seconds) == ((1, 8), (1, 2), 2.0)
+    assert (sweep.tracking.uri, sweep.tracking.experiment) == ("sqlite:///x.db", "mine")
+    assert sweep.store.root == "there"
+    assert sweep.launcher == ("hydra/launcher=joblib",)
+
+
+def test_the_command_can_be_pasted_into_a_shell():
+    arguments = ["prune=0.5", "stage.prune.layers={features.conv1:0.2}"]
+    assert read_sweep(arguments).command == (
+        "python -m effbench.sweep prune=0.5 'stage.prune.layers={features.conv1:0.2}'"
+    )
+
+
+def test_of_every_swept_axis_the_neutral_value_and_the_realness_are_known():
+    sweep = read_sweep(["prune=0.5", "alpha=0.5,2"])
+    assert set(sweep.axes) == {"prune", "alpha"}
+    assert (sweep.axes["prune"].neutral, sweep.axes["alpha"].neutral) == (0, 1)
+    assert sweep.axes["prune"].realised["macs"] == "masked"
+    assert sweep.axes["alpha"].realised["macs"] == "removed"
+
+
+class TestEngines:
+    def test_the_device_reaches_the_engine(self):
+        assert read_sweep(["device=cpu"]).engines["eager"].options == {"device": "cpu"}
+        automatic = read_sweep(["device=auto"])
+        assert automatic.engines["eager"].options == {"device": str(automatic.device)}
+
+    def test_an_engine_may_run_elsewhere_than_training(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        sweep = read_sweep(["device=cuda:1", "engine.eager.device=cpu", "train.precision=float32"])
+        assert sweep.device == torch.device("cuda:1")
+        assert sweep.engines["eager"].options == {"device": "cpu"}
+        both = read_sweep(["device=cuda:1", "train.precision=float32"])
+        assert both.engines["eager"].options == {"device": "cuda:1"}
+
+    def test_what_an_engine_refuses_is_said_before_anything_starts(self):
+        with pytest.raises(ValueError, match=r"^engine\.eager\.device=toaster: must be cpu, cuda, cuda:N or mps$"):
+            read_sweep(["engine.eager.device=toaster"])
+
+    def test_where_it_runs_decides_no_run(self):
+        one, other = read_sweep(["prune=0.5"]), read_sweep(["prune=0.5", "engine.eager.device=cpu"])
+        assert one.plan.sweep_id == other.plan.sweep_id
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("tolerance=1", r"tolerance=1: must be a number in \[0, 1\); a fraction of the quality; 0\.02 is two points"),
+        ("tolerance=null", r"tolerance=null: must be a number in \[0, 1\)"),
+        ("dry_run=1", "dry_run=1: must be true or false"),
+        ("sweep.jobs=many", "sweep.jobs=many: must be auto or a whole number, 1 or more"),
+        ("measure.batch=0", "measure.batch=0: must be a whole number, 1 or more"),
+        ("measure.threads=1,300", "measure.threads=300: must be a whole number, 1 to 256"),
+        ("measure.seconds=0", "measure.seconds=0: must be a number above 0"),
+        ("store.root=", "store.root=: must be text; a folder, such as .effbench"),
+    ],
+)
+def test_settings_that_can_not_be_are_named_with_their_key(argument, message):
+    with pytest.raises(ValueError, match=f"^{message}") as refusal:
+        read_sweep([argument])
+    assert len(str(refusal.value).splitlines()) == 1

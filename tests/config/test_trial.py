@@ -1,0 +1,125 @@
+"""Data and network tried out before anything starts: what fails is the user's, and is told in a line."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from effbench.config import trial
+from effbench.config.trial import check_shapes, read_data
+from effbench.measure.size import float32_bytes
+from effbench.models import lenet_300_100
+from effbench.plan.blueprint import Blueprint
+
+DIGITS = Blueprint("effbench.data.digits.digits", {"side": 28})
+TASK = Blueprint("effbench.tasks.classification.Classification")
+
+
+def raises_value(*, num_classes=10):
+    raise ValueError("num_classes: too many\nof them")
+
+
+def raises_key():
+    raise KeyError("lost")
+
+
+def grouped():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 28 - 2, groups=2), nn.Flatten(), nn.Linear(4, 10))
+
+
+def of_seven_classes():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 7))
+
+
+def random_inside():
+    return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(784, 10))
+
+
+def broken_data():
+    return 1 / 0
+
+
+@pytest.fixture(autouse=True)
+def users(monkeypatch):
+    """Let the functions above be importable, and nothing be remembered of them."""
+    named = ("raises_value", "raises_key", "grouped", "of_seven_classes", "random_inside", "broken_data")
+    monkeypatch.setitem(sys.modules, "users_things", SimpleNamespace(**{name: globals()[name] for name in named}))
+    trial._try_out.cache_clear()
+    yield
+    trial._try_out.cache_clear()
+
+
+def try_out(name, side=28, eval_side=28, *, where="reference"):
+    return check_shapes(Blueprint(name), TASK, DIGITS, side, eval_side, where=where)
+
+
+def test_what_is_known_of_a_network_that_runs():
+    found = try_out("effbench.models.lenet_300_100")
+    assert found.float32_bytes == float32_bytes(lenet_300_100())
+    assert not found.is_grouped
+    network = dict(lenet_300_100().named_modules())
+    assert found.layers == tuple(name for name, module in network.items() if isinstance(module, nn.Linear))
+    assert try_out("users_things.grouped").is_grouped
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("users_things.raises_value", r"^num_classes: too many"),
+        (
+            "users_things.raises_key",
+            r"^users_things\.raises_key can't be built: KeyError: 'lost' \(test_trial\.py, line 2",
+        ),
+        (
+            "users_things.of_seven_classes",
+            r"^users_things\.of_seven_classes must give \(1, 10\) scores for one image, but",
+        ),
+        ("os.getcwd", r"^model\._target_=os\.getcwd: gives a str"),
+    ],
+)
+def test_a_network_that_can_not_be_is_named_with_why(name, message):
+    with pytest.raises(ValueError, match=message):
+        try_out(name)
+
+
+def test_both_sides_are_tried_and_the_point_is_named():
+    try_out("users_things.of_seven_classes".replace("of_seven_classes", "random_inside"))
+    with pytest.raises(ValueError, match=r"^rho_eval=0\.5: users_things\.random_inside can't take images of 14 x 14: "):
+        try_out("users_things.random_inside", eval_side=14, where="rho_eval=0.5")
+    with pytest.raises(ValueError, match=r"^users_things\.random_inside can't take images of 14 x 14: "):
+        try_out("users_things.random_inside", side=14)
+
+
+def test_trying_draws_nothing_from_the_global_generator_and_is_done_once(monkeypatch):
+    built = []
+    build = trial.build_network
+    monkeypatch.setattr(trial, "build_network", lambda *a: built.append(a) or build(*a))
+    before = torch.get_rng_state()
+    for _ in range(3):
+        try_out("effbench.models.lenet_5")
+    assert len(built) == 1
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        (DIGITS.target, {"side": "abc"}, r"^data\.side=abc: must be a whole number, 1 or more$"),
+        (DIGITS.target, {"side": 0}, r"^data\.side=0: must be a whole number, 1 or more$"),
+        (DIGITS.target, {"split_seed": True}, r"^data\.split_seed=True: must be a whole number, 0 or more$"),
+        (DIGITS.target, {"root": "x"}, r"^data: effbench\.data\.digits\.digits takes no option 'root'"),
+        (DIGITS.target, {"augment": "warp"}, r"^data\.augment=warp: must be none"),
+        ("nowhere.data", {}, r"^_target_=nowhere\.data: can't be imported"),
+        (
+            "users_things.broken_data",
+            {},
+            r"^data: users_things\.broken_data can't be loaded: ZeroDivisionError: .* line \d+",
+        ),
+    ],
+)
+def test_data_that_can_not_be_are_named_with_why(target, options, message):
+    with pytest.raises(ValueError, match=message) as refusal:
+        read_data(Blueprint(target, options))
+    assert len(str(refusal.value).splitlines()) == 1
