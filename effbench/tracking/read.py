@@ -30,7 +30,7 @@ def load_runs(
     (axes under their own names, seed) and the metrics. `sweep` keeps one
     sweep (its id, or the beginning of it). `.attrs["unfinished"]` lists the other runs as (run_id, run_name, status,
     error); `.attrs["axes"]` names the axes that were swept, `.attrs["extra_qualities"]`
-    what the task counts beside its own quality. ValueError where there is no database, experiment or sweep
+    what the task counts beside its own quality, `.attrs["failed"]` the seeds of failed runs by point. ValueError where there is no database, experiment or sweep
     of that name.
     """
     runs = [run for run in _runs_of(experiment, for_reading(tracking_uri)) if names.RUN_KEY in run.data.tags]
@@ -44,6 +44,7 @@ def load_runs(
     frame = frame.apply(_numeric)
     frame.attrs["axes"] = _listed(finished.values(), names.AXES)
     frame.attrs["extra_qualities"] = _listed(finished.values(), names.EXTRA_QUALITIES)
+    frame.attrs["failed"] = _failed_seeds(runs, set(finished))
     frame.attrs["unfinished"] = [_unfinished(run) for run in runs if run.info.status != "FINISHED"]
     return frame
 
@@ -143,6 +144,16 @@ def _numeric(column: pd.Series) -> pd.Series:
         return pd.to_numeric(column)
     except (ValueError, TypeError):
         return column
+
+
+def _failed_seeds(runs: Iterable[Run], finished: set[str]) -> dict[str, list[int]]:
+    """Return the seeds of runs that failed, and have not been finished since, by the label of their point."""
+    seeds: dict[str, set[int]] = {}
+    for run in runs:
+        tags, seed = run.data.tags, run.data.params.get("seed", "")
+        if run.info.status == "FAILED" and tags[names.RUN_KEY] not in finished and seed.isdecimal():
+            seeds.setdefault(tags.get(names.POINT, ""), set()).add(int(seed))
+    return {label: sorted(failed) for label, failed in seeds.items()}
 
 
 def _listed(runs: Iterable[Run], tag: str) -> list[str]:
