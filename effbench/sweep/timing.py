@@ -71,7 +71,7 @@ def measure_points(
 
 
 def _is_noisy(samples: pd.DataFrame) -> bool:
-    """Whether something else disturbed a pass: in most models' calls the slowest tenth takes several times the median."""
+    """Whether a pass was disturbed: in most models' calls the slowest tenth takes several times the median."""
     times = samples.groupby("model")["latency_ms"]
     return bool((times.quantile(0.9) / times.median() > NOISY).median() > 0.5)
 

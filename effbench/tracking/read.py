@@ -27,11 +27,10 @@ def load_runs(
 
     Columns: run_id, run_name, sweep, run_key, point (the label shared by a point's seeds), reference (bool),
     reference_key, what the quality is (quality_name, _kind, _unit, _direction, _chance), start_time, then the params
-    (axes under their own names, seed) and the metrics. `sweep` keeps one
-    sweep (its id, or the beginning of it). `.attrs["unfinished"]` lists the other runs as (run_id, run_name, status,
-    error); `.attrs["axes"]` names the axes that were swept, `.attrs["extra_qualities"]`
-    what the task counts beside its own quality, `.attrs["failed"]` the seeds of failed runs by point. ValueError where there is no database, experiment or sweep
-    of that name.
+    (axes under their own names, seed) and the metrics. `sweep` keeps one sweep (its id, or the beginning of it).
+    `.attrs`: "unfinished" lists the other runs as (run_id, run_name, status, error), "failed" the seeds of failed ones
+    by point; "axes" names the axes that were swept, "extra_qualities" what the task counts beside its own quality.
+    ValueError where there is no database, experiment or sweep of that name.
     """
     runs = [run for run in _runs_of(experiment, for_reading(tracking_uri)) if names.RUN_KEY in run.data.tags]
     if sweep is not None:
