@@ -130,7 +130,7 @@ def spread_statistics(model):
 def every_other_set(channels):
     """Return half of the channels: of those that can go alone every other one, else the first sets."""
     sets = channels.removals(torch.arange(channels.n, dtype=torch.float32))
-    if channels.shuffled is None:
+    if channels.shuffle is None:
         return torch.cat(sets[::2]) if sets else torch.zeros(0, dtype=torch.int64)
     totals = [sum(map(len, sets[:k])) for k in range(len(sets) + 1)]
     return torch.cat(sets[: min(range(len(totals)), key=lambda k: abs(totals[k] - channels.n / 2))])
@@ -232,14 +232,14 @@ class NamesItsWidth(nn.Module):
 
 
 class MixesUnseen(nn.Module):
-    """Turns the channels' order around in a way that no graph of modules tells."""
+    """Moves the channels on by a written number of places."""
 
     def __init__(self):
         super().__init__()
         self.conv, self.head = nn.Conv2d(1, 6, 3, padding=1), nn.Linear(6 * 64, 4)
 
     def forward(self, images):
-        return self.head(self.conv(images).flip(1).flatten(1))
+        return self.head(self.conv(images).roll(2, 1).flatten(1))
 
 
 class RawParameter(nn.Module):
@@ -256,8 +256,8 @@ class RawParameter(nn.Module):
     ("kind", "message"),
     [
         (NamesItsWidth, "names the number of channels it was written for"),
-        (MixesUnseen, "mixes or reorders them"),
-        (RawParameter, "itself is a RawParameter, which can't be rebuilt"),
+        (MixesUnseen, "conv: roll reorders or selects them"),
+        (RawParameter, "conv: mul meets them with values of a fixed number"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), "none can be removed"),
     ],
 )
