@@ -1,4 +1,4 @@
-"""Weights put on a few levels, layer by layer: the options and the work that quantising stages have in common."""
+"""Weights put on a few levels, each on its own: the options and the work that quantising stages have in common."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
-from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.quantizer import GridGranularity, GridScheme, UniformQuantizer
 from effbench.compression.constraints.ranges import Range
 from effbench.compression.constraints.sharing import share_values
-from effbench.compression.constraints.stack import quantizer_of
+from effbench.compression.constraints.stack import quantizer_of, register
+from effbench.compression.layers import Weight
 
 Levels = Literal[GridScheme, "kmeans"]
 
@@ -45,18 +44,28 @@ class GridOptions:
         if self.scheme == "power_of_two" and not 2 <= bits <= 8:
             raise ValueError(f"{shown}: must be 2 to 8 with scheme=power_of_two, whose exponents need no more")
 
-    def put_on_grid(self, layer: nn.Module, bits: int, /, *, name: str, generator: torch.Generator) -> None:
-        """Put a layer's weight on its levels, in place. One that is on this very grid already stays as it is.
+    def put_on_grid(self, weight: Weight, bits: int, /, *, generator: torch.Generator) -> None:
+        """Put a weight on its levels, in all its places. One that is on this very grid already stays as it is.
 
-        name: the layer's, for errors. generator: what scheme=kmeans may draw from.
+        generator: what scheme=kmeans may draw from.
         """
+        (module, tensor_name), *others = weight.places
         if self.scheme == "kmeans":
             # Values beside zero: what is pruned is told by the file's index, and takes none of them.
-            share_values(layer, "weight", 2**bits, name=name, initial="linear", generator=generator)
+            share_values(
+                module,
+                tensor_name,
+                2**bits,
+                name=weight.name,
+                initial="linear",
+                generator=generator,
+                also=others,
+            )
             return
         grid = UniformQuantizer(
             bits, scheme=self.scheme, granularity=self.granularity, grid_range=self.range, percentile=self.percentile
         )
-        earlier = quantizer_of(layer, "weight")
+        earlier = quantizer_of(module, tensor_name)
         if earlier is None or earlier.settings() != grid.settings():
-            parametrize.register_parametrization(layer, "weight", grid)
+            for place, name in weight.places:
+                register(place, name, grid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from effbench.checks.fields import check_fields
-from effbench.compression.layers import weight_layers, weight_of
+from effbench.compression.layers import Weight, other_matrices, weight_layers, weights_of
 from effbench.data import ImageData
 from effbench.plan.findings import Findings
 from effbench.plan.keys import seed_of
-from effbench.plan.layer_values import SKIP, assign, check_patterns
+from effbench.plan.layer_values import SKIP, assign, check_patterns, matches
 from effbench.plan.source_code import is_own, source_identity
 from effbench.plan.teacher import Teacher, TeacherRequest
 from effbench.tasks import Task
@@ -26,6 +26,9 @@ from effbench.training.gradients import sum_gradients
 
 if TYPE_CHECKING:
     from effbench.measure.compute import Cost
+
+N_NAMED = 8
+"""How many of the tensors that a stage leaves alone are named."""
 
 StepProgress = Callable[[int, int], None]
 """Called as progress(done, in_all)."""
@@ -198,19 +201,49 @@ class Stage(ABC):
     def values_by_layer(self, model: nn.Module, context: Context, /) -> dict[str, Any]:
         """Return the value for each weight layer of `model` that is not skipped, by name, and note the share acted on.
 
-        The run's metric acted_share/<step> is the share of the weights of all weight layers that lie in these, where
-        that is not all. ValueError, with the layers' names, for a pattern that meets none.
+        The run's metric acted_share/<step> is the share of the weights of all convolutions, linear layers, attention
+        and recurrent layers that lie in these, where that is not all. ValueError, with the layers' names, for a pattern
+        that meets none.
         """
         assert self.LAYER_FIELD is not None
-        own = getattr(self, self.LAYER_FIELD)
-        if not self.layers:
-            return {name: own for name, _ in weight_layers(model)}
-        sizes = {name: weight_of(layer).numel() for name, layer in weight_layers(model)}
-        values = assign(self.layers, list(sizes), default=own)
-        n_acted = sum(sizes[name] for name in values)
-        if n_acted < sum(sizes.values()):
-            context.findings.note(f"acted_share/{context.step}", n_acted / sum(sizes.values()))
+        values = assign(
+            self.layers, [name for name, _ in weight_layers(model)], default=getattr(self, self.LAYER_FIELD)
+        )
+        self._say_share([w for w in weights_of(model) if not values.keys().isdisjoint(w.names)], model, context)
         return values
+
+    def values_by_weight(self, model: nn.Module, context: Context, /) -> dict[Weight, Any]:
+        """Return the value for each weight of `model` that is not skipped, and note the share acted on.
+
+        As `values_by_layer`, for stages that act on the weights of attention and recurrent layers as well. A tied
+        weight has the value of the first of its names that a pattern meets.
+        """
+        assert self.LAYER_FIELD is not None
+        weights = list(weights_of(model))
+        assign(self.layers, [name for weight in weights for name in weight.names], default=None)
+        own = getattr(self, self.LAYER_FIELD)
+        values = {weight: next(self._own_values(weight), own) for weight in weights}
+        values = {weight: value for weight, value in values.items() if value != SKIP}
+        self._say_share(list(values), model, context)
+        return values
+
+    def has_own_value(self, weight: Weight, /) -> bool:
+        """Whether a weight has a value of its own, by `layers`."""
+        return next(self._own_values(weight), None) is not None
+
+    def _own_values(self, weight: Weight) -> Iterator[Any]:
+        return (self.layers[pattern] for name in weight.names for pattern in self.layers if matches(pattern, name))
+
+    def _say_share(self, acted: Sequence[Weight], model: nn.Module, context: Context) -> None:
+        """Note on which share of the weights the stage acts, and say what it leaves, where that is not all."""
+        sizes = {weight: weight.value().numel() for weight in weights_of(model)}
+        places = {weight.places for weight in acted}
+        left = {weight.name: size for weight, size in sizes.items() if weight.places not in places}
+        left |= other_matrices(model)
+        if left:
+            n_acted = sum(size for weight, size in sizes.items() if weight.places in places)
+            context.findings.note(f"acted_share/{context.step}", n_acted / (n_acted + sum(left.values())))
+            context.findings.say(f"left/{context.step}", _few(list(left)))
 
     def with_layer_values(self, change: Callable[[Any], Any], /) -> Self:
         """Return the stage with its value, and that of every layer of its own, changed by a function."""
@@ -232,6 +265,12 @@ class Stage(ABC):
         }
         outside = {} if is_own(kind) else {"source": source_identity(kind)}
         return {"stage": kind.__name__, "version": kind.VERSION, "fields": changed, **outside}
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return names in one line, the first ones where there are many."""
+    more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
+    return ", ".join(names[:N_NAMED]) + more
 
 
 _REQUIRED = object()

@@ -15,7 +15,9 @@ from effbench.plan.stage import Context, Stage
 
 @dataclass(frozen=True, kw_only=True)
 class Quantize(Stage, GridOptions):
-    """Round the convolution and linear weights to `bits` bits (arXiv:1806.08342, sections 2 and 3).
+    """Round the weights to `bits` bits (arXiv:1806.08342, sections 2 and 3).
+
+    Weights are those of convolutions, linear layers, attention and recurrent layers.
 
     The grid is a constraint: where a recipe finetunes after this stage, training is quantisation-aware (the forward
     pass sees rounded weights, gradients pass straight through). Biases and batch norms stay in float32
@@ -26,7 +28,7 @@ class Quantize(Stage, GridOptions):
     which weight has which stays.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     LAYER_FIELD: ClassVar[str | None] = "bits"
 
     bits: Annotated[int, Field(ge=1, le=16)]
@@ -41,7 +43,7 @@ class Quantize(Stage, GridOptions):
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose weights are on their grids."""
         quantized = copy.deepcopy(model)
-        for name, bits in self.values_by_layer(quantized, context).items():
+        for weight, bits in self.values_by_weight(quantized, context).items():
             # In a later round it may be there already.
-            self.put_on_grid(quantized.get_submodule(name), bits, name=name, generator=context.generator())
+            self.put_on_grid(weight, bits, generator=context.generator())
         return quantized

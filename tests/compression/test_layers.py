@@ -6,6 +6,8 @@ from torch.nn.utils import parametrize
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.layers import WEIGHT_LAYERS, is_depthwise, n_groups, weight_layers, weight_of
 
+UPSAMPLING = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
 
 class Branches(nn.Module):
     """Every kind of layer that has a weight, and one of them in two places."""
@@ -16,14 +18,14 @@ class Branches(nn.Module):
         self.again = self.first
         self.inner = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Conv3d(1, 2, 1))
         self.embedding = nn.Embedding(3, 2)
-        self.up = nn.ConvTranspose2d(1, 2, 1)
+        self.up = nn.Sequential(*(kind(1, 2, 1) for kind in UPSAMPLING))
         self.norm = nn.LayerNorm(2)
         self.last = nn.Linear(2, 2)
 
 
 def test_convolutions_and_linear_layers_are_named_in_order_and_once():
     layers = dict(weight_layers(Branches()))
-    assert list(layers) == ["first", "inner.0", "inner.2", "up", "last"]
+    assert list(layers) == ["first", "inner.0", "inner.2", "up.0", "up.1", "up.2", "last"]
     assert {type(layer) for layer in layers.values()} == set(WEIGHT_LAYERS)
 
 

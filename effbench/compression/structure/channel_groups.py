@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from effbench.compression.layers import n_groups, weight_layers
+from effbench.compression.structure.channel_labels import roots_of, union
 from effbench.compression.structure.channel_trace import OUTPUTS, SINGLE, UNSEEN, Crossing, Trace, TracedLayer
 from effbench.compression.structure.shuffle import Shuffle
 from effbench.compression.structure.shuffled_channels import find_shuffle
@@ -67,6 +68,12 @@ def find_channels(trace: Trace, network: nn.Module, /) -> tuple[list[Channels], 
     return removable, kept
 
 
+def _tensors(sets: Sequence[Sequence[int]]) -> tuple[Tensor, ...]:
+    if len({len(channels) for channels in sets}) == 1:
+        return tuple(torch.tensor(sets))  # one tensor of all is made much faster than many
+    return tuple(torch.tensor(channels) for channels in sets)
+
+
 def _n_made(record: TracedLayer) -> int:
     return 0 if record.makes is None else len(record.makes)
 
@@ -75,17 +82,20 @@ class _Groups:
     """The sets of channels of a trace, joined where one layer makes both, or one shuffle takes both."""
 
     def __init__(self, trace: Trace) -> None:
-        self.trace, self._parents = trace, dict[int, int]()
-        for record in trace.layers.values():
-            self._join(record.makes)
-        for crossing in trace.crossings:
-            self._join(crossing.before)
-            self._join(crossing.after)
+        self.trace = trace
+        self._channels, self._sets = trace.labels.channels(), trace.labels.sets()
+        parents = self._sets.tolist()
+        makes = [record.makes for record in trace.layers.values() if record.makes is not None]
+        for labels in (*makes, *(side for one in trace.crossings for side in (one.before, one.after))):
+            first, *others = dict.fromkeys(self._sets[labels].tolist())
+            for other in others:
+                union(parents, first, other)
+        self._groups = torch.tensor(roots_of(parents))
         self.makers: dict[int, list[TracedLayer]] = {}
         for layer in trace.from_outputs:
             record = trace.layers[layer]
             if record.makes is not None:
-                self.makers.setdefault(self.number(int(record.makes[0])), []).append(record)
+                self.makers.setdefault(self._of(record.makes), []).append(record)
         self._touching = self._sides()
 
     def with_makers(self) -> list[int]:
@@ -95,26 +105,26 @@ class _Groups:
     def channels(self, number: int) -> Channels | str:
         """Return the channels of a group; the reason where they stay."""
         trace, makers = self.trace, self.makers[number]
-        numbering = self._numbering([record.makes for record in makers if record.makes is not None])
-        reason = trace.labels.reason(list(numbering))
-        n = len(set(numbering.values()))
+        made = torch.cat([record.makes for record in makers if record.makes is not None])
+        numbering = self._numbering(made)
+        reason, n = trace.labels.reason(made), len(numbering)
         if reason is not None and (n, reason) != (1, SINGLE):
             return reason
         crossings = [one for one in trace.crossings if number in (self._of(one.before), self._of(one.after))]
         if crossings:
             return self._through_shuffle(number, n, crossings)
         members: dict[int, list[int]] = {}
-        for label, channel in numbering.items():
-            members.setdefault(trace.labels.set_of(label), []).append(channel)
-        sets = sorted(sorted(set(channels)) for channels in members.values())
-        if len(sets) == 1 and n > 1:
+        for channel, own in numbering.items():
+            members.setdefault(int(self._sets[channel]), []).append(own)
+        if len(members) == 1 and n > 1:
             return "all of them go together"
         touched = self._touched(number, numbering)
         for one in touched:
             if n_groups(one.layer) > 1 and not one.is_whole(n):
                 return f"{one.name} divides them into {n_groups(one.layer)} groups together with others"
-        tensors = tuple(torch.tensor(channels) for channels in sets)
-        return Channels(layer=makers[0].name, n=n, sets=tensors, touched=touched)
+        return Channels(
+            layer=makers[0].name, n=n, sets=_tensors(sorted(map(sorted, members.values()))), touched=touched
+        )
 
     def _through_shuffle(self, number: int, n: int, crossings: Sequence[Crossing]) -> Channels | str:
         crossing, *others = crossings
@@ -122,9 +132,9 @@ class _Groups:
         again = [one for one in self.trace.crossings if beyond in (self._of(one.before), self._of(one.after))]
         if others or again != [crossing] or beyond == number or beyond in self.makers or len(crossing.before) != n:
             return _SHUFFLED
-        sides = [self._touched(of, self._numbering([labels])) for of, labels in
+        sides = [self._touched(of, self._numbering(labels)) for of, labels in
                  ((number, crossing.before), (beyond, crossing.after))]  # fmt: skip
-        reason = self.trace.labels.reason(crossing.after.tolist())
+        reason = self.trace.labels.reason(crossing.after)
         shuffle = find_shuffle(n, crossing.groups, *sides)
         if reason is not None or shuffle is None:
             return reason or _SHUFFLED
@@ -132,41 +142,22 @@ class _Groups:
         after = tuple(replace(one, channels=named, is_after=True) for one in sides[1])
         return Channels(layer=self.makers[number][0].name, n=n, touched=(*sides[0], *after), shuffle=shuffle)
 
-    def number(self, label: int) -> int:
-        """Return the number of a label's group."""
-        root = self.trace.labels.set_of(label)
-        while self._parents.setdefault(root, root) != root:
-            root = self._parents[root]
-        return root
-
     def _of(self, labels: Tensor) -> int:
-        return self.number(int(labels[0]))
+        return int(self._groups[labels[0]])
 
-    def _join(self, labels: Tensor | None) -> None:
-        if labels is not None:
-            first = self.number(int(labels[0]))
-            for label in labels[1:].tolist():
-                self._parents[self.number(label)] = first
+    def _numbering(self, labels: Tensor) -> dict[int, int]:
+        """Return a number from 0 for each channel that the labels name, in their order."""
+        return {channel: own for own, channel in enumerate(dict.fromkeys(self._channels[labels].tolist()))}
 
-    def _numbering(self, sides: Sequence[Tensor]) -> dict[int, int]:
-        """Return the number of the channel for each label; numbered as they come, the same channel once."""
-        seen: dict[int, int] = {}
-        return {
-            label: seen.setdefault(self.trace.labels.channel(label), len(seen))
-            for labels in sides
-            for label in labels.tolist()
-        }
-
-    def _sides(self) -> dict[int, list[tuple[TracedLayer, Role, list[tuple[int, int]]]]]:
-        """Return for each group the sides of layers that have channels of it, with (place, label) of each of these."""
-        sides: dict[int, list[tuple[TracedLayer, Role, list[tuple[int, int]]]]] = {}
+    def _sides(self) -> dict[int, list[tuple[TracedLayer, Role, Tensor, Tensor]]]:
+        """Return for each group the sides of layers that have channels of it: at which places, and which channels."""
+        sides: dict[int, list[tuple[TracedLayer, Role, Tensor, Tensor]]] = {}
         for record, role, labels in self._labelled():
-            by_group: dict[int, list[tuple[int, int]]] = {}
-            for place, label in enumerate(labels.tolist()):
-                if label:
-                    by_group.setdefault(self.number(label), []).append((place, label))
-            for number, pairs in by_group.items():
-                sides.setdefault(number, []).append((record, role, pairs))
+            groups = self._groups[labels]
+            for number in sorted(set(groups.tolist())):
+                if number:  # that of what is no channel of a layer
+                    places = torch.nonzero(groups == number).flatten()
+                    sides.setdefault(number, []).append((record, role, places, self._channels[labels[places]]))
         return sides
 
     def _labelled(self) -> Iterator[tuple[TracedLayer, Role, Tensor]]:
@@ -180,16 +171,15 @@ class _Groups:
 
     def _touched(self, number: int, numbering: dict[int, int]) -> tuple[Touched, ...]:
         """Return the sides of layers that have channels of a group, the first layer that makes them before all."""
-        channel_of = {self.trace.labels.channel(label): channel for label, channel in numbering.items()}
         touched = [
             Touched(
                 layer=record.layer,
                 name=record.name,
                 role=role,
-                places=torch.tensor([place for place, _ in pairs]),
-                channels=torch.tensor([channel_of[self.trace.labels.channel(label)] for _, label in pairs]),
+                places=places,
+                channels=torch.tensor([numbering[channel] for channel in channels.tolist()]),
             )
-            for record, role, pairs in self._touching.get(number, [])
+            for record, role, places, channels in self._touching.get(number, [])
         ]
         root = self.makers[number][0].layer if number in self.makers else None
         return tuple(sorted(touched, key=lambda one: one.layer is not root or one.role != "makes"))

@@ -36,7 +36,7 @@ class Labels:
                 if 0 in (a, b):
                     self._keep(max(a, b), reason)
                 else:
-                    _union(self._same, a, b)
+                    union(self._same, a, b)
                     self._tie(a, b)
 
     def tie(self, sets: Tensor, /) -> None:
@@ -50,17 +50,18 @@ class Labels:
         for label in labels.tolist():
             self._keep(label, reason)
 
-    def channel(self, label: int, /) -> int:
-        """Return the number of the channel that a label names."""
-        return _root(self._same, label)
+    def channels(self) -> Tensor:
+        """Return the number of the channel that each label names, (n_labels,) int64."""
+        return torch.tensor(roots_of(self._same))
 
-    def set_of(self, label: int, /) -> int:
-        """Return the number of the set of channels that go with a label's."""
-        return _root(self._together, label)
+    def sets(self) -> Tensor:
+        """Return the number of the set of channels that go with each label's, (n_labels,) int64."""
+        return torch.tensor(roots_of(self._together))
 
-    def reason(self, labels: Sequence[int], /) -> str | None:
+    def reason(self, labels: Tensor, /) -> str | None:
         """Return why one of these channels stays, the first that does; None where all can go."""
-        return next((self._reasons[root] for root in map(self.set_of, labels) if root in self._reasons), None)
+        roots = (_root(self._together, label) for label in labels.tolist())
+        return next((self._reasons[root] for root in roots if root in self._reasons), None)
 
     def _keep(self, label: int, reason: str) -> None:
         self._reasons.setdefault(_root(self._together, label), reason)
@@ -73,9 +74,17 @@ class Labels:
             self._keep(max(a, b), self._reasons[0])
             return
         reasons = [self._reasons.pop(root) for root in (a, b) if root in self._reasons]
-        root = _union(self._together, a, b)
+        root = union(self._together, a, b)
         if reasons:
             self._reasons[root] = reasons[0]
+
+
+def roots_of(parents: Sequence[int], /) -> list[int]:
+    """Return the root of each node of some trees in which parents have smaller numbers."""
+    roots: list[int] = []
+    for node, parent in enumerate(parents):
+        roots.append(node if parent == node else roots[parent])
+    return roots
 
 
 def _root(parents: list[int], label: int) -> int:
@@ -84,7 +93,7 @@ def _root(parents: list[int], label: int) -> int:
     return label
 
 
-def _union(parents: list[int], a: int, b: int) -> int:
+def union(parents: list[int], a: int, b: int) -> int:
     """Join two trees; return their root, the smaller number."""
     a, b = sorted((_root(parents, a), _root(parents, b)))
     parents[b] = a
