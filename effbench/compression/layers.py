@@ -80,7 +80,7 @@ def weights_of(model: nn.Module, /) -> Iterator[Weight]:
         if "parametrizations" in name.split("."):
             continue
         weights = weight_names(module)
-        for tensor_name in _parameter_names(module):
+        for tensor_name in parameter_names(module):
             key = tuple(map(id, originals(module, tensor_name)))
             (known if tensor_name in weights else places)[key].append((name, module, tensor_name))
     for behind, here in known.items():
@@ -95,10 +95,16 @@ def weight_names(module: nn.Module, /) -> tuple[str, ...]:
     if isinstance(module, WEIGHT_LAYERS):
         return ("weight",)
     if isinstance(module, nn.MultiheadAttention):
-        return tuple(name for name in _ATTENTION if name in _parameter_names(module))
+        return tuple(name for name in _ATTENTION if name in parameter_names(module))
     if isinstance(module, nn.RNNBase):
         return tuple(name for name in module._flat_weights_names if name.startswith("weight"))
     return ("weight_ih", "weight_hh") if isinstance(module, nn.RNNCellBase) else ()
+
+
+def parameter_names(module: nn.Module) -> list[str]:
+    """Return the names of a module's own parameters, the constrained ones last."""
+    constrained = list(module.parametrizations) if parametrize.is_parametrized(module) else []  # type: ignore[arg-type]
+    return [*(name for name, parameter in module._parameters.items() if parameter is not None), *constrained]
 
 
 def other_matrices(model: nn.Module, /) -> dict[str, int]:
@@ -112,7 +118,7 @@ def other_matrices(model: nn.Module, /) -> dict[str, int]:
     for name, module in model.named_modules():
         if isinstance(module, _NOT_WEIGHTS) or "parametrizations" in name.split("."):
             continue
-        for tensor_name in _parameter_names(module):
+        for tensor_name in parameter_names(module):
             behind = {id(tensor) for tensor in originals(module, tensor_name)}
             shape = constrained_value(module, tensor_name).shape
             if not behind & seen and sum(size > 1 for size in shape) > 1:
@@ -149,12 +155,6 @@ def is_depthwise(layer: nn.Module, /) -> bool:
 def n_groups(layer: nn.Module, /) -> int:
     """Return into how many equal parts a convolution divides its channels; 1 for a depthwise one, which mixes none."""
     return layer.groups if isinstance(layer, _ConvNd) and not is_depthwise(layer) else 1
-
-
-def _parameter_names(module: nn.Module) -> list[str]:
-    """Return the names of a module's own parameters, constrained ones as well."""
-    constrained = list(module.parametrizations) if parametrize.is_parametrized(module) else []  # type: ignore[arg-type]
-    return [*(name for name, parameter in module._parameters.items() if parameter is not None), *constrained]
 
 
 def _name(module_name: str, _module: nn.Module, tensor_name: str) -> str:

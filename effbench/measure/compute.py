@@ -33,11 +33,12 @@ class Cost:
     macs_effective: int
     """Multiply-adds whose weight is not zero. Those without a weight (attention's products) all count."""
     params: int
-    """Parameters, biases and normalisation included; a shared one counts in every place it stands."""
+    """Parameters, biases and normalisation included; a tied one counts once."""
     params_nonzero: int
     """Parameters that are not zero once their constraints are applied; all of them on the meta device."""
     by_layer: pd.DataFrame = field(compare=False, repr=False)
-    """A row per module with parameters or MACs: layer (its name), kind (its class) and the four counts."""
+    """A row per module with parameters or MACs: layer (its name), kind (its class) and the four counts. A tied
+    parameter is in the row of its first place."""
     unknown: tuple[str, ...] = ()
     """Operations that the counter does not know: `macs` leaves out whatever they multiply-add."""
 
@@ -99,6 +100,7 @@ class _Counted:
     is_constrained: bool
     stand_in: Tensor
     n_nonzero: int
+    is_first: bool
 
 
 def _count(place: Place) -> _Counted:
@@ -110,6 +112,7 @@ def _count(place: Place) -> _Counted:
         is_constrained=parametrize.is_parametrized(place.module, place.tensor),
         stand_in=torch.empty_like(value, device="meta", requires_grad=False),
         n_nonzero=count_nonzero(value),
+        is_first=place.is_first,
     )
 
 
@@ -126,9 +129,10 @@ def _weights(double: nn.Module, counted: Sequence[_Counted]) -> dict[int, Weight
 
 def _by_layer(model: nn.Module, counted: Sequence[_Counted], tally: Tally) -> pd.DataFrame:
     """Return the counts of every module that has any, in the order of the modules."""
-    params: dict[str, int] = dict.fromkeys((parameter.layer for parameter in counted), 0)
+    firsts = [parameter for parameter in counted if parameter.is_first]
+    params: dict[str, int] = dict.fromkeys((parameter.layer for parameter in firsts), 0)
     nonzero = params.copy()
-    for parameter in counted:
+    for parameter in firsts:
         params[parameter.layer] += parameter.stand_in.numel()
         nonzero[parameter.layer] += parameter.n_nonzero
     modules = [(name, module) for name, module in standing_modules(model) if name in params or name in tally.macs]

@@ -153,7 +153,13 @@ def share_tensor(
         setattr(place, name, nn.Parameter(plain.detach().clone(), requires_grad=plain.requires_grad))
         parametrize.register_parametrization(place, name, codebook)
         read_constrained(place)
-        place.parametrizations[name].original = module.parametrizations[tensor_name].original
+        _stack(place, name).original = _stack(module, tensor_name).original
+
+
+def _stack(module: nn.Module, tensor_name: str) -> nn.Module:
+    stacks = module.parametrizations
+    assert isinstance(stacks, nn.ModuleDict)
+    return stacks[tensor_name]
 
 
 def _look_up(values: Tensor, codes: Tensor) -> Tensor:

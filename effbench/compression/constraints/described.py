@@ -51,7 +51,7 @@ def impose(model: nn.Module, descriptions: list[dict[str, Any]], /) -> None:
     }
     for name, module in list(model.named_modules()):
         if parametrize.is_parametrized(module):
-            for tensor_name in list(module.parametrizations):  # type: ignore[arg-type]
+            for tensor_name in list(module.parametrizations):
                 if (name, tensor_name) not in own:
                     bake_tensor(module, tensor_name)
     for description in descriptions:
@@ -68,13 +68,13 @@ def _impose_on_tensor(places: list[Place], settings: dict[str, Any]) -> None:
     kind, options = settings["kind"], {key: value for key, value in settings.items() if key != "kind"}
     (module, tensor_name), *others = places
     tensor = constrained_value(module, tensor_name)
-    codes = torch.zeros_like(tensor, dtype=torch.uint8)
+    codes = torch.zeros(tensor.shape, dtype=torch.uint8, device=tensor.device)
     constraint: nn.Module
     match kind:
         case "own":
             return
         case "mask" | "ramped":
-            mask = torch.ones_like(tensor, dtype=torch.bool)
+            mask = torch.ones(tensor.shape, dtype=torch.bool, device=tensor.device)
             constraint = RampedMask(mask, **options) if kind == "ramped" else Mask(mask)
         case "uniform":
             constraint = UniformQuantizer(**options)

@@ -168,6 +168,9 @@ def bake_tensor(module: nn.Module, tensor_name: str, *, also: Sequence[Place] = 
     """
     behind = originals(module, tensor_name)
     value = constrained_value(module, tensor_name)
+    if all(tensor.is_contiguous() for tensor in behind):
+        # As it comes back from a file: torch's orthogonal makes columns, which multiply with other last bits.
+        value = value.contiguous()
     if any(value.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr() for tensor in behind):
         value = value.clone()
     is_parameter = any(isinstance(tensor, nn.Parameter) for tensor in behind)
