@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 
+from effbench.measure.derived import Weight, storage_key
 from effbench.measure.input_size import checked_size, input_dtype
 from effbench.measure.meta import meta_double
-from effbench.measure.tally import Tally, Weight, storage_key
+from effbench.measure.tally import Tally
 from effbench.measure.tensors import Place, count_nonzero, parameter_places, standing_modules
 
 COUNTS = ["macs", "macs_effective", "params", "params_nonzero"]
@@ -77,10 +78,11 @@ def count_cost(model: nn.Module, input_size: Sequence[int], /) -> Cost:
     counted = [_count(place) for place in parameter_places(model)]
     constrained = [parameter for parameter in counted if parameter.is_constrained]
     double = meta_double(model, {(p.layer, p.tensor): p.stand_in for p in constrained})
-    tally = Tally(double, _weights(double, counted))
+    tally = Tally(double, _buffers(model, double) | _weights(double, counted))
+    example = torch.empty(1, *size, dtype=input_dtype(double), device="meta")
     with _plain_attention(), torch.no_grad(), tally:
         try:
-            double(torch.empty(1, *size, dtype=input_dtype(double), device="meta"))
+            double(example)
         except (RuntimeError, AssertionError, IndexError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise ValueError(
@@ -124,6 +126,18 @@ def _weights(double: nn.Module, counted: Sequence[_Counted]) -> dict[int, Weight
             key = storage_key(getattr(double.get_submodule(parameter.layer), parameter.tensor))
             weight = weights.setdefault(key, Weight(numel=parameter.stand_in.numel(), n_nonzero=parameter.n_nonzero))
             weight.layers.append(parameter.layer)
+    return weights
+
+
+def _buffers(model: nn.Module, double: nn.Module) -> dict[int, Weight]:
+    """Map the double's buffers, and tensors that are attributes, to what is known of them."""
+    weights: dict[int, Weight] = {}
+    for layer, module in standing_modules(model):
+        inside = double.get_submodule(layer)
+        for name, tensor in (*module._buffers.items(), *vars(module).items()):
+            if isinstance(tensor, Tensor) and tensor.numel() > 0:
+                known = Weight(numel=tensor.numel(), n_nonzero=count_nonzero(tensor))
+                weights[storage_key(getattr(inside, name))] = known
     return weights
 
 
