@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 
+from effbench.compression.constraints.copies import plain_network
 from effbench.measure.derived import Weight, storage_key
 from effbench.measure.input_size import checked_size, input_dtype
 from effbench.measure.meta import meta_double
@@ -75,22 +76,43 @@ def count_cost(model: nn.Module, input_size: Sequence[int], /) -> Cost:
     (86704128, 1728)
     """
     size = checked_size(input_size)
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise ValueError(
+            f"{type(model).__name__} can't be counted: it is scripted; give the network as it was before "
+            "torch.jit.script"
+        )
+    model = plain_network(model)
     counted = [_count(place) for place in parameter_places(model)]
     constrained = [parameter for parameter in counted if parameter.is_constrained]
     double = meta_double(model, {(p.layer, p.tensor): p.stand_in for p in constrained})
     tally = Tally(double, _buffers(model, double) | _weights(double, counted))
-    example = torch.empty(1, *size, dtype=input_dtype(double), device="meta")
-    with _plain_attention(), torch.no_grad(), tally:
-        try:
-            double(example)
-        except (RuntimeError, AssertionError, IndexError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ValueError(
-                f"{type(model).__name__} can't be counted on one input of size {size} (without the batch): {reason}"
-            ) from error
+    _run(double, tally, size)
     by_layer = _by_layer(model, counted, tally)
     totals = {name: int(by_layer[name].sum()) for name in COUNTS}
     return Cost(**totals, by_layer=by_layer, unknown=tuple(sorted(tally.unknown)))
+
+
+def _run(double: nn.Module, tally: Tally, size: tuple[int, ...]) -> None:
+    """Run the double once on one input while `tally` counts. ValueError where it can't run."""
+    example = torch.empty(1, *size, dtype=input_dtype(double), device="meta")
+    failures = (RuntimeError, AssertionError, IndexError, TypeError, ValueError)
+    with _plain_attention(), torch.no_grad():
+        try:
+            with tally:
+                double(example)
+            return
+        except failures as error:
+            first = error
+        try:
+            # Tensors that the forward pass makes may have to be where the weights are: a recurrent layer's first state.
+            tally.clear()
+            with torch.device("meta"), tally:
+                double(example)
+        except failures:
+            reason = " ".join(str(first).split())[:300]
+            raise ValueError(
+                f"{type(double).__name__} can't be counted on one input of size {size} (without the batch): {reason}"
+            ) from first
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from effbench.compression.constraints.copies import plain_network
 from effbench.measure.tensors import parameter_places, standing_modules
 
 
@@ -15,6 +16,7 @@ def float32_bytes(model: nn.Module, /) -> int:
     >>> float32_bytes(nn.Linear(3, 2)), float32_bytes(nn.BatchNorm1d(5))
     (32, 80)
     """
+    model = plain_network(model)
     n_parameters = sum(place.value().numel() for place in parameter_places(model) if place.is_first)
     buffers = {
         id(buffer): buffer.numel()

@@ -18,9 +18,9 @@ from effbench.measure.operations import macs_of
 class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Count the operations of a model on the meta device while the mode is entered.
 
-    model: the meta double, which gets hooks that follow the running layer. weights: its parameters and buffers by `storage_key`.
-    An operation belongs to the layer of its weight (attention's projections run in no module of their own), without one
-    to the innermost running layer.
+    model: the meta double, which gets hooks that follow the running layer. weights: its parameters and
+    buffers by `storage_key`. An operation belongs to the layer of its weight (attention's projections run in no module
+    of their own), without one to the innermost running layer.
     """
 
     supports_higher_order_operators = True
@@ -30,10 +30,18 @@ class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.macs: dict[str, int] = defaultdict(int)
         self.macs_effective: dict[str, int] = defaultdict(int)
         self.unknown: set[str] = set()
-        self._derived = Derived(weights)
-        self._running = [""]
+        self._weights = weights
+        self.clear()
         for name, module in model.named_modules():
             self._follow(name, module)
+
+    def clear(self) -> None:
+        """Forget what was counted."""
+        self.macs.clear()
+        self.macs_effective.clear()
+        self.unknown.clear()
+        self._derived = Derived(self._weights)
+        self._running = [""]
 
     def _follow(self, name: str, module: nn.Module) -> None:
         """Let `module` say when it runs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -209,7 +209,7 @@ class Stage(ABC):
         values = assign(
             self.layers, [name for name, _ in weight_layers(model)], default=getattr(self, self.LAYER_FIELD)
         )
-        self._say_share([w for w in weights_of(model) if not values.keys().isdisjoint(w.names)], model, context)
+        self.say_share(values, model, context)
         return values
 
     def values_by_weight(self, model: nn.Module, context: Context, /) -> dict[Weight, Any]:
@@ -224,7 +224,7 @@ class Stage(ABC):
         own = getattr(self, self.LAYER_FIELD)
         values = {weight: next(self._own_values(weight), own) for weight in weights}
         values = {weight: value for weight, value in values.items() if value != SKIP}
-        self._say_share(list(values), model, context)
+        self.say_share({name for weight in values for name in weight.names}, model, context)
         return values
 
     def has_own_value(self, weight: Weight, /) -> bool:
@@ -234,14 +234,16 @@ class Stage(ABC):
     def _own_values(self, weight: Weight) -> Iterator[Any]:
         return (self.layers[pattern] for name in weight.names for pattern in self.layers if matches(pattern, name))
 
-    def _say_share(self, acted: Sequence[Weight], model: nn.Module, context: Context) -> None:
-        """Note on which share of the weights the stage acts, and say what it leaves, where that is not all."""
+    def say_share(self, acted: Container[str], model: nn.Module, context: Context, /) -> None:
+        """Note on which share of the weights the stage acts, and say what it leaves, where that is not all.
+
+        acted: the names of the weights on which it does; of a tied one, any.
+        """
         sizes = {weight: weight.value().numel() for weight in weights_of(model)}
-        places = {weight.places for weight in acted}
-        left = {weight.name: size for weight, size in sizes.items() if weight.places not in places}
+        n_acted = sum(size for weight, size in sizes.items() if any(name in acted for name in weight.names))
+        left = {weight.name: size for weight, size in sizes.items() if not any(name in acted for name in weight.names)}
         left |= other_matrices(model)
         if left:
-            n_acted = sum(size for weight, size in sizes.items() if weight.places in places)
             context.findings.note(f"acted_share/{context.step}", n_acted / (n_acted + sum(left.values())))
             context.findings.say(f"left/{context.step}", _few(list(left)))
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from effbench.compression.allocation import Frontier, frontier
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.stack import bake, bake_tensor, constraints_on
 from effbench.compression.grids import GridOptions
 from effbench.compression.layers import Weight, weights_of
@@ -82,8 +83,8 @@ class BitsBudget(Stage, GridOptions):
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model`, each layer on a grid of its own width. ValueError where by=accuracy can't be."""
         if self.budget == NOTHING and not self.layers:
-            return copy.deepcopy(model)
-        network = copy.deepcopy(model)
+            return copy_network(model)
+        network = copy_network(model)
         names = self._put_own_widths(network, context)
         if self.budget == NOTHING or not names:
             return network

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.masks import Mask, RampedMask, pool
 from effbench.compression.constraints.stack import hold
 from effbench.compression.layers import Weight, weights_of
@@ -105,7 +105,7 @@ class Prune(Stage):
 
         ValueError where so much can't be taken, because kernels or rows have to stay.
         """
-        pruned = copy.deepcopy(model)
+        pruned = copy_network(model)
         ratios = self.values_by_weight(pruned, context)
         scores = score_weights(
             pruned,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.stack import hold
 from effbench.plan.stage import Context, Stage
@@ -47,7 +47,7 @@ class PruneNM(Stage):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose weights have the pattern."""
-        pruned = copy.deepcopy(model)
+        pruned = copy_network(model)
         patterns = self.values_by_weight(pruned, context)
         importance = score_weights(
             pruned, list(patterns), self.criterion, generator=context.generator(), sum_gradients=context.sum_gradients

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import nn
 
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.grids import GridOptions
 from effbench.plan.stage import Context, Stage
 
@@ -42,7 +42,7 @@ class Quantize(Stage, GridOptions):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose weights are on their grids."""
-        quantized = copy.deepcopy(model)
+        quantized = copy_network(model)
         for weight, bits in self.values_by_weight(quantized, context).items():
             # In a later round it may be there already.
             self.put_on_grid(weight, bits, generator=context.generator())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import nn
 
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.layer_inputs import InputGrid, clear_input, set_input
 from effbench.compression.constraints.ranges import Range
 from effbench.plan.stage import Context, Stage
@@ -21,10 +21,10 @@ class QuantizeInputs(Stage):
 
     One grid per tensor, its range fixed by a pass over training examples. Where a recipe finetunes after this stage,
     training is quantisation-aware. Simulated: the arithmetic is that of floats on the grid, as fast as theirs. A layer
-    that the network does not call as a module (attention's projection) keeps its input.
+    that the network does not call as a module (attention's projection) keeps its input, and the run says so.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     LAYER_FIELD: ClassVar[str | None] = "bits"
 
     bits: Annotated[int, Field(ge=1, le=16)]
@@ -38,7 +38,7 @@ class QuantizeInputs(Stage):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose layers round their inputs; grids that were there are replaced."""
-        quantized = copy.deepcopy(model)
+        quantized = copy_network(model)
         bits = self.values_by_layer(quantized, context)
         layers = {name: quantized.get_submodule(name) for name in bits}
         for layer in layers.values():
@@ -58,4 +58,5 @@ class QuantizeInputs(Stage):
         )
         for name, grid in grids.items():
             set_input(layers[name], grid)
+        self.say_share(grids, quantized, context)
         return quantized

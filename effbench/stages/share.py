@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -13,6 +12,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from effbench.compression.constraints.codebook import ValuePrecision
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.sharing import share_values
 from effbench.compression.constraints.stack import Place
 from effbench.compression.kmeans import Initial
@@ -59,7 +59,7 @@ class Share(Stage):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose layers share their weights. ValueError for a weight that is not finite."""
-        shared = copy.deepcopy(model)
+        shared = copy_network(model)
         generator = context.generator()
         for weight, values in self.values_by_weight(shared, context).items():
             n_values = values if self.has_own_value(weight) else self._n_values(weight)

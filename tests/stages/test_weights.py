@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 
 from effbench.codec import decode, encode
 from effbench.compression.constraints.described import describe, impose
+from effbench.compression.constraints.layer_inputs import InputCast, InputGrid, grid_on, set_input
 from effbench.compression.constraints.stack import bake, constraints_on
 from effbench.compression.layers import weights_of
 from effbench.measure.compute import count_cost
@@ -19,6 +20,7 @@ from effbench.stages.bits_budget import BitsBudget
 from effbench.stages.prune import Prune, sparsity
 from effbench.stages.prune_nm import PruneNM
 from effbench.stages.quantize import Quantize
+from effbench.stages.quantize_inputs import QuantizeInputs
 from effbench.stages.share import Share
 from effbench.stages.train import Train
 
@@ -320,3 +322,61 @@ def test_constraints_of_the_networks_own_stay_and_are_acted_on(stage, toy_data, 
         fresh.load_state_dict(result.state_dict())
         with torch.no_grad():
             assert torch.equal(fresh.eval()(images), expected)
+
+
+class ByKeyword(Rows):
+    """Layers that get their input by name, one of them twice, and a network whose outputs are a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.f = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = F.relu(self.a(input=x.flatten(1, 2)))
+        return {"out": self.f(input=self.b(input=self.b(input=x)).mean(1)), "inside": (x,)}
+
+
+def test_layers_that_are_called_by_keyword_have_their_inputs_rounded_and_cast(toy_data, make_context):
+    model, images = ByKeyword().eval(), next(toy_data.batches("val", side=8, batch_size=5))[0]
+    plain = copy.deepcopy(model)
+    grids = {name: InputGrid.between(-1.0, 2.0, bits=3) for name in "abf"}
+    for name, grid in grids.items():
+        set_input(model.get_submodule(name), grid)
+    with torch.no_grad():
+        x = F.relu(plain.a(grids["a"].round(images.flatten(1, 2))))
+        for _ in range(2):
+            x = plain.b(grids["b"].round(x))
+        expected = plain.f(grids["f"].round(x.mean(1)))
+        assert torch.equal(model(images)["out"], expected)
+        restored = decode(encode(model), ByKeyword()).eval()
+        assert torch.equal(restored(images)["out"], expected)
+        set_input(model, InputCast(dtype="bfloat16"))
+        assert model(x=images)["out"].dtype == torch.bfloat16
+    assert count_cost(ByKeyword(), (1, 8, 8)).macs == 3 * 8 * 64 + 32
+
+
+class Named(ByKeyword):
+    """The same with one output, which the toy task can judge."""
+
+    def forward(self, x):
+        return super().forward(x)["out"]
+
+
+def test_the_ranges_of_inputs_are_seen_in_layers_that_are_called_by_keyword(toy_data, make_context):
+    made = QuantizeInputs(bits=4).apply(Named(), make_context(toy_data))
+    assert all(grid_on(made.get_submodule(name)) is not None for name in "abf")
+
+
+def test_a_network_with_a_dict_of_outputs_is_acted_on(toy_data, make_context):
+    for stage in (Prune(ratio=0.5), PruneNM(pattern="2:4"), Quantize(bits=4), Share(values=4)):
+        made = stage.apply(ByKeyword(), make_context(toy_data))
+        assert count_cost(made, (1, 8, 8)).macs == 3 * 8 * 64 + 32
+        assert same_state(decode(encode(made), ByKeyword()), bake(made))
+
+
+def test_inputs_that_no_layer_of_its_own_takes_are_named(toy_data, make_context):
+    context = make_context(toy_data)
+    QuantizeInputs(bits=4).apply(Attention(), context)
+    # Neither the projections, which are no layer, nor the last one, which attention does not call as one.
+    assert context.findings.metrics == {f"acted_share/{context.step}": 32 / (32 + 4 * 64)}
+    assert context.findings.words == {f"left/{context.step}": "m.in_proj_weight, m.out_proj"}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from effbench.compression.constraints.classes import own_class
 from effbench.compression.constraints.recurrent import read_constrained
 
 ValuePrecision = Literal["float32", "bfloat16"]
@@ -151,6 +152,7 @@ def share_tensor(
     for place, name in ((module, tensor_name), *also):
         # torch turns the parameter that it finds into the values, in place: any other place of it would see them.
         setattr(place, name, nn.Parameter(plain.detach().clone(), requires_grad=plain.requires_grad))
+        own_class(place)
         parametrize.register_parametrization(place, name, codebook)
         read_constrained(place)
         _stack(place, name).original = _stack(module, tensor_name).original

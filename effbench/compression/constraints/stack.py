@@ -5,7 +5,6 @@ Constraints stack: the one registered last receives what the earlier ones made o
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -14,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from effbench.compression.constraints.classes import own_class
 from effbench.compression.constraints.codebook import Codebook, SharedTensor
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.masks import Mask, RampedMask
 from effbench.compression.constraints.quantizer import QuantizedTensor, UniformQuantizer
 from effbench.compression.constraints.recurrent import read_constrained, read_plain
@@ -74,7 +75,9 @@ def register(module: nn.Module, tensor_name: str, constraint: nn.Module) -> None
 
     The same constraint on every place of a tied parameter keeps it tied.
     """
-    with nullcontext() if not constraints_on(module, tensor_name) else evaluating(_stack(module, tensor_name)):
+    if not constraints_on(module, tensor_name):
+        own_class(module)
+    with evaluating(_stack(module, tensor_name)) if constraints_on(module, tensor_name) else nullcontext():
         parametrize.register_parametrization(module, tensor_name, constraint)
     read_constrained(module)
 
@@ -148,7 +151,7 @@ def bake(model: nn.Module) -> nn.Module:
 
     What is tied, and has the same constraints in all its places, stays tied.
     """
-    baked = copy.deepcopy(model)
+    baked = copy_network(model)
     tied: dict[tuple[object, ...], list[Place]] = {}
     for module in baked.modules():
         if parametrize.is_parametrized(module):
@@ -186,10 +189,7 @@ def _replace_constrained(module: nn.Module, tensor_name: str, plain: Tensor) -> 
     plain_class = parametrize.type_before_parametrizations(module)
     del stacks[tensor_name]
     if len(stacks):
-        # A copy shares its class with the original, which goes on having the property.
-        shared = type(module)
-        attributes = {name: value for name, value in vars(shared).items() if name != tensor_name}
-        module.__class__ = type(shared.__name__, shared.__bases__, attributes)
+        own_class(module, without=tensor_name)
     else:
         module.__class__ = plain_class
         del module.parametrizations
