@@ -219,3 +219,14 @@ def test_a_state_made_in_the_forward_pass_is_no_obstacle():
     assert count_cost(model, (1, 8, 8)).macs == expected
     model(torch.randn(2, 1, 8, 8)).sum().backward()
     assert count_cost(model, (1, 8, 8)).macs == expected
+
+
+def test_measuring_and_encoding_move_no_state_of_a_network_in_training_mode(make):
+    model = make(has_run=True).train()
+    state = copy.deepcopy(dict(model.state_dict()))
+    files = [encode(model) for _ in range(2)]
+    assert files[0] == files[1]
+    assert count_cost(model, (1, 8, 8)) == count_cost(model, (1, 8, 8))
+    assert float32_bytes(model) == float32_bytes(model)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+    assert all(module.training for module in model.modules())
