@@ -6,6 +6,7 @@ channels, with norms over channels that took their statistics over the others.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ ChannelChoice = Callable[[Sequence[Channels]], Sequence[Tensor]]
 """choose(channels of each layer) -> for each of these, the channels that go, int64: its first few removals, joined."""
 
 _Pair = tuple[Channels, Tensor]
-_MOST_TRIALS = 60
+_MOST_TRIALS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,9 @@ class Removal:
 
     @property
     def share(self) -> float:
-        """The share of the removable channels that went."""
-        return sum(map(len, self.removed)) / sum(channels.n for channels in self.removable)
+        """The share of the channels that went, of those that could."""
+        going = [pair for pair in zip(self.removable, self.removed, strict=True) if pair[0].layer not in self.kept]
+        return sum(len(removed) for _, removed in going) / sum(channels.n for channels, _ in going)
 
 
 def remove_channels(network: nn.Module, images: Tensor, choose: ChannelChoice, /) -> Removal:
@@ -81,7 +83,8 @@ def _names_of_makers(channels: Channels) -> list[str]:
 def _remove_what_fits(network: nn.Module, images: Tensor, pairs: Sequence[_Pair]) -> dict[Channels, str]:
     """Remove channels, in place; return those that stay as the network would fail or compute something else.
 
-    All are tried together, then halves of those that do not fit. ValueError where none fit.
+    All are tried together, then without those that the module works on in which the network failed (where that says
+    nothing: without a half), then these. ValueError where none fit.
     """
     fitting: list[_Pair] = []
     refused: dict[Channels, str] = {}
@@ -90,30 +93,62 @@ def _remove_what_fits(network: nn.Module, images: Tensor, pairs: Sequence[_Pair]
     while waiting:
         tried = waiting.pop()
         n_trials += 1
-        reason = _refusal(network, images, [*fitting, *tried])
-        if reason is None:
+        refusal = _find_refusal(network, images, [*fitting, *tried])
+        if refusal is None:
             fitting += tried
         elif len(tried) == 1 or n_trials > _MOST_TRIALS:
-            refused |= dict.fromkeys((channels for channels, _ in tried), reason)
+            refused |= dict.fromkeys((channels for channels, _ in tried), refusal.reason)
         else:
-            half = len(tried) // 2
-            waiting += [tried[half:], tried[:half]]
+            blamed = [pair for pair in tried if pair[0] in refusal.blamed]
+            if len(blamed) in (0, len(tried)):
+                blamed = tried[len(tried) // 2 :]
+            others = [pair for pair in tried if not any(pair is one for one in blamed)]
+            waiting += [blamed, others]
     if pairs and not fitting:
         raise ValueError(next(iter(refused.values())))
     resize(kept_after(fitting))
     return refused
 
 
-def _refusal(network: nn.Module, images: Tensor, pairs: Sequence[_Pair]) -> str | None:
+@dataclass(frozen=True)
+class _Refusal:
+    """Why channels can't be removed, and which of them meet where the network failed."""
+
+    reason: str
+    blamed: frozenset[Channels] = frozenset()
+
+
+def _find_refusal(network: nn.Module, images: Tensor, pairs: Sequence[_Pair]) -> _Refusal | None:
     """Return why channels can't be removed, None where they can; the network is left as it was."""
     kept = kept_after(pairs)
-    with silenced(kept), fast_paths_off():
-        expected = run_once(network, images)
     undo = resize(kept)
     try:
-        return _difference(network, images, expected)
+        outputs = run_once(network, images)
+    except Exception as error:
+        reason = f"its forward pass names the number of channels it was written for ({kind_and_line(error)})"
+        within = _failing_module(network, error)
+        blamed = {channels for channels, _ in pairs if any(one.layer in within for one in channels.touched)}
+        return _Refusal(reason, frozenset(blamed))
     finally:
         undo()
+    with silenced(kept), fast_paths_off():
+        expected = run_once(network, images)
+    shapes = [[tuple(tensor.shape) for tensor in _tensors(values)] for values in (expected, outputs)]
+    if shapes[0] != shapes[1]:
+        return _Refusal(f"its outputs changed shape, {shapes[0]} to {shapes[1]}")
+    if differ(outputs, expected):
+        return _Refusal("its forward pass mixes or reorders them in a way that can't be followed")
+    return None
+
+
+def _failing_module(network: nn.Module, error: Exception) -> set[nn.Module]:
+    """Return the innermost module of the network in which an error was raised, and those within it."""
+    modules, innermost = set(network.modules()), network
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, nn.Module) and owner in modules:
+            innermost = owner
+    return set(innermost.modules())
 
 
 def kept_after(pairs: Sequence[_Pair], /) -> Kept:
@@ -133,19 +168,8 @@ def kept_after(pairs: Sequence[_Pair], /) -> Kept:
     return kept
 
 
-def _difference(network: nn.Module, images: Tensor, expected: Any) -> str | None:
-    """Return what is wrong with the smaller network's outputs, None where nothing is."""
-    try:
-        outputs = run_once(network, images)
-    except Exception as error:
-        return f"its forward pass names the number of channels it was written for ({kind_and_line(error)})"
-    pairs = [[value for value in tree_leaves(one) if isinstance(value, Tensor)] for one in (outputs, expected)]
-    shapes = [[tuple(value.shape) for value in values] for values in pairs]
-    if shapes[0] != shapes[1]:
-        return f"its outputs changed shape, {shapes[1]} to {shapes[0]}"
-    if differ(outputs, expected):
-        return "its forward pass mixes or reorders them in a way that can't be followed"
-    return None
+def _tensors(values: Any) -> list[Tensor]:
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
 def differ(outputs: Any, expected: Any, /) -> bool:
@@ -153,12 +177,11 @@ def differ(outputs: Any, expected: Any, /) -> bool:
 
     Tensors, or what holds tensors of the same shapes; where one value is not finite, the other is the same.
     """
-    for one, other in zip(tree_leaves(outputs), tree_leaves(expected), strict=True):
-        if isinstance(one, Tensor) and one.numel():
-            finite = other.isfinite()
-            if not torch.equal(one.isfinite(), finite):
-                return True
-            one, other = one[finite].double(), other[finite].double()
-            if one.numel() and bool((one - other).abs().max() > 1e-3 * other.abs().max() + 1e-6):
-                return True
+    for one, other in zip(_tensors(outputs), _tensors(expected), strict=True):
+        finite = other.isfinite()
+        if not torch.equal(one.isfinite(), finite):
+            return True
+        one, other = one[finite].double(), other[finite].double()
+        if one.numel() and bool((one - other).abs().max() > 1e-3 * other.abs().max() + 1e-6):
+            return True
     return False
