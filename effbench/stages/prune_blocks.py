@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from effbench.compression.layers import weight_layers
 from effbench.compression.modes import evaluating
 from effbench.compression.structure.edits import places, remove_module
+from effbench.compression.structure.watch import run_once
 from effbench.plan.stage import Context, Stage
 
 
@@ -72,7 +73,7 @@ def removable_blocks(network: nn.Module, images: Tensor, /) -> list[str]:
         within = any(path.startswith(f"{block}.") for block in blocks)
         if path and not within and isinstance(parent, nn.Sequential) and module in fitting:
             blocks.append(path)
-    return blocks
+    return [path for path in blocks if _runs_without(network, path, images)]
 
 
 def _shape_keepers(network: nn.Module, images: Tensor) -> set[nn.Module]:
@@ -90,6 +91,17 @@ def _shape_keepers(network: nn.Module, images: Tensor) -> set[nn.Module]:
             hooks.callback(module.register_forward_hook(note).remove)
         network(images)
     return {module for module, fits in seen.items() if fits == [True]}
+
+
+def _runs_without(network: nn.Module, path: str, images: Tensor) -> bool:
+    """Whether a network runs without a block: another part of it may use the block's weights."""
+    trial = copy.deepcopy(network)
+    remove_module(trial, path)
+    try:
+        run_once(trial, images)
+    except Exception:
+        return False
+    return True
 
 
 def _worth_without(network: nn.Module, path: str, context: Context) -> tuple[float, int]:

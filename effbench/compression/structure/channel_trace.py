@@ -22,10 +22,12 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from effbench.compression.layers import is_depthwise
+from effbench.compression.structure.calls import Call, Flow
 from effbench.compression.structure.channel_labels import Labels
 from effbench.compression.structure.factorized import Factored
-from effbench.compression.structure.operations import Call, Flow, follow
+from effbench.compression.structure.operations import follow
 from effbench.compression.structure.shuffled_channels import shuffles_replaced
+from effbench.compression.structure.watch import fast_paths_off, layers_from_outputs
 
 MAKERS = (_ConvNd, nn.Linear)
 OVER_CHANNELS = (nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)
@@ -84,19 +86,8 @@ def trace(network: nn.Module, images: Tensor, /) -> Trace:
     for tensor in tensors:
         tracer.keep(tensor, OUTPUTS)
     tracer.keep_shared(network)
-    tracer.trace.from_outputs = _from_outputs(tensors, tracer.layer_of, list(tracer.trace.layers))
+    tracer.trace.from_outputs = layers_from_outputs(tensors, tracer.layer_of, list(tracer.trace.layers))
     return tracer.trace
-
-
-@contextmanager
-def fast_paths_off() -> Iterator[None]:
-    """While entered, torch's transformer layers run their modules, not one operation that calls none of them."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -273,27 +264,3 @@ def _channel_dim(layer: nn.Module, given: Tensor) -> int:
     if isinstance(layer, _ConvNd):
         return given.ndim - 1 - len(layer.kernel_size)
     return min(1, given.ndim - 1)
-
-
-def _from_outputs(outputs: list[Tensor], layer_of: dict[Any, nn.Module], called: list[nn.Module]) -> list[nn.Module]:
-    """Return the layers as they are met on the way from the outputs back, then those that are not met."""
-    met: dict[nn.Module, None] = {}
-
-    def note(function: Any) -> None:
-        if function in layer_of:
-            met.setdefault(layer_of[function])
-
-    visited: set[Any] = set()
-    for output in outputs:
-        waiting = [output.grad_fn] if output.grad_fn is not None else []
-        note(output.grad_fn)
-        while waiting:
-            function = waiting.pop()
-            if function in visited:
-                continue
-            visited.add(function)
-            for earlier, _ in function.next_functions:
-                if earlier is not None:
-                    note(earlier)
-                    waiting.append(earlier)
-    return [*met, *(layer for layer in reversed(called) if layer not in met)]

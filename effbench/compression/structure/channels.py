@@ -18,9 +18,9 @@ from torch.utils._pytree import tree_leaves
 from effbench.checks.errors import kind_and_line
 from effbench.compression.modes import all_trainable, evaluating
 from effbench.compression.structure.channel_groups import Channels, find_channels
-from effbench.compression.structure.channel_trace import fast_paths_off, trace
+from effbench.compression.structure.channel_trace import trace
 from effbench.compression.structure.resizing import Kept, Side, resize, silenced
-from effbench.compression.structure.watch import run_once
+from effbench.compression.structure.watch import fast_paths_off, run_once
 
 ChannelChoice = Callable[[Sequence[Channels]], Sequence[Tensor]]
 """choose(channels of each layer) -> for each of these, the channels that go, int64: its first few removals, joined."""
