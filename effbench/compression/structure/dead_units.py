@@ -90,12 +90,15 @@ def fold_constants(
     """Put what units without inputs give into the biases of the layers that read them, in place.
 
     without_inputs: for each layer, its sets of channels whose incoming weights are all zero. They keep their readers
-    where what they give is no constant (beside a padded border are zeros) and where the layer that reads has no bias.
+    where what they give is no constant (beside a padded border are zeros), where the layer that reads has no bias, and
+    where the network does not run in float64, in which constants are told from rounding.
     """
     constant_units = {channels: units for channels, units in without_inputs if units}
     if not constant_units:
         return
     exact, probe = copy.deepcopy(network).double(), images.double()
+    if not _runs(exact, probe):
+        return
     without = copy.deepcopy(exact)
     columns = _columns_read(constant_units)
     for name, numbers in columns.items():
@@ -112,6 +115,15 @@ def fold_constants(
             assert isinstance(layer_without.bias, Tensor)
             layer_without.bias.detach().add_(constant)
             layer.bias.detach().copy_(layer_without.bias.detach())
+
+
+def _runs(network: nn.Module, images: Tensor) -> bool:
+    """Whether a network runs: one that makes tensors in its forward pass may not do so in another type."""
+    try:
+        run_once(network, images)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _constant_between(layer: nn.Module, outputs: Tensor, others: Tensor) -> Tensor | None:
