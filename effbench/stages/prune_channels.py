@@ -50,7 +50,7 @@ class PruneChannels(Stage):
     must keep as many as its own; of several such layers the first pattern counts, and a skipped one keeps them all.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     LAYER_FIELD: ClassVar[str | None] = "ratio"
 
     ratio: Annotated[float, Field(ge=0, lt=1)]
