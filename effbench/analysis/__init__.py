@@ -3,20 +3,25 @@
 A frame has one row per run. Lower costs are better; which qualities are better, the frame's quality_direction says.
 """
 
+from effbench.analysis.answers import Answer, answers
 from effbench.analysis.costs import varying_costs
 from effbench.analysis.counts import Counts, QualityKind, quality_from_sums
+from effbench.analysis.groups import split_groups
 from effbench.analysis.pareto import pareto_front
 from effbench.analysis.plot import plot_saturation
 from effbench.analysis.quality import Quality
-from effbench.analysis.report import detail_sentences, points_table, saturation_sentence
 from effbench.analysis.saturation import Saturation, saturation_point
 from effbench.analysis.sensitivity import plot_sensitivity
+from effbench.analysis.sentences import detail_sentences, saturation_sentence
+from effbench.analysis.table import points_table
 
 __all__ = [
+    "Answer",
     "Counts",
     "Quality",
     "QualityKind",
     "Saturation",
+    "answers",
     "detail_sentences",
     "pareto_front",
     "plot_saturation",
@@ -25,5 +30,6 @@ __all__ = [
     "quality_from_sums",
     "saturation_point",
     "saturation_sentence",
+    "split_groups",
     "varying_costs",
 ]

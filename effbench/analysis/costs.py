@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from effbench.analysis.averages import average_runs
 from effbench.analysis.columns import belongs_to, parse_numbers
-from effbench.analysis.curve import average_runs, marked_references
+from effbench.analysis.groups import split_groups
+from effbench.analysis.jitter import LATENCY, LATENCY_P90, varies
 from effbench.analysis.quality import Quality
 
 _DECIMAL = ((1.0, ""), (1e3, "K"), (1e6, "M"), (1e9, "G"))
@@ -55,14 +57,7 @@ _WORDS = {
     "train_seconds": CostWords(title="training time", share="the training time", units=((1.0, "s"),)),
     "train_memory_mb": CostWords(title="training memory", share="the training memory", units=((1.0, "MB"),)),
 }
-_LATENCY, _LATENCY_P90 = "latency_ms/", "latency_ms_p90/"
 _CHOICES = ("size_bytes", "macs_effective", "macs")
-
-# A cost varies when its points spread over more than this share of the reference's. Milliseconds jitter; the entropy
-# coder gives networks of one shape files of almost one size; multiply-adds are exact.
-_LEAST_SPREAD = {"size_bytes": 0.02, "macs_effective": 0.0, "macs": 0.0}
-_LEAST_LATENCY_SPREAD = 0.10
-_SPEEDUP = "speedup/"
 
 
 def cost_words(cost: str, /) -> CostWords:
@@ -71,7 +66,7 @@ def cost_words(cost: str, /) -> CostWords:
     >>> cost_words("latency_ms/eager").share
     'the latency (eager)'
     """
-    for prefix, title in ((_LATENCY, "latency"), (_LATENCY_P90, "90th-percentile latency")):
+    for prefix, title in ((LATENCY, "latency"), (LATENCY_P90, "90th-percentile latency")):
         if cost.startswith(prefix):
             engine = cost.removeprefix(prefix)
             return CostWords(title=f"{title}, {engine}", share=f"the {title} ({engine})", units=((1.0, "ms"),))
@@ -81,21 +76,21 @@ def cost_words(cost: str, /) -> CostWords:
 def varying_costs(frame: pd.DataFrame) -> list[str]:
     """Return those of size_bytes, macs_effective, macs and latency (latency_ms/...) that vary over the points.
 
-    frame: one row per run; seeds are averaged first. Multiply-adds vary when any point differs; bytes when the points
-    spread over more than 2 % of the reference's (the entropy coder alone moves them a little), a latency when they
-    spread over more than 10 % of it (judged by the speed-ups, where these were measured too). A column that was never
-    measured does not vary, a partly measured one is judged by what is there. ValueError when none varies.
+    frame: one row per run. A cost varies where a point differs from its own reference, on the seeds of both, by more
+    than such costs jitter: 2 % of bytes and multiply-adds, 10 % of a latency, or less where the interval of its
+    speed-up (`speedup_low/...`, `speedup_high/...`) excludes 1. A cost that no swept axis moves does not vary, where
+    `frame.attrs["moves"]` says what each axis moves. A column that was never measured does not, a partly measured one
+    is judged by what is there. Of several groups (`split_groups`) one is enough. ValueError when none varies.
 
     >>> varying_costs(pd.DataFrame({"size_bytes": [400, 100], "macs": [7, 7], "latency_ms/eager": [1.00, 1.04]}))
     ['size_bytes']
     """
-    points = average_runs(frame).means
-    known = _known_costs(frame)
-    varying = [cost for cost in known if _varies(points, cost)]
+    groups = split_groups(frame).values()
+    varying = [cost for cost in _known_costs(frame) if any(varies(group, cost) for group in groups)]
     if not varying:
-        problem = (
-            f"none of {known} varies over the {len(points)} points" if known else "the frame has no cost of effbench"
-        )
+        known = _known_costs(frame)
+        n_points = len(average_runs(frame).n_runs)
+        problem = f"none of {known} varies over the {n_points} points" if known else "the frame has no cost of effbench"
         raise ValueError(f"{problem}: name a column with cost=")
     return varying
 
@@ -112,32 +107,16 @@ def chosen_cost(frame: pd.DataFrame, cost: str | None, /) -> str:
         raise ValueError(f"no cost column {cost!r}; the frame has {_known_costs(frame) or numeric}")
     quality = Quality.of_frame(frame)
     is_quality = quality.direction == "higher" and belongs_to(cost, [quality.name])
-    if is_quality or cost.startswith(("size_ratio", "coding_gain", "speedup/")):
+    if is_quality or cost.startswith(("size_ratio", "coding_gain", "speedup")):
         raise ValueError(f"cost={cost!r} is better when higher; a cost is better when lower")
     return cost
 
 
-def least_spread(cost: str, /) -> float:
-    """Return the share of a cost below which a difference is jitter and no saving: 0 for what is counted exactly."""
-    return _LEAST_LATENCY_SPREAD if cost.startswith((_LATENCY, _LATENCY_P90)) else _LEAST_SPREAD.get(cost, 0.0)
+def costs_that_vary(runs: pd.DataFrame, /) -> list[str]:
+    """Return the costs that vary in one group of runs, as `varying_costs` does, but none where none does."""
+    return [cost for cost in _known_costs(runs) if varies(runs, cost)]
 
 
 def _known_costs(frame: pd.DataFrame) -> list[str]:
-    latencies = [str(name) for name in frame.columns if str(name).startswith(_LATENCY)]
+    latencies = [str(name) for name in frame.columns if str(name).startswith(LATENCY)]
     return [cost for cost in (*_CHOICES, *latencies) if cost in frame.columns]
-
-
-def _varies(points: pd.DataFrame, cost: str) -> bool:
-    speedup = _SPEEDUP + cost.removeprefix(_LATENCY)
-    if cost.startswith(_LATENCY) and speedup in points.columns and points[speedup].notna().all():
-        # Speed-ups come from rounds paired with the reference: they jitter less than the medians themselves.
-        return bool(np.ptp(1 / points[speedup].to_numpy(dtype=np.float64)) > _LEAST_LATENCY_SPREAD)
-    values = parse_numbers(points[cost])
-    if values is None:
-        raise ValueError(f"{cost} holds values that are not numbers")
-    known = np.isfinite(values)
-    if not known.any():
-        return False
-    references = known & marked_references(points)
-    scale = values[references if references.any() else known].max()
-    return bool(np.ptp(values[known]) > least_spread(cost) * abs(scale))

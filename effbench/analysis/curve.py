@@ -1,36 +1,22 @@
-"""From runs to operating points: the one place where seeds are averaged, and where the reference is found."""
+"""Operating points on one cost and one quality, each beside its own reference."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from effbench.analysis.columns import codes_of, finite_numbers, metric_columns, parse_numbers, read_flags, row_name
-from effbench.analysis.labels import point_labels
+from effbench.analysis.averages import average_groups, point_numbers, read_runs
+from effbench.analysis.columns import codes_of, finite_numbers
+from effbench.analysis.groups import failed_seeds
+from effbench.analysis.labels import group_prefix, point_labels, without_reference
+from effbench.analysis.pairs import Base, Pairs, asked_seeds, pair_runs
 from effbench.analysis.quality import Quality, chosen_quality
-
-# Runs are seeds of one point when they agree in all of these. Every network and recipe has its own "reference".
-POINT_KEYS = ("point", "model", "recipe", "reference")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Averages:
-    """Operating points: runs averaged over their seeds. All three have one entry per point, in the same order."""
-
-    means: pd.DataFrame
-    """(n_points, ...). What the runs of every point share is kept, numbers that differ averaged, the rest dropped."""
-
-    deviations: pd.DataFrame
-    """(n_points, ...) sample standard deviations of the numeric columns; NaN where a point has one run."""
-
-    n_runs: NDArray[np.int64]
-    """(n_points,) runs of each point."""
-
-    point_of_run: NDArray[np.int64]
-    """(n_rows,) the point of each row of the frame."""
+from effbench.analysis.reached import ended_early, with_reached, without_repeats
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,11 +24,27 @@ class Curve:
     """Operating points on one cost and one quality, cheapest first; of equally cheap ones the best first."""
 
     points: pd.DataFrame
+    """(n_points, ...) means over the seeds that a point and its reference both have. The cost and the quality of a
+    point that lacks seeds of its reference are those of the reference on all its seeds, moved as far as the point is
+    from the reference on the seeds that both have: so no point gains by a seed that failed."""
     deviations: pd.DataFrame
-    n_runs: NDArray[np.int64]
-    row_of_run: NDArray[np.int64]
-    """(n_rows of the frame,) the row here of each run's point."""
     labels: list[str]
+    n_seeds: NDArray[np.int64]
+    """(n_points,) the seeds on which each point is compared with its reference."""
+    n_asked: NDArray[np.int64]
+    """(n_points,) the seeds that were asked for."""
+    ended_early: NDArray[np.bool_]
+    """(n_points,) whether rounds ended before a point came to what was asked."""
+    references: NDArray[np.int64]
+    """(n_points,) the row here of each point's reference."""
+    base: Base
+    runs: pd.DataFrame
+    pairs: Pairs
+    """Which of the runs are compared with which."""
+    failed: tuple[str, ...]
+    """Labels of the points that have no finished run."""
+    not_compared: tuple[str, ...]
+    """Labels of the points that have no seed in common with their reference; they are not on the curve."""
     cost: str
     quality: Quality | None
     """What `quality_column` holds; None where it is a column of plain numbers, of which nothing is known."""
@@ -51,12 +53,12 @@ class Curve:
     def __len__(self) -> int:
         return len(self.points)
 
-    @property
+    @cached_property
     def costs(self) -> NDArray[np.float64]:
         """(n_points,) ascending."""
         return np.asarray(self.points[self.cost], dtype=np.float64)
 
-    @property
+    @cached_property
     def values(self) -> NDArray[np.float64]:
         """(n_points,) the quality as it was measured, for figures and tables."""
         return np.asarray(self.points[self.quality_column], dtype=np.float64)
@@ -71,29 +73,51 @@ class Curve:
         """By what values are multiplied so that higher is better: 1 or -1."""
         return _sign(self.quality)
 
-    @property
+    @cached_property
     def losses(self) -> NDArray[np.float64]:
-        """(n_points,) quality lost against the reference; negative where a point is better."""
-        reference = float(self.qualities[self.reference])
-        return reference - self.qualities
+        """(n_points,) quality lost against the own reference, on the seeds of both; negative where a point is better.
 
-    @property
-    def marked(self) -> NDArray[np.bool_]:
-        """(n_points,) the points that the frame itself calls a reference."""
-        return marked_references(self.points)
+        This is never the difference of averages over different seeds.
+        """
+        return self.losses_of(self.quality_column)
 
-    @property
+    def losses_of(self, column: str, /) -> NDArray[np.float64]:
+        """Return the losses of another column of the same quality, such as that of the test split: (n_points,).
+
+        NaN where it was not measured.
+        """
+        own, reference = self.means_of(column)
+        return self.sign * (reference - own)
+
+    def means_of(self, column: str, /) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return a column's mean over each point's seeds, and over the same seeds of its reference: (n_points,)."""
+        return self.pairs.means_of(self.runs[column], len(self))
+
+    @cached_property
+    def ratios(self) -> NDArray[np.float64]:
+        """(n_points,) cost as a share of the own reference's, on the seeds of both; NaN where that is not positive."""
+        own, reference = self.means_of(self.cost)
+        ratios: NDArray[np.float64] = np.full(len(self), np.nan)
+        np.divide(own, reference, out=ratios, where=reference > 0)
+        return ratios
+
+    @cached_property
     def reference(self) -> int:
-        """Row of the reference: the best marked one, else the most expensive point (ties: the best)."""
+        """Row of the reference; of several the best (of equal ones the cheapest)."""
         assert len(self) > 0, "an empty curve has no reference"
-        among = self.marked if self.marked.any() else self.costs == self.costs.max()
+        among = np.isin(np.arange(len(self)), self.references)
         return int(np.argmax(np.where(among, self.qualities, -np.inf)))
 
     @property
-    def above_chance(self) -> float:
-        """By how much the reference is better than a network that has learned nothing; NaN where that is not known."""
+    def has_several_references(self) -> bool:
+        """Whether points have different references."""
+        return len(np.unique(self.references)) > 1
+
+    @property
+    def above_chance(self) -> NDArray[np.float64]:
+        """(n_points,) how much better each reference is than a network that learned nothing; NaN where not known."""
         chance = np.nan if self.quality is None else self.quality.chance
-        return float(self.qualities[self.reference]) - self.sign * chance
+        return self.qualities[self.references] - self.sign * chance
 
     @property
     def is_fraction(self) -> bool:
@@ -104,120 +128,109 @@ class Curve:
 
 
 def curve_of(frame: pd.DataFrame, /, *, cost: str, quality: str | None = None) -> Curve:
-    """Average the seeds of `frame` (one row per run) and order its points by cost.
+    """Compare the points of `frame` (one row per run, of one group) with their references and order them by cost.
 
-    quality: a column; None takes the frame's quality on the validation split. The order, and with it everything made
-    from it, does not depend on the order of the rows. ValueError when a column is missing, holds something that is not
-    a finite number, or when the frame mixes data sets or qualities.
+    quality: a column; None takes the frame's quality on the validation split. Named controls (`control`) are left out;
+    points that came equally far are one. The order, and with it everything made from it, does not depend on the order
+    of the rows. ValueError when a column is missing, holds something that is not a finite number, or when the frame
+    mixes qualities.
     """
     chosen, column = chosen_quality(frame, quality)
     if column == cost:
         raise ValueError(f"quality={column!r} is the cost: a quality other than the cost is needed")
-    frame = frame.assign(**{name: finite_numbers(frame, name) for name in (cost, column)})
-    averages = average_runs(frame)
-    order = _order(averages.means, cost=cost, column=column, sign=_sign(chosen))
-    points = averages.means.iloc[order].reset_index(drop=True)
+    runs = read_runs(frame.assign(**{name: finite_numbers(frame, name) for name in (cost, column)}))
+    if "control" in runs.columns:
+        runs = runs[~runs["control"].to_numpy(dtype=bool)].reset_index(drop=True)
+    runs = runs[without_repeats(runs, point_numbers(runs))].reset_index(drop=True)
+    numbers = point_numbers(runs)
+    values = _sign(chosen) * runs[column].to_numpy(dtype=np.float64)
+    pairs = pair_runs(runs, numbers, cost=cost, values=values)
+    failed = failed_seeds(frame)
+    asked = asked_seeds(runs, numbers, pairs, failed)
+    known, compact = np.unique(pairs.points, return_inverse=True)
+    averages = average_groups(runs.iloc[pairs.runs].reset_index(drop=True), compact)
+    means = _on_all_seeds(averages.means, runs, pairs.numbered_by(known), cost=cost, column=column)
+    order = _order(means, cost=cost, column=column, sign=_sign(chosen))
+    points = means.iloc[order].reset_index(drop=True)
+    pairs = pairs.numbered_by(known[order])
+    early = np.isin(np.arange(len(points)), pairs.points[ended_early(runs)[pairs.runs]])
+    prefix = group_prefix([str(label) for label in runs["point"]]) if "point" in runs.columns else ""
+    labels = _labels(points, runs, pairs, early, excluded=(cost, column))
     return Curve(
         points=points,
         deviations=averages.deviations.iloc[order].reset_index(drop=True),
-        n_runs=averages.n_runs[order],
-        row_of_run=np.argsort(order)[averages.point_of_run],
-        labels=point_labels(points, cost=cost, quality=column),
+        labels=[label.removeprefix(prefix) for label in labels],
+        n_seeds=averages.n_runs[order],
+        n_asked=asked[known[order]],
+        ended_early=early,
+        references=pairs.references,
+        base=pairs.base,
+        runs=runs,
+        pairs=pairs,
+        failed=tuple(label.removeprefix(prefix) for label in _without_runs(failed, frame) if label.startswith(prefix)),
+        not_compared=tuple(label.removeprefix(prefix) for label in _not_compared(runs, numbers, known)),
         cost=cost,
         quality=chosen,
         quality_column=column,
     )
 
 
+def control_curve(frame: pd.DataFrame, /, *, cost: str, quality: str | None = None) -> Curve | None:
+    """Return the named controls of a frame beside their references, as points; None where there is no control."""
+    if "control" not in frame.columns:
+        return None
+    runs = read_runs(frame)
+    controls, is_reference = runs["control"].to_numpy(dtype=bool), np.zeros(len(runs), dtype=bool)
+    if "reference" in runs.columns:
+        is_reference = runs["reference"].to_numpy(dtype=bool)
+    if not controls.any() or not is_reference.any():
+        return None
+    part = frame[controls | is_reference].drop(columns="control")
+    part.attrs.pop("failed", None)
+    return curve_of(part, cost=cost, quality=quality)
+
+
 def _sign(quality: Quality | None) -> int:
     return -1 if quality is not None and quality.direction == "lower" else 1
 
 
-def marked_references(points: pd.DataFrame, /) -> NDArray[np.bool_]:
-    """Return which points are called a reference, by their flag or, where no flag is set, by their label."""
-    if "reference" in points.columns and points["reference"].any():
-        return points["reference"].to_numpy(dtype=bool)
-    if "point" in points.columns:
-        return (points["point"] == "reference").to_numpy(dtype=bool)
-    return np.zeros(len(points), dtype=bool)
+def _on_all_seeds(means: pd.DataFrame, runs: pd.DataFrame, pairs: Pairs, *, cost: str, column: str) -> pd.DataFrame:
+    """Return the means, with the cost and the quality that points would have had on all seeds of their reference."""
+    n_points = len(means)
+    n_common = np.bincount(pairs.points, minlength=n_points)
+    lacking = pairs.is_paired & (n_common < n_common[pairs.references])
+    if not lacking.any():
+        return means
+    for name in (cost, column):
+        own, common = pairs.means_of(runs[name], n_points)
+        everywhere = own[pairs.references]
+        is_ratio = (common > 0) & (name == cost)
+        moved = np.where(is_ratio, everywhere * own / np.where(is_ratio, common, 1), everywhere - (common - own))
+        means = means.assign(**{name: np.where(lacking, moved, means[name].to_numpy(dtype=np.float64))})
+    return means
 
 
-def average_runs(frame: pd.DataFrame, /) -> Averages:
-    """Average over seeds: runs with the same `point` (and model and recipe); without `point` each row is its own.
-
-    An average is NaN where one of its runs has no value. ValueError when the frame mixes data sets or qualities, a
-    label is missing, or a point has two runs of one seed: they differ in something that the label does not say.
-    """
-    if "data" in frame.columns and frame["data"].nunique() > 1:
-        raise ValueError(f"the frame mixes data sets {sorted(map(str, frame['data'].dropna().unique()))}: select one")
-    Quality.of_frame(frame)  # refuses a mixture
-    runs = frame.reset_index(drop=True)
-    for name in metric_columns(frame):
-        numbers = parse_numbers(runs[name])
-        if numbers is not None and not pd.api.types.is_numeric_dtype(runs[name].dtype):
-            runs[name] = numbers  # metrics that a CSV gave as text
-    if "reference" in runs.columns:
-        runs["reference"] = read_flags(frame, "reference")
-    if "point" not in runs.columns:
-        numeric = [name for name in runs.columns if parse_numbers(runs[name]) is not None]
-        missing = pd.DataFrame(np.nan, index=runs.index, columns=numeric)
-        alone = np.ones(len(runs), dtype=np.int64)
-        return Averages(means=runs, deviations=missing, n_runs=alone, point_of_run=np.arange(len(runs)))
-    return _average_groups(runs, _group_numbers(frame, runs))
+def _labels(
+    points: pd.DataFrame, runs: pd.DataFrame, pairs: Pairs, early: NDArray[np.bool_], *, excluded: tuple[str, str]
+) -> list[str]:
+    """Return the labels of points, with how far rounds came that ended early."""
+    labels = point_labels(points, cost=excluded[0], quality=excluded[1])
+    if pairs.base == "most accurate":
+        labels = [without_reference(label) for label in labels]
+    for row in np.flatnonzero(early):
+        labels[row] = with_reached(labels[row], runs.iloc[pairs.runs[pairs.points == row]])
+    return labels
 
 
-def _group_numbers(frame: pd.DataFrame, runs: pd.DataFrame) -> NDArray[np.int64]:
-    """(n_runs,) the number of each run's point, 0 ... n_points - 1."""
-    for row in np.flatnonzero(frame["point"].isna()):
-        raise ValueError(f"point is missing in {row_name(frame, int(row))}")
-    keys = pd.DataFrame({name: codes_of(runs[name]) for name in POINT_KEYS if name in runs.columns})
-    if "seed" in runs.columns:
-        for row in np.flatnonzero((keys.assign(seed=runs["seed"]).duplicated() & runs["seed"].notna()).to_numpy()):
-            point, seed = runs["point"][row], runs["seed"][row]
-            raise ValueError(f"{point!r} has two runs of seed {seed}: select one sweep, or give them different labels")
-    return np.asarray(keys.groupby(list(keys.columns)).ngroup(), dtype=np.int64)
+def _without_runs(failed: Mapping[str, frozenset[str]], frame: pd.DataFrame) -> list[str]:
+    """Return the labels of failed points that have no finished run."""
+    finished = {str(label) for label in frame["point"]} if "point" in frame.columns else set(failed)
+    return [label for label in failed if label not in finished]
 
 
-def _average_groups(runs: pd.DataFrame, groups: NDArray[np.int64]) -> Averages:
-    _, first, n_runs = np.unique(groups, return_index=True, return_counts=True)
-    means: dict[str, pd.Series | NDArray[np.float64]] = {}
-    deviations: dict[str, NDArray[np.float64]] = {}
-    for name in runs.columns:
-        numbers = parse_numbers(runs[name])
-        if _constant_within(codes_of(runs[name]), groups):
-            means[name] = runs[name].iloc[first].reset_index(drop=True)
-        elif numbers is None or name == "seed":
-            continue  # run names and dates have no mean; the mean of seeds would say nothing
-        if numbers is not None:
-            mean, deviations[name] = _mean_and_deviation(numbers, groups)
-            means.setdefault(name, mean)
-    return Averages(means=pd.DataFrame(means), deviations=pd.DataFrame(deviations), n_runs=n_runs, point_of_run=groups)
-
-
-def _constant_within(codes: NDArray[np.int64], groups: NDArray[np.int64]) -> bool:
-    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-    return bool((codes == codes[first][inverse]).all())
-
-
-def _mean_and_deviation(
-    numbers: NDArray[np.float64], groups: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and sample deviation per group: (n_groups,) each, the same to the last bit in whatever order the rows come.
-
-    Sums run over sorted values, from the smallest on, so that the mean of equal values is that value exactly.
-    """
-    if len(numbers) == 0:
-        return numbers, numbers
-    ordered = numbers[np.lexsort((numbers, groups))]
-    _, starts, counts = np.unique(np.sort(groups), return_index=True, return_counts=True)
-    lowest = ordered[starts]
-    with np.errstate(invalid="ignore", over="ignore"):
-        above = np.add.reduceat(ordered - np.repeat(lowest, counts), starts)
-        mean = lowest + above / counts
-        squares = np.add.reduceat((ordered - np.repeat(mean, counts)) ** 2, starts)
-    deviation = np.full(len(counts), np.nan)
-    np.divide(squares, counts - 1, out=deviation, where=counts > 1)
-    return mean, np.sqrt(deviation)
+def _not_compared(runs: pd.DataFrame, numbers: NDArray[np.int64], known: NDArray[np.int64]) -> list[str]:
+    names = runs["point"] if "point" in runs.columns else runs.index
+    return sorted({str(name) for name in names[~np.isin(numbers, known)]})
 
 
 def _order(points: pd.DataFrame, *, cost: str, column: str, sign: int) -> NDArray[np.int64]:

@@ -27,8 +27,8 @@ def knee_row(curve: Curve, /, *, sensitivity: float = 1.0) -> tuple[int | None, 
     front = front_rows(curve)
     if len(front) < 3:
         return None, f"3 points are needed on the front for a knee, it has {len(front)}"
-    if curve.above_chance <= 0:
-        return None, at_chance(curve, 0)
+    if curve.above_chance[curve.reference] <= 0:
+        return None, at_chance(curve, curve.reference, 0)
     above_chord = _above_chord(curve.costs[front], curve.qualities[front])
     if above_chord.max() <= _STRAIGHT:
         return None, "no knee: the front nowhere rises above the straight line between its ends"

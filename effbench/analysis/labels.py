@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
 from effbench.analysis.columns import metric_columns, parse_numbers
+from effbench.analysis.groups import GROUP_KEYS
 
 _AXIS = re.compile(r"(?:^|, )([A-Za-z_][\w.]*)=")
-_RECORD = re.compile(r"realised/|effbench\.|quality_(name|kind|unit|direction|chance)$|n_seeds$|.*_std$")
-_BOOKKEEPING = {"point", "seed", "reference", "data", "model", "recipe", "run_id", "run_name", "sweep", "status"}
+_RECORD = re.compile(r"realised/|effbench\.|quality_(name|kind|unit|direction|chance)$|n_seeds$|.*_(std|reached)$")
+_BOOKKEEPING = {
+    *("point", "seed", "reference", "reference_key", "control", "data", "model", "task", "recipe"),
+    *("run_id", "run_key", "run_name", "sweep", "status"),
+}
+_GROUP_PARTS = re.compile(rf"((?:{'|'.join(GROUP_KEYS)})=[^,]*, )*")
 _MOST_AXES = 3
 
 
@@ -43,6 +49,29 @@ def point_labels(points: pd.DataFrame, /, *, cost: str, quality: str) -> list[st
         label if "model" in label_axes(label) else f"{label} ({model})"
         for label, model in zip(labels, points["model"], strict=True)
     ]
+
+
+def group_prefix(labels: Sequence[str], /) -> str:
+    """Return what labels of one group begin with, which says their network, data set or task.
+
+    >>> group_prefix(["model=lenet_5, prune=0.5", "model=lenet_5, reference"])
+    'model=lenet_5, '
+    """
+    if not labels:
+        return ""
+    first, last = min(labels), max(labels)  # what these two share, all share
+    n_shared = next((place for place in range(len(first)) if not last.startswith(first[: place + 1])), len(first))
+    found = _GROUP_PARTS.match(first[:n_shared])
+    return found[0] if found else ""
+
+
+def without_reference(label: str, /) -> str:
+    """Return the label of a point that is nobody's reference, though it has every axis at its neutral value.
+
+    >>> without_reference("model=lenet_5, reference"), without_reference("reference (lenet_5)")
+    ('model=lenet_5', 'lenet_5')
+    """
+    return re.sub(r"^reference \((.*)\)$", r"\1", label.removesuffix(", reference"))
 
 
 def axes_are_numeric(points: pd.DataFrame, /, labels: list[str]) -> bool:

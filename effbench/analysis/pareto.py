@@ -8,20 +8,27 @@ from numpy.typing import NDArray
 
 from effbench.analysis.costs import chosen_cost
 from effbench.analysis.curve import Curve, curve_of
+from effbench.analysis.groups import select_group
 
 
-def pareto_front(frame: pd.DataFrame, *, cost: str | None = None, quality: str | None = None) -> pd.DataFrame:
+def pareto_front(
+    frame: pd.DataFrame, *, cost: str | None = None, quality: str | None = None, model: str | None = None
+) -> pd.DataFrame:
     """Return the points that no other point beats: none is as cheap and as good, and better in one of the two.
 
     Parameters
     ----------
     frame
-        One row per run, in any order. Runs with the same `point` are averaged over their seeds first.
+        One row per run, in any order. Runs with the same `point` are averaged over their seeds first; where one lacks
+        seeds of its reference, its cost and quality are put where they stand against the reference on the seeds of
+        both. Named controls (`control`) are left out.
     cost
         Column that is better when lower; None takes the first of size_bytes, macs_effective, macs, latency that varies.
     quality
         Column of the quality; None takes the frame's own (`quality_name`, else accuracy) on the validation split. A
         column of anything else is better when higher.
+    model
+        The network, where the frame has several with references of their own.
 
     Returns
     -------
@@ -32,8 +39,8 @@ def pareto_front(frame: pd.DataFrame, *, cost: str | None = None, quality: str |
     Raises
     ------
     ValueError
-        A column is missing or not finite (the message names it and the row), or the frame mixes data sets or
-        qualities.
+        A column is missing or not finite (the message names it and the row), or the frame has several groups
+        (`split_groups`) or qualities.
 
     Notes
     -----
@@ -48,7 +55,8 @@ def pareto_front(frame: pd.DataFrame, *, cost: str | None = None, quality: str |
     1       200.0          0.94
     2       400.0          0.95
     """
-    curve = curve_of(frame, cost=chosen_cost(frame, cost), quality=quality)
+    runs = select_group(frame, model=model)
+    curve = curve_of(runs, cost=chosen_cost(runs, cost), quality=quality)
     return curve.points.iloc[front_rows(curve)].reset_index(drop=True)
 
 

@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from effbench.analysis.captions import FONT_SIZE, base_word, write_labels
 from effbench.analysis.costs import chosen_cost, cost_words
 from effbench.analysis.counts import Counts
-from effbench.analysis.curve import Curve, curve_of
+from effbench.analysis.curve import Curve, control_curve, curve_of
+from effbench.analysis.groups import select_group
 from effbench.analysis.labels import axes_are_numeric
 from effbench.analysis.pareto import front_rows
-from effbench.analysis.placement import Box, Label, line_boxes, marker_boxes, place_labels, place_legend
-from effbench.analysis.saturation import saturation_point
-from effbench.analysis.words import allowance, amount, difference_unit, quality_title, scale, share
+from effbench.analysis.phrases import cheapest_is_acceptable_in_short
+from effbench.analysis.placement import Label
+from effbench.analysis.saturation import Saturation, saturation_point
+from effbench.analysis.tolerance import DEFAULT_TOLERANCE, choose_within
+from effbench.analysis.words import allowance, named, quality_title, scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe and Ito's palette, told apart with every kind of colour vision; shapes differ as well, for grey prints.
 _BLUE, _VERMILION, _BLACK, _GREY = "#0072B2", "#D55E00", "#000000", "#8C8C8C"
-_FONT_SIZE = 8.0
-_FEW_POINTS = 8
+
 _WIDE = 10.0
 """From this ratio of the largest cost to the smallest on an axis is logarithmic."""
 _WIDE_EXPONENTIAL = 4.0
@@ -39,11 +42,14 @@ def plot_saturation(
     method: str = "tolerance",
     legend: bool = True,
     counts: Counts | None = None,
+    model: str | None = None,
     **options: float,
 ) -> Axes:
     """Draw quality against cost, with the front, the saturation point and the reference.
 
-    Seeds are averaged; error bars are their sample standard deviation, in both directions. The front is joined only
+    Seeds are averaged; error bars are their sample standard deviation, in both directions. A point that lacks seeds of
+    its reference says so, and stands where it stands against the reference on the seeds of both. Named controls are
+    drawn apart from the points. Without a reference, all are beside the most accurate point. The front is joined only
     when every axis that varies is a number. With many points only the reference, the front and the saturation point are
     named. The cost's axis is logarithmic where the points span more than a decade, that of a quality which is an
     exponential (perplexity) where they differ more than fourfold; 1 KB is 1000 bytes. Where lower values are better,
@@ -51,7 +57,7 @@ def plot_saturation(
 
     Parameters
     ----------
-    frame, cost, quality, method, counts, **options
+    frame, cost, quality, method, counts, model, **options
         As for `saturation_point`.
     legend
         Whether to write one; panels beside each other need it once.
@@ -63,35 +69,46 @@ def plot_saturation(
     -------
     matplotlib.axes.Axes
         Its artists have the gids points, front, saturation, reference, tolerance, deviations and, where
-        the counts of the examples are given, interval.
+        there are controls, control, where the counts of the examples are given, interval.
 
     Raises
     ------
     ValueError
         As for `saturation_point`, and when the frame has no rows.
     """
-    cost = chosen_cost(frame, cost)
-    saturation = saturation_point(frame, cost=cost, quality=quality, method=method, counts=counts, **options)
-    curve = curve_of(frame, cost=cost, quality=quality)
+    runs = select_group(frame, model=model)
+    cost = chosen_cost(runs, cost)
+    saturation = saturation_point(runs, cost=cost, quality=quality, method=method, counts=counts, model=None, **options)
+    curve = curve_of(runs, cost=cost, quality=quality)
     if len(curve) == 0:
         raise ValueError("the frame has no rows: there is nothing to draw")
     chosen = None if saturation.point is None else int(str(saturation.point.name))
     axes = _new_axes() if ax is None else ax
     _draw_deviations(axes, curve)
     _draw_points(axes, curve)
+    controls = _draw_controls(axes, control_curve(runs, cost=cost, quality=quality))
     if chosen is not None:
         _circle(axes, curve, chosen)
         _draw_interval(axes, curve, chosen, saturation.interval)
     if method == "tolerance":
-        _draw_tolerance(axes, curve, options.get("tolerance", 0.02))
+        _draw_tolerance(axes, curve, options.get("tolerance", DEFAULT_TOLERANCE))
     _write_axes(axes, curve)
-    if chosen is None or chosen == curve.reference:
-        reason = textwrap.fill(saturation.reason, 62)
-        axes.set_title(reason, loc="left", fontsize=_FONT_SIZE + 1, color=_VERMILION)
+    if chosen is None or chosen in curve.references:
+        title = textwrap.fill(_title(curve, saturation, method, options), 62)
+        axes.set_title(title, loc="left", fontsize=FONT_SIZE + 1, color=_VERMILION)
     if ax is None:
         axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]  # final before text is placed
-    _write_labels(axes, curve, chosen, legend=legend)
+    write_labels(axes, curve, chosen, controls, legend=legend)
     return axes
+
+
+def _title(curve: Curve, saturation: Saturation, method: str, options: dict[str, float]) -> str:
+    """Return why there is no saturation point, or why it is the reference."""
+    if method == "tolerance":
+        choice = choose_within(curve, **options)
+        if choice.outcome == "not reached" and choice.row is not None:
+            return cheapest_is_acceptable_in_short(curve, choice.row, options.get("tolerance", DEFAULT_TOLERANCE))
+    return saturation.reason
 
 
 def _new_axes() -> Axes:
@@ -121,7 +138,8 @@ def _draw_deviations(ax: Axes, curve: Curve) -> None:
 def _draw_points(ax: Axes, curve: Curve) -> None:
     x, y = curve.costs, curve.values
     front = front_rows(curve)
-    dominated = np.setdiff1d(np.arange(len(curve)), [*front, curve.reference])
+    references = np.unique(curve.references)
+    dominated = np.setdiff1d(np.arange(len(curve)), [*front, *references])
     if axes_are_numeric(curve.points, curve.labels):
         ax.plot(x[front], y[front], color=_BLUE, linewidth=1.3, zorder=2.5, gid="front")
     ax.scatter(x[front], y[front], s=30, color=_BLUE, zorder=3.5, label="Pareto front", gid="points")
@@ -130,8 +148,20 @@ def _draw_points(ax: Axes, curve: Curve) -> None:
             x[dominated], y[dominated], s=26, facecolors="white", edgecolors=_GREY,
             zorder=3, label="dominated points", gid="points",
         )  # fmt: skip
-    at = curve.reference
-    ax.scatter(x[at], y[at], s=48, marker="D", color=_BLACK, zorder=4, label="reference", gid="reference")
+    word = base_word(curve) + ("s" if len(references) > 1 else "")
+    ax.scatter(x[references], y[references], s=48, marker="D", color=_BLACK, zorder=4, label=word, gid="reference")
+
+
+def _draw_controls(ax: Axes, curve: Curve | None) -> list[Label]:
+    """Draw uncompressed networks with an axis that moves no cost. Returns their labels."""
+    if curve is None:
+        return []
+    rows = np.setdiff1d(np.arange(len(curve)), curve.references)
+    ax.scatter(
+        curve.costs[rows], curve.values[rows], s=44, marker="D", facecolors="white", edgecolors=_BLACK,
+        zorder=3.8, label="uncompressed controls", gid="control",
+    )  # fmt: skip
+    return [Label(text=named(curve, r), x=float(curve.costs[r]), y=float(curve.values[r])) for r in rows]
 
 
 def _circle(ax: Axes, curve: Curve, row: int) -> None:
@@ -151,9 +181,11 @@ def _draw_interval(ax: Axes, curve: Curve, chosen: int, interval: tuple[float, f
 
 
 def _draw_tolerance(ax: Axes, curve: Curve, tolerance: float) -> None:
-    level = curve.values[curve.reference] - curve.sign * tolerance
-    label = f"reference {'−' if curve.sign > 0 else '+'} {allowance(curve, tolerance)}"
-    ax.axhline(level, color=_BLACK, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1, label=label, gid="tolerance")
+    """Draw how far points may be from their reference: a line for each level at which references are."""
+    label = f"{base_word(curve)} {'−' if curve.sign > 0 else '+'} {allowance(curve, tolerance)}"
+    for level in np.unique(curve.values[curve.references] - curve.sign * tolerance):
+        ax.axhline(level, color=_BLACK, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1, label=label, gid="tolerance")
+        label = "_repeated"  # matplotlib leaves what begins so out of legends
 
 
 def _write_axes(ax: Axes, curve: Curve) -> None:
@@ -186,60 +218,3 @@ def _scale_logarithmically(ax: Axes, direction: Literal["x", "y"], *, decades: f
     axis = ax.xaxis if direction == "x" else ax.yaxis
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 3 else (1.0,)))
     axis.set_minor_formatter(NullFormatter())
-
-
-def _write_labels(ax: Axes, curve: Curve, chosen: int | None, *, legend: bool) -> None:
-    """Write the legend, then names: the saturation point and the reference always, others where there is room."""
-    ax.autoscale_view()
-    obstacles = _obstacles(ax, curve, chosen)
-    if legend:
-        obstacles.append(place_legend(ax, obstacles=obstacles, fontsize=_FONT_SIZE)[1])
-    few = len(curve) <= _FEW_POINTS
-    front = front_rows(curve)
-    rows = dict.fromkeys([row for row in (chosen, curve.reference) if row is not None])
-    rows |= dict.fromkeys(int(row) for row in front) | (dict.fromkeys(range(len(curve))) if few else {})
-    labels = [
-        Label(
-            text=_chosen_text(curve, row) if row == chosen else _name(curve, row),
-            x=float(curve.costs[row]),
-            y=float(curve.values[row]),
-            optional=not few and row not in (chosen, curve.reference),
-            bold=row == chosen,
-            clearance=5.0 if row == chosen else 0.0,
-        )
-        for row in rows
-    ]
-    place_labels(ax, labels, obstacles=obstacles, fontsize=_FONT_SIZE)
-
-
-def _obstacles(ax: Axes, curve: Curve, chosen: int | None) -> list[Box]:
-    """Return what text should not cover: markers, error bars, the joined front and the tolerance line."""
-    x, y = curve.costs, curve.values
-    boxes = marker_boxes(ax, x, y, size=7)
-    if chosen is not None:
-        boxes += marker_boxes(ax, x[[chosen]], y[[chosen]], size=14)
-    for row in range(len(curve)):
-        wide, tall = np.nan_to_num([curve.deviations[name].iloc[row] for name in (curve.cost, curve.quality_column)])
-        boxes += line_boxes(ax, x[row].repeat(2), np.array([max(y[row] - tall, ax.get_ylim()[0]), y[row] + tall]))
-        boxes += line_boxes(ax, np.array([max(x[row] - wide, ax.get_xlim()[0]), x[row] + wide]), y[row].repeat(2))
-    for line in ax.lines:
-        if line.get_gid() in ("front", "interval"):
-            boxes += line_boxes(ax, *np.asarray(line.get_xydata(), dtype=np.float64).T)
-        elif line.get_gid() == "tolerance":
-            boxes += line_boxes(ax, np.asarray(ax.get_xlim()), np.asarray(line.get_ydata(), dtype=np.float64))
-    return boxes
-
-
-def _name(curve: Curve, row: int) -> str:
-    return "reference" if row == curve.reference and curve.marked[row] else curve.labels[row]
-
-
-def _chosen_text(curve: Curve, row: int) -> str:
-    """Name the saturation point, and say under it what it saves and what it costs."""
-    reference_cost = float(curve.costs[curve.reference])
-    if row == curve.reference or reference_cost <= 0:
-        return _name(curve, row)
-    rise = scale(curve) * float(curve.values[row] - curve.values[curve.reference])
-    saved = f"{share(float(curve.costs[row]) / reference_cost)} {cost_words(curve.cost).share}"
-    difference = f"{'−' if rise < 0 else '+'}{amount(curve, abs(rise))} {difference_unit(curve)}".rstrip()
-    return f"{curve.labels[row]}\n{textwrap.fill(saved, 24)},\n{difference}"

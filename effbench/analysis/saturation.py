@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from effbench.analysis.bootstrap import interval_of, resampled_qualities
-from effbench.analysis.costs import chosen_cost, least_spread
+from effbench.analysis.bootstrap import interval_of, resampled_losses
+from effbench.analysis.costs import chosen_cost
 from effbench.analysis.counts import Counts
 from effbench.analysis.curve import Curve, curve_of
+from effbench.analysis.groups import select_group
 from effbench.analysis.knee import knee_row
-from effbench.analysis.words import allowance, at_chance, change
+from effbench.analysis.phrases import cheapest_is_acceptable, nothing_is_acceptable, remarks
+from effbench.analysis.tolerance import DEFAULT_TOLERANCE, Choice, choose_within, tolerated_costs
+from effbench.analysis.words import change, named
 
-# Qualities are counts divided by counts: differences far below one example are round-off, not losses.
-_ROUND_OFF = 1e-9
+_OPTIONS = {"tolerance": DEFAULT_TOLERANCE, "sensitivity": 1.0}
+_METHODS = {"tolerance": "tolerance", "kneedle": "sensitivity"}
+"""The methods, and the option of each."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,7 +26,7 @@ class Saturation:
     """A saturation point, or why there is none."""
 
     point: pd.Series | None
-    """The chosen point: a row of the runs, averaged over seeds."""
+    """The chosen point: a row of the runs, averaged over the seeds on which it is compared with its reference."""
 
     reason: str
     """Why this point, or why none; never empty."""
@@ -37,7 +36,8 @@ class Saturation:
     quality: str
     """The column."""
     interval: tuple[float, float] | None = None
-    """95 % of the costs that the choice has on examples (and seeds) drawn anew, where the counts were given."""
+    """95 % of the costs that the choice has on examples, and on seeds where there are several, drawn anew; where the
+    counts were given. Where the cheapest point still is acceptable (not reached) that is its choice."""
 
     def __post_init__(self) -> None:
         assert self.reason, "a saturation says why"
@@ -50,6 +50,7 @@ def saturation_point(
     quality: str | None = None,
     method: str = "tolerance",
     counts: Counts | None = None,
+    model: str | None = None,
     **options: float,
 ) -> Saturation:
     """Find where compression stops being free.
@@ -57,8 +58,11 @@ def saturation_point(
     Parameters
     ----------
     frame
-        One row per run, in any order; runs with the same `point` are averaged over their seeds first. The reference is
-        the row whose `reference` is true (the best of several), else the most expensive one.
+        One row per run, in any order; runs with the same `point` are averaged over their seeds first. Each is compared
+        with its own reference, the run that its `reference_key` names, on the seeds that both have; without that
+        column, with the row whose `reference` is true, else with the most expensive one. Where no axis was swept
+        (every run is its own reference), all are compared with the most accurate one. Named controls (`control`) are
+        left out. What a frame may say beside its columns is in `attrs`: "failed", the seeds of failed runs by point.
     cost
         Column that is better when lower; None takes the first of size_bytes, macs_effective, macs, latency that varies.
     quality
@@ -71,6 +75,8 @@ def saturation_point(
     counts
         The counts of the examples behind `quality`, by run key (`load_counts` reads them). Method "tolerance" then
         gives an interval: the choice on 1,000 paired resamples.
+    model
+        The network, where the frame has several, each with a reference of its own.
     **options
         The method's own option.
 
@@ -78,15 +84,15 @@ def saturation_point(
     -------
     Saturation
         Its `point` is None, with the reason, when there are too few points (2; kneedle needs 3 on the front), when the
-        cheapest point still is within tolerance (the sweep did not go far enough), when the reference is not better
-        than chance (`quality_chance`) by more than the tolerance, or when the front has no knee. It is the reference
-        when nothing cheaper is acceptable.
+        cheapest point still is within tolerance (the sweep did not go far enough, or rounds ended early), when no point
+        is cheaper than its reference, when the reference failed or is not better than chance (`quality_chance`) by more
+        than the tolerance, or when the front has no knee. It is the reference when nothing cheaper is acceptable.
 
     Raises
     ------
     ValueError
-        Unknown method, option or column, a value that is not finite, a frame that mixes data sets or qualities,
-        or counts that are not those of the quality.
+        Unknown method, option or column, a value that is not finite, a frame of several groups (`split_groups`) or
+        qualities, or counts that are not those of the quality.
 
     Examples
     --------
@@ -97,90 +103,78 @@ def saturation_point(
     >>> saturation.point["point"], saturation.reason
     ('prune=0.5', 'prune=0.5 loses 0.8 points; the next cheaper, prune=0.9, loses 6.3 points')
     """
-    choose = _method(method, options)
-    curve = curve_of(frame, cost=chosen_cost(frame, cost), quality=quality)
-    row, reason = choose(curve, **options)
-    if len(curve) > 0 and "reference" in frame.columns and not curve.marked.any():
-        reason += (
-            f" (no row is marked as the reference: {curve.labels[curve.reference]}, the most expensive, stands in)"
-        )
-    point = None if row is None else curve.points.iloc[row]
+    option = _checked_option(method, options)
+    if method == "tolerance":
+        return answer_of(frame, cost=cost, quality=quality, tolerance=option, counts=counts, model=model).saturation
+    runs = select_group(frame, model=model)
+    curve = curve_of(runs, cost=chosen_cost(runs, cost), quality=quality)
+    row, reason = knee_row(curve, sensitivity=option)
+    return _saturation(curve, row, "; ".join([reason, *remarks(curve)]), method=method)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ToleranceAnswer:
+    """What method "tolerance" came to, and what it looked at."""
+
+    curve: Curve
+    choice: Choice
+    saturation: Saturation
+
+
+def answer_of(
+    frame: pd.DataFrame,
+    /,
+    *,
+    cost: str | None,
+    quality: str | None,
+    tolerance: float,
+    counts: Counts | None,
+    model: str | None,
+) -> ToleranceAnswer:
+    """Find the saturation point by method "tolerance". Parameters and errors: as for `saturation_point`."""
+    runs = select_group(frame, model=model)
+    curve = curve_of(runs, cost=chosen_cost(runs, cost), quality=quality)
+    choice = choose_within(curve, tolerance=tolerance)
     interval = None
-    if counts is not None and row is not None and method == "tolerance":
-        interval = interval_of(tolerated_costs(curve, resampled_qualities(frame, curve, counts), **options))
+    if counts is not None and choice.outcome != "none":
+        interval = interval_of(tolerated_costs(curve, resampled_losses(curve, counts), tolerance=tolerance))
+    reason = "; ".join([_reason(curve, choice, tolerance), *remarks(curve, choice)])
+    row = None if choice.outcome == "not reached" else choice.row
+    saturation = _saturation(curve, row, reason, method="tolerance", interval=interval)
+    return ToleranceAnswer(curve=curve, choice=choice, saturation=saturation)
+
+
+def _reason(curve: Curve, choice: Choice, tolerance: float) -> str:
+    row, rival = choice.row, choice.rival
+    if row is None:
+        return choice.problem
+    if choice.outcome == "not reached":
+        return cheapest_is_acceptable(curve, row, tolerance)
+    if choice.outcome == "nothing" or (curve.base == "most accurate" and row == curve.reference):
+        return nothing_is_acceptable(curve, rival, tolerance)
+    chosen = f"{named(curve, row)} {change(curve, row)}"
+    if curve.base == "most accurate":
+        chosen += f" against the most accurate, {named(curve, curve.reference)}"
+    if rival is None:
+        return f"{chosen}; nothing is cheaper"
+    return f"{chosen}; the next cheaper, {named(curve, rival)}, {change(curve, rival, beyond=tolerance)}"
+
+
+def _saturation(
+    curve: Curve, row: int | None, reason: str, *, method: str, interval: tuple[float, float] | None = None
+) -> Saturation:
+    point = None if row is None else curve.points.iloc[row]
     return Saturation(
         point=point, reason=reason, method=method, cost=curve.cost, quality=curve.quality_column, interval=interval
     )
 
 
-def tolerated_row(curve: Curve, /, *, tolerance: float = 0.02) -> tuple[int | None, str]:
-    """Return the row of the cheapest point within `tolerance` of the reference's quality, and why; None when none is.
-
-    tolerance: in what the quality's column holds (0.02 is two percentage points of a fraction), inclusive, at least 0.
-    """
-    if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ValueError(f"tolerance must be a finite number of at least 0, got {tolerance}")
-    if len(curve) < 2:
-        return None, f"2 points are needed, there {_are(len(curve))}"
-    slack = _ROUND_OFF * max(1.0, abs(float(curve.qualities[curve.reference])))
-    if curve.above_chance <= tolerance + slack:
-        return None, at_chance(curve, tolerance)
-    row = int(np.argmax(curve.losses <= tolerance + slack))
-    within = allowance(curve, tolerance)
-    if not (curve.costs < _noticeably_below(curve, curve.reference)).any():
-        return None, "not reached: no point is cheaper than the reference; sweep further"
-    if curve.costs[row] == curve.costs[0]:
-        return None, f"not reached: even {curve.labels[row]} stays within {within}; sweep further"
-    if curve.costs[row] >= _noticeably_below(curve, curve.reference):
-        row = curve.reference  # what is cheaper by less than the cost jitters saves nothing
-    worse = cheaper_rival(curve, row)
-    loss = change(curve, worse, beyond=tolerance)
-    if curve.costs[row] >= curve.costs[curve.reference]:
-        reason = f"nothing cheaper than the reference stays within {within}: already {curve.labels[worse]} {loss}"
-        return row, reason
-    return row, f"{curve.labels[row]} {change(curve, row)}; the next cheaper, {curve.labels[worse]}, {loss}"
-
-
-def tolerated_costs(curve: Curve, qualities: NDArray[np.float64], /, *, tolerance: float = 0.02) -> NDArray[np.float64]:
-    """Return the cost that `tolerated_row` would choose for each of other qualities of the points: (n,).
-
-    qualities: (n, n_points), higher is better. A choice of the cheapest point (not reached) counts as its cost.
-    """
-    references = qualities[:, [curve.reference]]
-    slack = _ROUND_OFF * np.maximum(1.0, np.abs(references))
-    rows = np.argmax(references - qualities <= tolerance + slack, axis=1)
-    costs: NDArray[np.float64] = curve.costs[rows]
-    costs[costs >= _noticeably_below(curve, curve.reference)] = curve.costs[curve.reference]
-    return costs
-
-
-def cheaper_rival(curve: Curve, row: int, /) -> int:
-    """Return the best of the points cheaper than `row`; of equally good ones the cheapest: the front's next one."""
-    cheaper = curve.costs < _noticeably_below(curve, row)
-    if not cheaper.any():
-        cheaper = curve.costs < curve.costs[row]
-    assert cheaper.any(), "the cheapest point has no cheaper rival"
-    return int(np.argmax(np.where(cheaper, curve.qualities, -np.inf)))
-
-
-def _noticeably_below(curve: Curve, row: int) -> float:
-    """Return the cost below which a point is cheaper than `row` by more than such costs jitter."""
-    return float(curve.costs[row]) * (1 - least_spread(curve.cost))
-
-
-_METHODS: dict[str, Callable[..., tuple[int | None, str]]] = {"tolerance": tolerated_row, "kneedle": knee_row}
-
-
-def _method(method: str, options: dict[str, float]) -> Callable[..., tuple[int | None, str]]:
+def _checked_option(method: str, options: dict[str, float]) -> float:
+    """Return the value of the method's option. ValueError for an unknown method or option."""
     if method not in _METHODS:
         raise ValueError(f"unknown method {method!r}; there are {sorted(_METHODS)}")
-    choose = _METHODS[method]
-    allowed = [p.name for p in inspect.signature(choose).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    own = _METHODS[method]
     for option in options:
-        if option not in allowed:
-            raise ValueError(f"method {method!r} has no option {option!r}; it takes {allowed}")
-    return choose
-
-
-def _are(count: int) -> str:
-    return "is 1" if count == 1 else f"are {count}"
+        if option != own:
+            raise ValueError(f"method {method!r} has no option {option!r}; it takes {[own]}")
+    return options.get(own, _OPTIONS[own])

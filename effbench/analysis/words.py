@@ -45,14 +45,37 @@ def allowance(curve: Curve, tolerance: float, /) -> str:
     return f"{text} {unit.removesuffix('s') if text == '1' and unit.endswith('points') else unit}".rstrip()
 
 
+def named(curve: Curve, row: int, /) -> str:
+    """Write a point's label, and on how many of its seeds it was compared where that is not all of them."""
+    n_seeds, n_asked = curve.n_seeds[row], curve.n_asked[row]
+    return curve.labels[row] + (f" ({n_seeds} of {n_asked} seeds)" if n_seeds < n_asked else "")
+
+
 def change(curve: Curve, row: int, /, *, beyond: float | None = None, unit: bool = True) -> str:
-    """Write what a point loses or gains against the reference: "loses 6.3 points", or without the unit "loses 6.3".
+    """Write what a point loses or gains against its reference: "loses 6.3 points", or without the unit "loses 6.3".
 
     beyond: a tolerance that the loss exceeds; as many decimals are written as it takes to see that.
     """
-    loss = scale(curve) * float(curve.losses[row])
+    return _change(curve, float(curve.losses[row]), beyond=beyond, unit=unit)
+
+
+def change_on_test(curve: Curve, row: int, /) -> str:
+    """Write what a point that was chosen on validation loses or gains on test, as in "test: gains 0.5".
+
+    Empty where the curve is of another quality, or where it was not measured on test.
+    """
+    quality = curve.quality
+    if quality is None or curve.quality_column != quality.column or quality.name not in curve.runs.columns:
+        return ""
+    loss = float(curve.losses_of(quality.name)[row])
+    return "" if math.isnan(loss) else f"test: {_change(curve, loss, unit=False)}"
+
+
+def _change(curve: Curve, loss: float, *, beyond: float | None = None, unit: bool = True) -> str:
+    loss *= scale(curve)
     text = amount(curve, abs(loss), other_than=None if beyond is None else scale(curve) * beyond)
-    return f"{'gains' if loss < 0 else 'loses'} {text} {_unit_in_sentences(curve) if unit else ''}".rstrip()
+    verb = "gains" if loss < 0 and float(text) > 0 else "loses"
+    return f"{verb} {text} {_unit_in_sentences(curve) if unit else ''}".rstrip()
 
 
 def level(curve: Curve, value: float, /) -> str:
@@ -66,15 +89,16 @@ def amount(curve: Curve, value: float, /, *, other_than: float | None = None) ->
     return decimals(value, other_than=other_than, rounding=math.inf if curve.is_fraction else _ROUNDING)
 
 
-def at_chance(curve: Curve, tolerance: float, /) -> str:
-    """Say that the reference is not better than chance by more than a tolerance."""
+def at_chance(curve: Curve, reference: int, tolerance: float, /) -> str:
+    """Say that a reference (a row) is not better than chance by more than a tolerance."""
     assert curve.quality is not None, "the chance of plain numbers is not known"
-    reference, chance = (level(curve, value) for value in (curve.values[curve.reference], curve.quality.chance))
-    margin = f" by more than {allowance(curve, tolerance)}" if tolerance > 0 else ""
-    return (
-        f"the reference learned nothing: its {quality_word(curve)} of {reference} is not better than chance "
-        f"({chance}){margin}"
-    )
+    values = (curve.values[reference], curve.quality.chance)
+    there, chance = (level(curve, value) for value in values)
+    is_above = curve.sign * (values[0] - values[1]) > 0
+    what = f"hardly anything, {allowance(curve, tolerance)} or less" if is_above else "nothing"
+    name = f"the reference of {curve.labels[reference]}" if curve.has_several_references else "the reference"
+    levels = f"{there}, as by chance" if there == chance else f"{there} where chance is {chance}"
+    return f"{name} learned {what} ({levels})"
 
 
 def decimals(value: float, /, *, other_than: float | None = None, rounding: float = math.inf) -> str:

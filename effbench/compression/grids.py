@@ -1,21 +1,18 @@
-"""Weights put on a few levels, layer by layer: the options and the work that quantising stages have in common."""
+"""Weights put on a few levels, each on its own: the options and the work that quantising stages have in common."""
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.quantizer import GridGranularity, GridScheme, UniformQuantizer
 from effbench.compression.constraints.ranges import Range
 from effbench.compression.constraints.sharing import share_values
-from effbench.compression.constraints.stack import quantizer_of
-from effbench.compression.structure.batch_norms import fold_batch_norms
+from effbench.compression.constraints.stack import quantizer_of, register
+from effbench.compression.layers import Weight
 
 Levels = Literal[GridScheme, "kmeans"]
 
@@ -32,8 +29,6 @@ class GridOptions:
     """What a symmetric or affine grid covers. One bit has the scale of least squared error anyway."""
     percentile: Annotated[float, Field(ge=50, le=100)] = 99.9
     """Of range=percentile: the share of the weights that is covered, in percent."""
-    fold_batch_norm: bool = False
-    """Whether batch norms are folded first: what is rounded are then the weights that an engine would use."""
 
     def check_grid(self) -> None:
         """Refuse a range that the scheme does not have."""
@@ -49,29 +44,28 @@ class GridOptions:
         if self.scheme == "power_of_two" and not 2 <= bits <= 8:
             raise ValueError(f"{shown}: must be 2 to 8 with scheme=power_of_two, whose exponents need no more")
 
-    def prepare(self, model: nn.Module, example: Tensor | None, /) -> nn.Module:
-        """Return a copy of `model`, its batch norms folded where that is asked for.
+    def put_on_grid(self, weight: Weight, bits: int, /, *, generator: torch.Generator) -> None:
+        """Put a weight on its levels, in all its places. One that is on this very grid already stays as it is.
 
-        example: (N, ...), an input of the network, needed where batch norms are folded; see `fold_batch_norms`.
+        generator: what scheme=kmeans may draw from.
         """
-        prepared = copy.deepcopy(model)
-        if self.fold_batch_norm:
-            assert example is not None, "batch norms are folded while an example runs through the network"
-            fold_batch_norms(prepared, example)
-        return prepared
-
-    def put_on_grid(self, layer: nn.Module, bits: int, /, *, name: str, generator: torch.Generator) -> None:
-        """Put a layer's weight on its levels, in place. One that is on this very grid already stays as it is.
-
-        name: the layer's, for errors. generator: what scheme=kmeans may draw from.
-        """
+        (module, tensor_name), *others = weight.places
         if self.scheme == "kmeans":
             # Values beside zero: what is pruned is told by the file's index, and takes none of them.
-            share_values(layer, "weight", 2**bits, name=name, initial="linear", generator=generator)
+            share_values(
+                module,
+                tensor_name,
+                2**bits,
+                name=weight.name,
+                initial="linear",
+                generator=generator,
+                also=others,
+            )
             return
         grid = UniformQuantizer(
             bits, scheme=self.scheme, granularity=self.granularity, grid_range=self.range, percentile=self.percentile
         )
-        earlier = quantizer_of(layer, "weight")
+        earlier = quantizer_of(module, tensor_name)
         if earlier is None or earlier.settings() != grid.settings():
-            parametrize.register_parametrization(layer, "weight", grid)
+            for place, name in weight.places:
+                register(place, name, grid)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from effbench.compression.constraints.masks import largest
+from effbench.compression.layers import Weight
 
 GroupShape = Literal["weight", "kernel", "row"]
 
@@ -58,21 +59,20 @@ def together(parts: Sequence[Groups], /) -> Groups:
     )
 
 
-def group_dims(layer: nn.Module, granularity: GroupShape, /) -> tuple[int, ...]:
-    """Return the dimensions of a layer's weight over which a group extends; () for single weights.
+def group_dims(weight: Weight, granularity: GroupShape, /) -> tuple[int, ...]:
+    """Return the dimensions of a weight over which a group extends; () for single weights.
 
     The granularities of Mao et al. 2017 (arXiv:1705.08922, section 3): `kernel` is the slice that joins one input to
     one output channel (3 x 3 weights, say; a single weight in a linear layer), `row` all weights of one output: a
-    neuron or a filter. In a transposed convolution with groups, the filters of one number in all groups are one row.
+    neuron, a filter, a gate of a recurrent unit. In a transposed convolution with groups, the filters of one number in
+    all groups are one row.
     """
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    kernel = tuple(range(2, weight.ndim))
+    kernel = tuple(range(2, weight.value().ndim))
     if granularity == "weight":
         return ()
     if granularity == "kernel":
         return kernel
-    return ((0,) if isinstance(layer, _ConvTransposeNd) else (1,)) + kernel
+    return ((0,) if isinstance(weight.module, _ConvTransposeNd) else (1,)) + kernel
 
 
 def classifier_among(layers: Sequence[nn.Module], n_classes: int, /) -> int | None:

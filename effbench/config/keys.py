@@ -26,6 +26,13 @@ SINGLE = ("task", "device", "tolerance", "dry_run", "tracking", "measure", "swee
 """Keys, and nodes of keys, that are the whole sweep's."""
 
 
+MOVED = {
+    f"stage.{stage}.fold_batch_norm": "stage.fold_batch_norm.enabled"
+    for stage in ("quantize", "quantize_inputs", "bits_budget")
+}
+"""Keys that have another name: what they set is done to references as well."""
+
+
 def options_of(group: str, /) -> list[str]:
     """Return the names of a configuration group: the YAML files in its folder."""
     found: list[str] = GlobalHydra.instance().config_loader().get_group_options(group, results_filter=ObjectType.CONFIG)
@@ -44,6 +51,8 @@ def check_choice(group: str, value: object, /) -> None:
 def check_key(override: Override, base: DictConfig, axis_names: Sequence[str], /) -> None:
     """Refuse a key that the configuration lacks, with or without a plus before it."""
     key = override.key_or_group
+    if key in MOVED:
+        raise ValueError(f"{key}: folding is done to points and references alike; give {MOVED[key]}=true")
     if key.startswith(FREE_NODES) or _has(base, key) or _is_layers_of_a_stage(base, key):
         return
     leaves = [_as_written(leaf) for leaf in _leaves(OmegaConf.to_container(base, resolve=False))]

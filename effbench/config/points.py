@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +63,8 @@ def plan_of(command: CommandLine, /) -> Plan:
             for values in _grid(command.axis_values):
                 if values != neutral:
                     points.append(builder.point(values, seed, reference))
+            for values in builder.controls():
+                points.append(builder.point(values, seed, reference))
     return Plan.of(points)
 
 
@@ -111,6 +114,22 @@ class _Builder:
                 fields[field] = asked[0] if asked else axis.check(next(values_of(example)))
         return fields
 
+    def controls(self) -> Iterator[dict[str, Value]]:
+        """Yield the axis values of the controls: the axes that move no cost at their values, all others neutral.
+
+        There are none where no other axis is swept: the points are then these networks themselves.
+        """
+        free = {name for name in self.asked if not self.axes[name].moves}
+        if free and free != set(self.asked):
+            values = {name: self.asked[name] if name in free else [self.axes[name].neutral] for name in self.asked}
+            yield from (point for point in _grid(values) if any(not self._is_neutral(name, point) for name in free))
+
+    def _is_neutral(self, name: str, values: Mapping[str, Value]) -> bool:
+        return self.axes[name].is_neutral(values[name])
+
+    def _is_control(self, values: Mapping[str, Value]) -> bool:
+        return any(values == control for control in self.controls())
+
     def point(self, values: Mapping[str, Value], seed: int, reference: Point | None) -> Point:
         """Return the point at these axis values; `reference` is None for a reference itself."""
         node, label = self.node, self._label(values)
@@ -119,7 +138,8 @@ class _Builder:
         sides = self._sides(values, loaded)
         network = self._network(values)
         trial = check_shapes(network, task, data, sides["side"], sides["eval_side"], where=label)
-        steps = Recipe(self.axes, node, values, self.asked).steps()
+        recipe = Recipe(self.axes, node, values, self.asked)
+        steps = recipe.reference_steps() if reference is None else recipe.steps()
         check_layers(steps, trial.layers)
         chain = Chain(
             network=network,
@@ -129,7 +149,7 @@ class _Builder:
             side=sides["side"],
             seed=seed,
             threads=typed(_TrainSettings, {"threads": node["train"]["threads"]}, where="train").threads,
-            steps=with_teachers(steps, None if reference is None else reference.chain),
+            steps=with_teachers(steps, None if reference is None else self._as_teacher(reference)),
         )
         config = {name: entry for name, entry in node.items() if name not in (ENGINES, "phases")}
         return Point(
@@ -141,8 +161,14 @@ class _Builder:
             coder=_coder(node["coder"]),
             reference_bytes=trial.float32_bytes if reference is None else reference.reference_bytes,
             reference_key=None if reference is None else reference.key,
+            is_control=self._is_control(values),
             config={**config, "seed": seed, **values},
         )
+
+    def _as_teacher(self, reference: Point) -> Chain:
+        """Return what teaches where a reference does: its network after all its finetunings, as the recipe has them."""
+        steps = Recipe(self.axes, self.node, reference.axes, self.asked).steps()
+        return dataclasses.replace(reference.chain, steps=steps)
 
     def _data(self, values: Mapping[str, Value]) -> Blueprint:
         """Return the data set, with the options that axes set."""

@@ -58,8 +58,9 @@ def read_sweep(arguments: Sequence[str], /) -> Sweep:
         dry_run=answers.dry_run,
         engines=engine_blueprints(node, command.engines),
         axes={
-            name: AxisFacts(neutral=command.axes[name].neutral, realised=command.axes[name].realised)
-            for name in command.axis_values
+            name: AxisFacts(neutral=axis.neutral, realised=axis.realised, moves=axis.moves)
+            for name, axis in command.axes.items()
+            if name in command.axis_values
         },
         command=shlex.join(["python", "-m", "effbench.sweep", *arguments]),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from effbench.config.typed import typed, unknown_name
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Rounds, Steps, Until
 from effbench.plan.layer_values import assign
-from effbench.plan.recipe import Entry, lay_out
+from effbench.plan.recipe import Entry, best_of_finetunings, lay_out
 from effbench.plan.stage import Stage
 
 Node = Mapping[str, Any]
@@ -73,7 +73,19 @@ class Recipe:
         self._check_axes()
         # A recipe that does not say when its rounds end runs them all.
         until = typed(Until, self.node["recipe"].get("until", {}), where="recipe.until")
-        return lay_out(self.entries, self._stages_at, rounds=self._n_rounds(), until=until)
+        n_rounds = self._n_rounds()
+        steps = lay_out(self.entries, self._stages_at, rounds=n_rounds, until=until)
+        reached = tuple(self._reached(position, n_rounds) for position in range(n_rounds + 1))
+        return tuple(replace(step, reached=reached) if isinstance(step, Rounds) else step for step in steps)
+
+    def reference_steps(self) -> Steps:
+        """Return the steps of a reference, finetuned as often as the longest run of this configuration could be.
+
+        So a point more in the sweep changes no reference. Of its finetunings the best on validation is taken.
+        """
+        self._check_axes()
+        rounds = max([self._configured_rounds(), *(stage.most_rounds or 1 for stage in self._swept_techniques())])
+        return best_of_finetunings(lay_out(self.entries, self._stages_at, rounds=rounds))
 
     @cached_property
     def entries(self) -> list[Entry]:
@@ -93,14 +105,35 @@ class Recipe:
     @cached_property
     def _phases(self) -> set[str]:
         declared = {axis.phase for axis in self.axes.values() if axis.phase is not None and not axis.replaces}
-        return {*declared, *self.node["phases"]}
+        return declared | (set(self.node["phases"]) - set(self.node["stage"]))
 
     def _n_rounds(self) -> int:
         """Return how many rounds a point has: as one of their stages says (the longest ladder), or else the recipe."""
-        rounds = typed(RecipeSettings, {"rounds": self.node["recipe"]["rounds"]}, where="recipe").rounds
+        stages = [stage for phase in self._phases_in_groups() for _, stage in self._techniques(phase)]
+        own = [stage.n_rounds for stage in stages if stage.n_rounds is not None]
+        return max(own, default=self._configured_rounds())
+
+    def _configured_rounds(self) -> int:
+        return typed(RecipeSettings, {"rounds": self.node["recipe"]["rounds"]}, where="recipe").rounds
+
+    def _phases_in_groups(self) -> list[str]:
         names = itertools.chain(*(entry for entry in self.entries if not isinstance(entry, str)))
-        stages = [stage for name in names if name in self._phases for _, stage in self._techniques(name)]
-        return max((stage.n_rounds for stage in stages if stage.n_rounds is not None), default=rounds)
+        return [name for name in names if name in self._phases]
+
+    def _reached(self, position: int, n_rounds: int) -> dict[str, float]:
+        """Return what the axes of the techniques in rounds come to after so many of them."""
+        leads = {axis.target.partition(".")[0]: name for name, axis in self._swept_stages() if axis.modifies is None}
+        techniques = [named for phase in self._phases_in_groups() for named in self._techniques(phase)]
+        values = {leads[name]: stage.value_after(position, n_rounds) for name, stage in techniques}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _swept_techniques(self) -> Iterator[Stage]:
+        """Yield the stages that the sweep's axes bring in at other values, at one of these."""
+        for name, axis in self._swept_stages():
+            moved = [value for value in self.asked[name] if not axis.is_neutral(value)]
+            if axis.phase in self._phases_in_groups() and axis.modifies is None and moved:
+                stage_name, field = axis.target.split(".")
+                yield make_stage(stage_name, {**self.node["stage"][stage_name], field: moved[0]})
 
     def _stages_at(self, entry: str, position: int, n_rounds: int) -> Sequence[tuple[str, Stage]]:
         """Return the stages that stand at an entry of the recipe, in one of its rounds."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from effbench.checks.errors import first_line, kind_and_line
-from effbench.compression.layers import weight_layers
+from effbench.compression.layers import weight_layers, weights_of
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
 from effbench.plan.blueprint import Blueprint
@@ -40,7 +40,7 @@ class Trial:
     is_grouped: bool
     """Whether it has grouped or depthwise convolutions."""
     layers: tuple[str, ...]
-    """The names of its convolution and linear layers."""
+    """The names of its convolution and linear layers, and of its other weights: attention's, recurrent ones."""
 
 
 def check_shapes(
@@ -77,7 +77,14 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
     return Trial(
         float32_bytes=float32_bytes(model),
         is_grouped=any(getattr(module, "groups", 1) != 1 for module in model.modules()),
-        layers=tuple(name for name, _ in weight_layers(model)),
+        layers=tuple(
+            dict.fromkeys(
+                [
+                    *(name for name, _ in weight_layers(model)),
+                    *(n for weight in weights_of(model) for n in weight.names),
+                ]
+            )
+        ),
     )
 
 

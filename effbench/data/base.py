@@ -25,6 +25,8 @@ class Pass:
     side: int
     batch_size: int
     generator: torch.Generator | None
+    augmented: bool
+    """Whether images are augmented: only those of shuffled passes are."""
     fraction: float
     numbered: bool
 
@@ -68,6 +70,7 @@ class ImageData(ABC):
         side: int,
         batch_size: int,
         generator: torch.Generator | None = None,
+        augmented: bool = True,
         fraction: float = 1.0,
         numbered: bool = False,
     ) -> Batches:
@@ -75,15 +78,17 @@ class ImageData(ABC):
 
         Maps of classes keep their own height and width, whatever `side` the images are asked at.
 
-        With a generator the examples come shuffled and augmented, as training wants them; without, each example comes
-        once, in a fixed order. `fraction` keeps that share of the split (the same examples for every seed). `numbered`
-        gives each example's number in the split (0 to n - 1, whatever the fraction) in the place of its label.
+        With a generator the examples come shuffled and augmented, as training wants them (`augmented` false: shuffled,
+        as evaluation sees them); without, each example comes once, in a fixed order. `fraction` keeps that share of the
+        split (the same examples for every seed). `numbered` gives each example's number in the split (0 to n - 1,
+        whatever the fraction) in the place of its label.
         """
         wanted = Pass(
             split=split,
             side=side,
             batch_size=batch_size,
             generator=generator,
+            augmented=augmented and generator is not None,
             fraction=fraction,
             numbered=numbered,
         )

@@ -79,7 +79,7 @@ class ImageFolder(ImageData):
         files = [self.files[wanted.split][number] for number in chosen.tolist()]
         if wanted.numbered:
             files = [(path, number) for (path, _), number in zip(files, chosen.tolist(), strict=True)]
-        pipeline = self._pipeline(wanted.side, augmented=wanted.generator is not None)
+        pipeline = self._pipeline(wanted.side, augmented=wanted.augmented)
         loader = DataLoader(
             _Files(files, seeds.tolist(), pipeline, self.channels),
             batch_size=wanted.batch_size,

@@ -90,7 +90,8 @@ class InMemoryData(ImageData):
         deviation = 255 * torch.tensor(self.std).view(-1, 1, 1)
         for numbers in torch.split(wanted.examples(len(labels)), wanted.batch_size):
             batch = images.index_select(0, numbers)
-            if generator is not None:
+            if wanted.augmented:
+                assert generator is not None
                 batch = augmented(batch, self.augment, generator)
             targets = numbers if wanted.numbered else labels.index_select(0, numbers).long()
             yield batch.float().sub_(mean).div_(deviation), targets

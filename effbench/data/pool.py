@@ -88,7 +88,7 @@ class AugmentedPool(ImageData):
         chosen = wanted.examples(n)
         if wanted.generator is None:
             chosen = torch.cat([chosen + copy * n for copy in range(self.n_copies + 1)])
-        else:
+        elif wanted.augmented:
             chosen = chosen + n * torch.randint(0, self.n_copies + 1, chosen.shape, generator=wanted.generator)
         for numbers in torch.split(chosen, wanted.batch_size):
             images = self.images.index_select(0, numbers).float()

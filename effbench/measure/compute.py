@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 
+from effbench.compression.constraints.copies import plain_network
+from effbench.measure.derived import Weight, storage_key
 from effbench.measure.input_size import checked_size, input_dtype
 from effbench.measure.meta import meta_double
-from effbench.measure.tally import Tally, Weight, storage_key
+from effbench.measure.tally import Tally
 from effbench.measure.tensors import Place, count_nonzero, parameter_places, standing_modules
 
 COUNTS = ["macs", "macs_effective", "params", "params_nonzero"]
@@ -33,11 +35,12 @@ class Cost:
     macs_effective: int
     """Multiply-adds whose weight is not zero. Those without a weight (attention's products) all count."""
     params: int
-    """Parameters, biases and normalisation included; a shared one counts in every place it stands."""
+    """Parameters, biases and normalisation included; a tied one counts once."""
     params_nonzero: int
     """Parameters that are not zero once their constraints are applied; all of them on the meta device."""
     by_layer: pd.DataFrame = field(compare=False, repr=False)
-    """A row per module with parameters or MACs: layer (its name), kind (its class) and the four counts."""
+    """A row per module with parameters or MACs: layer (its name), kind (its class) and the four counts. A tied
+    parameter is in the row of its first place."""
     unknown: tuple[str, ...] = ()
     """Operations that the counter does not know: `macs` leaves out whatever they multiply-add."""
 
@@ -73,21 +76,43 @@ def count_cost(model: nn.Module, input_size: Sequence[int], /) -> Cost:
     (86704128, 1728)
     """
     size = checked_size(input_size)
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise ValueError(
+            f"{type(model).__name__} can't be counted: it is scripted; give the network as it was before "
+            "torch.jit.script"
+        )
+    model = plain_network(model)
     counted = [_count(place) for place in parameter_places(model)]
     constrained = [parameter for parameter in counted if parameter.is_constrained]
     double = meta_double(model, {(p.layer, p.tensor): p.stand_in for p in constrained})
-    tally = Tally(double, _weights(double, counted))
-    with _plain_attention(), torch.no_grad(), tally:
-        try:
-            double(torch.empty(1, *size, dtype=input_dtype(double), device="meta"))
-        except (RuntimeError, AssertionError, IndexError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ValueError(
-                f"{type(model).__name__} can't be counted on one input of size {size} (without the batch): {reason}"
-            ) from error
+    tally = Tally(double, _buffers(model, double) | _weights(double, counted))
+    _run(double, tally, size)
     by_layer = _by_layer(model, counted, tally)
     totals = {name: int(by_layer[name].sum()) for name in COUNTS}
     return Cost(**totals, by_layer=by_layer, unknown=tuple(sorted(tally.unknown)))
+
+
+def _run(double: nn.Module, tally: Tally, size: tuple[int, ...]) -> None:
+    """Run the double once on one input while `tally` counts. ValueError where it can't run."""
+    example = torch.empty(1, *size, dtype=input_dtype(double), device="meta")
+    failures = (RuntimeError, AssertionError, IndexError, TypeError, ValueError)
+    with _plain_attention(), torch.no_grad():
+        try:
+            with tally:
+                double(example)
+            return
+        except failures as error:
+            first = error
+        try:
+            # Tensors that the forward pass makes may have to be where the weights are: a recurrent layer's first state.
+            tally.clear()
+            with torch.device("meta"), tally:
+                double(example)
+        except failures:
+            reason = " ".join(str(first).split())[:300]
+            raise ValueError(
+                f"{type(double).__name__} can't be counted on one input of size {size} (without the batch): {reason}"
+            ) from first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +124,7 @@ class _Counted:
     is_constrained: bool
     stand_in: Tensor
     n_nonzero: int
+    is_first: bool
 
 
 def _count(place: Place) -> _Counted:
@@ -110,6 +136,7 @@ def _count(place: Place) -> _Counted:
         is_constrained=parametrize.is_parametrized(place.module, place.tensor),
         stand_in=torch.empty_like(value, device="meta", requires_grad=False),
         n_nonzero=count_nonzero(value),
+        is_first=place.is_first,
     )
 
 
@@ -124,11 +151,24 @@ def _weights(double: nn.Module, counted: Sequence[_Counted]) -> dict[int, Weight
     return weights
 
 
+def _buffers(model: nn.Module, double: nn.Module) -> dict[int, Weight]:
+    """Map the double's buffers, and tensors that are attributes, to what is known of them."""
+    weights: dict[int, Weight] = {}
+    for layer, module in standing_modules(model):
+        inside = double.get_submodule(layer)
+        for name, tensor in (*module._buffers.items(), *vars(module).items()):
+            if isinstance(tensor, Tensor) and tensor.numel() > 0:
+                known = Weight(numel=tensor.numel(), n_nonzero=count_nonzero(tensor))
+                weights[storage_key(getattr(inside, name))] = known
+    return weights
+
+
 def _by_layer(model: nn.Module, counted: Sequence[_Counted], tally: Tally) -> pd.DataFrame:
     """Return the counts of every module that has any, in the order of the modules."""
-    params: dict[str, int] = dict.fromkeys((parameter.layer for parameter in counted), 0)
+    firsts = [parameter for parameter in counted if parameter.is_first]
+    params: dict[str, int] = dict.fromkeys((parameter.layer for parameter in firsts), 0)
     nonzero = params.copy()
-    for parameter in counted:
+    for parameter in firsts:
         params[parameter.layer] += parameter.stand_in.numel()
         nonzero[parameter.layer] += parameter.n_nonzero
     modules = [(name, module) for name, module in standing_modules(model) if name in params or name in tally.macs]

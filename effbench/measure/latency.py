@@ -12,8 +12,10 @@ import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from effbench.measure.engine import Engine, find_engine
@@ -159,11 +161,13 @@ def summarise_latency(samples: pd.DataFrame, /, *, reference: str) -> pd.DataFra
     """Reduce the samples of `sample_latency` to a row per model, in the order in which models first appear.
 
     Columns: model, n_samples, latency_ms (median), latency_ms_p90, latency_ms_iqr (the middle half's width), speedup
-    (above 1 is faster than the reference) and speedup_iqr.
+    (above 1 is faster than the reference), speedup_iqr, and the ends of its 95 % interval, speedup_low, speedup_high.
 
     The speed-up is the median over rounds of the reference's median ÷ the model's median in that round, not the ratio
     of the overall medians: both halves of a round's ratio were measured in the same moments, so that what slows the
-    machine down for some rounds cancels out. ValueError if the reference has no samples.
+    machine down for some rounds cancels out. Its interval is that of a median, from the ranks of the rounds' ratios
+    (Conover 1999, Practical Nonparametric Statistics, section 3.2): it asks for no distribution. ValueError if the
+    reference has no samples.
     """
     if not (samples["model"] == reference).any():
         raise ValueError(f"reference must be one of the models measured, got {reference!r}")
@@ -182,9 +186,28 @@ def summarise_latency(samples: pd.DataFrame, /, *, reference: str) -> pd.DataFra
                 "latency_ms_iqr": high - low,
                 "speedup": speedup,
                 "speedup_iqr": speedup_high - speedup_low,
+                **dict(zip(("speedup_low", "speedup_high"), median_interval(speedups[name].to_numpy()), strict=True)),
             }
         )
     return pd.DataFrame(rows)
+
+
+def median_interval(values: NDArray[np.float64], /, *, level: float = 0.95) -> tuple[float, float]:
+    """Return the ends of an interval of a median, which are values: by ranks, so that outliers count as ranks only.
+
+    values: (n,). The interval has at least the level wanted where n allows it (6 values for 95 %), else all of them.
+
+    >>> median_interval(np.arange(20.0))
+    (5.0, 14.0)
+    """
+    ordered = np.sort(values)
+    n, tail = len(ordered), 0.0
+    rank = 0
+    while rank < n // 2 and tail + math.comb(n, rank) / 2**n <= (1 - level) / 2:
+        tail += math.comb(n, rank) / 2**n
+        rank += 1
+    first = max(0, rank - 1)
+    return float(ordered[first]), float(ordered[n - 1 - first])
 
 
 def _named(models: NamedModels) -> dict[str, nn.Module]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,34 +11,16 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
+from effbench.measure.derived import Derived, Weight
 from effbench.measure.operations import macs_of
-
-
-@dataclass(kw_only=True)
-class Weight:
-    """What is known of a parameter whose values are not at hand."""
-
-    numel: int
-    n_nonzero: int
-    layers: list[str] = field(default_factory=list)
-    """The modules in which it stands."""
-
-    def effective(self, macs: int) -> int:
-        """Return those of `macs` whose weight is not zero: every weight takes part in equally many, rounded down."""
-        return macs * self.n_nonzero // self.numel
-
-
-def storage_key(tensor: Tensor, /) -> int:
-    """Return what a tensor and its views have in common (a meta tensor has no address)."""
-    return int(tensor.untyped_storage()._cdata)
 
 
 class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Count the operations of a model on the meta device while the mode is entered.
 
-    model: the meta double, which gets hooks that follow the running layer. weights: its parameters by `storage_key`.
-    An operation belongs to the layer of its weight (attention's projections run in no module of their own), without one
-    to the innermost running layer.
+    model: the meta double, which gets hooks that follow the running layer. weights: its parameters and
+    buffers by `storage_key`. An operation belongs to the layer of its weight (attention's projections run in no module
+    of their own), without one to the innermost running layer.
     """
 
     supports_higher_order_operators = True
@@ -50,9 +31,17 @@ class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.macs_effective: dict[str, int] = defaultdict(int)
         self.unknown: set[str] = set()
         self._weights = weights
-        self._running = [""]
+        self.clear()
         for name, module in model.named_modules():
             self._follow(name, module)
+
+    def clear(self) -> None:
+        """Forget what was counted."""
+        self.macs.clear()
+        self.macs_effective.clear()
+        self.unknown.clear()
+        self._derived = Derived(self._weights)
+        self._running = [""]
 
     def _follow(self, name: str, module: nn.Module) -> None:
         """Let `module` say when it runs."""
@@ -93,11 +82,12 @@ class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.unknown.add(str(func._overloadpacket))
         elif macs:
             self._add(macs, tensors)
+        self._derived.follow(func, tensors, outcome)
         return outcome
 
     def _add(self, macs: int, operands: list[Tensor]) -> None:
         """Add multiply-adds to the layer of the largest parameter among the operands (the others are biases)."""
-        weights = [weight for tensor in operands if (weight := self._weights.get(storage_key(tensor)))]
+        weights = [weight for tensor in operands if (weight := self._derived.weight(tensor)) and weight.layers]
         weight = max(weights, key=lambda weight: weight.numel, default=None)
         layer = self._running[-1]
         if weight is not None and layer not in weight.layers:

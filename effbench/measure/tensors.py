@@ -1,10 +1,9 @@
-"""The parameters of a model as it stands: what its constraints make of them, each counted in every place it stands."""
+"""The parameters of a model as it stands: what its constraints make of them, and all the places of each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.codebook import Codebook
+from effbench.compression.constraints.stack import constrained_value, constraints_on, originals
+from effbench.compression.layers import parameter_names
 
 # Elements counted at a time: the comparison's result stays in the processor's cache, twice as fast as in one go.
 CHUNK = 2**18
@@ -19,35 +20,36 @@ CHUNK = 2**18
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One parameter in one module. A tensor shared by two modules has two places."""
+    """One parameter in one module. A tied one has several places."""
 
     layer: str
     """Name of the module, "" for the model itself."""
     module: nn.Module
     tensor: str
     """Name of the parameter in the module."""
+    is_first: bool
+    """Whether it has stood in no place before: a tied parameter counts in its first place only."""
 
     def value(self) -> Tensor:
         """Return the parameter, constrained. On the meta device, where constraints can't run, unconstrained."""
         if not parametrize.is_parametrized(self.module, self.tensor):
             return getattr(self.module, self.tensor)  # type: ignore[no-any-return]
-        originals = _originals(self.module, self.tensor)
-        if len(originals) == 1 and originals[0].is_meta:
-            first = _parametrizations(self.module)[self.tensor][0]
-            return first(originals[0]) if isinstance(first, Codebook) else originals[0]
-        with torch.no_grad():
-            return getattr(self.module, self.tensor)  # type: ignore[no-any-return]
+        behind = originals(self.module, self.tensor)
+        if len(behind) == 1 and behind[0].is_meta:
+            first = constraints_on(self.module, self.tensor)[0]
+            return first(behind[0]) if isinstance(first, Codebook) else behind[0]
+        return constrained_value(self.module, self.tensor)
 
 
 def parameter_places(model: nn.Module) -> Iterator[Place]:
     """Yield the parameters' places in the order of the modules. What a constraint holds (a scale, a mask) is none."""
+    seen: set[int] = set()
     for layer, module in standing_modules(model):
-        for tensor, parameter in module._parameters.items():
-            if parameter is not None:
-                yield Place(layer=layer, module=module, tensor=tensor)
-        for tensor in _parametrizations(module):
-            if any(isinstance(original, nn.Parameter) for original in _originals(module, tensor)):
-                yield Place(layer=layer, module=module, tensor=tensor)
+        for tensor in parameter_names(module):
+            behind = {id(tensor) for tensor in originals(module, tensor) if isinstance(tensor, nn.Parameter)}
+            if behind:
+                yield Place(layer=layer, module=module, tensor=tensor, is_first=not behind & seen)
+                seen |= behind
 
 
 def standing_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -66,14 +68,3 @@ def count_nonzero(tensor: Tensor, /) -> int:
         return int(torch.count_nonzero(tensor))
     flat = tensor.detach().reshape(-1).numpy()
     return sum(int(np.count_nonzero(flat[i : i + CHUNK] != 0)) for i in range(0, flat.size, CHUNK))
-
-
-def _parametrizations(module: nn.Module) -> Any:
-    """Return the constrained tensors' names with their constraints, a possibly empty mapping."""
-    return module.parametrizations if parametrize.is_parametrized(module) else {}
-
-
-def _originals(module: nn.Module, tensor: str) -> list[Tensor]:
-    """Return the tensors from which a constrained tensor is made (most often one)."""
-    constraints = _parametrizations(module)[tensor]
-    return [*constraints._parameters.values(), *constraints._buffers.values()]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
@@ -76,11 +76,17 @@ class Rounds:
     VERSION: ClassVar[int] = 1
 
     rounds: tuple[tuple[Step, ...], ...]
-    until: Until
+    until: Until = field(default_factory=Until)
+    keeps_best: bool = False
+    """Whether the network that is best on validation is taken, of those after each round and the one that enters."""
+    reached: tuple[Mapping[str, float], ...] = ()
+    """What the axes of the rounds' techniques come to after so many rounds, from none on: to be logged, no part of the
+    identity."""
 
     def __str__(self) -> str:
         """Name the steps of a round and how often they may come."""
-        return f"up to {len(self.rounds)} × ({' → '.join(step.name for step in self.rounds[0])})"
+        how = "best of up to" if self.keeps_best else "up to"
+        return f"{how} {len(self.rounds)} × ({' → '.join(step.name for step in self.rounds[0])})"
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -93,6 +99,7 @@ class Rounds:
             "rounds": [[step.identity() for step in steps] for steps in self.rounds],
             "until": {name: bound for name, bound in dataclasses.asdict(self.until).items() if bound is not None},
             "version": self.VERSION,
+            **({"keeps": "best"} if self.keeps_best else {}),
         }
 
 

@@ -16,6 +16,8 @@ class Findings:
 
     metrics: dict[str, float] = field(default_factory=dict)
     """Metrics by name. Of equal names the last one stays."""
+    words: dict[str, str] = field(default_factory=dict)
+    """What is said of the run in a word, by name: its tags. Of equal names the last one stays."""
     peaks: dict[str, float] = field(default_factory=dict)
     """Metrics of which a run has the largest that any of its steps found."""
     tables: dict[str, Rows] = field(default_factory=dict)
@@ -24,11 +26,15 @@ class Findings:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was found."""
-        return not (self.metrics or self.peaks or self.tables)
+        return not (self.metrics or self.words or self.peaks or self.tables)
 
     def note(self, name: str, value: float, /) -> None:
         """Note a metric."""
         self.metrics[name] = value
+
+    def say(self, name: str, word: str, /) -> None:
+        """Note a word."""
+        self.words[name] = word
 
     def note_peak(self, name: str, value: float, /) -> None:
         """Note a metric, if it is larger than what was noted under its name."""
@@ -41,15 +47,16 @@ class Findings:
     def take_over(self, later: Findings, /) -> None:
         """Add what a later step found."""
         self.metrics |= later.metrics
+        self.words |= later.words
         for name, value in later.peaks.items():
             self.note_peak(name, value)
         self.tables |= later.tables
 
     def to_plain(self) -> dict[str, Any]:
         """Return the findings as JSON-able data."""
-        return {"metrics": self.metrics, "peaks": self.peaks, "tables": self.tables}
+        return {"metrics": self.metrics, "words": self.words, "peaks": self.peaks, "tables": self.tables}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], /) -> Findings:
         """Return what `to_plain` wrote."""
-        return cls(metrics=dict(plain["metrics"]), peaks=dict(plain["peaks"]), tables=dict(plain["tables"]))
+        return cls(**{name: dict(plain[name]) for name in ("metrics", "words", "peaks", "tables")})

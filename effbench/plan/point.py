@@ -34,6 +34,9 @@ class Point:
     """The uncompressed reference's float32 bytes."""
     reference_key: str | None = None
     """The key of this point's reference; None when the point is a reference itself."""
+    is_control: bool = False
+    """Whether this is the uncompressed network with an axis that moves no cost: beside it, other points show what their
+    techniques cost."""
     config: Mapping[str, Any]
 
     @cached_property

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from effbench.plan.chain import Rounds, Step, Steps, Until
 from effbench.plan.stage import Stage
 
+FINETUNE = "finetune"
+"""The step that trains a network that is trained already; any other training step is its first."""
 Entry = str | Sequence[str]
 """The name of a stage or of a phase of stages; or several of them, a group that is repeated in rounds."""
 StagesAt = Callable[[str, int, int], Sequence[tuple[str, Stage]]]
@@ -45,6 +48,26 @@ def lay_out(entries: Sequence[Entry], stages_at: StagesAt, /, *, rounds: int, un
             steps.append(Rounds(tuple(written), until))
     _check_what_is_asked_for(steps, {"init"})
     return tuple(steps)
+
+
+def best_of_finetunings(steps: Steps, /) -> Steps:
+    """Return the steps of a reference, in which the best on validation of its finetunings is taken, none included.
+
+    What follows the first training up to the last one becomes rounds, each ending with a training. Rounds that find
+    their own end are all run: a reference has nothing that could break. What gives the network its form stands behind
+    the rounds as well: it is done to a network that no finetuning made better, too.
+    """
+    plain = [part for step in steps for part in (step.steps if isinstance(step, Rounds) else (step,))]
+    trainings = [number for number, step in enumerate(plain) if step.stage.TRAINS]
+    first = next((number for number in trainings if plain[number].name != FINETUNE), -1)
+    later = [number for number in trainings if number > first]
+    if not later:
+        return tuple(plain)
+    starts = [first + 1, *(number + 1 for number in later[:-1])]
+    rounds = tuple(tuple(plain[start : end + 1]) for start, end in zip(starts, later, strict=True))
+    inner = {step.name: step for step in plain[first + 1 : later[-1]] if step.stage.FORMS_THE_NETWORK}
+    forming = [replace(step, occurrence=step.occurrence + 1) for step in inner.values()]
+    return (*plain[: first + 1], Rounds(rounds, keeps_best=True), *forming, *plain[later[-1] + 1 :])
 
 
 def _check_what_is_asked_for(steps: Sequence[Step | Rounds], behind: set[str]) -> None:

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from torch import nn
 
+from effbench.compression.constraints.copies import plain_network
 from effbench.data import ImageData
 from effbench.plan.blueprint import Blueprint
 from effbench.tasks import Task
@@ -30,4 +31,4 @@ def build_network(blueprint: Blueprint, task: Task, data: ImageData, side: int) 
     network = blueprint.build(num_classes=task.n_outputs(data), in_channels=data.channels, input_side=side)
     if not isinstance(network, nn.Module):
         raise ValueError(f"model._target_={blueprint.target}: gives a {type(network).__name__}, not a torch.nn.Module")
-    return network
+    return plain_network(network)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from effbench.checks.fields import check_fields
-from effbench.compression.layers import weight_layers, weight_of
+from effbench.compression.layers import Weight, other_matrices, weight_layers, weights_of
 from effbench.data import ImageData
 from effbench.plan.findings import Findings
 from effbench.plan.keys import seed_of
-from effbench.plan.layer_values import SKIP, assign, check_patterns
+from effbench.plan.layer_values import SKIP, assign, check_patterns, matches
 from effbench.plan.source_code import is_own, source_identity
 from effbench.plan.teacher import Teacher, TeacherRequest
 from effbench.tasks import Task
@@ -26,6 +26,9 @@ from effbench.training.gradients import sum_gradients
 
 if TYPE_CHECKING:
     from effbench.measure.compute import Cost
+
+N_NAMED = 8
+"""How many of the tensors that a stage leaves alone are named."""
 
 StepProgress = Callable[[int, int], None]
 """Called as progress(done, in_all)."""
@@ -117,6 +120,8 @@ class Stage(ABC):
     """The field of which a layer may have a value of its own; None: the stage acts on no layer by itself."""
     TRAINS: ClassVar[bool] = False
     """Whether it trains the network on the training split, as `with_training` then says how."""
+    FORMS_THE_NETWORK: ClassVar[bool] = False
+    """Whether every network of a sweep has to have gone through it, references too, however little they are trained."""
     RENAMES_LAYERS: ClassVar[bool] = False
     """Whether layers have other names after it: those of later stages are then not known before anything runs."""
 
@@ -173,6 +178,18 @@ class Stage(ABC):
         """How many rounds its group of the recipe has, where the stage decides that; None: `recipe.rounds`."""
         return None
 
+    @property
+    def most_rounds(self) -> int | None:
+        """How many rounds a run with this configuration may have at most, whatever the value of its axis.
+
+        None: `recipe.rounds`. References are finetuned so often.
+        """
+        return None
+
+    def value_after(self, position: int, n_rounds: int) -> float | None:
+        """Return what the axis comes to after `position` of `n_rounds` rounds; None where rounds don't change it."""
+        return None
+
     def at_round(self, position: int, n_rounds: int) -> Self:
         """Return the stage for round `position` of `n_rounds`, counted from 1; by default the same in every round."""
         return self
@@ -184,19 +201,51 @@ class Stage(ABC):
     def values_by_layer(self, model: nn.Module, context: Context, /) -> dict[str, Any]:
         """Return the value for each weight layer of `model` that is not skipped, by name, and note the share acted on.
 
-        The run's metric acted_share/<step> is the share of the weights of all weight layers that lie in these, where
-        that is not all. ValueError, with the layers' names, for a pattern that meets none.
+        The run's metric acted_share/<step> is the share of the weights of all convolutions, linear layers, attention
+        and recurrent layers that lie in these, where that is not all. ValueError, with the layers' names, for a pattern
+        that meets none.
         """
         assert self.LAYER_FIELD is not None
-        own = getattr(self, self.LAYER_FIELD)
-        if not self.layers:
-            return {name: own for name, _ in weight_layers(model)}
-        sizes = {name: weight_of(layer).numel() for name, layer in weight_layers(model)}
-        values = assign(self.layers, list(sizes), default=own)
-        n_acted = sum(sizes[name] for name in values)
-        if n_acted < sum(sizes.values()):
-            context.findings.note(f"acted_share/{context.step}", n_acted / sum(sizes.values()))
+        values = assign(
+            self.layers, [name for name, _ in weight_layers(model)], default=getattr(self, self.LAYER_FIELD)
+        )
+        self.say_share(values, model, context)
         return values
+
+    def values_by_weight(self, model: nn.Module, context: Context, /) -> dict[Weight, Any]:
+        """Return the value for each weight of `model` that is not skipped, and note the share acted on.
+
+        As `values_by_layer`, for stages that act on the weights of attention and recurrent layers as well. A tied
+        weight has the value of the first of its names that a pattern meets.
+        """
+        assert self.LAYER_FIELD is not None
+        weights = list(weights_of(model))
+        assign(self.layers, [name for weight in weights for name in weight.names], default=None)
+        own = getattr(self, self.LAYER_FIELD)
+        values = {weight: next(self._own_values(weight), own) for weight in weights}
+        values = {weight: value for weight, value in values.items() if value != SKIP}
+        self.say_share({name for weight in values for name in weight.names}, model, context)
+        return values
+
+    def has_own_value(self, weight: Weight, /) -> bool:
+        """Whether a weight has a value of its own, by `layers`."""
+        return next(self._own_values(weight), None) is not None
+
+    def _own_values(self, weight: Weight) -> Iterator[Any]:
+        return (self.layers[pattern] for name in weight.names for pattern in self.layers if matches(pattern, name))
+
+    def say_share(self, acted: Container[str], model: nn.Module, context: Context, /) -> None:
+        """Note on which share of the weights the stage acts, and say what it leaves, where that is not all.
+
+        acted: the names of the weights on which it does; of a tied one, any.
+        """
+        sizes = {weight: weight.value().numel() for weight in weights_of(model)}
+        n_acted = sum(size for weight, size in sizes.items() if any(name in acted for name in weight.names))
+        left = {weight.name: size for weight, size in sizes.items() if not any(name in acted for name in weight.names)}
+        left |= other_matrices(model)
+        if left:
+            context.findings.note(f"acted_share/{context.step}", n_acted / (n_acted + sum(left.values())))
+            context.findings.say(f"left/{context.step}", _few(list(left)))
 
     def with_layer_values(self, change: Callable[[Any], Any], /) -> Self:
         """Return the stage with its value, and that of every layer of its own, changed by a function."""
@@ -218,6 +267,12 @@ class Stage(ABC):
         }
         outside = {} if is_own(kind) else {"source": source_identity(kind)}
         return {"stage": kind.__name__, "version": kind.VERSION, "fields": changed, **outside}
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return names in one line, the first ones where there are many."""
+    more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
+    return ", ".join(names[:N_NAMED]) + more
 
 
 _REQUIRED = object()

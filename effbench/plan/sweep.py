@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -76,6 +76,8 @@ class AxisFacts:
     """The value at which it does nothing."""
     realised: Mapping[str, str]
     """How real a saving is, by cost."""
+    moves: Sequence[str]
+    """The costs that it changes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,8 +129,14 @@ class _Maker:
             taken = self._round(replace(taken, model=network), number, trail)
             return taken.model
 
-        last = run_rounds(rounds, model, evaluate=self._score, take=take)
-        return replace(taken, model=last)
+        outcome = run_rounds(rounds, model, evaluate=self._score, take=take)
+        findings = Findings()
+        findings.take_over(taken.findings)
+        findings.note("rounds_done", outcome.n_done)
+        findings.say("stopped_by", outcome.stopped_by)
+        for axis, value in (rounds.reached[outcome.n_done] if rounds.reached else {}).items():
+            findings.note(f"{axis}_reached", value)
+        return replace(taken, model=outcome.model, findings=findings)
 
     def _round(self, made: Made, number: int, trail: Trail) -> Made:
         """Run one of the rounds at the end of a trail; its steps have the keys of rounds that are written out."""

@@ -64,6 +64,7 @@ def measure(
         blob=blob,
         counts_val=validation.own_counts,
         counts_test=test.own_counts,
+        words=made.findings.words,
         tables=made.findings.tables,
     )
 

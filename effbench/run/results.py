@@ -28,6 +28,8 @@ class RunResult:
     """Of the task's own quality, by validation example: (n_examples, n_ratios, 2), numerators and denominators."""
     counts_test: NDArray[np.int64]
     """Likewise by test example."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """What is said of it in a word, such as why its rounds stopped."""
     tables: Mapping[str, Rows] = field(default_factory=dict)
     """What its stages measured, by the table's name."""
     was_kept: bool = False
@@ -54,6 +56,7 @@ def load_result(key: str, store: Store, /) -> RunResult | None:
         counts_val=counts_val,
         counts_test=counts_test,
         was_kept=True,
+        words=record["words"],
         tables=record["tables"],
     )
 
@@ -66,6 +69,7 @@ def keep_result(key: str, result: RunResult, store: Store, /) -> None:
         "metrics": result.metrics,
         "cached_steps": result.cached_steps,
         "unknown_operations": result.unknown_operations,
+        "words": result.words,
         "tables": result.tables,
     }
     store.put_json(f"runs/{key}.json", record)

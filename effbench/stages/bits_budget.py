@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from effbench.compression.allocation import Frontier, frontier
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.stack import bake, bake_tensor, constraints_on
 from effbench.compression.grids import GridOptions
-from effbench.compression.layers import weight_of
+from effbench.compression.layers import Weight, weights_of
 from effbench.plan.keys import digest
-from effbench.plan.layer_values import SKIP, matches
+from effbench.plan.layer_values import SKIP
 from effbench.plan.stage import Context, Stage
 
 By = Literal["bits", "accuracy"]
@@ -31,9 +32,9 @@ NOTHING = 32.0
 
 @dataclass(frozen=True, kw_only=True)
 class BitsBudget(Stage, GridOptions):
-    """Give each convolution and linear layer a width of its own, by its measured sensitivity.
+    """Give each weight a width of its own, by its measured sensitivity: see `Quantize` for which weights.
 
-    Each layer alone is rounded to each of `widths`, the others left as they are, and the loss on the validation split
+    Each alone is rounded to each of `widths`, the others left as they are, and the loss on the validation split
     is measured: layers times widths evaluations, once for all budgets. What rounding layers together costs is predicted
     as the sum of what each costs alone; of all allocations the one of least predicted loss under the budget is found
     (`allocation`). The sum can be wrong where much is lost: the allocation is then measured, and so is the widest equal
@@ -41,7 +42,7 @@ class BitsBudget(Stage, GridOptions):
     second derivatives what is measured here.) The table `sensitivity` of a run holds what was measured and chosen.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     LAYER_FIELD: ClassVar[str | None] = "budget"
 
     budget: float
@@ -82,12 +83,13 @@ class BitsBudget(Stage, GridOptions):
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model`, each layer on a grid of its own width. ValueError where by=accuracy can't be."""
         if self.budget == NOTHING and not self.layers:
-            return copy.deepcopy(model)
-        network = self.prepare(model, context.example() if self.fold_batch_norm else None)
+            return copy_network(model)
+        network = copy_network(model)
         names = self._put_own_widths(network, context)
         if self.budget == NOTHING or not names:
             return network
-        n_weights = np.array([_n_nonzero(network.get_submodule(name)) for name in names], dtype=np.int64)
+        by_name = _by_name(network)
+        n_weights = np.array([int((by_name[name].value() != 0).sum()) for name in names], dtype=np.int64)
         reference = context.validate(network)
         measured = context.keep(f"sensitivity-{self._how()}", lambda: self._measure(network, names, context)).numpy()
         best = frontier(n_weights[:, None] * np.array(self._bits), measured[..., 0] - reference.loss)
@@ -105,14 +107,13 @@ class BitsBudget(Stage, GridOptions):
 
     def _put_own_widths(self, network: nn.Module, context: Context) -> list[str]:
         """Give layers with a budget of their own the widest width within it; return the names of the others."""
-        budgets = self.values_by_layer(network, context)
-        own = [name for name in budgets if any(matches(pattern, name) for pattern in self.layers)]
-        for name in own:
-            if budgets[name] != NOTHING:
-                bits = next(bits for bits in self._bits if bits <= budgets[name])
-                layer = network.get_submodule(name)
-                self.put_on_grid(layer, bits, name=name, generator=context.generator())
-        return [name for name in budgets if name not in own]
+        budgets = self.values_by_weight(network, context)
+        own = [weight for weight in budgets if self.has_own_value(weight)]
+        for weight in own:
+            if budgets[weight] != NOTHING:
+                bits = next(bits for bits in self._bits if bits <= budgets[weight])
+                self.put_on_grid(weight, bits, generator=context.generator())
+        return [weight.name for weight in budgets if weight not in own]
 
     def _how(self) -> str:
         """Return a key of what decides the measurement: all fields but the budget's, which may differ."""
@@ -125,10 +126,11 @@ class BitsBudget(Stage, GridOptions):
         for row, name in enumerate(names):
             for column, bits in enumerate(self._bits):
                 trial = copy.deepcopy(network)
-                layer = trial.get_submodule(name)
-                self.put_on_grid(layer, bits, name=name, generator=context.generator())
-                if constraints_on(layer, "weight"):
-                    bake_tensor(layer, "weight")  # rounded once, not in every forward pass
+                weight = _by_name(trial)[name]
+                self.put_on_grid(weight, bits, generator=context.generator())
+                (module, tensor_name), *others = weight.places
+                if constraints_on(module, tensor_name):
+                    bake_tensor(module, tensor_name, also=others)  # rounded once, not in every forward pass
                 shown = context.validate(trial)
                 measured[row, column] = torch.tensor([shown.loss, shown.quality], dtype=torch.float64)
                 if context.progress is not None:
@@ -168,9 +170,9 @@ class BitsBudget(Stage, GridOptions):
         return bake(trial)
 
     def _put_all(self, network: nn.Module, names: list[str], chosen: Choices, context: Context) -> None:
+        weights = _by_name(network)
         for name, choice in zip(names, chosen, strict=True):
-            layer = network.get_submodule(name)
-            self.put_on_grid(layer, self._bits[choice], name=name, generator=context.generator())
+            self.put_on_grid(weights[name], self._bits[choice], generator=context.generator())
 
     def _rows(
         self,
@@ -209,5 +211,5 @@ def _bisect(holds: Callable[[int], bool], last: int) -> int:
     return high
 
 
-def _n_nonzero(layer: nn.Module) -> int:
-    return int((weight_of(layer) != 0).sum())
+def _by_name(network: nn.Module) -> dict[str, Weight]:
+    return {weight.name: weight for weight in weights_of(network)}

@@ -13,11 +13,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from effbench.checks.errors import kind_and_line
 from effbench.compression.layers import weight_layers, weight_of
 from effbench.compression.modes import evaluating
 from effbench.compression.structure.decomposition import Decomposition, decompose
 from effbench.compression.structure.edits import has_added_bias, replace_module
 from effbench.compression.structure.factorized import Factored, Factorization, build_factored, can_factor, factor_shapes
+from effbench.compression.structure.watch import run_once
 from effbench.plan.stage import Context, Stage
 
 By = Literal["share", "energy", "macs"]
@@ -52,7 +54,7 @@ class LowRank(Stage):
         return self if position == 1 else self.with_layer_values(lambda rank: 1.0)
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
-        """Return a copy of `model` with decomposed layers."""
+        """Return a copy of `model` with decomposed layers. ValueError where it does not run with them."""
         decomposed = copy.deepcopy(model)
         ranks = {name: rank for name, rank in self.values_by_layer(decomposed, context).items() if rank < 1}
         if ranks:
@@ -63,6 +65,13 @@ class LowRank(Stage):
                     factors = self._factored(layer, sizes[layer], ranks[path])
                     if factors is not None:
                         replace_module(decomposed, path, factors)
+            try:
+                run_once(decomposed, images)
+            except Exception as error:
+                raise ValueError(
+                    f"rank: {type(model).__name__} does not run with chains for layers: it uses what only the "
+                    f"layers have ({kind_and_line(error)}); skip these by layers="
+                ) from error
         return decomposed
 
     def _factored(self, layer: nn.Module, size: _Size, rank: float) -> Factored | None:
@@ -122,8 +131,8 @@ def _sizes(model: nn.Module, images: Tensor) -> dict[nn.Module, _Size]:
     """Return the sizes of the layers that one input runs through once. images: (1, C, H, W)."""
     sizes: dict[nn.Module, list[_Size]] = {}
 
-    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        before, after = inputs[0].shape[2:], output.shape[2:]
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor) -> None:
+        before, after = (inputs[0] if inputs else named["input"]).shape[2:], output.shape[2:]
         if isinstance(layer, nn.Linear):
             n_in = n_between = n_out = output.shape[:-1].numel()
         else:
@@ -132,7 +141,7 @@ def _sizes(model: nn.Module, images: Tensor) -> dict[nn.Module, _Size]:
 
     with ExitStack() as hooks, evaluating(model), torch.no_grad():
         for _, layer in weight_layers(model):
-            hooks.callback(layer.register_forward_hook(note).remove)
+            hooks.callback(layer.register_forward_hook(note, with_kwargs=True).remove)
         model(images)
     return {layer: of_layer[0] for layer, of_layer in sizes.items() if len(of_layer) == 1}
 

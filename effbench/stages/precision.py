@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import nn
 
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.layer_inputs import InputCast, set_input
 from effbench.plan.stage import Context, Stage
 
@@ -28,7 +28,7 @@ class Precision(Stage):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` of that type."""
-        cast = copy.deepcopy(model)
+        cast = copy_network(model)
         was_finite = {name for name, tensor in cast.state_dict().items() if bool(tensor.isfinite().all())}
         set_input(cast, InputCast(dtype=self.dtype))
         for name, tensor in cast.state_dict().items():

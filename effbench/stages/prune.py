@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -13,11 +12,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.masks import Mask, RampedMask, pool
 from effbench.compression.constraints.stack import hold
-from effbench.compression.layers import weight_layers, weight_of
+from effbench.compression.layers import Weight, weights_of
 from effbench.compression.weight_groups import Groups, GroupShape, classifier_among, group_dims, together
-from effbench.plan.layer_values import matches
 from effbench.plan.stage import Context, Stage
 from effbench.training.importance import WeightCriterion, score_weights
 
@@ -27,7 +26,10 @@ Schedule = Literal["at_once", "cubic"]
 
 @dataclass(frozen=True, kw_only=True)
 class Prune(Stage):
-    """Set a share of the convolution and linear weights to zero and hold them there with a mask.
+    """Set a share of the weights to zero and hold them there with a mask.
+
+    Weights are those of convolutions, linear layers, attention and recurrent layers; a tied one counts once, and has
+    its mask in all its places.
 
     criterion: what makes a weight important: `magnitude`, `gradient` or `random` (see `training.importance`). scope:
     `global` ranks the weights of all layers together, `layer` removes the same share of each, `adaptive` ranks together
@@ -43,7 +45,7 @@ class Prune(Stage):
     A layer that has a share of its own in `layers` is pruned to it by itself, whatever the scope.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 3
     LAYER_FIELD: ClassVar[str | None] = "ratio"
 
     ratio: Annotated[float, Field(ge=0, lt=1)]
@@ -78,6 +80,15 @@ class Prune(Stage):
         """How many rounds the ladder makes; None without one."""
         return sum(rung < self.ratio for rung in self.ladder) + 1 if self.ladder else None
 
+    @property
+    def most_rounds(self) -> int | None:
+        """A round for each rung, and one for a share beyond the last."""
+        return len(self.ladder) + 1 if self.ladder else None
+
+    def value_after(self, position: int, n_rounds: int) -> float:
+        """Return the share that is zero after a round."""
+        return self.at_round(position, n_rounds).ratio if position else 0.0
+
     def at_round(self, position: int, n_rounds: int) -> Prune:
         """Return the stage for round `position` of `n_rounds`: see `ladder`. Layers' own shares grow alongside."""
         if self.ladder:
@@ -94,28 +105,29 @@ class Prune(Stage):
 
         ValueError where so much can't be taken, because kernels or rows have to stay.
         """
-        pruned = copy.deepcopy(model)
-        ratios = self.values_by_layer(pruned, context)
-        layers = {name: layer for name, layer in weight_layers(pruned) if name in ratios}
+        pruned = copy_network(model)
+        ratios = self.values_by_weight(pruned, context)
         scores = score_weights(
             pruned,
-            list(layers.values()),
+            list(ratios),
             self.criterion,
             generator=context.generator(),
             sum_gradients=context.sum_gradients,
         )
-        groups = {name: self._groups(layers[name], score) for name, score in zip(layers, scores, strict=True)}
+        groups = {weight: self._groups(weight, score) for weight, score in zip(ratios, scores, strict=True)}
         if self.scope == "adaptive":
-            groups = {n: dataclasses.replace(group, scores=adapted(group.scores)) for n, group in groups.items()}
-        alone = [name for name in layers if any(matches(pattern, name) for pattern in self.layers)]
-        shared = [name for name in layers if name not in alone]
-        kept = {name: self._choose_alone(groups[name], ratios[name]) for name in alone}
+            groups = {w: dataclasses.replace(group, scores=adapted(group.scores)) for w, group in groups.items()}
+        alone = [weight for weight in ratios if self.has_own_value(weight)]
+        shared = [weight for weight in ratios if weight not in alone]
+        kept = {weight: self._choose_alone(groups[weight], ratios[weight]) for weight in alone}
         if shared:
-            classifier = classifier_among([layers[n] for n in shared], context.task.n_outputs(context.data))
-            chosen = self._choose([groups[n] for n in shared], classifier if self.granularity == "row" else None)
+            classifier = classifier_among([w.module for w in shared], context.task.n_outputs(context.data))
+            chosen = self._choose([groups[w] for w in shared], classifier if self.granularity == "row" else None)
             kept |= dict(zip(shared, chosen, strict=True))
-        for name, layer in layers.items():
-            hold(layer, self._mask(layer, kept[name]))
+        for weight in ratios:
+            mask = self._mask(weight, kept[weight])
+            for module, tensor_name in weight.places:
+                hold(module, mask, tensor_name)
         if self.layers:
             context.findings.note(f"sparsity/{context.step}", sparsity(pruned))
         return pruned
@@ -127,16 +139,16 @@ class Prune(Stage):
             raise self._too_far(1 - group.n_fixed / group.n_weights)
         return group.best(n_kept)
 
-    def _groups(self, layer: nn.Module, scores: Tensor) -> Groups:
-        dims, weight = group_dims(layer, self.granularity), weight_of(layer).cpu()
+    def _groups(self, weight: Weight, scores: Tensor) -> Groups:
+        dims, values = group_dims(weight, self.granularity), weight.value().cpu()
         # The mean of random scores would tell large groups from small ones; the first is as random as any.
         pooled = _first(scores, dims) if self.criterion == "random" else pool(scores, dims)
-        n_nonzero = _count(weight != 0, dims)
+        n_nonzero = _count(values != 0, dims)
         pooled[n_nonzero == 0] = -math.inf  # what is zero already goes first
         if self.granularity == "weight":
-            return Groups(scores=pooled, sizes=n_nonzero.new_ones(weight.shape), n_weights=weight.numel())
+            return Groups(scores=pooled, sizes=n_nonzero.new_ones(values.shape), n_weights=values.numel())
         pooled.view(-1)[pooled.argmax()] = math.inf  # nothing would come through a layer of zeros
-        return Groups(scores=pooled, sizes=n_nonzero, n_weights=weight.numel())
+        return Groups(scores=pooled, sizes=n_nonzero, n_weights=values.numel())
 
     def _choose(self, groups: Sequence[Groups], classifier: int | None) -> list[Tensor]:
         """Return which groups stay, layer by layer, in the shape of their scores."""
@@ -160,12 +172,12 @@ class Prune(Stage):
             "network, whose layers and classes have to stay; prune less, or in smaller groups"
         )
 
-    def _mask(self, layer: nn.Module, kept: Tensor) -> Mask:
-        weight, dims = weight_of(layer).cpu(), group_dims(layer, self.granularity)
-        mask = kept.expand_as(weight).clone()
+    def _mask(self, weight: Weight, kept: Tensor) -> Mask:
+        values, dims = weight.value().cpu(), group_dims(weight, self.granularity)
+        mask = kept.expand_as(values).clone()
         if self.schedule == "at_once":
             return Mask(mask)
-        n_kept, n_alive = int(kept.sum()), int((_count(weight != 0, dims) > 0).sum())
+        n_kept, n_alive = int(kept.sum()), int((_count(values != 0, dims) > 0).sum())
         return RampedMask(
             mask,
             n_start=max(n_kept, n_alive),
@@ -178,8 +190,8 @@ class Prune(Stage):
 
 
 def sparsity(model: nn.Module, /) -> float:
-    """Return the share of the weights of all convolution and linear layers that are zero."""
-    weights = [weight_of(layer) for _, layer in weight_layers(model)]
+    """Return the share of the weights of convolutions, linear layers, attention and recurrent layers that are zero."""
+    weights = [weight.value() for weight in weights_of(model)]
     return sum(int((weight == 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from effbench.compression.layers import weight_layers
 from effbench.compression.modes import evaluating
 from effbench.compression.structure.edits import places, remove_module
+from effbench.compression.structure.watch import run_once
 from effbench.plan.stage import Context, Stage
 
 
@@ -32,6 +33,10 @@ class PruneBlocks(Stage):
 
     count: Annotated[int, Field(ge=0)]
     """How many blocks are removed."""
+
+    def value_after(self, position: int, n_rounds: int) -> float:
+        """Return how many blocks are removed after a round."""
+        return self.count * position // n_rounds
 
     def at_round(self, position: int, n_rounds: int) -> PruneBlocks:
         """Return the stage for round `position` of `n_rounds`: together they remove `count` blocks."""
@@ -68,7 +73,7 @@ def removable_blocks(network: nn.Module, images: Tensor, /) -> list[str]:
         within = any(path.startswith(f"{block}.") for block in blocks)
         if path and not within and isinstance(parent, nn.Sequential) and module in fitting:
             blocks.append(path)
-    return blocks
+    return [path for path in blocks if _runs_without(network, path, images)]
 
 
 def _shape_keepers(network: nn.Module, images: Tensor) -> set[nn.Module]:
@@ -86,6 +91,17 @@ def _shape_keepers(network: nn.Module, images: Tensor) -> set[nn.Module]:
             hooks.callback(module.register_forward_hook(note).remove)
         network(images)
     return {module for module, fits in seen.items() if fits == [True]}
+
+
+def _runs_without(network: nn.Module, path: str, images: Tensor) -> bool:
+    """Whether a network runs without a block: another part of it may use the block's weights."""
+    trial = copy.deepcopy(network)
+    remove_module(trial, path)
+    try:
+        run_once(trial, images)
+    except Exception:
+        return False
+    return True
 
 
 def _worth_without(network: nn.Module, path: str, context: Context) -> tuple[float, int]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from effbench.compression.constraints.stack import bake
+from effbench.compression.layers import weight_of
 from effbench.compression.modes import all_trainable, evaluating
-from effbench.compression.structure.channels import Channels, remove_channels
+from effbench.compression.structure.channel_groups import Channels
+from effbench.compression.structure.channels import Removal, remove_channels
 from effbench.compression.structure.edits import record_changes
 from effbench.plan.layer_values import SKIP, matches
 from effbench.plan.stage import Context, Stage
@@ -29,12 +31,16 @@ class PruneChannels(Stage):
     """Remove the least important output channels of convolutions and neurons of linear layers, physically.
 
     What depends on a channel goes with it (the inputs of the next layer, its batch norm, the depthwise kernel, the same
-    channel across a residual sum), as Torch-Pruning's dependency graph finds it (Fang et al. 2023, arXiv:2301.12900);
-    importance is taken over all that goes. So do channels that a shuffle deals out between grouped convolutions
-    (ShuffleNet: arXiv:1707.01083), where every group keeps as many inputs as the others: the share is the nearest that
-    the groups allow. The network's outputs stay, and so do channels that are mixed in other ways (the outer ones of
-    ShuffleNetV2). Constraints that the network has already (masks, quantisers) are made permanent values first: their
-    places and grids belong to tensors that are no more; a later stage of the recipe can impose them anew.
+    channel across a residual sum, the other half of a gate: a dependency graph as in Fang et al. 2023,
+    arXiv:2301.12900); importance is taken over all that goes, by Torch-Pruning's criteria. So do channels that a
+    shuffle deals out between grouped convolutions (ShuffleNet: arXiv:1707.01083), where every group keeps as many
+    inputs as the others: the share is the nearest that the groups allow. The network's outputs stay, and so do channels
+    that something takes which can't be followed or made smaller (attention, slices at written places, bare parameters).
+    A removal is checked against the network in which nothing reads the channels; where it does not come to the same,
+    they stay, too. The run has the metric removed_share/<step>, of the channels that can go, and where layers stay
+    whole the table `kept_whole`, which says why, and acted_share/<step>, of the weights in the others. Constraints that
+    the network has already (masks, quantisers) are made permanent values first: their places and grids belong to
+    tensors that are no more; a later stage of the recipe can impose them anew.
 
     criterion: `l1` or `l2` norm of the weights (after Li et al. 2016, arXiv:1608.08710, section 3.1, who take the l1 of
     the filter alone), `batch_norm` scale (Liu et al. 2017, arXiv:1708.06519; channels without one stay), `taylor`:
@@ -44,7 +50,7 @@ class PruneChannels(Stage):
     must keep as many as its own; of several such layers the first pattern counts, and a skipped one keeps them all.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 3
     LAYER_FIELD: ClassVar[str | None] = "ratio"
 
     ratio: Annotated[float, Field(ge=0, lt=1)]
@@ -52,27 +58,33 @@ class PruneChannels(Stage):
     criterion: ChannelCriterion = "l1"
     scope: Literal["global", "layer"] = "layer"
 
+    def value_after(self, position: int, n_rounds: int) -> float:
+        """Return the share that is removed after a round."""
+        return float(1 - (1 - self.ratio) ** (position / n_rounds))
+
     def at_round(self, position: int, n_rounds: int) -> PruneChannels:
         """Return the stage for one of `n_rounds`: each removes the same share of the channels that are left."""
         return self.with_layer_values(lambda ratio: 1 - (1 - ratio) ** (1 / n_rounds))
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` with fewer channels. ValueError, with its name, where it can't lose any."""
-        self.values_by_layer(model, context)
+        names = self.values_by_layer(model, context)
         if self.ratio == 0 and not self.layers:
             return copy.deepcopy(model)
         before = bake(model)
         pruned = copy.deepcopy(before)
         images = next(context.data.batches("train", side=context.side, batch_size=2))[0]
-        names = {module: name for name, module in pruned.named_modules()}
         with evaluating(pruned), all_trainable(pruned):  # gradients are for scoring only
             if self.criterion == "taylor":
                 _set_gradients(pruned, context)
             try:
-                remove_channels(pruned, images, lambda removable: self._choose(removable, self._score(context), names))
+                removal = remove_channels(
+                    pruned, images, lambda removable: self._choose(removable, self._score(context))
+                )
                 record_changes(before, pruned)
             except ValueError as error:
                 raise ValueError(f"prune_channels: {type(model).__name__} can't lose channels: {error}") from error
+        _say(removal, before, list(names), context)
         return pruned
 
     def _score(self, context: Context) -> Score:
@@ -82,7 +94,7 @@ class PruneChannels(Stage):
         if self.criterion == "random":
             generator = context.generator()
             return lambda channels: torch.rand(channels.n, generator=generator)
-        score: Score = {
+        score: Callable[[list[Any]], Tensor | None] = {
             "l1": lambda: torch_pruning.importance.GroupMagnitudeImportance(p=1),
             "l2": lambda: torch_pruning.importance.GroupMagnitudeImportance(p=2),
             "batch_norm": torch_pruning.importance.BNScaleImportance,
@@ -90,13 +102,13 @@ class PruneChannels(Stage):
         }[self.criterion]()
         return lambda channels: score(channels.group)
 
-    def _choose(self, removable: Sequence[Channels], score: Score, names: Mapping[nn.Module, str]) -> list[Tensor]:
+    def _choose(self, removable: Sequence[Channels], score: Score) -> list[Tensor]:
         """Return, for each of the removable channels, those that go."""
         ranked = [_ranked(channels, score) for channels in removable]
         if all(sets is None for sets in ranked):
             raise ValueError(f"criterion={self.criterion} says nothing of them; criterion=l1 takes any network")
         sets = [known or [] for known in ranked]
-        own = [self._own_ratio(channels, names) for channels in removable]
+        own = [self._own_ratio(channels) for channels in removable]
         n_removed = [
             _nearest(known, (self.ratio if ratio is None else ratio) * channels.n)
             for known, ratio, channels in zip(sets, own, removable, strict=True)
@@ -108,18 +120,31 @@ class PruneChannels(Stage):
                 n_removed[number] = n
         return [_joined(known[:n]) for known, n in zip(sets, n_removed, strict=True)]
 
-    def _own_ratio(self, channels: Channels, names: Mapping[nn.Module, str]) -> float | None:
+    def _own_ratio(self, channels: Channels) -> float | None:
         """Return the share of their own that the layers which make these channels have; None without one."""
-        makers = [
-            item.dep.target.module for item in channels.group if item.dep.handler.__name__ == "prune_out_channels"
-        ]
-        layers = {channels.layer, *(names[module] for module in makers if module in names)}
+        layers = {channels.layer, *channels.makers}
         patterns = list(enumerate(self.layers.items()))
         firsts = [next(((n, value) for n, (p, value) in patterns if matches(p, layer)), None) for layer in layers]
         values = [first for first in firsts if first is not None]
         if any(value == SKIP for _, value in values):
             return 0.0
         return min(values)[1] if values else None
+
+
+def _say(removal: Removal, before: nn.Module, names: Sequence[str], context: Context) -> None:
+    """Note which share of the channels went, and which layers stay whole, with the share of weights in the others.
+
+    names: of the layers that the stage was to act on, as they are in `before`.
+    """
+    context.findings.note(f"removed_share/{context.step}", removal.share)
+    if removal.kept:
+        sizes = {name: weight_of(before.get_submodule(name)).numel() for name in names}
+        left = sum(size for name, size in sizes.items() if name in removal.kept)
+        acted = f"acted_share/{context.step}"
+        context.findings.note(acted, context.findings.metrics.get(acted, 1.0) * (1 - left / sum(sizes.values())))
+        context.findings.add_table(
+            "kept_whole", [{"layer": layer, "reason": reason} for layer, reason in removal.kept.items()]
+        )
 
 
 Ranked = list[tuple[float, Tensor]]

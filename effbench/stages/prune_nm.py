@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.stack import hold
-from effbench.compression.layers import weight_of
 from effbench.plan.stage import Context, Stage
 from effbench.training.importance import WeightCriterion, score_weights
 
@@ -24,13 +23,14 @@ class PruneNM(Stage):
     """Keep N of every M consecutive weights along the input dimension, and mask the others (N:M sparsity).
 
     2:4 is what sparse tensor cores run (Mishra et al. 2021, arXiv:2104.08378, section 3); other patterns: Zhou et al.
-    2021, arXiv:2102.04010. The input dimension is that of features in a linear layer, of input channels in a
-    convolution, one position of the kernel at a time, as in NVIDIA's ASP. Where M does not divide it, its last group is
-    filled up with zeros, as an engine does: of the r weights there min(N, r) stay. So layers with at most N inputs
-    (depthwise convolutions, the first layer on grey images) lose nothing.
+    2021, arXiv:2102.04010. The input dimension is that of features in a linear layer (so in attention's projections
+    and recurrent layers), of input channels in a convolution, one position of the kernel at a time, as in NVIDIA's ASP.
+    Where M does not divide it, its last group is filled up with zeros, as an engine does: of the r weights there
+    min(N, r) stay. So layers with at most N inputs (depthwise convolutions, the first layer on grey images) lose
+    nothing.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 3
     LAYER_FIELD: ClassVar[str | None] = "pattern"
 
     pattern: str
@@ -47,16 +47,17 @@ class PruneNM(Stage):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose weights have the pattern."""
-        pruned = copy.deepcopy(model)
-        patterns = self.values_by_layer(pruned, context)
-        layers = [pruned.get_submodule(name) for name in patterns]
+        pruned = copy_network(model)
+        patterns = self.values_by_weight(pruned, context)
         importance = score_weights(
-            pruned, layers, self.criterion, generator=context.generator(), sum_gradients=context.sum_gradients
+            pruned, list(patterns), self.criterion, generator=context.generator(), sum_gradients=context.sum_gradients
         )
-        for layer, scores, pattern in zip(layers, importance, patterns.values(), strict=True):
-            n_kept, n_group = map(int, pattern.split(":"))
-            scores[weight_of(layer).cpu() == 0] = -math.inf  # what is zero already goes first
-            hold(layer, Mask(_layer_mask(layer, scores, n_kept, n_group)))
+        for weight, scores in zip(patterns, importance, strict=True):
+            n_kept, n_group = map(int, patterns[weight].split(":"))
+            scores[weight.value().cpu() == 0] = -math.inf  # what is zero already goes first
+            mask = Mask(_layer_mask(weight.module, scores, n_kept, n_group))
+            for module, tensor_name in weight.places:
+                hold(module, mask, tensor_name)
         return pruned
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import nn
 
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.layer_inputs import InputGrid, clear_input, set_input
 from effbench.compression.constraints.ranges import Range
-from effbench.compression.structure.batch_norms import fold_batch_norms
 from effbench.plan.stage import Context, Stage
 from effbench.training.calibration import calibrate, first_images
 
@@ -22,10 +21,10 @@ class QuantizeInputs(Stage):
 
     One grid per tensor, its range fixed by a pass over training examples. Where a recipe finetunes after this stage,
     training is quantisation-aware. Simulated: the arithmetic is that of floats on the grid, as fast as theirs. A layer
-    that the network does not call as a module (attention's projection) keeps its input.
+    that the network does not call as a module (attention's projection) keeps its input, and the run says so.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 3
     LAYER_FIELD: ClassVar[str | None] = "bits"
 
     bits: Annotated[int, Field(ge=1, le=16)]
@@ -36,20 +35,18 @@ class QuantizeInputs(Stage):
     """Of range=percentile: the share of the non-zero inputs that is covered, in percent; for each sign."""
     examples: Annotated[int, Field(ge=1)] = 1000
     """Training examples seen; all of them where there are fewer."""
-    fold_batch_norm: bool = False
-    """Whether batch norms are folded into the layers before them first (`structure.batch_norms`); after weights are on
-    their grids it is too late."""
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose layers round their inputs; grids that were there are replaced."""
-        quantized = copy.deepcopy(model)
-        if self.fold_batch_norm:
-            fold_batch_norms(quantized, context.example())
+        quantized = copy_network(model)
         bits = self.values_by_layer(quantized, context)
         layers = {name: quantized.get_submodule(name) for name in bits}
         for layer in layers.values():
             clear_input(layer, InputGrid)
-        batches = context.data.batches("train", side=context.side, batch_size=250, generator=context.generator())
+        # As evaluation sees them: the ranges of augmented images are others.
+        batches = context.data.batches(
+            "train", side=context.side, batch_size=250, generator=context.generator(), augmented=False
+        )
         grids = calibrate(
             quantized,
             layers,
@@ -61,4 +58,5 @@ class QuantizeInputs(Stage):
         )
         for name, grid in grids.items():
             set_input(layers[name], grid)
+        self.say_share(grids, quantized, context)
         return quantized

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from effbench.compression.constraints.codebook import ValuePrecision
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.sharing import share_values
+from effbench.compression.constraints.stack import Place
 from effbench.compression.kmeans import Initial
-from effbench.plan.layer_values import matches
+from effbench.compression.layers import Weight
 from effbench.plan.stage import Context, Stage
 
 MAX_VALUES = 2**16
@@ -36,7 +39,7 @@ class Share(Stage):
     stage `Quantize`.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     LAYER_FIELD: ClassVar[str | None] = "values"
 
     values: NValues
@@ -44,7 +47,7 @@ class Share(Stage):
     values_conv: NValuesOrNone = 0
     """Of convolutions, where it is another number than that of linear layers (the paper: 256 and 32); 0: `values`."""
     values_linear: NValuesOrNone = 0
-    """Of linear layers; 0: `values`."""
+    """Of linear layers, attention and recurrent layers; 0: `values`."""
     values_bias: NValuesOrNone = 0
     """Distinct biases of a layer beside zero: what is nearest to zero becomes zero. 0: each its own."""
     reassign: Annotated[int, Field(ge=0, description="a number of steps; 0 for never")] = 0
@@ -56,22 +59,23 @@ class Share(Stage):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose layers share their weights. ValueError for a weight that is not finite."""
-        shared = copy.deepcopy(model)
+        shared = copy_network(model)
         generator = context.generator()
-        for name, values in self.values_by_layer(shared, context).items():
-            layer = shared.get_submodule(name)
-            has_own = any(matches(pattern, name) for pattern in self.layers)
-            self._share(layer, "weight", name, values if has_own else self._n_values(layer), generator)
-            if self.values_bias and getattr(layer, "bias", None) is not None:
-                self._share(layer, "bias", name, self.values_bias, generator)
+        for weight, values in self.values_by_weight(shared, context).items():
+            n_values = values if self.has_own_value(weight) else self._n_values(weight)
+            self._share(weight.places, weight.name, n_values, generator)
+            if self.values_bias:
+                for module, tensor_name in _biases_of(weight):
+                    self._share(((module, tensor_name),), weight.name, self.values_bias, generator)
         return shared
 
-    def _n_values(self, layer: nn.Module) -> int:
-        return (self.values_linear if isinstance(layer, nn.Linear) else self.values_conv) or self.values
+    def _n_values(self, weight: Weight) -> int:
+        return (self.values_conv if isinstance(weight.module, _ConvNd) else self.values_linear) or self.values
 
-    def _share(self, layer: nn.Module, tensor_name: str, name: str, n_values: int, generator: torch.Generator) -> None:
+    def _share(self, places: Sequence[Place], name: str, n_values: int, generator: torch.Generator) -> None:
+        (module, tensor_name), *others = places
         share_values(
-            layer,
+            module,
             tensor_name,
             n_values,
             name=name,
@@ -79,4 +83,14 @@ class Share(Stage):
             generator=generator,
             reassign=self.reassign,
             precision=self.precision,
+            also=others,
         )
+
+
+def _biases_of(weight: Weight) -> list[Place]:
+    """Return the biases that are added with a weight, in each of its places."""
+    names = [
+        (module, "in_proj_bias" if name == "in_proj_weight" else name.replace("weight", "bias"))
+        for module, name in weight.places
+    ]
+    return [(module, name) for module, name in names if getattr(module, name, None) is not None]

@@ -77,7 +77,17 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
     rows = [_row(point, {**metrics[point.key], **latencies.get(point.key, {})}) for point in finished]
     frame = pd.DataFrame(rows)
     frame.attrs["extra_qualities"] = extra_qualities(plan.points[0])
+    frame.attrs["moves"] = {name: list(axis.moves) for name, axis in sweep.axes.items()}
+    frame.attrs["failed"] = _failed_seeds([point for point in plan.points if point.key not in metrics])
     return SweepOutcome(frame, failures, _counts(finished, counts))
+
+
+def _failed_seeds(points: Sequence[Point]) -> dict[str, list[int]]:
+    """Return the seeds of runs that failed, by the label of their point."""
+    seeds: dict[str, list[int]] = {}
+    for point in points:
+        seeds.setdefault(point.label, []).append(point.seed)
+    return seeds
 
 
 def _counts(points: Sequence[Point], by_run: Mapping[str, NDArray[np.int64]]) -> Counts | None:
@@ -101,6 +111,7 @@ def _row(point: Point, metrics: Mapping[str, float]) -> dict[str, object]:
         "point": point.label,
         "seed": point.seed,
         "reference": point.is_reference,
+        "control": point.is_control,
         "run_key": point.key,
         "reference_key": point.reference_key or point.key,
         "model": point.network_name,

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from effbench.analysis import plot_sensitivity
+from effbench.measure.compute import Cost, count_cost
 from effbench.plan.findings import Rows
 from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
@@ -41,13 +42,15 @@ def describe_run(
         names.POINT: point.label,
         names.AXES: ",".join(sweep.plan.axes),
         **{name: str(value) for name, value in quality_columns(point).items()},
+        **({names.CONTROL: "true"} if point.is_control else {}),
         names.EXTRA_QUALITIES: ",".join(extra_qualities(point)),
         names.STEPS: " → ".join(str(step) for step in point.chain.steps),
-        **{f"{names.REALISED}/{cost}": how for cost, how in _realised(point, sweep).items()},
+        **{f"{names.REALISED}/{cost}": how for cost, how in _realised(point, sweep, result).items()},
         **describe_environment(),
     }
     files = {"config.yaml": yaml.dump(json.loads(json.dumps(point.config)), Dumper=_DUMPER, sort_keys=False).encode()}
     if result is not None:
+        tags |= {f"{names.PREFIX}.{name}": word for name, word in result.words.items()}
         tags[names.CACHED] = ",".join(result.cached_steps)
         if result.unknown_operations:
             tags[names.UNKNOWN] = ",".join(result.unknown_operations)
@@ -133,14 +136,38 @@ def _flat(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:
         yield prefix, node
 
 
-def _realised(point: Point, sweep: Sweep) -> dict[str, str]:
-    """Return by cost how real the point's saving is: as real as the least real of its techniques."""
+def _realised(point: Point, sweep: Sweep, result: RunResult | None) -> dict[str, str]:
+    """Return by cost how real the point's saving is: as real as the least real of its techniques.
+
+    Multiply-adds tell it themselves: `macs` fall only where something is removed, `macs_effective` where it is masked.
+    What is removed without being declared (dead units, layers of a network that flattens smaller images) saves bytes.
+    """
     realised: dict[str, str] = {}
     for axis, value in point.axes.items():
         if value != sweep.axes[axis].neutral:
             for cost, how in sweep.axes[axis].realised.items():
                 realised[cost] = min(realised.get(cost, how), how, key=REALNESS.index)
+    if result is None or point.is_reference:
+        return realised
+    reference = _cost_before(sweep.plan.reference_of(point))
+    if result.metrics["macs"] < reference.macs:
+        realised |= {"macs": "removed"}
+        realised.setdefault("latency", "removed")
+    elif "macs" not in realised and result.metrics["macs_effective"] < reference.macs_effective:
+        realised["macs"] = "masked"
+    if result.metrics["params"] < reference.params:
+        realised.setdefault("bytes", "removed")
     return realised
+
+
+_COSTS: dict[str, Cost] = {}
+
+
+def _cost_before(reference: Point) -> Cost:
+    """Return what a reference's network costs before anything is done to it; counted once."""
+    if reference.key not in _COSTS:
+        _COSTS[reference.key] = count_cost(reference.chain.fresh_network(), reference.input_size)
+    return _COSTS[reference.key]
 
 
 _FIGURES: Mapping[str, Callable[[pd.DataFrame], object]] = {"sensitivity": plot_sensitivity}

@@ -19,8 +19,11 @@ from effbench.run.results import load_result
 from effbench.run.store import Store
 from effbench.sweep.environment import describe_machine
 
-VERSION = 1
+VERSION = 2
 """Bumped when latencies come to mean something else."""
+NOISY = 2.0
+"""The 90th percentile ÷ the median from which on a model's calls were disturbed."""
+SPEEDUPS = ("speedup", "speedup_low", "speedup_high")
 
 
 def measure_points(
@@ -58,12 +61,19 @@ def measure_points(
                 seconds=sweep.measure.seconds,
             )
             measured = _metrics(samples, points, name=_name(engine, batch, threads))
-            store.put_json(entry, measured)
+            if not _is_noisy(samples):  # the next time it may be quieter
+                store.put_json(entry, measured)
         for key, metrics in measured.items():
             latencies[key] |= metrics
     if progress is not None:
         progress(len(passes), len(passes))
     return latencies
+
+
+def _is_noisy(samples: pd.DataFrame) -> bool:
+    """Whether a pass was disturbed: in most models' calls the slowest tenth takes several times the median."""
+    times = samples.groupby("model")["latency_ms"]
+    return bool((times.quantile(0.9) / times.median() > NOISY).median() > 0.5)
 
 
 def _model(point: Point, store: Store) -> nn.Module:
@@ -84,7 +94,7 @@ def _metrics(samples: pd.DataFrame, points: Sequence[Point], *, name: str) -> di
         baseline = reference if reference in keys else keys[0]
         summary = summarise_latency(samples[samples["model"].isin(keys)], reference=baseline).set_index("model")
         for key in keys:
-            wanted = ["latency_ms", "latency_ms_p90", *(["speedup"] if baseline == reference else [])]
+            wanted = ["latency_ms", "latency_ms_p90", *(SPEEDUPS if baseline == reference else ())]
             metrics[key] = {f"{metric}/{name}": float(summary[metric].loc[key]) for metric in wanted}
     return metrics
 

@@ -27,11 +27,10 @@ def load_runs(
 
     Columns: run_id, run_name, sweep, run_key, point (the label shared by a point's seeds), reference (bool),
     reference_key, what the quality is (quality_name, _kind, _unit, _direction, _chance), start_time, then the params
-    (axes under their own names, seed) and the metrics. `sweep` keeps one
-    sweep (its id, or the beginning of it). `.attrs["unfinished"]` lists the other runs as (run_id, run_name, status,
-    error); `.attrs["axes"]` names the axes that were swept, `.attrs["extra_qualities"]`
-    what the task counts beside its own quality. ValueError where there is no database, experiment or sweep
-    of that name.
+    (axes under their own names, seed) and the metrics. `sweep` keeps one sweep (its id, or the beginning of it).
+    `.attrs`: "unfinished" lists the other runs as (run_id, run_name, status, error), "failed" the seeds of failed ones
+    by point; "axes" names the axes that were swept, "extra_qualities" what the task counts beside its own quality.
+    ValueError where there is no database, experiment or sweep of that name.
     """
     runs = [run for run in _runs_of(experiment, for_reading(tracking_uri)) if names.RUN_KEY in run.data.tags]
     if sweep is not None:
@@ -44,6 +43,7 @@ def load_runs(
     frame = frame.apply(_numeric)
     frame.attrs["axes"] = _listed(finished.values(), names.AXES)
     frame.attrs["extra_qualities"] = _listed(finished.values(), names.EXTRA_QUALITIES)
+    frame.attrs["failed"] = _failed_seeds(runs, set(finished))
     frame.attrs["unfinished"] = [_unfinished(run) for run in runs if run.info.status != "FINISHED"]
     return frame
 
@@ -113,6 +113,7 @@ def _row(run: Run) -> dict[str, object]:
         "point": tags.get(names.POINT, ""),
         "reference": reference == tags[names.RUN_KEY],
         "reference_key": reference,
+        "control": tags.get(names.CONTROL) == "true",
         **{column: tags[column] for column in names.QUALITY_COLUMNS if column in tags},
         "start_time": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         **run.data.params,
@@ -120,14 +121,28 @@ def _row(run: Run) -> dict[str, object]:
     }
 
 
+_IDS = ("run_id", "run_name", "sweep", "run_key", "point", "reference_key")
+_NOT_NUMBERS = (*_IDS, "reference", "control", "start_time")
+
+
 def _numeric(column: pd.Series) -> pd.Series:
     """Return a column of numbers written as text as numbers; any other as it is. Ids stay text."""
-    if column.name in ("run_id", "run_name", "sweep", "run_key", "point", "reference_key", "reference", "start_time"):
+    if column.name in _NOT_NUMBERS:
         return column
     try:
         return pd.to_numeric(column)
     except (ValueError, TypeError):
         return column
+
+
+def _failed_seeds(runs: Iterable[Run], finished: set[str]) -> dict[str, list[int]]:
+    """Return the seeds of runs that failed, and have not been finished since, by the label of their point."""
+    seeds: dict[str, set[int]] = {}
+    for run in runs:
+        tags, seed = run.data.tags, run.data.params.get("seed", "")
+        if run.info.status == "FAILED" and tags[names.RUN_KEY] not in finished and seed.isdecimal():
+            seeds.setdefault(tags.get(names.POINT, ""), set()).add(int(seed))
+    return {label: sorted(failed) for label, failed in seeds.items()}
 
 
 def _listed(runs: Iterable[Run], tag: str) -> list[str]:

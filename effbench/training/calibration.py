@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from effbench.compression.constraints.layer_inputs import InputGrid
+from effbench.compression.constraints.layer_inputs import InputGrid, input_of
 from effbench.compression.constraints.ranges import Range, least_error
 from effbench.compression.modes import evaluating
 
@@ -121,13 +121,13 @@ def _watch(
 ) -> None:
     """Run `model` and note the input of each layer."""
 
-    def hook(name: str, _module: nn.Module, args: tuple[Any, ...]) -> None:
-        note(name, args[0].detach().float())
+    def hook(name: str, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        note(name, input_of(args, kwargs).detach().float())
 
     model.to(device)
     with evaluating(model), ExitStack() as hooks, torch.inference_mode():
         for name, layer in layers.items():
-            handle = layer.register_forward_pre_hook(partial(hook, name))
+            handle = layer.register_forward_pre_hook(partial(hook, name), with_kwargs=True)
             hooks.callback(handle.remove)
         for images in batches:
             model(images.to(device))

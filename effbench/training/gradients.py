@@ -31,14 +31,17 @@ def sum_gradients(
 
     tensors_of: gives the tensors, asked in each forward pass: a tensor under a constraint is made anew there. Their
     gradients come on the CPU, in their shapes; of one that the network does not use (an auxiliary head's) it is zero.
-    At least `N_SCORING_EXAMPLES` training examples are seen where there are as many, drawn by `generator`; the network
+    At least `N_SCORING_EXAMPLES` training examples are seen where there are as many, drawn by `generator`, as
+    evaluation sees them: augmented ones would rank weights by what the network is not judged by. The network
     is in evaluation mode meanwhile, and on the CPU afterwards.
     """
     totals = [torch.zeros(tensor.shape, dtype=tensor.dtype) for tensor in tensors_of()]
     n_seen = 0
     model.to(device)
     with evaluating(model):
-        for images, targets in data.batches("train", side=side, batch_size=BATCH_SIZE, generator=generator):
+        for images, targets in data.batches(
+            "train", side=side, batch_size=BATCH_SIZE, generator=generator, augmented=False
+        ):
             with parametrize.cached():  # so that the weight that was used is the one that is asked for
                 loss = task.summed_loss(model(images.to(device)), targets.to(device))
                 gradients = torch.autograd.grad(loss, list(tensors_of()), allow_unused=True, materialize_grads=True)

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from effbench.compression.layers import weight_of
+from effbench.compression.constraints.stack import Place, constraints_on
+from effbench.compression.layers import Weight
 
 WeightCriterion = Literal["magnitude", "gradient", "random"]
 SumGradients = Callable[[nn.Module, Callable[[], Sequence[Tensor]]], tuple[list[Tensor], int]]
@@ -17,28 +18,30 @@ SumGradients = Callable[[nn.Module, Callable[[], Sequence[Tensor]]], tuple[list[
 
 def score_weights(
     model: nn.Module,
-    layers: Sequence[nn.Module],
+    weights: Sequence[Weight],
     criterion: WeightCriterion,
     /,
     *,
     generator: torch.Generator,
     sum_gradients: SumGradients,
 ) -> list[Tensor]:
-    """Return the importance of every weight of `layers` (of `model`), each in the weight's shape, on the CPU.
+    """Return the importance of every number of `weights` (of `model`), each in the weight's shape, on the CPU.
 
     `magnitude` is |w| (Han et al. 2015, arXiv:1506.02626), `gradient` |w · dL/dw| with the mean loss over training
-    examples (Mozer & Smolensky 1989; Molchanov et al. 2016, arXiv:1611.06440, section 2.2), `random` the control.
+    examples (Mozer & Smolensky 1989; Molchanov et al. 2016, arXiv:1611.06440, section 2.2), of a tied weight over all
+    its uses, `random` the control.
     """
     if criterion == "random":
-        return [torch.rand(weight_of(layer).shape, generator=generator) for layer in layers]
+        return [torch.rand(weight.value().shape, generator=generator) for weight in weights]
     if criterion == "magnitude":
-        return [weight_of(layer).cpu().abs() for layer in layers]
-    totals, n_seen = sum_gradients(model, lambda: [_weight(layer) for layer in layers])
-    return [(weight_of(layer).cpu() * total / n_seen).abs() for layer, total in zip(layers, totals, strict=True)]
+        return [weight.value().cpu().abs() for weight in weights]
+    places = [place for weight in weights for place in _different_tensors(weight)]
+    gradients, n_seen = sum_gradients(model, lambda: [getattr(module, name) for module, name in places])
+    remaining = iter(gradients)
+    totals = [sum(next(remaining) for _ in _different_tensors(weight)) for weight in weights]
+    return [(weight.value().cpu() * total / n_seen).abs() for weight, total in zip(weights, totals, strict=True)]
 
 
-def _weight(layer: nn.Module) -> Tensor:
-    """Return the weight as the forward pass has it, with its graph."""
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return weight
+def _different_tensors(weight: Weight) -> Sequence[Place]:
+    """Return the places where the forward pass has a tensor of its own: all, where constraints make one in each."""
+    return weight.places if constraints_on(*weight.places[0]) else weight.places[:1]

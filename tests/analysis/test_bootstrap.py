@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from effbench.analysis import Counts, plot_saturation, saturation_point, saturation_sentence
-from effbench.analysis.bootstrap import interval_of, resampled_qualities
+from effbench.analysis.bootstrap import interval_of, resampled_losses, resampled_qualities
 from effbench.analysis.curve import curve_of
 
 
@@ -36,14 +36,19 @@ def sweep(accuracies, *, n=1000, seeds=(0,), nested=False, seed=0):
 
 
 def qualities(frame, correct, **options):
+    """Of the runs in the order of their keys: (n_resamples, n_runs)."""
+    return resampled_qualities(frame.sort_values("run_key"), "accuracy_val", Counts.of_correct(correct), **options)
+
+
+def losses(frame, correct, **options):
     curve = curve_of(frame, cost="size_bytes", quality="accuracy_val")
-    return resampled_qualities(frame, curve, Counts.of_correct(correct), **options), curve
+    return resampled_losses(curve, Counts.of_correct(correct), **options), curve
 
 
-def naive_accuracies(curve, correct, keys, *, n_resamples, seed=0):
-    """Resample by resample, example by example, as the definition says: (n_resamples, n_points), one run a point."""
+def naive_accuracies(correct, keys, *, n_resamples, seed=0):
+    """Resample by resample, example by example, as the definition says: (n_resamples, n_runs)."""
     generator = np.random.default_rng((seed, 0))
-    accuracies = np.empty((n_resamples, len(curve)))
+    accuracies = np.empty((n_resamples, len(keys)))
     for resample in range(n_resamples):
         n = len(correct[keys[0]])
         examples = generator.integers(0, n, n, dtype=np.int32)
@@ -55,74 +60,106 @@ def naive_accuracies(curve, correct, keys, *, n_resamples, seed=0):
 @pytest.mark.parametrize("seed", range(3))
 def test_accuracies_are_those_of_a_plain_loop_to_the_bit(seed):
     frame, correct = sweep([0.9, 0.85, 0.8, 0.3], n=137 + seed, seed=seed)
-    drawn, curve = qualities(frame, correct, n_resamples=120, seed=seed)
-    keys = ["key3", "key2", "key1", "key0"]  # from the cheapest to the most expensive
-    assert np.array_equal(drawn, naive_accuracies(curve, correct, keys, n_resamples=120, seed=seed))
+    drawn = qualities(frame, correct, n_resamples=120, seed=seed)
+    naive = naive_accuracies(correct, ["key0", "key1", "key2", "key3"], n_resamples=120, seed=seed)
+    assert np.array_equal(drawn, naive)
+    lost, _ = losses(frame, correct, n_resamples=120, seed=seed)
+    assert np.array_equal(lost, (naive[:, [0]] - naive)[:, ::-1])  # from the cheapest to the most expensive
 
 
 def test_resampled_qualities_spread_as_the_binomial_does():
     frame, correct = sweep([0.9, 0.7], n=2000)
-    drawn, curve = qualities(frame, correct, n_resamples=4000)
+    drawn = qualities(frame, correct, n_resamples=4000)
     assert drawn.shape == (4000, 2)
-    assert np.allclose(drawn.mean(0), curve.qualities, atol=0.001)
-    assert np.allclose(drawn.std(0), np.sqrt(curve.qualities * (1 - curve.qualities) / 2000), rtol=0.05)
+    expected = np.array([0.9, 0.7])
+    assert np.allclose(drawn.mean(0), expected, atol=0.001)
+    assert np.allclose(drawn.std(0), np.sqrt(expected * (1 - expected) / 2000), rtol=0.05)
 
 
 @pytest.mark.parametrize("nested", [True, False])
 def test_examples_are_drawn_for_all_runs_alike(nested):
     # A difference varies with the examples on which the two differ, however many both have right.
     frame, correct = sweep([0.9, 0.8], n=1000, nested=nested)
-    drawn, _ = qualities(frame, correct, n_resamples=4000)
+    drawn, _ = losses(frame, correct, n_resamples=4000)
     first, second = correct["key0"].astype(float), correct["key1"].astype(float)
-    assert np.diff(drawn, axis=1).std() == pytest.approx((first - second).std() / np.sqrt(1000), rel=0.05)
+    assert drawn[:, 0].std() == pytest.approx((first - second).std() / np.sqrt(1000), rel=0.05)
     assert (first - second).std() == pytest.approx(0.3 if nested else 0.5, abs=0.02)
 
 
 def test_the_same_run_twice_never_differs():
     frame, correct = sweep([0.9, 0.9001])
     correct["key1"] = correct["key0"]
-    drawn, _ = qualities(frame, correct)
-    assert np.array_equal(drawn[:, 0], drawn[:, 1])
+    drawn, _ = losses(frame, correct)
+    assert (drawn == 0).all()
 
 
 def test_all_resamples_of_few_examples():
     # Three examples, one right: the number of rights is binomial (3, 1/3), exactly.
     frame, correct = sweep([2 / 3, 1 / 3], n=3)
-    drawn, curve = qualities(frame, correct, n_resamples=20_000)
-    occurrences = Counter(np.round(3 * drawn[:, curve.qualities.argmin()]).astype(int).tolist())
+    drawn = qualities(frame, correct, n_resamples=20_000)
+    occurrences = Counter(np.round(3 * drawn[:, 1]).astype(int).tolist())
     expected = [comb(3, k) * 2 ** (3 - k) / 27 for k in range(4)]
     assert [occurrences[k] / 20_000 for k in range(4)] == pytest.approx(expected, abs=0.012)
 
 
-def test_seeds_are_drawn_too_and_for_all_points_alike():
-    frame, correct = sweep([0.9, 0.7], seeds=(0, 1, 2))
-    shifts = {0: 0, 1: 60, 2: -60}
-    for key, s in zip(frame["run_key"], frame["seed"], strict=True):
-        n = round(correct[key].sum()) + shifts[s]
-        correct[key] = np.arange(1000) < n
-    frame["accuracy_val"] = [correct[key].mean() for key in frame["run_key"]]
-    drawn, _ = qualities(frame, correct, n_resamples=4000)
+def with_shifts(accuracies, shifts, *, n=1000):
+    """Runs whose accuracy differs between seeds: by point and seed, in examples."""
+    frame, correct = sweep(accuracies, seeds=tuple(range(len(shifts[0]))), n=n)
+    frame = frame.sort_values("run_key").reset_index(drop=True)
+    for row, (point, seed) in enumerate(itertools.product(range(len(accuracies)), range(len(shifts[0])))):
+        key = frame["run_key"][row]
+        correct[key] = np.arange(n) < round(accuracies[point] * n) + shifts[point][seed]
+        frame.loc[row, "accuracy_val"] = correct[key].mean()
+    return frame, correct
+
+
+def test_seeds_are_drawn_too_and_for_a_point_and_its_reference_alike():
+    both, correct = with_shifts([0.9, 0.7], [(0, 60, -60)] * 2)
+    drawn, _ = losses(both, correct, n_resamples=4000)
+    assert drawn[:, 0].std() < 0.02  # they shift both
+    alone, correct = with_shifts([0.9, 0.7], [(0, 0, 0), (0, 60, -60)])
+    drawn, _ = losses(alone, correct, n_resamples=4000)
     # Of three seeds with deviations 0, ±0.06, three are drawn: variance 0.06² · 2/3 / 3, beside that of the examples.
-    spread = np.sqrt(0.06**2 * 2 / 9 + 0.7 * 0.3 / 1000)
+    spread = np.sqrt(0.06**2 * 2 / 9 + 0.2 * 0.8 / 1000)
     assert drawn[:, 0].std() == pytest.approx(spread, rel=0.07)
-    assert np.diff(drawn, axis=1).std() < 0.02  # they shift both points
-    one_seed, _ = qualities(frame[frame["seed"] == 0], correct, n_resamples=4000)
+    one_seed, _ = losses(alone[alone["seed"] == 0], correct, n_resamples=4000)
     assert one_seed[:, 0].std() < 0.6 * spread
 
 
-def test_points_of_other_seeds_are_averaged_over_their_own():
-    frame, correct = sweep([0.9, 0.7], seeds=(0, 1))
-    part = frame[~((frame["point"] == "reference") & (frame["seed"] == 1))]
-    drawn, curve = qualities(part, correct)
-    assert np.allclose(drawn.mean(0), curve.qualities, atol=0.005)
+def test_a_point_that_lacks_a_seed_is_paired_with_its_reference_on_the_others():
+    # The second seed is bad for both; the point lost it, and still loses 0.05 in every resample.
+    frame, correct = with_shifts([0.9, 0.85], [(0, -200, 0)] * 2)
+    part = frame[~((frame["point"] == "prune=1") & (frame["seed"] == 1))]
+    drawn, curve = losses(part, correct)
+    assert curve.n_seeds.tolist() == [2, 3]
+    assert np.allclose(drawn.mean(0), [0.05, 0], atol=0.002)
+    assert drawn[:, 0].std() < 0.01
+    # Nor is a seed drawn that the reference lost.
+    other, _ = losses(frame[~((frame["point"] == "reference") & (frame["seed"] == 1))], correct)
+    assert other[:, 0].mean() == pytest.approx(0.05, abs=0.002) and other[:, 0].std() < 0.01
+
+
+def test_a_seed_of_one_point_does_not_change_the_losses_of_another():
+    frame, correct = with_shifts([0.9, 0.85, 0.8], [(0, -50, 20), (10, 0, -10), (0, 0, 7)])
+    whole, _ = losses(frame, correct, n_resamples=50)
+    part, _ = losses(frame[~((frame["point"] == "prune=1") & (frame["seed"] == 1))], correct, n_resamples=50)
+    assert np.array_equal(whole[:, [0, 2]], part[:, [0, 2]])
+    assert not np.array_equal(whole[:, 1], part[:, 1])
+
+
+def test_runs_paired_by_key_alone_are_drawn_in_pairs():
+    frame, correct = with_shifts([0.9, 0.85], [(0, -200, 0)] * 2)
+    keyed = frame.assign(reference_key=["key0", "key1", "key2"] * 2).drop(columns="seed")
+    drawn, _ = losses(keyed, correct)
+    assert drawn[:, 0].std() < 0.01 and drawn[:, 0].mean() == pytest.approx(0.05, abs=0.002)
 
 
 @settings(max_examples=10)
 @given(st.integers(0, 50))
 def test_the_order_of_rows_does_not_matter(seed):
     frame, correct = sweep([0.9, 0.85, 0.8], n=100, seeds=(0, 1))
-    ordered, _ = qualities(frame.sort_values("run_key"), correct, n_resamples=20)
-    shuffled, _ = qualities(frame.sample(frac=1, random_state=seed), correct, n_resamples=20)
+    ordered, _ = losses(frame.sort_values("run_key"), correct, n_resamples=20)
+    shuffled, _ = losses(frame.sample(frac=1, random_state=seed), correct, n_resamples=20)
     assert np.allclose(ordered, shuffled, atol=1e-12)
 
 
@@ -144,15 +181,14 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     # 200 sweeps in which a point truly loses 1.5 points, on 500 examples.
     hits = 0
     frame, _ = sweep([0.9, 0.8, 0.7])
-    curve = curve_of(frame, cost="size_bytes", quality="accuracy_val")
     for trial in range(200):
         rng = np.random.default_rng(trial)
         right = rng.random(500) < 0.9
         correct = {"key0": right, "key1": right & (rng.random(500) >= 0.015 / 0.9)}
         correct["key2"] = right & (rng.random(500) >= 0.030 / 0.9)
         frame["accuracy_val"] = [correct[key].mean() for key in frame["run_key"]]
-        drawn = resampled_qualities(frame, curve, Counts.of_correct(correct), n_resamples=200, seed=trial)
-        low, high = interval_of(drawn[:, 2] - drawn[:, 1])  # the reference is the most expensive, so the last
+        drawn, _ = losses(frame, correct, n_resamples=200, seed=trial)
+        low, high = interval_of(drawn[:, 1])
         hits += low <= 0.015 <= high
     assert 0.90 <= hits / 200 <= 0.99
 
@@ -162,7 +198,9 @@ def test_without_counts_there_is_no_interval():
     assert saturation_point(frame).interval is None
     assert saturation_point(frame, method="kneedle", counts=Counts.of_correct(correct)).interval is None
     none = saturation_point(frame[frame["point"] != "prune=2"], counts=Counts.of_correct(correct))
-    assert none.point is None and none.interval is None
+    assert none.point is None and none.interval == (900, 1000)  # not reached, but not firmly so
+    single = saturation_point(frame[frame["point"] == "reference"], counts=Counts.of_correct(correct))
+    assert single.point is None and single.interval is None
 
 
 def test_interval_ends_are_values():
@@ -174,12 +212,13 @@ def test_the_sentence_and_the_figure_say_it():
     frame, correct = sweep([0.95, 0.945, 0.929], n=2000, nested=True)
     sentence = saturation_sentence(frame, cost="size_bytes", counts=Counts.of_correct(correct))
     assert sentence == (
-        "size_bytes: prune=1 keeps accuracy within 2 points at 0.9× the bytes (95 %: 0.8× to 0.9×); 2 loses 2.1"
+        "size_bytes: prune=1 keeps accuracy within 2 points (loses 0.5) at 0.9× the bytes (95 %, examples only, "
+        "1 seed: 0.8× to 0.9×); 2 loses 2.1"
     )
     clear, clear_correct = sweep([0.95, 0.945, 0.80], n=2000, nested=True)
     clear_counts = Counts.of_correct(clear_correct)
     sentence = saturation_sentence(clear, cost="size_bytes", counts=clear_counts)
-    assert "at 0.9× the bytes (95 %: 0.9×); 2 loses" in sentence
+    assert "at 0.9× the bytes (95 %, examples only, 1 seed: 0.9×); 2 loses" in sentence
     lines = {}
     for name, (runs, known) in {
         "close": (frame, Counts.of_correct(correct)),

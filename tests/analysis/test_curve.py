@@ -3,52 +3,8 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from effbench.analysis.curve import average_runs, curve_of
-
-
-def test_seeds_are_averaged_with_their_sample_deviation(seeded):
-    averages = average_runs(seeded)
-    at = int(np.flatnonzero(averages.means["point"] == "prune=0.5")[0])
-    assert averages.n_runs.tolist() == [3, 3, 3, 3]
-    assert averages.means["accuracy_val"][at] == pytest.approx(0.952)
-    assert averages.deviations["accuracy_val"][at] == pytest.approx(np.std([-0.003, 0.001, 0.002], ddof=1))
-    assert averages.deviations["size_bytes"][at] == pytest.approx(1000)
-
-
-def test_what_all_runs_share_is_kept_and_what_has_no_mean_is_dropped(seeded):
-    means = average_runs(seeded.assign(run_id=[f"r{i}" for i in range(len(seeded))])).means
-    assert "seed" not in means and "run_id" not in means
-    assert set(means["prune"]) == {0.0, 0.1, 0.5, 0.9}
-    assert means["macs"].dtype == seeded["macs"].dtype
-    assert (means["data"] == "digits").all()
-
-
-def test_the_mean_of_equal_values_is_that_value():
-    frame = pd.DataFrame({"point": ["a"] * 3 + ["b"] * 2, "x": [0.1, 0.1, 0.1, 0.2, 0.3]})
-    assert average_runs(frame).means["x"][0] == 0.1
-
-
-def test_averages_do_not_depend_on_the_order_of_the_runs():
-    generator = np.random.default_rng(0)
-    frame = pd.DataFrame({"point": list("abcdefg") * 9, "seed": np.repeat(range(9), 7), "x": generator.random(63)})
-    expected = average_runs(frame)
-    for seed in range(5):
-        shuffled = average_runs(frame.sample(frac=1, random_state=seed))
-        assert_frame_equal(shuffled.means, expected.means, check_exact=True)
-        assert_frame_equal(shuffled.deviations, expected.deviations, check_exact=True)
-
-
-def test_an_average_over_an_unmeasured_run_is_not_a_number():
-    frame = pd.DataFrame({"point": ["a", "a"], "latency_ms/eager": [1.0, None]})
-    assert np.isnan(average_runs(frame).means["latency_ms/eager"][0])
-
-
-def test_networks_have_their_own_reference(runs):
-    both = pd.concat([runs, runs.assign(model="lenet_5", accuracy_val=runs["accuracy_val"] + 0.01)])
-    curve = curve_of(both, cost="size_bytes", quality="accuracy_val")
-    assert len(curve) == 8
-    assert curve.points["model"][curve.reference] == "lenet_5"
-    assert "prune=0.5 (lenet_5)" in curve.labels
+from effbench.analysis.curve import control_curve, curve_of
+from tests.analysis.conftest import runs_of
 
 
 def test_without_a_mark_the_most_expensive_and_best_row_is_the_reference():
@@ -78,25 +34,7 @@ def test_a_value_that_is_no_finite_number_is_named_with_its_row(runs, value):
         curve_of(runs, cost="size_bytes", quality="accuracy_val")
 
 
-def test_mixed_data_sets_are_refused(runs):
-    with pytest.raises(ValueError, match=r"data sets \['digits', 'mnist'\]: select one"):
-        average_runs(pd.concat([runs, runs.assign(data="mnist")]))
-
-
-def test_two_runs_of_one_seed_are_refused(runs):
-    with pytest.raises(ValueError, match="two runs of seed 0"):
-        average_runs(pd.concat([runs, runs]))
-
-
-def test_columns_of_anything_pass_through_where_each_point_has_one_run(runs):
-    means = average_runs(runs.assign(notes=[["a"], [], ["b", 1], None])).means.set_index("point")
-    assert means["notes"]["prune=0.9"] == ["a"]
-    assert means["notes"]["prune=0.1"] == ["b", 1]
-
-
-def test_missing_label_and_missing_quality_are_refused(runs):
-    with pytest.raises(ValueError, match="point is missing in row 0"):
-        average_runs(runs.assign(point=[None, "a", "b", "c"]))
+def test_a_missing_quality_is_refused(runs):
     with pytest.raises(ValueError, match="no quality column 'f1'"):
         curve_of(runs, cost="size_bytes", quality="f1")
     with pytest.raises(ValueError, match="better when higher"):
@@ -137,3 +75,71 @@ def test_whether_a_quality_is_a_fraction_is_known_and_only_else_seen(runs, segme
 def test_a_quality_that_is_the_cost_is_refused(runs):
     with pytest.raises(ValueError, match="quality='macs' is the cost"):
         curve_of(runs, cost="macs", quality="macs")
+
+
+def test_losses_and_ratios_are_of_the_seeds_of_both():
+    points = [("reference", 100, [0.9, 0.6, 0.9]), ("a=1", 50, [0.8, None, 0.8]), ("a=2", 20, [0.7, 0.5, 0.7])]
+    frame = runs_of(points)
+    frame["size_bytes"] *= np.where(frame["seed"] == 1, 2.0, 1.0)
+    curve = curve_of(frame, cost="size_bytes")
+    assert curve.points["point"].tolist() == ["a=2", "a=1", "reference"]
+    assert curve.losses.tolist() == pytest.approx([0.5 / 3, 0.1, 0])
+    assert curve.ratios.tolist() == pytest.approx([0.2, 0.5, 1])
+    assert (curve.n_seeds.tolist(), curve.n_asked.tolist()) == ([3, 2, 3], [3, 3, 3])
+    # The reference's means on all seeds, moved as far as the point is from it on those of both.
+    assert curve.values.tolist() == pytest.approx([1.9 / 3, 0.7, 0.8])
+    assert curve.costs.tolist() == pytest.approx([80 / 3, 200 / 3, 400 / 3])
+
+
+def test_with_all_seeds_means_are_the_plain_ones(seeded):
+    curve = curve_of(seeded, cost="size_bytes")
+    plain = seeded.groupby("point")["accuracy_val"].apply(lambda values: np.mean(sorted(values)))
+    assert curve.values.tolist() == pytest.approx(plain[curve.points["point"]].tolist(), abs=1e-15)
+    assert np.array_equal(curve.losses, curve.qualities[curve.reference] - curve.qualities)
+
+
+def test_a_reference_that_lacks_a_seed_takes_it_from_every_point(lucky):
+    curve = curve_of(lucky[lucky["run_key"] != "reference/1"], cost="size_bytes")
+    assert curve.losses.tolist() == pytest.approx([0.03, 0.01, 0])
+    assert curve.n_seeds.tolist() == [2, 2, 2]
+    assert curve.n_asked.tolist() == [3, 3, 2]
+
+
+def test_means_of_other_columns_are_of_the_seeds_of_both(lucky):
+    curve = curve_of(lucky.assign(macs=range(8)), cost="size_bytes")
+    own, reference = curve.means_of("macs")
+    assert (own.tolist(), reference.tolist()) == ([6.5, 4, 1], [1, 1, 1])
+    assert np.isnan(curve_of(lucky.assign(accuracy=None), cost="size_bytes").losses_of("accuracy")).all()
+
+
+def test_each_point_has_its_own_reference(runs):
+    keyed = runs.assign(run_key=list("abcd"), reference_key="b")
+    other = keyed.assign(
+        point="coder=ans, " + keyed["point"], run_key=list("wxyz"), reference_key="x", size_bytes=range(4)
+    )
+    curve = curve_of(pd.concat([keyed, other.assign(accuracy_val=[0.5, 0.6, 0.6, 0.6])]), cost="size_bytes")
+    assert curve.has_several_references
+    losses = dict(zip(curve.labels, curve.losses, strict=True))
+    assert losses["coder=ans, prune=0.9"] == pytest.approx(0.1)
+    assert losses["prune=0.9"] == pytest.approx(0.063)
+    assert curve.labels[curve.reference] == "reference"  # the best of both
+
+
+def test_how_much_better_than_chance_a_reference_is(segmented, language, runs):
+    assert curve_of(segmented, cost="size_bytes").above_chance.tolist() == pytest.approx([0.94] * 4)
+    assert curve_of(language, cost="size_bytes").above_chance.tolist() == pytest.approx([235] * 4)
+    assert np.isnan(curve_of(runs, cost="size_bytes").above_chance).all()
+
+
+def test_controls_are_beside_the_curve(lucky):
+    control = runs_of([("distill=0.9", 99_000, [0.97, 0.91, 0.96])]).assign(control=True)
+    frame = pd.concat([lucky.assign(control=False), control])
+    frame.attrs["failed"] = {"prune=0.9": [1]}
+    assert len(curve_of(frame, cost="size_bytes")) == 3
+    curve = control_curve(frame, cost="size_bytes")
+    assert curve.labels == ["distill=0.9", "reference"] and curve.failed == ()
+    assert curve.losses[0] == pytest.approx(-0.02 / 3)
+    assert frame.attrs["failed"] == {"prune=0.9": [1]}
+    assert control_curve(lucky, cost="size_bytes") is None
+    assert control_curve(lucky.assign(control=False), cost="size_bytes") is None
+    assert control_curve(frame[~frame["reference"]], cost="size_bytes") is None

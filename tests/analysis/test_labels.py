@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from effbench.analysis.curve import curve_of
-from effbench.analysis.labels import axes_are_numeric, label_axes, point_labels, short_label
+from effbench.analysis.labels import (
+    axes_are_numeric,
+    group_prefix,
+    label_axes,
+    point_labels,
+    short_label,
+    without_reference,
+)
 
 
 def test_axis_columns_name_rows_without_labels(runs):
@@ -21,8 +28,29 @@ def test_a_model_in_the_label_is_not_repeated(runs):
     frame = pd.concat(
         [runs.assign(point="model=" + runs["model"] + ", " + runs["point"]), runs.assign(model="lenet_5")]
     )
-    labels = curve_of(frame, cost="size_bytes", quality="accuracy_val").labels
+    labels = point_labels(frame, cost="size_bytes", quality="accuracy_val")
     assert "model=small_cnn, prune=0.5" in labels and "prune=0.5 (lenet_5)" in labels
+
+
+def test_what_all_labels_of_a_group_begin_with():
+    labels = ["model=a, data=b, prune=0.5", "model=a, data=b, reference"]
+    assert group_prefix(labels) == "model=a, data=b, "
+    assert group_prefix([*labels, "model=a, data=c, reference"]) == "model=a, "
+    assert group_prefix(["model=a, prune=0.5", "model=ab, prune=0.5"]) == ""
+    assert (
+        group_prefix(["prune=0.5", "prune=0.9"]) == group_prefix(["model.name=a, prune=0.5"]) == group_prefix([]) == ""
+    )
+
+
+def test_a_group_is_not_named_in_its_labels(runs):
+    frame = runs.assign(point="model=small_cnn, " + runs["point"])
+    assert curve_of(frame, cost="size_bytes").labels == ["prune=0.9", "prune=0.5", "prune=0.1", "reference"]
+
+
+def test_the_label_of_what_is_nobodys_reference():
+    assert without_reference("model=a, coder=ans, reference") == "model=a, coder=ans"
+    assert without_reference("reference") == "reference"
+    assert without_reference("prune=0.5 (a)") == "prune=0.5 (a)"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from effbench.analysis import plot_saturation
+from tests.analysis.conftest import runs_of
 
 
 @pytest.fixture
@@ -98,6 +99,69 @@ def test_not_reached_is_said(runs, ax):
     assert with_gid(ax, "saturation") == []
     title = " ".join(ax.get_title(loc="left").split())
     assert title == "not reached: even prune=0.9 stays within 10 points; sweep further"
+
+
+def test_a_title_is_a_reason_where_the_reference_is_the_answer(runs, ax):
+    plot_saturation(runs.assign(accuracy_val=[0.5, 0.96, 0.9, 0.8]), ax=ax)
+    title = " ".join(ax.get_title(loc="left").split())
+    assert title == "nothing cheaper than the reference stays within 2 points: already prune=0.1 loses 6.0 points"
+
+
+def test_points_that_lack_seeds_say_so_and_stand_where_they_are_compared(lucky, ax):
+    plot_saturation(lucky, ax=ax, tolerance=0.025)
+    assert "prune=0.9 (2 of 3 seeds)" in texts(ax)
+    line = with_gid(ax, "tolerance")[0].get_ydata()[0]
+    heights = {round(xy[0]): xy[1] for artist in with_gid(ax, "points") for xy in artist.get_offsets()}
+    assert heights[10_000] < line < heights[50_000]  # its mean of two seeds is above the line
+
+
+def test_points_that_ended_early_say_how_far_they_came(ax):
+    frame = runs_of([("reference", 9, 0.9), ("prune=0.5", 5, 0.9), ("prune=0.9", 3, 0.89)], seeds=(0,))
+    plot_saturation(frame.assign(prune=[0, 0.5, 0.9], prune_reached=[0, 0.5, 0.7]), ax=ax)
+    assert "prune=0.9 asked,\n0.7 reached" in texts(ax)
+    assert "its rounds ended before what was asked" in " ".join(ax.get_title(loc="left").split())
+
+
+def test_controls_are_drawn_apart(lucky, ax):
+    control = runs_of([("distill=0.9", 99_000, 0.97)]).assign(control=True)
+    plot_saturation(pd.concat([lucky.assign(control=False), control]), ax=ax)
+    (drawn,) = with_gid(ax, "control")
+    assert drawn.get_offsets().tolist() == [[99_000, pytest.approx(0.97)]]
+    assert "distill=0.9" in texts(ax)
+    assert len(np.concatenate([a.get_offsets() for a in with_gid(ax, "points")])) == 3
+
+
+def test_every_reference_has_its_line(ax):
+    frame = pd.concat(
+        [
+            runs_of([(f"{r}, reference", 9, q), (f"{r}, a=1", 5, 0.7)], reference=f"{r}, reference")
+            for r, q in (("b=1", 0.9), ("b=2", 0.8))
+        ]
+    )
+    plot_saturation(frame, ax=ax)
+    assert [line.get_ydata()[0] for line in with_gid(ax, "tolerance")] == pytest.approx([0.78, 0.88])
+    assert with_gid(ax, "reference")[0].get_offsets()[:, 1].tolist() == pytest.approx([0.9, 0.8])
+    assert [text.get_text() for text in ax.get_legend().get_texts()].count("reference − 2 points") == 1
+    assert {"b=1, reference", "b=2, reference"} <= set(texts(ax))
+
+
+def test_several_networks_are_drawn_one_at_a_time(runs, ax):
+    both = pd.concat([runs, runs.assign(model="other", accuracy_val=0.5)])
+    with pytest.raises(ValueError, match="choose with model="):
+        plot_saturation(both, ax=ax)
+    plot_saturation(both, ax=ax, model="small_cnn")
+    assert with_gid(ax, "reference")[0].get_offsets().tolist() == [[400_000, 0.96]]
+
+
+def test_networks_without_a_reference_are_beside_the_most_accurate(ax):
+    frame = pd.concat(
+        [runs_of([("reference", s, q)], seeds=(0,), model=m) for m, s, q in (("a", 9, 0.9), ("b", 2, 0.89))]
+    )
+    plot_saturation(frame.assign(run_key=["x", "y"], reference_key=["x", "y"]), ax=ax)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "Pareto front", "most accurate", "saturation point", "most accurate − 2 points",
+    ]  # fmt: skip
+    assert "a" in texts(ax) and with_gid(ax, "saturation")[0].get_offsets().tolist() == [[2, 0.89]]
 
 
 def test_a_grid_names_only_what_matters(ax):

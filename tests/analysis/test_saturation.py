@@ -97,7 +97,10 @@ def test_the_last_acceptable_not_the_one_before_the_first_bad():
 def test_not_reached(runs):
     saturation = saturation_point(runs, tolerance=0.07)
     assert saturation.point is None
-    assert saturation.reason == "not reached: even prune=0.9 stays within 7 points; sweep further"
+    assert saturation.reason == (
+        "not reached: the cheapest, prune=0.9, at 0.15× the bytes, loses 6.3 points (test: loses 6.5): still within 7; "
+        "sweep further"
+    )
 
 
 def test_only_the_reference_is_acceptable(runs):
@@ -117,17 +120,6 @@ def test_a_reference_that_is_the_cheapest_point(runs):
 def test_points_that_cost_more_than_the_reference_do_not_count_as_savings(runs):
     frame = runs.assign(size_bytes=[1, 2, 3, 4], accuracy_val=[0.5, 0.9, 0.99, 0.95])
     assert saturation_point(frame).point["point"] == "reference"
-
-
-def test_the_most_accurate_of_several_references_counts(runs):
-    weak = runs.assign(model="weak", accuracy_val=runs["accuracy_val"] - 0.05, size_bytes=runs["size_bytes"] // 10)
-    saturation = saturation_point(pd.concat([weak, runs]))
-    assert (saturation.point["point"], saturation.point["model"]) == ("prune=0.5", "small_cnn")
-
-
-def test_a_frame_that_lost_its_reference_says_which_row_stands_in(runs):
-    saturation = saturation_point(runs[~runs["reference"]])
-    assert "no row is marked as the reference: prune=0.1, the most expensive, stands in" in saturation.reason
 
 
 @pytest.mark.parametrize(("method", "n_rows"), [("tolerance", 0), ("tolerance", 1), ("kneedle", 0), ("kneedle", 1)])
@@ -200,18 +192,6 @@ def test_differences_are_said_in_the_unit_of_the_quality(segmented, language):
     )
 
 
-def test_a_reference_that_learned_nothing_has_no_saturation_point(segmented, language):
-    reason = "the reference learned nothing: its miou of 96.0 % is not better than chance (94.5 %) by more than 2 mIoU"
-    saturation = saturation_point(segmented.assign(quality_chance=0.945))
-    assert (saturation.point, saturation.reason) == (None, f"{reason} points")
-    assert saturation_point(segmented.assign(quality_chance=0.93)).point is not None
-    assert saturation_point(segmented.assign(quality_chance=0.945), tolerance=0.01).point is not None
-    worse = saturation_point(language.assign(quality_chance=20.5), tolerance=0.5)
-    assert worse.point is None and "its perplexity of 21.0 is not better than chance (20.5)" in worse.reason
-    knee = saturation_point(segmented.assign(quality_chance=0.97), method="kneedle")
-    assert knee.point is None and knee.reason.endswith("is not better than chance (97.0 %)")
-
-
 def test_runs_of_several_qualities_are_refused(segmented, runs):
     mixed = pd.concat([segmented, runs.assign(quality_name="accuracy")])
     with pytest.raises(ValueError, match="the frame mixes the qualities accuracy, miou: select the runs of one"):
@@ -247,7 +227,8 @@ def test_a_latency_within_its_jitter_of_the_reference_saves_nothing():
     assert "nothing cheaper" in saturation.reason and "alpha=0.5 loses 10.4" in saturation.reason
     slower = frame[frame["point"] != "alpha=0.5"]
     assert saturation_point(slower, cost="latency_ms/eager").point is None
-    # Multiply-adds are counted exactly: there 1 % is a saving.
+    # What is counted does not jitter: there 3 % is a saving, and 1 % is no aim.
     counted = frame.rename(columns={"latency_ms/eager": "macs"})
-    exact = saturation_point(counted, cost="macs").point
+    assert saturation_point(counted, cost="macs").point["point"] == "reference"
+    exact = saturation_point(counted.assign(macs=[0.400, 0.388, 0.213]), cost="macs").point
     assert exact is not None and exact["point"] == "prune=0.5"

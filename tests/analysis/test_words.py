@@ -7,9 +7,11 @@ from effbench.analysis.words import (
     allowance,
     at_chance,
     change,
+    change_on_test,
     decimals,
     difference_unit,
     level,
+    named,
     quality_title,
     quality_word,
     share,
@@ -52,13 +54,33 @@ def test_changes_are_losses_in_either_direction(runs, language):
     assert [change(curve(runs), row) for row in (0, 2)] == ["loses 6.3 points", "gains 0.1 points"]
     assert [change(curve(language), row) for row in (0, 2)] == ["loses 9.0 nats", "gains 0.1 nats"]
     assert change(curve(language), 0, unit=False) == "loses 9.0"
+    assert change(curve(runs.assign(accuracy_val=[0.897, 0.96, 0.960001, 0.952])), 2) == "loses 0.0 points"
+
+
+def test_changes_on_test_are_told_of_points_chosen_on_validation(runs, language):
+    assert [change_on_test(curve(runs), row) for row in (0, 3)] == ["test: loses 6.5", "test: loses 0.0"]
+    assert change_on_test(curve(language), 2) == "test: gains 0.1"
+    assert change_on_test(curve(runs, "accuracy"), 0) == ""
+    assert change_on_test(curve(runs.drop(columns="accuracy")), 0) == ""
+    assert change_on_test(curve(runs.assign(accuracy=None)), 0) == ""
+
+
+def test_a_point_says_on_how_many_of_its_seeds_it_was_compared(lucky):
+    compared = curve(lucky)
+    assert [named(compared, row) for row in range(3)] == ["prune=0.9 (2 of 3 seeds)", "prune=0.5", "reference"]
 
 
 def test_levels_have_a_percent_sign_where_they_are_fractions(runs, language):
     assert level(curve(runs), 0.9314) == "93.1 %"
     assert level(curve(language), 21.34) == "21.3"
-    assert at_chance(curve(language), 0.0) == (
-        "the reference learned nothing: its perplexity of 21.0 is not better than chance (256.0)"
+    assert at_chance(curve(language.assign(quality_chance=20.5)), 3, 0.0) == (
+        "the reference learned nothing (21.0 where chance is 20.5)"
+    )
+    assert at_chance(curve(language.assign(quality_chance=21.4)), 3, 0.5) == (
+        "the reference learned hardly anything, 0.5 nats or less (21.0 where chance is 21.4)"
+    )
+    assert at_chance(curve(language.assign(quality_chance=20.99)), 3, 0.0) == (
+        "the reference learned nothing (21.0, as by chance)"
     )
 
 

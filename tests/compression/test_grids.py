@@ -7,12 +7,16 @@ from torch import nn
 from effbench.compression.constraints.codebook import Codebook
 from effbench.compression.constraints.stack import constraints_on, quantizer_of
 from effbench.compression.grids import GridOptions
-from effbench.compression.layers import weight_of
-from effbench.compression.structure.edits import edits_of
+from effbench.compression.layers import weight_of, weights_of
 
 
 def layer():
     return nn.Linear(40, 30)
+
+
+def only_weight(module):
+    (weight,) = weights_of(module)
+    return weight
 
 
 def generator():
@@ -43,7 +47,7 @@ def test_a_scheme_that_finds_its_own_levels_has_no_range():
 def test_the_options_are_those_of_the_quantiser():
     quantized = layer()
     options = GridOptions(scheme="affine", granularity="tensor", range="percentile", percentile=99.0)
-    options.put_on_grid(quantized, 3, name="layer", generator=generator())
+    options.put_on_grid(only_weight(quantized), 3, generator=generator())
     quantizer = quantizer_of(quantized, "weight")
     assert quantizer.settings() == {
         "kind": "uniform",
@@ -59,7 +63,7 @@ def test_the_options_are_those_of_the_quantiser():
 def test_a_layer_on_this_very_grid_stays_as_it_is_and_on_another_gets_it():
     quantized = layer()
     for bits, n_constraints in ((4, 1), (4, 1), (3, 2)):
-        GridOptions().put_on_grid(quantized, bits, name="layer", generator=generator())
+        GridOptions().put_on_grid(only_weight(quantized), bits, generator=generator())
         assert len(constraints_on(quantized, "weight")) == n_constraints
 
 
@@ -67,19 +71,9 @@ def test_kmeans_ties_weights_to_two_to_the_bits_values_beside_zero():
     shared = layer()
     with torch.no_grad():
         shared.weight[:10] = 0
-    GridOptions(scheme="kmeans").put_on_grid(shared, 3, name="layer", generator=generator())
+    GridOptions(scheme="kmeans").put_on_grid(only_weight(shared), 3, generator=generator())
     (codebook,) = constraints_on(shared, "weight")
     assert isinstance(codebook, Codebook)
     assert codebook.n_values == 8
     assert (weight_of(shared)[:10] == 0).all()
     assert len(weight_of(shared)[10:].unique()) == 8
-
-
-def test_batch_norms_are_folded_in_a_copy_and_where_that_is_asked_for(toy_network):
-    network, example = toy_network().eval(), torch.ones(1, 1, 8, 8)
-    assert edits_of(GridOptions().prepare(network, None)) == {}
-    folded = GridOptions(fold_batch_norm=True).prepare(network, example)
-    assert list(edits_of(folded)) == ["1"]
-    assert edits_of(network) == {}
-    with torch.no_grad():
-        assert torch.allclose(folded(example), network(example), atol=1e-6)

@@ -4,7 +4,17 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.masks import Mask
-from effbench.compression.layers import WEIGHT_LAYERS, is_depthwise, n_groups, weight_layers, weight_of
+from effbench.compression.layers import (
+    WEIGHT_LAYERS,
+    is_depthwise,
+    n_groups,
+    other_matrices,
+    weight_layers,
+    weight_of,
+    weights_of,
+)
+
+UPSAMPLING = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 class Branches(nn.Module):
@@ -16,14 +26,14 @@ class Branches(nn.Module):
         self.again = self.first
         self.inner = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Conv3d(1, 2, 1))
         self.embedding = nn.Embedding(3, 2)
-        self.up = nn.ConvTranspose2d(1, 2, 1)
+        self.up = nn.Sequential(*(kind(1, 2, 1) for kind in UPSAMPLING))
         self.norm = nn.LayerNorm(2)
         self.last = nn.Linear(2, 2)
 
 
 def test_convolutions_and_linear_layers_are_named_in_order_and_once():
     layers = dict(weight_layers(Branches()))
-    assert list(layers) == ["first", "inner.0", "inner.2", "up", "last"]
+    assert list(layers) == ["first", "inner.0", "inner.2", "up.0", "up.1", "up.2", "last"]
     assert {type(layer) for layer in layers.values()} == set(WEIGHT_LAYERS)
 
 
@@ -65,3 +75,29 @@ def test_of_a_plain_layer_it_is_the_parameters_memory():
 def test_a_depthwise_convolution_mixes_no_channels_and_divides_none(layer, depthwise, groups):
     assert is_depthwise(layer) is depthwise
     assert n_groups(layer) == groups
+
+
+def test_the_weights_of_every_kind_of_layer_are_named_where_they_stand():
+    model = nn.Sequential(
+        nn.LSTM(3, 4, proj_size=2, bidirectional=True),
+        nn.GRUCell(3, 4),
+        nn.MultiheadAttention(4, 2),
+        nn.MultiheadAttention(4, 2, kdim=3, bias=False),
+        nn.Bilinear(2, 3, 4),
+    )
+    assert [weight.name for weight in weights_of(model)] == [
+        *(f"0.weight_{kind}_l0{end}" for end in ("", "_reverse") for kind in ("ih", "hh", "hr")),
+        *("1.weight_ih", "1.weight_hh"),
+        *("2.in_proj_weight", "2.out_proj"),
+        *("3.q_proj_weight", "3.k_proj_weight", "3.v_proj_weight", "3.out_proj"),
+    ]
+    assert other_matrices(model) == {"4.weight": 24}
+
+
+def test_a_tied_weight_is_yielded_once_with_all_its_places():
+    model = nn.ModuleDict({"table": nn.Embedding(5, 3), "one": nn.Linear(3, 5), "other": nn.Linear(3, 5)})
+    model["one"].weight = model["other"].weight = model["table"].weight
+    (weight,) = weights_of(model)
+    assert weight.names == ("one", "other", "table")
+    assert weight.places == tuple((model[name], "weight") for name in weight.names)
+    assert other_matrices(model) == {}

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from effbench.compression.layers import weights_of
 from effbench.compression.weight_groups import Groups, classifier_among, group_dims, together
 
 
@@ -19,7 +20,8 @@ from effbench.compression.weight_groups import Groups, classifier_among, group_d
     ],
 )
 def test_a_row_is_what_makes_one_output_and_a_kernel_joins_it_to_one_input(layer, dims):
-    assert {shape: group_dims(layer, shape) for shape in dims} == dims
+    (weight,) = weights_of(layer)
+    assert {shape: group_dims(weight, shape) for shape in dims} == dims
     n_outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
     assert layer.weight.sum(dim=dims["row"]).shape == (n_outputs,)
 

@@ -193,12 +193,13 @@ def test_minus_zero_is_zero():
     assert count_cost(layer, (2,)).params_nonzero == 2
 
 
-def test_shared_weights_count_in_each_place():
+def test_a_tied_weight_counts_once_and_its_multiplications_at_each_use():
     model = nn.Sequential(nn.Linear(5, 5, bias=False), nn.ReLU(), nn.Linear(5, 5, bias=False))
     model[2].weight = model[0].weight
     cost = count_cost(model, (5,))
-    assert (cost.params, cost.params_nonzero, cost.macs) == (50, 50, 50)
+    assert (cost.params, cost.params_nonzero, cost.macs) == (25, 25, 50)
     assert cost.by_layer["macs"].tolist() == [25, 25]
+    assert cost.by_layer["params"].tolist() == [25, 0]
 
 
 def test_costs_compare_by_their_counts():

@@ -245,3 +245,29 @@ def test_mobilenet_v2_keeps_its_depthwise_layers(toy_data, make_context):
 def test_what_is_no_option_is_refused(options):
     with pytest.raises(ValueError, match="must be"):
         LowRank(**options)
+
+
+class ByName(nn.Module):
+    """Calls its layers by keyword; reads the weight of one of them where asked to."""
+
+    def __init__(self, *, reads=False):
+        super().__init__()
+        self.wide, self.head, self.reads = nn.Linear(64, 64), nn.Linear(64, 4), reads
+
+    def forward(self, images):
+        hidden = self.wide(input=images.flatten(1)).relu()
+        return self.head(input=hidden @ self.wide.weight if self.reads else hidden)
+
+
+def test_layers_called_by_keyword_are_decomposed(toy_data, make_context):
+    decomposed = LowRank(rank=0.25).apply(seeded(ByName), make_context(toy_data))
+    assert isinstance(decomposed.wide, Factored)
+    assert decomposed.wide.widths == (64, 16, 64)
+
+
+def test_a_weight_that_is_used_elsewhere_is_one_line_that_says_what_to_do(toy_data, make_context):
+    with pytest.raises(ValueError, match=r"rank: ByName does not run .* skip these by layers=") as refusal:
+        LowRank(rank=0.25).apply(seeded(lambda: ByName(reads=True)), make_context(toy_data))
+    assert "\n" not in str(refusal.value)
+    same = LowRank(rank=0.25, layers={"wide": "skip"}).apply(seeded(lambda: ByName(reads=True)), make_context(toy_data))
+    assert isinstance(same.wide, nn.Linear)

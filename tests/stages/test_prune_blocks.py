@@ -109,3 +109,18 @@ def test_rounds_together_remove_the_count():
     assert [PruneBlocks(count=5).at_round(position, 3).count for position in (1, 2, 3)] == [1, 2, 2]
     with pytest.raises(ValueError, match="count=-1"):
         PruneBlocks(count=-1)
+
+
+class ReadsABlock(nn.Module):
+    """Uses the weight of its first block once more."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks, self.head = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)), nn.Linear(8, 4)
+
+    def forward(self, images):
+        return self.head(self.blocks(images.mean(2).flatten(1)) @ self.blocks[0].weight)
+
+
+def test_a_block_whose_weights_are_used_elsewhere_stays():
+    assert removable_blocks(ReadsABlock(), torch.randn(2, 1, 8, 8)) == ["blocks.1"]

@@ -130,7 +130,7 @@ def spread_statistics(model):
 def every_other_set(channels):
     """Return half of the channels: of those that can go alone every other one, else the first sets."""
     sets = channels.removals(torch.arange(channels.n, dtype=torch.float32))
-    if channels.shuffled is None:
+    if channels.shuffle is None:
         return torch.cat(sets[::2]) if sets else torch.zeros(0, dtype=torch.int64)
     totals = [sum(map(len, sets[:k])) for k in range(len(sets) + 1)]
     return torch.cat(sets[: min(range(len(totals)), key=lambda k: abs(totals[k] - channels.n / 2))])
@@ -232,14 +232,14 @@ class NamesItsWidth(nn.Module):
 
 
 class MixesUnseen(nn.Module):
-    """Turns the channels' order around in a way that no graph of modules tells."""
+    """Moves the channels on by a written number of places."""
 
     def __init__(self):
         super().__init__()
         self.conv, self.head = nn.Conv2d(1, 6, 3, padding=1), nn.Linear(6 * 64, 4)
 
     def forward(self, images):
-        return self.head(self.conv(images).flip(1).flatten(1))
+        return self.head(self.conv(images).roll(2, 1).flatten(1))
 
 
 class RawParameter(nn.Module):
@@ -256,8 +256,8 @@ class RawParameter(nn.Module):
     ("kind", "message"),
     [
         (NamesItsWidth, "names the number of channels it was written for"),
-        (MixesUnseen, "mixes or reorders them"),
-        (RawParameter, "itself is a RawParameter, which can't be rebuilt"),
+        (MixesUnseen, "conv: roll reorders or selects them"),
+        (RawParameter, "conv: mul meets them with values of a fixed number"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), "none can be removed"),
     ],
 )
@@ -333,3 +333,62 @@ def test_the_smallest_channels_are_missed_least_after_equal_finetuning(digits_da
         pruned = PruneChannels(ratio=0.5, criterion=criterion).apply(trained, context)
         accuracy[criterion] = context.evaluate(Train(epochs=1, lr=5e-4).apply(pruned, context))
     assert accuracy["l1"] > accuracy["random"] + 0.005
+
+
+class Scaled(nn.Module):
+    """Its first layer's channels meet a bare parameter, and stay; the halves of the second one's are a gate."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.scale = nn.Conv2d(1, 6, 3, padding=1), nn.Parameter(torch.ones(1, 6, 1, 1))
+        self.gated, self.last, self.head = nn.Conv2d(6, 16, 1), nn.Conv2d(8, 4, 1), nn.Linear(4, 4)
+
+    def forward(self, images):
+        gate, value = self.gated(self.conv(images) * self.scale).chunk(2, 1)
+        return self.head(self.last(gate.sigmoid() * value).mean((2, 3)))
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2", "taylor", "random"])
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_the_run_says_what_was_taken_and_what_stays_whole(toy_data, make_context, criterion, scope):
+    context = make_context(toy_data)
+    pruned = PruneChannels(ratio=0.25, criterion=criterion, scope=scope).apply(seeded(Scaled), context)
+    assert pruned.conv.out_channels == 6
+    assert pruned.gated.out_channels == 2 * pruned.last.in_channels
+    assert 16 - pruned.gated.out_channels + 2 * (4 - pruned.last.out_channels) == pytest.approx(0.25 * 24, abs=2)
+    assert context.findings.metrics["removed_share/stage"] == pytest.approx(0.25, abs=0.01)
+    # 9 · 6 weights of the first layer, of 54 + 96 + 32 + 16 in all.
+    assert context.findings.metrics["acted_share/stage"] == pytest.approx(1 - 54 / 198)
+    (row,) = context.findings.tables["kept_whole"]
+    assert row["layer"] == "conv" and "mul meets them" in row["reason"]
+
+
+def test_a_network_that_is_followed_throughout_keeps_nothing_whole(toy_data, make_context):
+    context = make_context(toy_data)
+    PruneChannels(ratio=0.5).apply(small_cnn(), context)
+    assert context.findings.metrics == {"removed_share/stage": 0.5}
+    assert not context.findings.tables
+
+
+@pytest.mark.parametrize("criterion", ["l1", "taylor"])
+def test_gates_that_do_nothing_go_first(toy_data, make_context, criterion):
+    model = seeded(Scaled)
+    with torch.no_grad():
+        for dead in (1, 5):
+            for layer in (model.gated.weight, model.gated.bias):
+                layer[[dead, dead + 8]] = 0
+            model.last.weight[:, dead] = 0
+    expected = copy.deepcopy(model)
+    stage = PruneChannels(ratio=0.25, criterion=criterion, layers={"last": "skip"})
+    pruned = stage.apply(model, make_context(toy_data))
+    assert (pruned.gated.out_channels, pruned.last.in_channels, pruned.last.out_channels) == (12, 6, 4)
+    images = torch.randn(3, 1, 8, 8)
+    assert torch.allclose(pruned(images), expected(images), atol=1e-6)
+
+
+def test_what_lost_channels_comes_back_from_its_file(toy_data, make_context):
+    pruned = PruneChannels(ratio=0.25).apply(seeded(Scaled), make_context(toy_data)).eval()
+    back = decode(encode(pruned), seeded(Scaled, 1)).eval()
+    images = torch.randn(3, 1, 8, 8)
+    assert torch.equal(back(images), pruned(images))
+    assert edits_of(back) == edits_of(pruned) != {}

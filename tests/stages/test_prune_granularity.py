@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from effbench.compression.layers import weight_layers
+from effbench.compression.layers import weight_layers, weights_of
 from effbench.compression.weight_groups import Groups, classifier_among, group_dims
 from effbench.models import small_cnn
 from effbench.stages.prune import Prune
@@ -130,9 +130,10 @@ def test_a_row_is_an_output_whatever_the_layer():
         (nn.Conv2d(3, 4, 5), (1, 2, 3), (2, 3)),
         (nn.ConvTranspose2d(3, 4, 5), (0, 2, 3), (2, 3)),
     ):
-        assert group_dims(layer, "row") == row
-        assert group_dims(layer, "kernel") == kernel
-        assert group_dims(layer, "weight") == ()
+        (weight,) = weights_of(layer)
+        assert group_dims(weight, "row") == row
+        assert group_dims(weight, "kernel") == kernel
+        assert group_dims(weight, "weight") == ()
         assert layer.weight.sum(dim=row).numel() == 4
 
 

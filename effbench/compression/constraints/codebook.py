@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+from effbench.compression.constraints.classes import own_class
+from effbench.compression.constraints.recurrent import read_constrained
 
 ValuePrecision = Literal["float32", "bfloat16"]
 """What shared values are rounded to, while they are trained and in the file, whatever their dtype."""
@@ -137,15 +141,27 @@ class MovingCodebook(Codebook):
         self.settled = step == n_steps
 
 
-def share_tensor(module: nn.Module, tensor_name: str, codebook: Codebook) -> None:
+def share_tensor(
+    module: nn.Module, tensor_name: str, codebook: Codebook, *, also: Sequence[tuple[nn.Module, str]] = ()
+) -> None:
     """Put a parameter that has no constraint under `codebook`; a new parameter holds the values, see `right_inverse`.
 
-    A tensor that stands in two modules is shared in this one only: the other keeps its own.
+    also: other places of the same tensor, which stays tied. A place that is not named keeps its own.
     """
     plain = getattr(module, tensor_name)
-    # torch turns the parameter that it finds into the values, in place: any other place of it would see them.
-    setattr(module, tensor_name, nn.Parameter(plain.detach().clone(), requires_grad=plain.requires_grad))
-    parametrize.register_parametrization(module, tensor_name, codebook)
+    for place, name in ((module, tensor_name), *also):
+        # torch turns the parameter that it finds into the values, in place: any other place of it would see them.
+        setattr(place, name, nn.Parameter(plain.detach().clone(), requires_grad=plain.requires_grad))
+        own_class(place)
+        parametrize.register_parametrization(place, name, codebook)
+        read_constrained(place)
+        _stack(place, name).original = _stack(module, tensor_name).original
+
+
+def _stack(module: nn.Module, tensor_name: str) -> nn.Module:
+    stacks = module.parametrizations
+    assert isinstance(stacks, nn.ModuleDict)
+    return stacks[tensor_name]
 
 
 def _look_up(values: Tensor, codes: Tensor) -> Tensor:

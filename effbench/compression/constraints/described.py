@@ -12,48 +12,80 @@ from effbench.compression.constraints.codebook import Codebook, MovingCodebook, 
 from effbench.compression.constraints.layer_inputs import constraints_on_inputs, impose_on_input
 from effbench.compression.constraints.masks import Mask, RampedMask
 from effbench.compression.constraints.quantizer import UniformQuantizer
+from effbench.compression.constraints.stack import Place, bake_tensor, constrained_value, originals, register
+
+_OURS = (Mask, UniformQuantizer, Codebook)
 
 
 def describe(model: nn.Module, /) -> list[dict[str, Any]]:
-    """Return which constraints a network carries, as JSON-able data: what `impose` needs, beside the state dict."""
-    described = [{"module": name, **constraint.settings()} for name, _, constraint in constraints_on_inputs(model)]
+    """Return which constraints a network carries, as JSON-able data: what `impose` needs, beside the state dict.
+
+    A constraint that a tied tensor has in several places is described once, with the `others`. Of a constraint that is
+    the network's own (torch's weight norm, say) it is told only that it is there.
+    """
+    described: dict[object, dict[str, Any]] = {
+        number: {"module": name, **constraint.settings()}
+        for number, (name, _, constraint) in enumerate(constraints_on_inputs(model))
+    }
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module):
             for tensor_name, stack in module.parametrizations.items():
-                described += [{"module": name, "tensor": tensor_name, **constraint.settings()} for constraint in stack]
-    return described
+                for constraint in stack:
+                    key = (id(constraint), *map(id, originals(module, tensor_name)))
+                    if key in described:
+                        described[key].setdefault("others", []).append([name, tensor_name])
+                    else:
+                        settings = constraint.settings() if isinstance(constraint, _OURS) else {"kind": "own"}
+                        described[key] = {"module": name, "tensor": tensor_name, **settings}
+    return list(described.values())
 
 
 def impose(model: nn.Module, descriptions: list[dict[str, Any]], /) -> None:
-    """Impose the described constraints on a network that has none; their buffers come with the state dict.
+    """Impose the described constraints on a network that has none but its own; their buffers come with the state dict.
 
-    ValueError where a kind of constraint is not known.
+    A constraint of the network's own that is not described has ended, and is taken off. ValueError where a kind of
+    constraint is not known.
     """
+    own = {
+        (description["module"], description["tensor"]) for description in descriptions if description["kind"] == "own"
+    }
+    for name, module in list(model.named_modules()):
+        if parametrize.is_parametrized(module):
+            for tensor_name in list(module.parametrizations):
+                if (name, tensor_name) not in own:
+                    bake_tensor(module, tensor_name)
     for description in descriptions:
-        settings = {key: value for key, value in description.items() if key not in ("module", "tensor")}
-        module = model.get_submodule(description["module"])
+        settings = {key: value for key, value in description.items() if key not in ("module", "tensor", "others")}
         if "tensor" in description:
-            _impose_on_tensor(module, description["tensor"], settings)
+            places = [(description["module"], description["tensor"]), *description.get("others", ())]
+            _impose_on_tensor([(model.get_submodule(name), tensor_name) for name, tensor_name in places], settings)
         else:
-            impose_on_input(module, settings)
+            impose_on_input(model.get_submodule(description["module"]), settings)
 
 
-def _impose_on_tensor(module: nn.Module, tensor_name: str, settings: dict[str, Any]) -> None:
-    """Impose what `settings` describes on a tensor, after the constraints that it has."""
+def _impose_on_tensor(places: list[Place], settings: dict[str, Any]) -> None:
+    """Impose what `settings` describes on a tensor in all its places, after the constraints that it has."""
     kind, options = settings["kind"], {key: value for key, value in settings.items() if key != "kind"}
-    tensor = getattr(module, tensor_name)
-    codes = torch.zeros_like(tensor, dtype=torch.uint8)
+    (module, tensor_name), *others = places
+    tensor = constrained_value(module, tensor_name)
+    codes = torch.zeros(tensor.shape, dtype=torch.uint8, device=tensor.device)
+    constraint: nn.Module
     match kind:
+        case "own":
+            return
         case "mask" | "ramped":
-            mask = torch.ones_like(tensor, dtype=torch.bool)
+            mask = torch.ones(tensor.shape, dtype=torch.bool, device=tensor.device)
             constraint = RampedMask(mask, **options) if kind == "ramped" else Mask(mask)
-            parametrize.register_parametrization(module, tensor_name, constraint)
         case "uniform":
-            parametrize.register_parametrization(module, tensor_name, UniformQuantizer(**options))
+            constraint = UniformQuantizer(**options)
         case "codebook":
-            share_tensor(module, tensor_name, Codebook(codes, **options))
+            share_tensor(module, tensor_name, Codebook(codes, **options), also=others)
+            return
         case "moving":
             values = tensor.new_zeros(options.pop("n_values"))
-            share_tensor(module, tensor_name, MovingCodebook(codes, values, **options))
+            share_tensor(module, tensor_name, MovingCodebook(codes, values, **options), also=others)
+            return
         case _:
             raise ValueError(f"unknown kind of constraint: {kind!r}")
+    for place, name in places:
+        register(place, name, constraint)

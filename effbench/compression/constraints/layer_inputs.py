@@ -18,6 +18,19 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """The floating types that a network can be cast to, by name."""
 
 
+INPUT = "input"
+"""The name that torch's layers give their input."""
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""Of a call: those by position, those by keyword."""
+
+
+def input_of(args: tuple[Any, ...], kwargs: dict[str, Any], /) -> Tensor:
+    """Return a layer's input among the arguments of its call."""
+    values = args[0] if args else kwargs[INPUT]
+    assert isinstance(values, Tensor)
+    return values
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputGrid:
     """Rounds a layer's input to 2^bits levels, value = (code - zero_point) * scale; zero is one of them.
@@ -41,9 +54,11 @@ class InputGrid:
             scale = 1.0  # an input that is always zero
         return cls(bits=bits, scale=scale, zero_point=min(max(round(-low / scale), 0), n_steps))
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Round the first argument of a forward pass: this is a forward pre-hook."""
-        return (self.round(args[0]), *args[1:])
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        """Round the input of a forward pass, however it is given: this is a forward pre-hook with keywords."""
+        if args:
+            return (self.round(args[0]), *args[1:]), kwargs
+        return args, {**kwargs, INPUT: self.round(kwargs[INPUT])}
 
     def round(self, values: Tensor) -> Tensor:
         """Return the rounded values, of their own dtype; computed in float32."""
@@ -69,11 +84,12 @@ class InputCast:
     dtype: str
     """A name of `DTYPES`."""
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Cast the floating arguments of a forward pass: this is a forward pre-hook."""
-        return tuple(
-            arg.to(DTYPES[self.dtype]) if isinstance(arg, Tensor) and arg.is_floating_point() else arg for arg in args
-        )
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        """Cast the floating arguments of a forward pass: this is a forward pre-hook with keywords."""
+        return tuple(map(self._cast, args)), {name: self._cast(value) for name, value in kwargs.items()}
+
+    def _cast(self, value: Any) -> Any:
+        return value.to(DTYPES[self.dtype]) if isinstance(value, Tensor) and value.is_floating_point() else value
 
     def settings(self) -> dict[str, Any]:
         """Return what `impose_on_input` needs to make it again."""
@@ -103,7 +119,7 @@ def set_input(module: nn.Module, constraint: InputConstraint, /) -> None:
     A network that is cast has all its floating tensors cast as well; the cast comes before a grid.
     """
     clear_input(module, type(constraint))
-    module.register_forward_pre_hook(constraint, prepend=isinstance(constraint, InputCast))
+    module.register_forward_pre_hook(constraint, prepend=isinstance(constraint, InputCast), with_kwargs=True)
     if isinstance(constraint, InputCast):
         module.to(DTYPES[constraint.dtype])
 
@@ -113,6 +129,7 @@ def clear_input(module: nn.Module, kind: type[InputGrid] | type[InputCast], /) -
     for number, hook in list(module._forward_pre_hooks.items()):
         if isinstance(hook, kind):
             del module._forward_pre_hooks[number]
+            module._forward_pre_hooks_with_kwargs.pop(number, None)
 
 
 def impose_on_input(module: nn.Module, settings: dict[str, Any], /) -> None:

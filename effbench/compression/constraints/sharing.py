@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.codebook import Codebook, MovingCodebook, ValuePrecision, share_tensor
-from effbench.compression.constraints.stack import bake_tensor
+from effbench.compression.constraints.stack import Place, bake_tensor, constrained_value
 from effbench.compression.kmeans import Initial, kmeans
 
 
@@ -24,30 +26,32 @@ def share_values(
     generator: torch.Generator,
     reassign: int = 0,
     precision: ValuePrecision = "float32",
+    also: Sequence[Place] = (),
 ) -> None:
-    """Tie a parameter of a layer to at most `n_values` values beside zero, found by k-means, in place.
+    """Tie a parameter of a module to at most `n_values` values beside zero, found by k-means, in place.
 
     The values are then the means of their numbers, rounded to `precision`; every `reassign` steps of training each
     number has the nearest of them anew (0: it keeps its own). Zeros stay zeros; a bias that is nearer to zero than to
     its value becomes zero. Constraints that the tensor had are settled first; a tensor of zeros has no value to find,
-    and keeps them. ValueError, with the layer's `name`, for a number that is not finite.
+    and keeps them. also: other places of the same parameter. ValueError, with the layer's `name`, for a number that is
+    not finite.
     """
-    tensor = getattr(layer, tensor_name)
-    assert isinstance(tensor, Tensor)
+    tensor = constrained_value(layer, tensor_name)
     if not bool(torch.isfinite(tensor).all()):
-        raise ValueError(f"{name}: a {tensor_name} that is not finite can't be shared; a lower lr of training may help")
+        kind = "bias" if "bias" in tensor_name else "weight"
+        raise ValueError(f"{name}: a {kind} that is not finite can't be shared; a lower lr of training may help")
     if bool((tensor == 0).all()):
         return
     numbers = tensor.detach().cpu().double().numpy()
-    values_of_numbers = _codes(numbers, n_values, initial, generator, makes_zero=tensor_name == "bias")
+    values_of_numbers = _codes(numbers, n_values, initial, generator, makes_zero="bias" in tensor_name)
     codes = torch.from_numpy(values_of_numbers).to(tensor.device)
     codebook = Codebook(codes, int(codes.max()), precision)
     if reassign:
         values = codebook.right_inverse(tensor.detach())
         codebook = MovingCodebook(codes, values, every=reassign, precision=precision)
     if parametrize.is_parametrized(layer, tensor_name):
-        bake_tensor(layer, tensor_name)
-    share_tensor(layer, tensor_name, codebook)
+        bake_tensor(layer, tensor_name, also=also)
+    share_tensor(layer, tensor_name, codebook, also=also)
 
 
 def _codes(

@@ -12,7 +12,12 @@ the network it is read into.
 module             what it does                                         what it checks
 =================  ===================================================  =============================================
 `batch_norms`      `fold_batch_norms` into the layers before them       that nothing else uses a layer's output
-`channels`         `remove_channels`, with all that goes with each      the outputs against those of zeroed readers
+`channels`         `remove_channels`, with all that goes with each;     the outputs against those where nothing
+                   what can't go stays whole and is named               reads the channels
+`channel_trace`    follows channels through one forward pass, operation by operation (`calls`, `operations`,
+                   `movements`), with a label for each (`channel_labels`)
+`channel_groups`   from a trace, which channels go together; `touched`: what each layer does with them
+`resizing`         layers left with some places, or as if the others were not there; both can be undone
 `shuffle` ...      which channels can go through a channel shuffle;     that every group keeps as many as the others
 `shuffled_...`     the same for the layers on both sides of it
 `dead_units`       `remove_dead_units`: without inputs or readers       that the outputs stay as they were
@@ -29,7 +34,7 @@ the modules as they are where they can't do better.
 =================  ==================================================================================================
 `fusion`           `fused`: batch norm, pooling and ReLU in one pass over the maps (its loops: `fused_kernels`)
 `held_masks`       `masked_after_steps`: masks act after each step of the optimiser, not in every forward pass
-`shuffled_...`     `shuffles_hidden`: channel shuffles return their input while the dependency graph is traced
+`shuffled_...`     `shuffles_replaced`: channel shuffles return what they are told to while a network is followed
 =================  ==================================================================================================
 
 How it is written: surgery works in place, on a copy that its caller has made, and takes an input where it has to see

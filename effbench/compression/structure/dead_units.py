@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from effbench.compression.layers import weight_of
-from effbench.compression.structure.channels import Channels, differ, remove_channels
+from effbench.compression.structure.channel_groups import Channels
+from effbench.compression.structure.channel_trace import OVER_CHANNELS
+from effbench.compression.structure.channels import differ, remove_channels
 from effbench.compression.structure.watch import order_of_calls, output_of, run_once
 
 Side = Literal["inputs", "readers"]
@@ -45,39 +47,41 @@ def _remove_units_without_readers(network: nn.Module, images: Tensor) -> int:
 
     Another round may find more: those that only removed units read.
     """
-    removed: list[Tensor] = []
+    chosen: list[list[Tensor]] = []
 
     def choose(layers: Sequence[Channels]) -> list[Tensor]:
         fold_constants(network, [(channels, find_units_without(channels, "inputs")) for channels in layers], images)
-        chosen = [
-            find_units_without(channels, "readers")[: channels.n // channels.n_together - 1] for channels in layers
-        ]
-        removed.extend(unit for units in chosen for unit in units)
+        chosen.extend(
+            find_units_without(channels, "readers")[: len(channels.sets) - 1] if channels.sets else []
+            for channels in layers
+        )
         return [torch.cat(units) if units else torch.empty(0, dtype=torch.int64) for units in chosen]
 
-    remove_channels(network, images, choose)
-    return len(removed)
+    removal = remove_channels(network, images, choose)
+    return sum(len(units) for units, going in zip(chosen, removal.removed, strict=True) if len(going))
 
 
 def find_units_without(channels: Channels, side: Side, /) -> list[Tensor]:
-    """Return the sets of channels whose weights on one side are all zero, (n_together,) int64 each."""
-    if channels.shuffled is not None:  # they are mixed in a channel shuffle: they count as alive
+    """Return the sets of channels whose weights on one side are all zero, (n_set,) int64 each.
+
+    Those that a channel shuffle mixes, or a norm takes together, count as alive.
+    """
+    if channels.shuffle is not None or any(isinstance(one.layer, OVER_CHANNELS) for one in channels.touched):
         return []
     total = torch.zeros(channels.n)
     n_layers = 0
-    for item in channels.group:
-        layer, is_output = item.dep.target.module, item.dep.handler.__name__ == "prune_out_channels"
-        if not isinstance(layer, _ConvNd | nn.Linear) or is_output != (side == "inputs"):
+    for touched in channels.touched:
+        layer, makes = touched.layer, touched.role == "makes"
+        if not isinstance(layer, _ConvNd | nn.Linear) or (touched.role == "reads") != (side == "readers"):
             continue
         n_layers += 1
         if isinstance(layer, _ConvTransposeNd) or (isinstance(layer, _ConvNd) and layer.groups > 1):
             total += 1  # their weights are not examined: they count as alive
             continue
         weight = weight_of(layer).abs()
-        sizes = (weight if is_output else weight.transpose(0, 1)).flatten(1).sum(1)
-        total.index_add_(0, torch.tensor(item.root_idxs), sizes[item.idxs].cpu().float())
-    together = torch.arange(channels.n).view(channels.n_together, -1)
-    return list(together[:, total[together].sum(0) == 0].T) if n_layers else []
+        sizes = (weight if makes else weight.transpose(0, 1)).flatten(1).sum(1)
+        total.index_add_(0, touched.channels, sizes.cpu().float()[touched.places])
+    return [units for units in channels.sets if not total[units].any()] if n_layers else []
 
 
 def fold_constants(
@@ -86,14 +90,17 @@ def fold_constants(
     """Put what units without inputs give into the biases of the layers that read them, in place.
 
     without_inputs: for each layer, its sets of channels whose incoming weights are all zero. They keep their readers
-    where what they give is no constant (beside a padded border are zeros) and where the layer that reads has no bias.
+    where what they give is no constant (beside a padded border are zeros), where the layer that reads has no bias, and
+    where the network does not run in float64, in which constants are told from rounding.
     """
     constant_units = {channels: units for channels, units in without_inputs if units}
     if not constant_units:
         return
     exact, probe = copy.deepcopy(network).double(), images.double()
+    if not _runs(exact, probe):
+        return
     without = copy.deepcopy(exact)
-    columns = _columns_read(network, constant_units)
+    columns = _columns_read(constant_units)
     for name, numbers in columns.items():
         weight_of(without.get_submodule(name))[:, numbers] = 0
     for name in order_of_calls(exact, columns, probe):
@@ -110,6 +117,15 @@ def fold_constants(
             layer.bias.detach().copy_(layer_without.bias.detach())
 
 
+def _runs(network: nn.Module, images: Tensor) -> bool:
+    """Whether a network runs: one that makes tensors in its forward pass may not do so in another type."""
+    try:
+        run_once(network, images)
+    except RuntimeError:
+        return False
+    return True
+
+
 def _constant_between(layer: nn.Module, outputs: Tensor, others: Tensor) -> Tensor | None:
     """Return by how much each output channel differs, (n_out,), everywhere by the same; None where it does not."""
     difference = (outputs - others).movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1)
@@ -118,15 +134,12 @@ def _constant_between(layer: nn.Module, outputs: Tensor, others: Tensor) -> Tens
     return constant if spread <= _ROUNDING * (1 + difference.abs().max()) else None
 
 
-def _columns_read(network: nn.Module, units: Mapping[Channels, Sequence[Tensor]]) -> dict[str, list[int]]:
+def _columns_read(units: Mapping[Channels, Sequence[Tensor]]) -> dict[str, list[int]]:
     """Return, by the name of each layer that reads sets of channels, the numbers of its inputs that these are."""
-    names = {module: name for name, module in network.named_modules()}
     columns: dict[str, list[int]] = {}
     for channels, sets in units.items():
-        chosen = set(torch.cat(list(sets)).tolist())
-        for item in channels.group:
-            layer = item.dep.target.module
-            if isinstance(layer, _ConvNd | nn.Linear) and item.dep.handler.__name__ == "prune_in_channels":
-                pairs = zip(item.idxs, item.root_idxs, strict=True)
-                columns.setdefault(names[layer], []).extend(place for place, root in pairs if root in chosen)
+        for touched in channels.touched:
+            if touched.role == "reads":
+                read = touched.places[torch.isin(touched.channels, torch.cat(list(sets)))]
+                columns.setdefault(touched.name, []).extend(read.tolist())
     return columns

@@ -15,6 +15,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from effbench.compression.structure.factorized import Factored, Factorization, can_factor, n_ranks
 
@@ -28,6 +29,8 @@ _SIZES: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
     (_BatchNorm, ("num_features",)),
     (nn.GroupNorm, ("num_channels",)),
     (nn.PReLU, ("num_parameters",)),
+    (_InstanceNorm, ("num_features",)),
+    (nn.LayerNorm, ("normalized_shape",)),
 )
 
 
@@ -160,7 +163,7 @@ def record_changes(before: nn.Module, after: nn.Module, /) -> None:
     originals = dict(places(before))
     for path, module in places(after):
         original = originals[path]
-        if is_edited(module) or _tensor_shapes(module) == _tensor_shapes(original):
+        if is_edited(module) or _sizes(module) == _sizes(original):
             continue
         if size_names(module) is None:
             place = f"its {path}" if path else "itself"
@@ -170,6 +173,8 @@ def record_changes(before: nn.Module, after: nn.Module, /) -> None:
 
 def size_names(module: nn.Module, /) -> tuple[str, ...] | None:
     """Return the attributes that say a layer's sizes; None for what can't be resized."""
+    if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) != 1:
+        return None
     return next((names for kind, names in _SIZES if isinstance(module, kind)), None)
 
 
@@ -179,10 +184,8 @@ def edit_at(module: nn.Module, /) -> Edit:
         return Edit(EditKind.REMOVED)
     if isinstance(module, Factored):
         return Edit(_KIND_OF[module.factorization], module.widths)
-    names = size_names(module)
-    assert names is not None, module
-    widths = tuple(int(cast("int", getattr(module, name))) for name in names)
-    return Edit(EditKind.BIASED if has_added_bias(module) else EditKind.RESIZED, widths)
+    assert size_names(module) is not None, module
+    return Edit(EditKind.BIASED if has_added_bias(module) else EditKind.RESIZED, widths_of(module))
 
 
 def n_widths(kind: EditKind, module: nn.Module, /) -> int | None:
@@ -206,5 +209,22 @@ def own_tensors(module: nn.Module, /) -> Iterator[tuple[str, Tensor]]:
             yield name, tensor
 
 
-def _tensor_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in own_tensors(module)}
+def widths_of(module: nn.Module, /) -> tuple[int, ...]:
+    """Return the sizes of a layer that can be resized, in the order of their names; none of another module."""
+    values = [getattr(module, name) for name in size_names(module) or ()]
+    return tuple(int(value[0] if isinstance(value, tuple) else value) for value in values)
+
+
+def set_widths(layer: nn.Module, widths: Sequence[int], /) -> None:
+    """Set the sizes of a layer that can be resized, but for its tensors, in place.
+
+    Where each channel of a group norm is a group of its own, it stays so.
+    """
+    if isinstance(layer, nn.GroupNorm) and layer.num_groups == layer.num_channels:
+        layer.num_groups = widths[0]
+    for name, width in zip(size_names(layer) or (), widths, strict=True):
+        setattr(layer, name, (width,) if name == "normalized_shape" else width)
+
+
+def _sizes(module: nn.Module) -> tuple[object, ...]:
+    return widths_of(module), {name: tuple(tensor.shape) for name, tensor in own_tensors(module)}

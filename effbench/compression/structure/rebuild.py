@@ -19,6 +19,7 @@ from effbench.compression.structure.edits import (
     own_tensors,
     remove_module,
     replace_module,
+    set_widths,
     size_names,
 )
 from effbench.compression.structure.factorized import build_factored, can_factor, factor_shapes, n_ranks
@@ -62,8 +63,7 @@ def _resize(module: nn.Module, widths: Sequence[int], path: str) -> None:
             raise ValueError(
                 f"{path}: {name} of shape {tuple(tensor.shape)} can't become {shapes[name]}; edits only remove"
             )
-    for name, size in zip(names, widths, strict=True):
-        setattr(module, name, size)
+    set_widths(module, widths)
     for name, tensor in list(own_tensors(module)):
         kept = tensor.detach()[tuple(slice(size) for size in shapes[name])].clone()
         if isinstance(tensor, nn.Parameter):

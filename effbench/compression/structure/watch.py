@@ -59,3 +59,43 @@ def order_of_calls(network: nn.Module, paths: Iterable[str], images: Tensor, /) 
     with hooked(names, after=lambda module, _inputs, _output: order.append(names[module])):
         run_once(network, images)
     return list(dict.fromkeys(order))
+
+
+@contextmanager
+def fast_paths_off() -> Iterator[None]:
+    """While entered, torch's transformer layers run their modules, not one operation that calls none of them."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+def layers_from_outputs(
+    outputs: list[Tensor], layer_of: dict[Any, nn.Module], called: list[nn.Module]
+) -> list[nn.Module]:
+    """Return the layers as they are met on the way from the outputs back, then those that are not met, the last first.
+
+    layer_of: the layer whose output each `grad_fn` is that of; called: the layers in the order of their calls.
+    """
+    met: dict[nn.Module, None] = {}
+
+    def note(function: Any) -> None:
+        if function in layer_of:
+            met.setdefault(layer_of[function])
+
+    visited: set[Any] = set()
+    for output in outputs:
+        waiting = [output.grad_fn] if output.grad_fn is not None else []
+        note(output.grad_fn)
+        while waiting:
+            function = waiting.pop()
+            if function in visited:
+                continue
+            visited.add(function)
+            for earlier, _ in function.next_functions:
+                if earlier is not None:
+                    note(earlier)
+                    waiting.append(earlier)
+    return [*met, *(layer for layer in reversed(called) if layer not in met)]

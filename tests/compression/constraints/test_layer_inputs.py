@@ -69,7 +69,9 @@ def test_a_cast_network_takes_any_floats_and_casts_before_it_rounds():
     assert layer(torch.ones(1, 3)).dtype == torch.bfloat16
     assert [type(constraint) for _, _, constraint in constraints_on_inputs(layer)] == [InputCast, InputGrid]
     numbers = torch.ones(1, 3, dtype=torch.int64)
-    assert InputCast(dtype="float16")(layer, (numbers, 3.0)) == (numbers, 3.0), "only floating tensors are cast"
+    kept = ((numbers, 3.0), {"lengths": numbers})
+    assert InputCast(dtype="float16")(layer, *kept) == kept, "only floating tensors are cast"
+    assert layer(input=torch.ones(1, 3)).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("constraint", [InputGrid(bits=5, scale=0.25, zero_point=3), InputCast(dtype="float16")])

@@ -19,6 +19,7 @@ from effbench.compression.structure.edits import Edit, EditKind, edits_of
 from effbench.measure.compute import count_cost
 from effbench.models.torchvision_networks import torchvision_model
 from effbench.run.store import Store
+from effbench.stages.fold_batch_norm import FoldBatchNorm
 from effbench.stages.low_rank import LowRank
 from effbench.stages.prune import Prune
 from effbench.stages.prune_channels import PruneChannels
@@ -206,18 +207,22 @@ def test_a_mask_is_kept_and_another_constraint_keeps_the_batch_norm(toy_data, to
     assert fold_batch_norms(network, images) == ()
 
 
+def fold(network, context):
+    return FoldBatchNorm(enabled=True).apply(network, context)
+
+
 def test_folded_and_quantised_is_the_folded_function_on_a_grid(toy_data, toy_network, make_context):
     context, images = make_context(toy_data), next(toy_data.batches("val", side=8, batch_size=4))[0]
     network = lived_in(toy_network())
     folded = copy.deepcopy(network)
     fold_batch_norms(folded, images)
-    quantized = Quantize(bits=5, fold_batch_norm=True).apply(network, context)
+    quantized = Quantize(bits=5).apply(fold(network, context), context)
     rounded = Quantize(bits=5).apply(folded, context)
     assert torch.equal(quantized(images), rounded(images))
     assert all(quantizer_of(layer, "weight").bits == 5 for _, layer in weight_layers(quantized))
-    fine = Quantize(bits=16, fold_batch_norm=True).apply(network, context)
+    fine = Quantize(bits=16).apply(fold(network, context), context)
     assert differ_by(network, fine, images) < 1e-3
-    inputs = QuantizeInputs(bits=16, fold_batch_norm=True).apply(network, context)
+    inputs = QuantizeInputs(bits=16).apply(fold(network, context), context)
     assert norms_of(inputs) == []
     assert differ_by(network, inputs, images) < 1e-3
 
@@ -235,12 +240,9 @@ def test_folding_uneven_scales_into_a_tensor_costs_it_what_grids_per_channel_kee
         trained.features.norm1.bias *= scale
         trained.features.conv2.weight /= scale[:, None, None]
 
-    def accuracy(granularity, fold):
-        quantized = Quantize(bits=4, granularity=granularity, fold_batch_norm=fold).apply(trained, context)
-        rounded = bake(quantized).features.conv1
-        whole = copy.deepcopy(trained)
-        if fold:
-            fold_batch_norms(whole, context.example())
+    def accuracy(granularity, folded):
+        whole = fold(trained, context) if folded else copy.deepcopy(trained)
+        rounded = bake(Quantize(bits=4, granularity=granularity).apply(whole, context)).features.conv1
         whole.features.conv1 = rounded
         return context.evaluate(whole)
 
@@ -254,11 +256,11 @@ def test_a_folded_network_is_kept_trained_and_edited_further(tmp_path, toy_data,
     context = make_context(toy_data)
     network = built(models.small_cnn, num_classes=4, in_channels=1, input_side=8, channels=(8, 12))
     narrow = PruneChannels(ratio=0.25).apply(network, context)
-    folded = Quantize(bits=4, fold_batch_norm=True).apply(narrow, context)
+    folded = Quantize(bits=4).apply(fold(narrow, context), context)
     assert edits_of(folded)["features.conv2"] == Edit(EditKind.BIASED, (6, 9, 1))
     assert edits_of(folded)["features.norm2"] == Edit(EditKind.REMOVED)
     tuned = Train(epochs=1, lr=1e-3).apply(folded, context)
-    again = Quantize(bits=4, fold_batch_norm=True).apply(tuned, context)
+    again = Quantize(bits=4).apply(fold(tuned, context), context)
     images = next(toy_data.batches("val", side=8, batch_size=4))[0]
     store = Store(tmp_path)
     store.put_model("folded", again)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from effbench.compression.structure.channels import Channels, remove_channels
+from effbench.compression.structure.channel_groups import Channels
+from effbench.compression.structure.channels import remove_channels
 from effbench.compression.structure.edits import edits_of, record_changes
 from effbench.compression.structure.factorized import build_factored
 from effbench.compression.structure.rebuild import apply_edits
@@ -47,11 +48,11 @@ def test_what_meets_in_a_sum_goes_together_and_the_outputs_stay():
     before = copy.deepcopy(model)
 
     def choose(layers):
-        seen.extend((channels.n, channels.n_together) for channels in layers)
+        seen.extend((channels.n, [len(going) for going in channels.sets]) for channels in layers)
         return [torch.tensor([0, 3])]
 
     remove_channels(model, images(), choose)
-    assert seen == [(6, 1)], "what the branch makes is added to it; the classes are no channels"
+    assert seen == [(6, [1] * 6)], "what the branch makes is added to it; the classes are no channels"
     assert [model.stem.out_channels, model.norm.num_features, model.depthwise.groups, model.head.in_features] == [4] * 4
     assert torch.equal(model.stem.weight, before.stem.weight[[1, 2, 4, 5]])
     assert model.head.out_features == 4
@@ -95,11 +96,11 @@ def test_groups_lose_equally_many_channels_each():
     together = {}
 
     def choose(layers):
-        together.update({channels.layer: channels.n_together for channels in layers})
+        together.update({channels.layer: [going.tolist() for going in channels.sets] for channels in layers})
         return least_of_each(layers)
 
     remove_channels(model, images(), choose)
-    assert together == {"0": 2, "1": 2}
+    assert together == {"0": [[0, 4], [1, 5], [2, 6], [3, 7]], "1": [[0, 4], [1, 5], [2, 6], [3, 7]]}
     assert model[0].out_channels == model[1].in_channels == 4
     assert model[1].groups == 2
     assert model[1].out_channels == 4
@@ -107,7 +108,7 @@ def test_groups_lose_equally_many_channels_each():
 
 
 def test_a_layer_keeps_a_channel_and_the_least_important_sets_go_first():
-    channels = Channels(layer="layer", n=6, n_together=2, group=None)
+    channels = Channels(layer="layer", n=6, sets=tuple(torch.tensor([[0, 3], [1, 4], [2, 5]])))
     sets = channels.removals(torch.tensor([5.0, 1.0, 3.0, 4.0, 1.0, 0.0]))
     assert [going.tolist() for going in sets] == [[1, 4], [2, 5]]  # 0 and 3 are the most important
 
@@ -150,7 +151,7 @@ REFUSED = {
         lambda self, images: self.last(self.first(images).view(-1, 4, 6, 6))
     ),
     "can't be followed through its forward pass": lambda: Flat(lambda self, images: self.last(images)),
-    "mixes or reorders them": lambda: Flat(
+    "first: index reorders or selects them": lambda: Flat(
         lambda self, images: self.last(self.first(images)[:, torch.arange(self.first.out_channels).flip(0)])
     ),
 }
@@ -162,9 +163,3 @@ def test_what_can_not_be_followed_is_refused(message):
     with pytest.raises(ValueError, match=message):
         remove_channels(model, images(), lambda layers: [torch.tensor([0]) for _ in layers])
     assert model.training
-
-
-def test_a_norm_over_channels_is_no_reason_to_refuse():
-    model = seeded(lambda: nn.Sequential(nn.Conv2d(1, 8, 3), nn.GroupNorm(2, 8), nn.Flatten(), nn.Linear(288, 3)))
-    remove_channels(model, images(), least_of_each)
-    assert model[1].num_channels == model[0].out_channels == 4

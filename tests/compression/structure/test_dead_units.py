@@ -121,3 +121,28 @@ def test_a_layer_keeps_one_unit():
         network[3].weight.zero_()
     assert remove_dead_units(network, images()) == 4
     assert network[1].out_features == network[3].in_features == 1
+
+
+class MakesATensor(nn.Module):
+    """Starts its recurrent layer from zeros of one type, so that it does not run in float64."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.read, self.last = nn.LSTM(4, 3, batch_first=True), nn.Linear(3, 5), nn.Linear(5, 2)
+
+    def forward(self, images):
+        start = torch.zeros(1, len(images), 3)
+        return self.last(self.read(self.hidden(images[:, 0], (start, start))[0][:, -1]).relu())
+
+
+def test_where_float64_does_not_run_units_without_readers_go_all_the_same():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = MakesATensor().eval()
+    with torch.no_grad():
+        network.read.weight[0] = 0  # gives a constant, which is not folded
+        network.last.weight[:, 1] = 0
+    before = copy.deepcopy(network)
+    assert remove_dead_units(network, images(side=4)) == 1
+    assert network.read.out_features == 4
+    torch.testing.assert_close(network(images(seed=1, side=4)), before(images(seed=1, side=4)))

@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from effbench.compression.structure.channels import remove_channels
+from effbench.compression.structure.channel_groups import Channels
+from effbench.compression.structure.channels import kept_after, remove_channels
+from effbench.compression.structure.resizing import resize, silenced
 from effbench.compression.structure.shuffle import Shuffle
-from effbench.compression.structure.shuffled_channels import ShuffledChannels, TouchedLayer, shuffles_hidden
+from effbench.compression.structure.shuffled_channels import find_shuffle, shuffles_replaced
+from effbench.compression.structure.touched import Touched
 
 
 @st.composite
@@ -43,19 +46,28 @@ def compute(network, shuffle, images):
 def test_removed_channels_are_as_those_that_nothing_reads(shuffle, seed, data):
     network = layers(shuffle, seed)
     made, norm, depthwise, read = network
-    sides = ((made, False, False), (norm, False, False), (depthwise, True, False), (read, True, True))
-    touched = tuple(TouchedLayer(layer=layer, is_after=after, reads=reads) for layer, after, reads in sides)
-    shuffled = ShuffledChannels(shuffle=shuffle, layers=touched, group=None)
-    sets = shuffle.removals(torch.rand(shuffle.n, generator=torch.Generator().manual_seed(seed)))
+    own = torch.arange(shuffle.n)
+    sides = ((made, False, "makes"), (norm, False, "passes"), (depthwise, True, "passes"), (read, True, "reads"))
+    touched = [
+        Touched(layer=layer, name="", role=role, places=own, channels=own, is_after=after)
+        for layer, after, role in sides
+    ]
+    assert find_shuffle(shuffle.n, shuffle.groups, touched[:2], touched[2:]) == shuffle
+    channels = Channels(layer="", n=shuffle.n, touched=tuple(touched), shuffle=shuffle)
+    sets = channels.removals(torch.rand(shuffle.n, generator=torch.Generator().manual_seed(seed)))
     going = torch.cat([torch.zeros(0, dtype=torch.int64), *sets[: data.draw(st.integers(0, len(sets)))]])
     images = torch.randn(2, made.in_channels, 6, 6, generator=torch.Generator().manual_seed(seed))
-    shuffled.zero_readers(going)
-    unread = compute(network, shuffle, images)
-    shuffled.remove(going)
+    whole = compute(network, shuffle, images)
+    kept = kept_after([(channels, going)])
+    with silenced(kept):
+        unread = compute(network, shuffle, images)
+    undo = resize(kept)
     n_left = shuffle.n - len(going)
     assert (made.out_channels, norm.num_features, depthwise.groups, read.in_channels) == (n_left,) * 4
     assert made.weight.shape[0] == len(norm.running_var) == depthwise.weight.shape[0] == n_left
     assert torch.allclose(compute(network, shuffle, images), unread, atol=1e-4)
+    undo()
+    assert torch.equal(compute(network, shuffle, images), whole)
 
 
 class ChannelShuffle(nn.Module):
@@ -93,19 +105,19 @@ def images(n_channels=3):
 
 def test_what_a_shuffle_was_given_is_known_and_its_forward_comes_back():
     model = shuffled_network(ChannelShuffle(3))
-    function = F.channel_shuffle
-    with shuffles_hidden(model) as shuffle_inputs:
+    function, given = F.channel_shuffle, []
+    with shuffles_replaced(model, lambda images, groups: given.append(groups) or images):
         assert torch.equal(model[1](images(12)), images(12))
         assert torch.equal(F.channel_shuffle(images(12), 4), images(12))
         assert F.channel_shuffle(images(12), groups=2).shape == (2, 12, 2, 2)
-    assert [groups for _, groups in shuffle_inputs] == [3, 4, 2]
+    assert given == [3, 4, 2]
     assert F.channel_shuffle is function
     assert torch.equal(model[1](images(12)), F.channel_shuffle(images(12), 3))
 
 
-def test_an_error_leaves_no_shuffle_hidden():
+def test_an_error_leaves_no_shuffle_replaced():
     model, function = shuffled_network(ChannelShuffle(3)), F.channel_shuffle
-    with pytest.raises(ZeroDivisionError), shuffles_hidden(model):
+    with pytest.raises(ZeroDivisionError), shuffles_replaced(model, lambda images, groups: images):
         raise ZeroDivisionError
     assert F.channel_shuffle is function
     assert "forward" not in vars(model[1])
@@ -125,8 +137,8 @@ def layers_of(model):
 
 def test_the_channels_between_grouped_convolutions_go_through_their_shuffle():
     channels = layers_of(shuffled_network(ChannelShuffle(3)))["0"]
-    assert channels.shuffled.shuffle == Shuffle(n=12, groups=3, before=3, after=3)
-    assert [(touched.is_after, touched.reads) for touched in channels.shuffled.layers] == [(False, False), (True, True)]
+    assert channels.shuffle == Shuffle(n=12, groups=3, before=3, after=3)
+    assert [(touched.is_after, touched.role) for touched in channels.touched] == [(False, "makes"), (True, "reads")]
 
 
 def test_where_the_groups_of_a_shuffle_are_not_known_its_channels_stay():

@@ -1,0 +1,89 @@
+"""All answers of a sweep: one for each group of runs and cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from effbench.analysis.averages import average_runs
+from effbench.analysis.costs import costs_that_vary
+from effbench.analysis.counts import Counts
+from effbench.analysis.groups import split_groups
+from effbench.analysis.saturation import Saturation, answer_of
+from effbench.analysis.sentences import detail_sentences, sentence_of
+from effbench.analysis.tolerance import DEFAULT_TOLERANCE
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """Where compression stops being free, for one group of runs on one cost."""
+
+    group: str
+    """What tells the group from the others, as in "model=lenet_5"; empty where there is one."""
+    runs: pd.DataFrame
+    """The runs of the group, for `plot_saturation` and others."""
+    cost: str | None
+    """None where no cost varies, and so nothing can be drawn."""
+    sentence: str
+    """It begins with the group."""
+    saturation: Saturation | None
+    """None where no cost varies."""
+    details: tuple[str, ...] = ()
+    """What else is known (`detail_sentences`), with the group's first cost only."""
+
+
+def answers(
+    frame: pd.DataFrame,
+    *,
+    quality: str | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+    counts: Counts | None = None,
+) -> list[Answer]:
+    """Answer for every group of runs (`split_groups`) on every cost that varies in it (`varying_costs`).
+
+    frame, quality, tolerance, counts and the errors: as for `saturation_point`, but that there may be several groups.
+    A group in which no cost varies has one answer, that says so. No rows: no answers.
+
+    >>> runs = pd.DataFrame(
+    ...     {"point": ["reference", "prune=0.5", "prune=0.9"] * 2, "reference": [True, False, False] * 2,
+    ...      "model": ["a"] * 3 + ["b"] * 3, "size_bytes": [400, 164, 60, 90, 40, 10],
+    ...      "accuracy_val": [0.960, 0.952, 0.897, 0.91, 0.88, 0.5]})
+    >>> for answer in answers(runs):
+    ...     print(answer.sentence)
+    model=a, size_bytes: prune=0.5 keeps accuracy within 2 points (loses 0.8) at 0.41× the bytes; 0.9 loses 6.3
+    model=b, size_bytes: nothing cheaper than the reference stays within 2 points: already prune=0.5 loses 3.0 points
+    """
+    found = []
+    for group, runs in split_groups(frame).items() if len(frame) else ():
+        begin = f"{group}, " if group else ""
+        costs = costs_that_vary(runs)
+        if not costs:
+            sentence = f"{group}: {_why_none(runs)}" if group else _why_none(runs)
+            found.append(Answer(group=group, runs=runs, cost=None, sentence=sentence, saturation=None))
+        for cost in costs:
+            answer = answer_of(runs, cost=cost, quality=quality, tolerance=tolerance, counts=counts, model=None)
+            details: list[str] = []
+            if cost == costs[0]:
+                details = detail_sentences(runs, cost=cost, quality=quality, tolerance=tolerance)
+            found.append(
+                Answer(
+                    group=group,
+                    runs=runs,
+                    cost=cost,
+                    sentence=begin + sentence_of(answer, tolerance),
+                    saturation=answer.saturation,
+                    details=tuple(f"{group}: {line}" if group else line for line in details),
+                )
+            )
+    return found
+
+
+def _why_none(runs: pd.DataFrame) -> str:
+    """Say why no cost varies."""
+    moves = runs.attrs.get("moves")
+    if moves and not any(moves.values()):
+        return f"no cost varies over these runs: {', '.join(moves)} moves none; sweep another axis beside it"
+    if len(average_runs(runs).n_runs) < 2:
+        return "no cost varies over these runs: there is one point; sweep an axis, as in +prune=0.1,0.5,0.9"
+    return "no cost varies over these runs by more than it jitters (2 % of bytes and multiply-adds)"

@@ -1,0 +1,179 @@
+"""The answer in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from effbench.analysis.columns import parse_numbers
+from effbench.analysis.costs import chosen_cost, cost_words
+from effbench.analysis.counts import Counts
+from effbench.analysis.curve import Curve, control_curve, curve_of
+from effbench.analysis.groups import select_group
+from effbench.analysis.labels import label_axes, short_label
+from effbench.analysis.pareto import front_rows
+from effbench.analysis.phrases import (
+    cheapest_is_acceptable,
+    loss_and_test,
+    nothing_is_acceptable,
+    remarks,
+    saving,
+)
+from effbench.analysis.quality import Quality, secondary_columns
+from effbench.analysis.saturation import ToleranceAnswer, answer_of
+from effbench.analysis.tolerance import DEFAULT_TOLERANCE, choose_within
+from effbench.analysis.words import allowance, change, named, quality_word, share
+
+
+def saturation_sentence(
+    frame: pd.DataFrame,
+    *,
+    cost: str,
+    quality: str | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+    counts: Counts | None = None,
+    model: str | None = None,
+) -> str:
+    """Say where compression stops being free on one cost, in one sentence.
+
+    frame, cost, quality, tolerance, counts, model and the errors: as for `saturation_point` with method "tolerance".
+    The plain name, "accuracy", is the validation's, on which points are chosen; quality="accuracy" is called "test
+    accuracy". What the chosen point loses is said of both. "Points" are percentage points. What stands after "95 %" are
+    the savings of 95 % of the choices on examples, and on as many seeds as it says, drawn anew. A point in brackets "(2
+    of 3 seeds)" was compared with its reference on those that did not fail.
+
+    >>> runs = pd.DataFrame(
+    ...     {"point": ["reference", "prune=0.5", "prune=0.9"], "size_bytes": [400, 164, 60],
+    ...      "accuracy_val": [0.960, 0.952, 0.897], "accuracy": [0.950, 0.955, 0.9]})
+    >>> print(saturation_sentence(runs, cost="size_bytes"))
+    size_bytes: prune=0.5 keeps accuracy within 2 points (loses 0.8; test: gains 0.5) at 0.41× the bytes; 0.9 loses 6.3
+    >>> print(saturation_sentence(runs, cost="size_bytes", tolerance=0.001))
+    size_bytes: nothing cheaper than the reference stays within 0.1 points: already prune=0.5 loses 0.8 points
+    >>> print(saturation_sentence(runs, cost="size_bytes", tolerance=0.1))
+    size_bytes: not reached: the cheapest, prune=0.9, at 0.15× the bytes, loses 6.3 points (test: loses 5.0): still \
+within 10; sweep further
+    """
+    answer = answer_of(frame, cost=cost, quality=quality, tolerance=tolerance, counts=counts, model=model)
+    return sentence_of(answer, tolerance)
+
+
+def sentence_of(answer: ToleranceAnswer, tolerance: float, /) -> str:
+    """Return the sentence of an answer, as `saturation_sentence` does."""
+    curve, choice = answer.curve, answer.choice
+    text = choice.problem if choice.row is None else _found(answer, choice.row, tolerance)
+    subject = f"{curve.cost} (no reference)" if curve.base == "most accurate" and len(curve) > 1 else curve.cost
+    return "; ".join([f"{subject}: {text}", *remarks(curve, choice)])
+
+
+def _found(answer: ToleranceAnswer, row: int, tolerance: float) -> str:
+    """Write what an answer with a row says."""
+    curve, rival = answer.curve, answer.choice.rival
+    firmness = _firmness(answer, row)
+    if answer.choice.outcome == "not reached":
+        return cheapest_is_acceptable(curve, row, tolerance, firmness=firmness)
+    if answer.choice.outcome == "nothing" or (curve.base == "most accurate" and row == curve.reference):
+        return nothing_is_acceptable(curve, rival, tolerance, firmness=firmness)
+    within = f"keeps {quality_word(curve)} within {allowance(curve, tolerance)}"
+    losses, at = f"({loss_and_test(curve, row)})", f"{saving(curve, row)}{firmness}"
+    if curve.base == "most accurate":
+        at = f"{saving(curve, row).replace(' the ', ' its ', 1)}{firmness}"
+        text = f"{named(curve, row)} {within} of the most accurate, {named(curve, curve.reference)} {losses}, {at}"
+    else:
+        of = " of its reference" if curve.has_several_references else ""
+        text = f"{named(curve, row)} {within}{of} {losses} {at}"
+    if rival is None:
+        return f"{text}; nothing is cheaper"
+    rejected = short_label(named(curve, rival), after=curve.labels[row])
+    return f"{text}; {rejected} {change(curve, rival, beyond=tolerance, unit=False)}"
+
+
+def _firmness(answer: ToleranceAnswer, row: int) -> str:
+    """Write the interval of the cost that is chosen, as shares of the reference's, and what was drawn anew for it."""
+    curve, interval = answer.curve, answer.saturation.interval
+    reference_cost = float(curve.costs[curve.references[row]])
+    if interval is None or reference_cost <= 0:
+        return ""
+    fewest, most = int(curve.n_seeds.min()), int(curve.n_seeds.max())
+    if most == 1:
+        covered = "examples only, 1 seed"
+    elif not curve.pairs.is_paired:
+        covered = "examples only, seeds unknown"
+    else:
+        covered = f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
+    low, high = (share(cost / reference_cost) for cost in interval)
+    return f" (95 %, {covered}: {low})" if low == high else f" (95 %, {covered}: {low} to {high})"
+
+
+def detail_sentences(
+    frame: pd.DataFrame,
+    *,
+    cost: str,
+    quality: str | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+    model: str | None = None,
+) -> list[str]:
+    """Say what else is known of the answer on one cost: up to three lines.
+
+    frame, cost, quality, tolerance, model and the errors: as for `saturation_sentence`. First, on the test split, what
+    else became of the quality at the saturation point, with the reference's in brackets. What the frame does not have
+    (of `secondary_columns`) is not mentioned. There is no such line without a saturation point, or where it is the
+    reference. Then what named controls lose: uncompressed networks with an axis that moves no cost. Where nothing has a
+    reference, the front.
+
+    >>> runs = pd.DataFrame(
+    ...     {"point": ["reference", "prune=0.5", "prune=0.9"], "size_bytes": [400, 164, 60],
+    ...      "accuracy_val": [0.960, 0.952, 0.897], "calibration_error": [0.008, 0.012, 0.05],
+    ...      "accuracy_worst_class": [0.95, 0.912, 0.7]})
+    >>> detail_sentences(runs, cost="size_bytes")
+    ['at prune=0.5: worst class 91.2 % (reference 95.0 %), calibration error 1.2 points (0.8)']
+    """
+    runs = select_group(frame, model=model)
+    curve = curve_of(runs, cost=chosen_cost(runs, cost), quality=quality)
+    choice = choose_within(curve, tolerance=tolerance)
+    lines = []
+    if choice.outcome == "chosen" and choice.row is not None and choice.row != curve.reference:
+        lines += _secondary(runs, curve, choice.row)
+    lines += _controls(control_curve(runs, cost=curve.cost, quality=quality))
+    if curve.base == "most accurate" and len(curve) > 1:
+        front = ", ".join(curve.labels[row] for row in front_rows(curve))
+        lines.append(f"on the front of {cost_words(curve.cost).title}, from the cheapest: {front}")
+    return lines
+
+
+def _secondary(runs: pd.DataFrame, curve: Curve, row: int) -> list[str]:
+    """Write what else is known of a point's quality and its reference's, on the seeds of both: one line or none."""
+    details: list[str] = []
+    for column, title in secondary_columns(runs, Quality.of_frame(runs)).items():
+        if parse_numbers(curve.runs[column]) is None:
+            continue
+        pair = np.array([values[row] for values in curve.means_of(column)])
+        if not np.isfinite(pair).all():
+            continue
+        there, reference = _level_and_reference(column, pair)
+        name = "most accurate" if curve.base == "most accurate" else "reference"
+        details.append(f"{title} {there} ({reference if details else f'{name} {reference}'})")
+    return [f"at {named(curve, row)}: {', '.join(details)}"] if details else []
+
+
+def _level_and_reference(column: str, pair: NDArray[np.float64]) -> tuple[str, str]:
+    """Write a secondary quality at a point and at its reference, (2,): a share in percent, an error in points."""
+    if not ((pair >= 0) & (pair <= 1)).all():
+        return f"{pair[0]:.4g}", f"{pair[1]:.4g}"
+    there, reference = (f"{100 * value:.1f}" for value in pair)
+    return (f"{there} points", reference) if column == "calibration_error" else (f"{there} %", f"{reference} %")
+
+
+def _controls(curve: Curve | None) -> list[str]:
+    """Write what the named controls lose: "with distill alone, uncompressed: gains 0.4 points"; one line or none."""
+    if curve is None:
+        return []
+    rows = sorted(
+        (row for row in range(len(curve)) if row not in set(curve.references)), key=lambda row: curve.labels[row]
+    )
+    if len(rows) == 1:
+        (row,) = rows
+        axes = " and ".join(label_axes(curve.labels[row])) or curve.labels[row]
+        return [f"with {axes} alone, uncompressed: {change(curve, row)}"]
+    told = [f"{named(curve, row)} {change(curve, row, unit=False)}" for row in rows]
+    return [f"alone, uncompressed: {', '.join(told)}"] if told else []
