@@ -56,7 +56,7 @@ def points_table(frame: pd.DataFrame, *, axes: Sequence[str]) -> pd.DataFrame:
         points[deviation] = averages.deviations[quality.name]
     reached = axes_in_rounds(frame) if ended_early(frame).any() else []
     named = [name for axis in axes for name in ([axis, f"{axis}_reached"] if axis in reached else [axis])]
-    timings = [str(name) for name in points.columns if str(name).startswith(("latency_ms", "speedup"))]
+    timings = [str(name) for name in points.columns if str(name).startswith(("latency_ms", "speedup/"))]
     qualities = (quality.name, deviation, quality.column)
     secondary = secondary_columns(frame, quality)
     order = dict.fromkeys((*named, "n_seeds", "n_failed", *qualities, *_COSTS, *timings, *secondary))

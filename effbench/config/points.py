@@ -141,7 +141,7 @@ class _Builder:
         recipe = Recipe(self.axes, node, values, self.asked)
         steps = recipe.reference_steps() if reference is None else recipe.steps()
         check_layers(steps, trial.layers)
-        chain = Chain(
+        own = Chain(
             network=network,
             task=task,
             data=data,
@@ -151,6 +151,8 @@ class _Builder:
             threads=typed(_TrainSettings, {"threads": node["train"]["threads"]}, where="train").threads,
             steps=with_teachers(steps, None if reference is None else self._as_teacher(reference)),
         )
+        # A point that is made as the reference is, to be evaluated otherwise, say, is its network.
+        chain = reference.chain if reference is not None and own == self._as_teacher(reference) else own
         config = {name: entry for name, entry in node.items() if name not in (ENGINES, "phases")}
         return Point(
             label=label,
@@ -166,7 +168,7 @@ class _Builder:
         )
 
     def _as_teacher(self, reference: Point) -> Chain:
-        """Return what teaches where a reference does: its network after all its finetunings, as the recipe has them."""
+        """Return the reference's chain as the recipe has it, with all its finetunings: what teaches where it does."""
         steps = Recipe(self.axes, self.node, reference.axes, self.asked).steps()
         return dataclasses.replace(reference.chain, steps=steps)
 

@@ -85,7 +85,7 @@ class Rounds:
 
     def __str__(self) -> str:
         """Name the steps of a round and how often they may come."""
-        how = "best of up to" if self.keeps_best else "up to"
+        how = "best of 0 to" if self.keeps_best else "up to"
         return f"{how} {len(self.rounds)} × ({' → '.join(step.name for step in self.rounds[0])})"
 
     @property

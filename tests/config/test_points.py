@@ -33,7 +33,7 @@ def test_a_neutral_stage_is_not_in_the_recipe():
     points = by_label(plan("prune=0.5", "bits=4,32"))
     steps = {label: [str(step) for step in point.chain.steps] for label, point in points.items()}
     assert steps == {
-        "reference": ["train", "finetune"],
+        "reference": ["train", "best of 0 to 1 × (finetune)"],
         "prune=0.5": ["train", "prune", "finetune"],
         "prune=0.5, bits=4": ["train", "prune", "finetune", "quantize"],
     }
@@ -49,10 +49,15 @@ def test_with_rounds_the_reference_is_finetuned_as_long():
     points = by_label(plan("prune=0.5", "recipe.rounds=3"))
 
     def epochs(point):
-        return sum(step.stage.epochs for step in point.chain.steps if isinstance(step.stage, Train))
+        return sum(step.stage.epochs for step in point.chain.plain_steps if isinstance(step.stage, Train))
 
     assert epochs(points["reference"]) == epochs(points["prune=0.5"])
-    assert [str(step) for step in points["reference"].chain.steps] == ["train", "finetune", "finetune/1", "finetune/2"]
+    assert [str(step) for step in points["reference"].chain.plain_steps] == [
+        "train",
+        "finetune",
+        "finetune/1",
+        "finetune/2",
+    ]
 
 
 def test_points_share_the_trained_network():
@@ -184,7 +189,7 @@ def test_five_hundred_points_are_planned_without_building_five_hundred_networks(
 def test_options_of_a_stage_are_checked_with_the_values_that_are_asked_for():
     quantized = plan("+bits=32,2", "stage.quantize.scheme=ternary")
     assert [
-        step.stage.scheme for point in quantized.points for step in point.chain.steps if step.name == "quantize"
+        step.stage.scheme for point in quantized.points for step in point.chain.plain_steps if step.name == "quantize"
     ] == ["ternary"]
     with pytest.raises(ValueError, match="bits=4: must be 2 with scheme=ternary"):
         plan("+bits=2,4", "stage.quantize.scheme=ternary")
@@ -199,11 +204,12 @@ def test_runs_on_one_ladder_share_its_rungs():
     command = ["prune=0.5,0.7,0.9", "stage.prune.ladder=[0.5,0.8]", "recipe.rounds=2"]
     points = by_label(plan(*command))
     ratios = {
-        label: [step.stage.ratio for step in point.chain.steps if step.name == "prune"]
+        label: [step.stage.ratio for step in point.chain.plain_steps if step.name == "prune"]
         for label, point in points.items()
     }
     assert ratios == {"reference": [], "prune=0.5": [0.5], "prune=0.7": [0.5, 0.7], "prune=0.9": [0.5, 0.8, 0.9]}
-    assert [str(step) for step in points["reference"].chain.steps] == ["train", "finetune", "finetune/1"]
+    # As often as the longest run could be: the ladder's two rungs and a point beyond them.
+    assert [str(step) for step in points["reference"].chain.steps] == ["train", "best of 0 to 3 × (finetune)"]
     assert points["prune=0.5"].chain.prefix_keys == points["prune=0.9"].chain.prefix_keys[:4]
     assert points["prune=0.7"].chain.prefix_keys[:4] == points["prune=0.9"].chain.prefix_keys[:4]
     assert (

@@ -43,17 +43,23 @@ def same_bits(one, other):
     ],
 )
 def test_a_recipe_says_which_steps_are_taught(recipe, expected):
-    reference, point = points("distill=0.5", "prune=0.5", "bits=4", f"recipe={recipe}")
+    reference, point, control = points("distill=0.5", "prune=0.5", "bits=4", f"recipe={recipe}")
     assert " ".join(str(step) for step in point.chain.steps) == expected
-    assert not any(step.teacher for step in reference.chain.steps)
-    for step in point.chain.steps:
+    assert [str(step) for step in control.chain.steps] == [
+        name for name in expected.split() if name not in ("prune", "quantize")
+    ]
+    assert control.is_control and not point.is_control
+    assert not any(step.teacher for step in reference.chain.plain_steps)
+    for step in (*point.chain.steps, *control.chain.steps):
         if isinstance(step.stage, Distill):
-            assert step.teacher.key == reference.chain.key
+            # What teaches has all its finetunings, of which a reference is the best.
+            assert step.teacher.plain_steps == reference.chain.plain_steps
+            assert not any(isinstance(taught, Rounds) for taught in step.teacher.steps)
             assert step.stage.weight == 0.5
 
 
 def test_an_axis_at_zero_is_the_reference_and_a_narrow_student_alone_has_plain_training():
-    reference, alone, taught = points("alpha=0.5", "distill=0,0.5", "recipe=distill")
+    reference, alone, taught, _ = points("alpha=0.5", "distill=0,0.5", "recipe=distill")
     assert [str(step) for step in alone.chain.steps] == ["train"]
     assert [str(step) for step in taught.chain.steps] == ["distill"]
     assert taught.chain.steps[0].teacher.key == reference.chain.key
@@ -62,7 +68,8 @@ def test_an_axis_at_zero_is_the_reference_and_a_narrow_student_alone_has_plain_t
 
 
 def test_what_was_not_taught_is_shared_with_the_reference():
-    reference, taught = points("prune=0.5", "distill=0.5", "recipe=distill_finetune")
+    reference, taught, control = points("prune=0.5", "distill=0.5", "recipe=distill_finetune")
+    assert control.chain.prefix_keys[1] == reference.chain.prefix_keys[1]
     assert reference.chain.prefix_keys[1] == taught.chain.prefix_keys[1]
 
 
@@ -112,7 +119,7 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path):
 
 
 def test_the_same_bits_come_whether_or_not_teacher_and_labels_were_there(tmp_path):
-    reference, student = points("alpha=0.5", "distill=0.5", "recipe=distill")
+    reference, student, _ = points("alpha=0.5", "distill=0.5", "recipe=distill")
     device = torch.device("cpu")
     cold, warm = Store(tmp_path / "cold"), Store(tmp_path / "warm")
     run_point(reference, warm, device=device)

@@ -28,7 +28,10 @@ def examples_of(axis):
 
 @pytest.fixture(scope="session")
 def instantiate():
-    """Return what makes a stage by its name in conf/stage, its axes at the last of their examples, or at `fields`."""
+    """Return what makes a stage by its name in conf/stage, its axes at the last of their examples, or at `fields`.
+
+    What is done to no network by default is switched on.
+    """
 
     def make(name, **fields):
         tree = OmegaConf.create(
@@ -42,7 +45,8 @@ def instantiate():
         tree.train.precision = "float32"  # while planning, "auto" becomes one or the other
         node = OmegaConf.to_container(tree.stage[name], resolve=True)
         given = {axis.target.split(".")[1]: examples_of(axis)[-1] for axis in axes_of(name)}
-        return make_stage(name, {**node, **given, **fields})
+        switched_on = {"enabled": True} if "enabled" in node else {}
+        return make_stage(name, {**node, **switched_on, **given, **fields})
 
     return make
 

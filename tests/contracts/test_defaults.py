@@ -24,7 +24,6 @@ GRID = {
     "granularity": "channel",
     "range": "max",
     "percentile": 99.9,
-    "fold_batch_norm": False,
 }
 TRAINING = {
     "batch_size": 64,
@@ -64,20 +63,21 @@ SHARING = {
     "initial": "linear",
 }
 STAGES = {
-    "BitsBudget": (1, {**GRID, "by": "bits", "widths": "8-6-4-3-2"}),
+    "BitsBudget": (2, {**GRID, "by": "bits", "widths": "8-6-4-3-2"}),
     "Distill": (3, {**TRAINING, **LESSON}),
+    "FoldBatchNorm": (1, {"enabled": False}),
     "Load": (1, {}),
     "LowRank": (1, {"scheme": "tucker", "by": "share"}),
     "Precision": (1, {}),
-    "Prune": (1, PRUNING),
+    "Prune": (3, PRUNING),
     "PruneBlocks": (1, {}),
-    "PruneChannels": (1, {"criterion": "l1", "scope": "layer"}),
-    "PruneNM": (1, {"criterion": "magnitude"}),
-    "Quantize": (1, GRID),
-    "QuantizeInputs": (1, {"range": "max", "percentile": 99.9, "examples": 1000, "fold_batch_norm": False}),
+    "PruneChannels": (3, {"criterion": "l1", "scope": "layer"}),
+    "PruneNM": (3, {"criterion": "magnitude"}),
+    "Quantize": (2, GRID),
+    "QuantizeInputs": (3, {"range": "max", "percentile": 99.9, "examples": 1000}),
     "RemoveDead": (2, {}),
     "Rewind": (1, {"to": "init"}),
-    "Share": (1, SHARING),
+    "Share": (2, SHARING),
     "Train": (3, TRAINING),
 }
 """Of each class in effbench.stages: its VERSION, and its defaults beside `layers`, which is empty in all of them."""

@@ -1,5 +1,6 @@
 """Sweeps as users run them: in a subprocess where that is the point, else in this process, which saves the imports."""
 
+import math
 import os
 import shlex
 import shutil
@@ -27,6 +28,12 @@ def pytest_collection_modifyitems(items):
 
 
 STARTED = []
+
+
+@pytest.fixture
+def latencies_are_kept(monkeypatch):
+    """Let latencies be kept however disturbed their pass was, as on a quiet machine."""
+    monkeypatch.setattr("effbench.sweep.timing.NOISY", math.inf)
 
 
 @pytest.fixture(autouse=True)

@@ -129,7 +129,7 @@ def test_rounds_train_the_reference_as_long_as_the_points(folder, sweep):
     status, _, err = sweep("+prune=0.9 recipe.rounds=2")
     assert status == 0, err
     steps = {run.data.tags["effbench.point"]: run.data.tags["effbench.steps"] for run in folder.children()}
-    assert steps["reference"].split(" → ") == ["train", "finetune", "finetune/1"]
+    assert steps["reference"].split(" → ") == ["train", "best of 0 to 2 × (finetune)"]
     assert steps["prune=0.9"].split(" → ") == ["train", "prune", "finetune", "prune/1", "finetune/1"]
 
 
@@ -187,6 +187,7 @@ def server(tmp_path):
         process.wait(30)
 
 
+@pytest.mark.usefixtures("latencies_are_kept")
 def test_a_real_server(folder, sweep, server):
     status, out, err = sweep(f"+prune=0.9 tracking.uri={server}")
     assert status == 0, err

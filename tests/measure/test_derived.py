@@ -8,6 +8,18 @@ from hypothesis import strategies as st
 from torch import nn
 
 from effbench.measure.compute import count_cost
+from effbench.measure.derived import Weight, storage_key
+
+
+@pytest.mark.parametrize(("n_nonzero", "effective"), [(12, 100), (6, 50), (5, 41), (0, 0)])
+def test_every_weight_takes_part_in_equally_many(n_nonzero, effective):
+    assert Weight(numel=12, n_nonzero=n_nonzero).effective(100) == effective
+
+
+def test_views_of_a_tensor_are_known_by_what_they_have_in_common():
+    weight, other = (torch.empty(4, 3, device="meta") for _ in range(2))
+    assert storage_key(weight) == storage_key(weight.t()) == storage_key(weight[1:])
+    assert storage_key(weight) != storage_key(other)
 
 
 class Made(nn.Module):

@@ -57,6 +57,7 @@ def test_a_row_per_model_in_the_order_given():
     assert frame.columns.tolist() == [
         "model", "engine", "batch", "threads",
         "n_samples", "latency_ms", "latency_ms_p90", "latency_ms_iqr", "speedup", "speedup_iqr",
+        "speedup_low", "speedup_high",
     ]  # fmt: skip
     assert frame["model"].tolist() == ["slow", "fast", "middle"]
     assert frame["latency_ms"].tolist() == pytest.approx([4.0, 1.0, 2.0])

@@ -43,4 +43,4 @@ def test_what_can_be_is_taken_as_it_is():
     assert type(measure.seconds) is float
     assert TrackingSettings(uri=None, experiment="a").uri is None
     assert [WorkerSettings(jobs=jobs).jobs for jobs in ("auto", 3)] == ["auto", 3]
-    assert AxisFacts(neutral=1.0, realised={"bytes": "removed"}).neutral == 1.0
+    assert AxisFacts(neutral=1.0, realised={"bytes": "removed"}, moves=["size_bytes"]).neutral == 1.0

@@ -28,11 +28,15 @@ class Series:
             self.models.append(model)
         self.n_run = 0
 
+    def outcome(self, *, keeps_best=False, **until):
+        rounds = Rounds(((STEP,),) * (len(self.models) - 1), Until(**until), keeps_best=keeps_best)
+        return run_rounds(rounds, self.models[0], evaluate=self._evaluate, take=self._take)
+
     def run(self, **until):
         """Return the number of the network that comes back."""
-        rounds = Rounds(((STEP,),) * (len(self.models) - 1), Until(**until))
-        last = run_rounds(rounds, self.models[0], evaluate=self._evaluate, take=self._take)
-        return self.models.index(last)
+        outcome = self.outcome(**until)
+        assert self.models[outcome.n_done] is outcome.model
+        return self.models.index(outcome.model)
 
     def _evaluate(self, model):
         return self.accuracies[self.models.index(model)]
@@ -82,6 +86,36 @@ def test_it_ends_when_the_weights_barely_change():
 def test_a_round_that_is_bad_is_not_taken_for_changing_little():
     series = Series(0.9, 0.1, weights=[1.0, 1.00001])
     assert series.run(min_change=0.01, max_loss=0.1) == 0
+
+
+@pytest.mark.parametrize(
+    ("until", "stopped_by"),
+    [({"max_loss": 0.01}, "floor"), ({"min_accuracy": 0.96}, "floor"), ({"max_loss": 0.1}, "none"), ({}, "none")],
+)
+def test_it_is_told_why_no_more_rounds_were_taken(until, stopped_by):
+    assert Series(0.97, 0.965, 0.95, 0.90, 0.97).outcome(**until).stopped_by == stopped_by
+
+
+def test_weights_that_settled_are_told_from_a_floor():
+    series = Series(0.9, 0.9, 0.9, weights=[1.0, 1.001, 2.0])
+    assert series.outcome(min_change=0.01, max_loss=0.5).stopped_by == "change"
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "best"),
+    [
+        ((0.5, 0.6, 0.7), 2),
+        ((0.7, 0.6, 0.5), 0),  # what entered
+        ((0.5, 0.7, 0.6), 1),
+        ((0.5, 0.7, 0.7), 1),  # of equals the first
+    ],
+)
+def test_of_all_rounds_the_best_network_can_be_kept(accuracies, best):
+    series = Series(*accuracies)
+    outcome = series.outcome(keeps_best=True)
+    assert (outcome.n_done, outcome.stopped_by) == (best, "best")
+    assert outcome.model is series.models[best]
+    assert series.n_run == 2
 
 
 class TestChange:

@@ -15,6 +15,7 @@ from effbench.compression.constraints.stack import quantizer_of
 from effbench.compression.layers import weight_layers
 from effbench.plan.findings import Findings
 from effbench.stages.bits_budget import BitsBudget
+from effbench.stages.fold_batch_norm import FoldBatchNorm
 from effbench.stages.prune import Prune
 from effbench.stages.quantize import Quantize
 from effbench.stages.train import Train
@@ -153,7 +154,8 @@ def test_a_later_round_keeps_the_widths_and_other_budgets_measure_nothing_anew(t
 @pytest.mark.parametrize("scheme", ["affine", "kmeans", "power_of_two"])
 def test_other_levels_and_folded_batch_norms_take_a_budget_too(trained, scheme):
     model, context = trained[0]
-    network, table = allot(model, context, 5, scheme=scheme, fold_batch_norm=True)
+    folded = FoldBatchNorm(enabled=True).apply(model, context)
+    network, table = allot(folded, dataclasses.replace(context, keep=lambda name, make: make()), 5, scheme=scheme)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     assert (table.weights * table.bits)[table.chosen].sum() <= 5 * table.weights[table.chosen].sum()
     for (_, layer), bits in zip(weight_layers(network), table.bits[table.chosen], strict=True):

@@ -193,7 +193,7 @@ def test_channels_that_do_nothing_go_first_through_a_shuffle(toy_data, make_cont
     stage = PruneChannels(ratio=len(dead) / 30, criterion=criterion)
 
     def choose(channels):
-        chosen = stage._choose(channels, stage._score(context), {})
+        chosen = stage._choose(channels, stage._score(context))
         found.update({one.layer: going for one, going in zip(channels, chosen, strict=True)})
         return [torch.zeros(0, dtype=torch.int64) for _ in channels]
 

@@ -205,7 +205,7 @@ def test_the_recipe_finetunes_the_values_and_the_reference_as_long():
     command = ["recipe=deep_compression", "+prune=0.9", "+share=32"]
     reference, point = plan_of(read_command_line(command)).points
     assert [str(step) for step in point.chain.steps] == ["train", "prune", "finetune", "share", "finetune/1"]
-    assert [str(step) for step in reference.chain.steps] == ["train", "finetune", "finetune/1"]
+    assert [str(step) for step in reference.chain.steps] == ["train", "best of 0 to 2 × (finetune)"]
     assert reference.is_reference
     assert point.chain.steps[3].stage == Share(values=32)
 

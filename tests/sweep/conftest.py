@@ -88,6 +88,7 @@ def result_of():
             "size_ratio": 4000 / (1000.0 * (1 - pruned) + 100),
             "macs": 5000.0,
             "macs_effective": 5000.0 * (1 - pruned),
+            "params": 1000.0,
             "params_nonzero": 1000.0 * (1 - pruned),
         }
         return RunResult(

@@ -12,6 +12,7 @@ from effbench.run.outcomes import RunError
 from effbench.run.results import keep_result
 from effbench.sweep.terminal import print_failures, print_plan, print_table
 
+BEST = "best of 0 to 1 × (finetune)".split()
 ACCURACY = Quality(name="accuracy", kind="ratio", unit="points", direction="higher")
 
 
@@ -29,7 +30,7 @@ class TestPlan:
         print_plan(read_sweep(["prune=0.5", "measure.batch=1,8", "measure.threads=1,2"]), store)
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].split() == ["run", "seed", "status", "steps", "(kept", "ones", "in", "brackets)"]
-        assert lines[1].split() == ["reference", "0", "to", "run", "train", "→", "finetune"]
+        assert lines[1].split() == ["reference", "0", "to", "run", "train", "→", *BEST]
         assert lines[2].split() == ["prune=0.5", "0", "to", "run", "train", "→", "prune", "→", "finetune"]
         assert lines[3].endswith(": 2 runs, 0 kept, 2 to run")
         assert lines[4] == "latency: eager; batch 1, 8, 1, 2 threads, 1 s a model"
@@ -41,7 +42,7 @@ class TestPlan:
         store.put_model(half.chain.prefix_keys[2], toy_network())
         print_plan(sweep, store)
         lines = capsys.readouterr().out.splitlines()
-        assert lines[1].split()[2:] == ["kept", "(train)", "→", "(finetune)"]
+        assert lines[1].split()[2:] == ["kept", "(train)", "→", "(best", *BEST[1:-1], "(finetune))"]
         assert lines[2].split()[2:] == ["to", "run", "(train)", "→", "(prune)", "→", "finetune"]
         assert lines[3].split()[2:] == ["to", "run", "train", "→", "prune", "→", "finetune"]
         assert lines[4].endswith(": 3 runs, 1 kept, 2 to run")

@@ -49,6 +49,8 @@ def test_every_run_has_its_latency_and_its_speedup_over_its_own_reference(measur
             "latency_ms/eager": latency,
             "latency_ms_p90/eager": latency,
             "speedup/eager": speedup,
+            "speedup_low/eager": speedup,
+            "speedup_high/eager": speedup,
         }
     (one_pass,) = asked  # all of them in turn: a noisy moment disturbs every one alike
     assert one_pass["models"] == [point.key for point in points]
@@ -60,7 +62,9 @@ def test_batches_and_threads_are_told_in_the_name_where_they_are_not_one(measure
     (found,) = measure_points(sweep.plan.points, sweep, store).values()
     suffixes = ("eager", "eager.t2", "eager.b8", "eager.b8.t2")
     assert list(found) == [
-        f"{kind}/{name}" for name in suffixes for kind in ("latency_ms", "latency_ms_p90", "speedup")
+        f"{kind}/{name}"
+        for name in suffixes
+        for kind in ("latency_ms", "latency_ms_p90", "speedup", "speedup_low", "speedup_high")
     ]
     assert [(one["batch"], one["threads"], one["s"]) for one in measured[1]] == [
         *((1, 1, 3.0), (1, 2, 3.0), (8, 1, 3.0), (8, 2, 3.0)),
@@ -83,6 +87,23 @@ def test_what_was_measured_of_the_same_runs_is_kept(measured, store, monkeypatch
     monkeypatch.setattr(timing, "VERSION", 99)
     measure_points(sweep.plan.points, sweep, store)
     assert len(asked) == 5
+
+
+def test_what_a_disturbed_pass_measured_is_told_but_not_kept(measured, store, monkeypatch):
+    sweep, (_, asked) = planned("prune=0.5"), measured
+    quiet = timing.sample_latency
+
+    def disturbed(models, sizes, **options):
+        samples = quiet(models, sizes, **options)
+        return samples.assign(latency_ms=[(1.0, 1.0, 21.0)[number] for number in samples["round"]])
+
+    monkeypatch.setattr(timing, "sample_latency", disturbed)
+    found = measure_points(sweep.plan.points, sweep, store)
+    assert {metrics["latency_ms/eager"] for metrics in found.values()} == {1.0}
+    monkeypatch.setattr(timing, "sample_latency", quiet)
+    again = measure_points(sweep.plan.points, sweep, store)
+    assert again != found and len(asked) == 2
+    assert measure_points(sweep.plan.points, sweep, store) == again and len(asked) == 2
 
 
 def test_without_its_reference_a_run_has_no_speedup(measured, store):
