@@ -15,6 +15,7 @@ from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
 from effbench.config.command_line import CommandLine, Composed, members
 from effbench.config.keys import ENGINES
+from effbench.config.layouts import as_trained, trainable
 from effbench.config.overrides import parse, values_of
 from effbench.config.recipe import STATED, Recipe, check_layers, make_stage, short, shown_axis
 from effbench.config.resolve import resolved, task_blueprint
@@ -141,7 +142,7 @@ class _Builder:
         recipe = Recipe(self.axes, node, values, self.asked)
         steps = recipe.reference_steps() if reference is None else recipe.steps()
         check_layers(steps, trial.layers)
-        own = Chain(
+        chain = Chain(
             network=network,
             task=task,
             data=data,
@@ -151,9 +152,11 @@ class _Builder:
             threads=typed(_TrainSettings, {"threads": node["train"]["threads"]}, where="train").threads,
             steps=with_teachers(steps, None if reference is None else self._as_teacher(reference)),
         )
-        # A point that is made as the reference is, to be evaluated otherwise, say, is its network.
-        chain = reference.chain if reference is not None and own == self._as_teacher(reference) else own
+        chain = trainable(chain, node)
+        if reference is not None and chain == self._as_teacher(reference):
+            chain = reference.chain  # it is made as the reference is, and evaluated otherwise, say: it is its network
         config = {name: entry for name, entry in node.items() if name not in (ENGINES, "phases")}
+        config |= as_trained(chain, node)
         return Point(
             label=label,
             axes=dict(values),
@@ -170,7 +173,7 @@ class _Builder:
     def _as_teacher(self, reference: Point) -> Chain:
         """Return the reference's chain as the recipe has it, with all its finetunings: what teaches where it does."""
         steps = Recipe(self.axes, self.node, reference.axes, self.asked).steps()
-        return dataclasses.replace(reference.chain, steps=steps)
+        return trainable(dataclasses.replace(reference.chain, steps=steps), self.node)
 
     def _data(self, values: Mapping[str, Value]) -> Blueprint:
         """Return the data set, with the options that axes set."""

@@ -15,6 +15,7 @@ from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.sources import build_network, load_data, load_task
+from effbench.training.layout import StridedPointwise, WatchStridedPointwise
 
 
 def read_data(data: Blueprint) -> ImageData:
@@ -39,6 +40,8 @@ class Trial:
     float32_bytes: int
     is_grouped: bool
     """Whether it has grouped or depthwise convolutions."""
+    strided: frozenset[StridedPointwise]
+    """Its strided 1 x 1 convolutions at the side at which it is trained, which torch may not train in any layout."""
     layers: tuple[str, ...]
     """The names of its convolution and linear layers, and of its other weights: attention's, recurrent ones."""
 
@@ -64,9 +67,11 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
         return str(error)
     except Exception as error:  # whatever a user's network raises
         return f"{network.target} can't be built: {_what_and_where(error)}"
+    strided: dict[int, set[StridedPointwise]] = {}
     for pixels in sorted({side, eval_side}):
         try:
-            with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            with torch.random.fork_rng(devices=[]), torch.inference_mode(), WatchStridedPointwise() as watch:
+                strided[pixels] = watch.found
                 outputs = model.eval()(torch.zeros(1, loaded.channels, pixels, pixels))
         except Exception as error:
             return f"{network.target} can't take images of {pixels} x {pixels}: {_what_and_where(error)}"
@@ -77,6 +82,7 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
     return Trial(
         float32_bytes=float32_bytes(model),
         is_grouped=any(getattr(module, "groups", 1) != 1 for module in model.modules()),
+        strided=frozenset(strided[side]),
         layers=tuple(
             dict.fromkeys(
                 [

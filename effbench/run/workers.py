@@ -24,6 +24,7 @@ from effbench.run.forkserver import worker_context
 from effbench.run.one import run_point
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.store import Store
+from effbench.training.layout import CRASHES
 
 
 def run_in_workers(
@@ -138,7 +139,7 @@ class _Worker:
             code = self._process.exitcode or 0
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
             self._begin_process()
-            text = f"the worker process died ({how}); out of memory?"
+            text = f"the worker process died ({how}); {_remedy(code)}"
             return RunError(text, text)
         return message
 
@@ -189,3 +190,10 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _remedy(code: int) -> str:
+    """Say what may help where a process ended with an exit code; a negative one is that of a signal."""
+    if -code in CRASHES:
+        return "a library crashed, or memory ran out? train.layout=contiguous may help, or another version of torch"
+    return "out of memory?"

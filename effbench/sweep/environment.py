@@ -7,7 +7,8 @@ import platform
 import subprocess
 from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
+
+from effbench.training.device import processor_name
 
 PACKAGES = ("effbench", "torch", "torchvision", "numpy", "mlflow", "hydra-core")
 
@@ -27,7 +28,7 @@ def describe_environment() -> dict[str, str]:
 @lru_cache(maxsize=1)
 def describe_machine() -> str:
     """Return processor, number of cores and operating system, as in "AMD EPYC, 2 cores, Linux x86_64"."""
-    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+    return f"{processor_name()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
 
 
 def git_commit() -> str | None:
@@ -42,12 +43,3 @@ def git_commit() -> str | None:
 def _git(*arguments: str) -> str:
     finished = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True)
     return finished.stdout.strip()
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -1,8 +1,23 @@
-"""Where training runs."""
+"""Where training runs: the device, and the processor."""
 
 from __future__ import annotations
 
+import platform
+from functools import lru_cache
+from pathlib import Path
+
 import torch
+
+
+@lru_cache(maxsize=1)
+def processor_name() -> str:
+    """Return what the machine's processor is called, as in "AMD EPYC"."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def resolve_device(name: str) -> torch.device:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -17,10 +17,10 @@ from effbench.compression.constraints.stack import advancing
 from effbench.compression.structure.fusion import fused
 from effbench.compression.structure.held_masks import masked_after_steps
 from effbench.data import ImageData
+from effbench.training.layout import Layout
 from effbench.training.memory import N_WATCHED, TensorMemory
 from effbench.training.precision import TrainingPrecision
 
-Layout = Literal["channels_last", "contiguous"]
 EpochProgress = Callable[[int, int], None]
 """Called as progress(steps_done, steps_in_all)."""
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from effbench.training.device import resolve_device
+from effbench.training.device import processor_name, resolve_device
 
 
 def test_resolves_devices_and_names_those_that_are_not_there():
@@ -35,3 +35,7 @@ def test_apples_device_is_refused_elsewhere(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ValueError, match=r"^device=mps: not available on this machine; use device=auto$"):
         resolve_device("mps")
+
+
+def test_the_processor_has_a_name():
+    assert processor_name() and processor_name() == processor_name().strip()
