@@ -46,7 +46,7 @@ def trainable(chain: Chain, node: Mapping[str, Any], /) -> Chain:
 
 
 def as_trained(chain: Chain, node: Mapping[str, Any], /) -> dict[str, Any]:
-    """Return what a configuration says of training, in `train` and `stage`, with the layout that a chain is trained in."""
+    """Return what a configuration says of training, `train` and `stage`, with the layout that a chain is trained in."""
     if not any(getattr(step.stage, "layout", None) == CONTIGUOUS for step in chain.plain_steps):
         return {"train": node["train"], "stage": node["stage"]}
     stages = {
