@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
 import os
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 
-from effbench.analysis import (
-    Counts,
-    Quality,
-    detail_sentences,
-    plot_saturation,
-    points_table,
-    saturation_point,
-    saturation_sentence,
-    varying_costs,
-)
+from effbench.analysis import Answer, Counts, Quality, answers, plot_saturation, points_table
 from effbench.plan.sweep import Sweep
 from effbench.run.store import Store
 from effbench.sweep.carry_out import SweepOutcome
@@ -28,7 +19,7 @@ from effbench.sweep.terminal import print_failures, print_table, terminal_consol
 from effbench.tracking.location import for_writing, sqlite_path
 from effbench.tracking.tracker import Tracker
 
-FIGURE_VERSION = 1
+FIGURE_VERSION = 2
 """Bumped when the figure of equal values comes to be drawn in another way."""
 
 
@@ -42,13 +33,14 @@ def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Trac
         table = points_table(frame, axes=[*plan.axes, *_swept(frame, sweep)])
         print_table(table, Quality.of_frame(frame), frame.attrs["extra_qualities"], console)
         files["table.csv"] = table.to_csv(index=False).encode()
+        found = answers(frame, tolerance=sweep.tolerance, counts=outcome.counts)
         console.print()
-        for sentence in sentences(frame, tolerance=sweep.tolerance, counts=outcome.counts):
-            console.print(sentence, highlight=False, markup=False)
-        costs = _costs(frame)
-        if costs:
-            files["saturation.png"] = _kept_figure(frame, costs, sweep.tolerance, outcome.counts, store)
-            metrics |= _saturation_metrics(frame, costs, sweep.tolerance)
+        for line in (*_lines(found), *outcome.shares):
+            console.print(line, highlight=False, markup=False)
+        drawn = [answer for answer in found if answer.cost is not None]
+        if drawn:
+            files["saturation.png"] = _kept_figure(drawn, sweep.tolerance, outcome.counts, store)
+            metrics |= _saturation_metrics(drawn)
     print_failures(outcome.failures, console)
     folder = store.root / "sweeps" / plan.sweep_id
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,59 +52,57 @@ def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Trac
     console.print(f"runs:   {_ui_command(sweep)}", highlight=False)
 
 
-def sentences(frame: pd.DataFrame, *, tolerance: float, counts: Counts | None = None) -> list[str]:
-    """Return the answer on every cost that varies, and what else is known of the point that the first one chose."""
-    costs = _costs(frame)
-    if not costs:
-        return ["no cost varies over these runs: sweep an axis, as in +prune=0.1,0.5,0.9"]
-    answers = [saturation_sentence(frame, cost=cost, tolerance=tolerance, counts=counts) for cost in costs]
-    return [*answers, *detail_sentences(frame, cost=costs[0], tolerance=tolerance)]
+def _lines(found: Sequence[Answer]) -> list[str]:
+    """Return what answers say: the sentences of a group, then what else is known of it."""
+    lines = []
+    for group in dict.fromkeys(answer.group for answer in found):
+        own = [answer for answer in found if answer.group == group]
+        lines += [answer.sentence for answer in own] + [detail for answer in own for detail in answer.details]
+    return lines
 
 
-def _kept_figure(frame: pd.DataFrame, costs: list[str], tolerance: float, counts: Counts | None, store: Store) -> bytes:
+def _kept_figure(found: Sequence[Answer], tolerance: float, counts: Counts | None, store: Store) -> bytes:
     """Return the figure, drawn only where the store has none of these very values: drawing takes a second or two."""
-    digest = hashlib.sha256(f"{FIGURE_VERSION} {costs} {tolerance} {version('matplotlib')}\n{frame.to_csv()}".encode())
+    digest = hashlib.sha256(f"{FIGURE_VERSION} {tolerance} {version('matplotlib')}".encode())
+    for answer in found:
+        digest.update(f"\n{answer.group} {answer.cost}\n{answer.runs.to_csv()}".encode())
     for key, values in sorted(() if counts is None else counts.by_run.items()):
         digest.update(key.encode() + values.tobytes())
     name = f"figures/{digest.hexdigest()[:20]}.png"
     kept = store.get(name)
     if kept is None:
-        kept = figure(frame, costs, tolerance=tolerance, counts=counts)
+        kept = figure(found, tolerance=tolerance, counts=counts)
         store.put(name, kept)
     return kept
 
 
-def figure(frame: pd.DataFrame, costs: list[str], *, tolerance: float, counts: Counts | None = None) -> bytes:
-    """Return a PNG with the quality against each cost."""
+def figure(found: Sequence[Answer], *, tolerance: float, counts: Counts | None = None) -> bytes:
+    """Return a PNG with a panel for each answer: the quality against its cost. Each group begins a row of its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    n_columns = min(len(costs), 2)
-    n_rows = math.ceil(len(costs) / n_columns)
-    width, height = 5.4 * n_columns, 4.2 * n_rows
+    groups = {group: [answer for answer in found if answer.group == group] for group in {a.group: None for a in found}}
+    n_columns = min(max(map(len, groups.values())), 2)
+    rows = [own[start : start + n_columns] for own in groups.values() for start in range(0, len(own), n_columns)]
+    width, height = 5.4 * n_columns, 4.2 * len(rows)
     drawing = Figure(figsize=(width, height))
     FigureCanvasAgg(drawing)
     # Margins in inches, fixed: labels are placed where the axes are, so these must not move afterwards.
-    margins = {"left": 0.75 / width, "right": 1 - 0.2 / width, "bottom": 0.6 / height, "top": 1 - 0.5 / height}
+    left = 0.75 if len(groups) == 1 else 0.95
+    margins = {"left": left / width, "right": 1 - 0.2 / width, "bottom": 0.6 / height, "top": 1 - 0.5 / height}
     spacing = {"wspace": 0.22, "hspace": 0.34}
-    panels = drawing.subplots(n_rows, n_columns, squeeze=False, gridspec_kw={**margins, **spacing}).flatten()
-    for unused in panels[len(costs) :]:
-        unused.remove()
-    for cost, axes in zip(costs, panels[: len(costs)], strict=True):
-        plot_saturation(frame, cost=cost, ax=axes, tolerance=tolerance, legend=cost == costs[0], counts=counts)
+    panels = drawing.subplots(len(rows), n_columns, squeeze=False, gridspec_kw={**margins, **spacing})
+    for row, answers_in_row in zip(panels, rows, strict=True):
+        for unused in row[len(answers_in_row) :]:
+            unused.remove()
+        for answer, axes in zip(answers_in_row, row, strict=False):
+            legend = answer is groups[answer.group][0]
+            plot_saturation(answer.runs, cost=answer.cost, ax=axes, tolerance=tolerance, legend=legend, counts=counts)
+            if answer.group and answer is answers_in_row[0]:
+                axes.set_ylabel(f"{answer.group}\n{axes.get_ylabel()}")
     stream = io.BytesIO()
     drawing.savefig(stream, format="png", dpi=200)
     return stream.getvalue()
-
-
-def _costs(frame: pd.DataFrame) -> list[str]:
-    """Return the costs that vary over the points; none where they don't, which is an answer here and no error."""
-    if frame["point"].nunique() < 2:
-        return []
-    try:
-        return varying_costs(frame)
-    except ValueError:
-        return []
 
 
 def _swept(frame: pd.DataFrame, sweep: Sweep) -> list[str]:
@@ -121,17 +111,18 @@ def _swept(frame: pd.DataFrame, sweep: Sweep) -> list[str]:
     return [key for key in keys if key in frame.columns]
 
 
-def _saturation_metrics(frame: pd.DataFrame, costs: list[str], tolerance: float) -> dict[str, float]:
-    """Return the cost and quality at the saturation point, where there is one."""
+def _saturation_metrics(found: Sequence[Answer]) -> dict[str, float]:
+    """Return the cost and quality at each saturation point there is, of a group under its name: ".../lenet_5"."""
     metrics: dict[str, float] = {}
-    quality = Quality.of_frame(frame).column
-    for cost in costs:
-        point = saturation_point(frame, cost=cost, tolerance=tolerance).point
-        if point is not None:
-            metrics |= {
-                f"saturation/{cost}": float(point[cost]),
-                f"saturation_{quality}/{cost}": float(point[quality]),
-            }
+    for answer in found:
+        point = None if answer.saturation is None else answer.saturation.point
+        if point is None or answer.saturation is None:
+            continue
+        group = "".join(f"/{part.partition('=')[2]}" for part in answer.group.split(", ") if part)
+        metrics |= {
+            f"saturation/{answer.cost}{group}": float(point[str(answer.cost)]),
+            f"saturation_{answer.saturation.quality}/{answer.cost}{group}": float(point[answer.saturation.quality]),
+        }
     return metrics
 
 

@@ -18,6 +18,7 @@ from effbench.run.outcomes import STORAGE_ERRORS, Observer, Outcomes, RunError
 from effbench.run.store import Store
 from effbench.sweep.environment import describe_environment
 from effbench.sweep.records import describe_run, extra_qualities, quality_columns, sweep_params
+from effbench.sweep.shares import share_lines
 from effbench.sweep.timing import measure_points
 from effbench.tracking import names
 from effbench.tracking.tracker import Tracker
@@ -45,6 +46,8 @@ class SweepOutcome:
     """The errors of failed runs, by the point's name."""
     counts: Counts | None = None
     """What each validation example adds to the runs' quality; None where the runs have not the same examples."""
+    shares: Sequence[str] = ()
+    """On which share of the weights techniques acted, where that was not all: a line each."""
 
 
 def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, runs: Outcomes, /) -> SweepOutcome:
@@ -57,6 +60,7 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
         tags={names.AXES: ",".join(plan.axes), names.NOTE: f"`{sweep.command}`", **describe_environment()},
     )
     metrics: dict[str, Mapping[str, float]] = {}
+    words: dict[str, Mapping[str, str]] = {}
     failures: dict[str, RunError] = {}
     counts: dict[str, NDArray[np.int64]] = {}
     for point, result in runs:
@@ -67,6 +71,7 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
             tracker.log_run(describe_run(point, sweep, error=result), status="FAILED")
         else:
             metrics[point.key], counts[point.key] = result.metrics, result.counts_val
+            words[point.key] = result.words
             if point.key not in tracker.finished_keys():
                 tracker.log_run(describe_run(point, sweep, result=result), status="FINISHED", reused=result.was_kept)
         display.run_ended(point, failed=isinstance(result, RunError))
@@ -79,7 +84,7 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
     frame.attrs["extra_qualities"] = extra_qualities(plan.points[0])
     frame.attrs["moves"] = {name: list(axis.moves) for name, axis in sweep.axes.items()}
     frame.attrs["failed"] = _failed_seeds([point for point in plan.points if point.key not in metrics])
-    return SweepOutcome(frame, failures, _counts(finished, counts))
+    return SweepOutcome(frame, failures, _counts(finished, counts), share_lines(finished, metrics, words))
 
 
 def _failed_seeds(points: Sequence[Point]) -> dict[str, list[int]]:

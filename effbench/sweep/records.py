@@ -41,6 +41,7 @@ def describe_run(
         names.REFERENCE: point.reference_key or point.key,
         names.POINT: point.label,
         names.AXES: ",".join(sweep.plan.axes),
+        names.MOVES: json.dumps({name: list(axis.moves) for name, axis in sweep.axes.items()}),
         **{name: str(value) for name, value in quality_columns(point).items()},
         **({names.CONTROL: "true"} if point.is_control else {}),
         names.EXTRA_QUALITIES: ",".join(extra_qualities(point)),
@@ -50,7 +51,7 @@ def describe_run(
     }
     files = {"config.yaml": yaml.dump(json.loads(json.dumps(point.config)), Dumper=_DUMPER, sort_keys=False).encode()}
     if result is not None:
-        tags |= {f"{names.PREFIX}.{name}": word for name, word in result.words.items()}
+        tags |= {f"{names.PREFIX}{name}": word for name, word in result.words.items()}
         tags[names.CACHED] = ",".join(result.cached_steps)
         if result.unknown_operations:
             tags[names.UNKNOWN] = ",".join(result.unknown_operations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def load_runs(
     reference_key, what the quality is (quality_name, _kind, _unit, _direction, _chance), start_time, then the params
     (axes under their own names, seed) and the metrics. `sweep` keeps one sweep (its id, or the beginning of it).
     `.attrs`: "unfinished" lists the other runs as (run_id, run_name, status, error), "failed" the seeds of failed ones
-    by point; "axes" names the axes that were swept, "extra_qualities" what the task counts beside its own quality.
+    by point; "axes" names the axes that were swept, "moves" the costs that each of them changes, "extra_qualities" what
+    the task counts beside its own quality.
     ValueError where there is no database, experiment or sweep of that name.
     """
     runs = [run for run in _runs_of(experiment, for_reading(tracking_uri)) if names.RUN_KEY in run.data.tags]
@@ -42,6 +44,7 @@ def load_runs(
     frame = pd.DataFrame([_row(run) for run in finished.values()])
     frame = frame.apply(_numeric)
     frame.attrs["axes"] = _listed(finished.values(), names.AXES)
+    frame.attrs["moves"] = _moves(finished.values())
     frame.attrs["extra_qualities"] = _listed(finished.values(), names.EXTRA_QUALITIES)
     frame.attrs["failed"] = _failed_seeds(runs, set(finished))
     frame.attrs["unfinished"] = [_unfinished(run) for run in runs if run.info.status != "FINISHED"]
@@ -143,6 +146,16 @@ def _failed_seeds(runs: Iterable[Run], finished: set[str]) -> dict[str, list[int
         if run.info.status == "FAILED" and tags[names.RUN_KEY] not in finished and seed.isdecimal():
             seeds.setdefault(tags.get(names.POINT, ""), set()).add(int(seed))
     return {label: sorted(failed) for label, failed in seeds.items()}
+
+
+def _moves(runs: Iterable[Run]) -> dict[str, list[str]]:
+    """Return the costs that each axis changes; nothing where a run does not say it."""
+    moves: dict[str, list[str]] = {}
+    for run in runs:
+        if names.MOVES not in run.data.tags:
+            return {}
+        moves |= json.loads(run.data.tags[names.MOVES])
+    return moves
 
 
 def _listed(runs: Iterable[Run], tag: str) -> list[str]:

@@ -1,16 +1,17 @@
 """The end of a sweep: what is printed, what is left on the parent run, a figure that is drawn once."""
 
+import dataclasses
 import io
 
 import pandas as pd
 import pytest
 from PIL import Image
 
-from effbench.analysis import saturation_point
+from effbench.analysis import answers, saturation_point
 from effbench.config.read import read_sweep
 from effbench.run.outcomes import RunError
 from effbench.sweep import answer
-from effbench.sweep.answer import figure, give_answer, sentences
+from effbench.sweep.answer import figure, give_answer
 from effbench.sweep.carry_out import SweepOutcome, carry_out
 
 
@@ -90,7 +91,7 @@ def test_a_reference_alone_is_a_row_and_no_answer(outcome_of, store, make_tracke
     tracker = make_tracker()
     give_answer(sweep, outcome, store, tracker)
     out = capsys.readouterr().out
-    assert "no cost varies over these runs: sweep an axis, as in +prune=0.1,0.5,0.9" in out
+    assert "no cost varies over these runs: there is one point; sweep an axis, as in +prune=0.1,0.5,0.9" in out
     ((_, metrics, files),) = tracker.closed
     assert set(files) == {"table.csv"}
     assert metrics == {"n_runs": 1, "n_failed": 0}
@@ -106,15 +107,53 @@ def test_swept_keys_are_columns_of_the_table(outcome_of, store, make_tracker, ca
 
 def test_every_cost_that_varies_has_a_sentence(outcome_of):
     _, outcome = outcome_of("prune=0.5,0.9")
-    said = sentences(outcome.frame, tolerance=0.02, counts=outcome.counts)
-    assert [line.partition(":")[0] for line in said[:2]] == ["size_bytes", "macs_effective"]
+    said = answers(outcome.frame, tolerance=0.02, counts=outcome.counts)
+    assert [line.sentence.partition(":")[0] for line in said] == ["size_bytes", "macs_effective"]
     assert isinstance(outcome, SweepOutcome)
+
+
+def test_each_network_has_its_answers_its_metrics_and_its_row_of_panels(outcome_of, store, make_tracker, capsys):
+    sweep, outcome = outcome_of("prune=0.1,0.5", "model=lenet_5,small_cnn")
+    tracker = make_tracker()
+    give_answer(sweep, outcome, store, tracker)
+    lines = capsys.readouterr().out.splitlines()
+    for network in ("lenet_5", "small_cnn"):
+        told = [line.partition(":")[0] for line in lines if line.startswith(f"model={network}, ")]
+        assert told == [f"model={network}, size_bytes", f"model={network}, macs_effective"]
+    ((_, metrics, files),) = tracker.closed
+    assert {"saturation/size_bytes/lenet_5", "saturation/size_bytes/small_cnn"} <= set(metrics)
+    with Image.open(io.BytesIO(files["saturation.png"])) as picture:
+        assert (picture.width, picture.height) == (2160, 1680)
+
+
+def test_networks_alone_are_compared_with_each_other(outcome_of, store, make_tracker, capsys, result_of):
+    command = "model=lenet_5,small_cnn"
+    smaller = result_of(read_sweep([command]).plan.points[0], size_bytes=500.0)
+    sweep, outcome = outcome_of(command, outcomes={"model=lenet_5, reference": smaller})
+    give_answer(sweep, outcome, store, make_tracker())
+    out = capsys.readouterr().out
+    assert "(no reference): " in out
+    assert "on the front of " in out
+
+
+def test_on_which_share_of_the_weights_a_technique_acted_is_said_where_that_is_not_all(
+    outcome_of, store, make_tracker, capsys, result_of
+):
+    layers = "stage.prune.layers={features.conv1: skip}"
+    (_, point) = read_sweep(["prune=0.5", layers]).plan.points
+    acted = dataclasses.replace(
+        result_of(point, **{"acted_share/prune": 0.312}), words={"left/prune": "features.conv1"}
+    )
+    sweep, outcome = outcome_of("prune=0.5", layers, outcomes={"prune=0.5": acted})
+    give_answer(sweep, outcome, store, make_tracker())
+    out = capsys.readouterr().out
+    assert "prune=0.5: prune acted on 31 % of the weights; left: features.conv1\n" in out
 
 
 def test_the_figure_has_a_panel_for_each_cost(outcome_of):
     _, outcome = outcome_of("prune=0.1,0.5,0.9")
-    one = Image.open(io.BytesIO(figure(outcome.frame, ["size_bytes"], tolerance=0.02)))
-    two = Image.open(io.BytesIO(figure(outcome.frame, ["size_bytes", "macs_effective"], tolerance=0.02)))
+    found = answers(outcome.frame, tolerance=0.02)
+    one, two = (Image.open(io.BytesIO(figure(found[:n], tolerance=0.02))) for n in (1, 2))
     assert one.format == "PNG"
     assert two.width == 2 * one.width
     assert two.height == one.height

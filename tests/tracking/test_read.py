@@ -39,6 +39,24 @@ def test_each_key_comes_once_the_latest_and_the_unfinished_are_listed(uri, opene
     assert load_runs(sweep="first")["accuracy"].tolist() == [0.1]
 
 
+def test_seeds_that_failed_are_told_by_point_until_they_are_finished(uri, opened, record):
+    tracker = opened(uri)
+    tags = record("a").tags
+    for seed in (0, 1, 2):
+        tracker.log_run(record(str(seed), params={"seed": seed}, tags=tags, metrics={}), status="FAILED")
+    tracker.log_run(record("1", params={"seed": 1}, tags=tags), status="FINISHED")
+    assert load_runs().attrs["failed"] == {tags[names.POINT]: [0, 2]}
+
+
+def test_what_each_axis_moves_is_known_where_every_run_says_it(uri, opened, record):
+    tracker = opened(uri)
+    for key, moves in (("a", '{"prune": ["size_bytes"], "distill": []}'), ("b", '{"bits": ["size_bytes"]}')):
+        tracker.log_run(record(key, tags={**record(key).tags, names.MOVES: moves}), status="FINISHED")
+    assert load_runs().attrs["moves"] == {"prune": ["size_bytes"], "distill": [], "bits": ["size_bytes"]}
+    tracker.log_run(record("c"), status="FINISHED")
+    assert load_runs().attrs["moves"] == {}
+
+
 def test_an_experiment_without_finished_runs_is_an_empty_frame(uri, opened, record):
     opened(uri).log_run(record("a", metrics={}), status="FAILED")
     frame = load_runs()
