@@ -66,31 +66,34 @@ def with_reached(label: str, runs: pd.DataFrame, /) -> str:
     'prune=0.99 asked, 0.785 reached'
     """
     for axis in axes_in_rounds(runs):
-        if not (_shortfall(runs, axis) > 0).any():
-            continue
-        reached = _numbers(runs, axis + _SUFFIX)
-        low, high = f"{reached.min():.4g}", f"{reached.max():.4g}"
-        value = label_axes(label).get(axis, "").partition(" (")[0]
-        pattern = rf"(^|, ){re.escape(axis)}={re.escape(value)}"
-        came = low if low == high else f"{low} to {high}"
-        label = re.sub(pattern, lambda found: f"{found[0]} asked, {came} reached", label, count=1)  # noqa: B023
+        if (_shortfall(runs, axis) > 0).any():
+            reached = _numbers(runs, axis + _SUFFIX)
+            low, high = f"{reached.min():.4g}", f"{reached.max():.4g}"
+            came = low if low == high else f"{low} to {high}"
+            asked = f"{axis}={label_axes(label).get(axis, '').partition(' (')[0]}"
+            label = re.sub(rf"(^|, ){re.escape(asked)}", rf"\g<0> asked, {came} reached", label, count=1)
     return label
 
 
 def _identities(runs: pd.DataFrame) -> list[tuple[object, ...]]:
     """Return what each run is, but for what was asked of the axes in rounds."""
     axes = axes_in_rounds(runs)
-    others = np.column_stack([codes_of(runs[name]) for name in POINT_KEYS if name in runs.columns and name != "point"]
-                             or [np.zeros(len(runs), dtype=np.int64)])  # fmt: skip
-    reached = np.column_stack([np.where(np.isnan(r := _numbers(runs, axis + _SUFFIX)), _numbers(runs, axis), r).round(9)
-                               for axis in axes])  # fmt: skip
+    shared = [codes_of(runs[name]).tolist() for name in POINT_KEYS if name in runs.columns and name != "point"]
+    reached = [_came_to(runs, axis).round(9).tolist() for axis in axes]
     seeds = [seed_name(seed) for seed in runs["seed"]] if "seed" in runs.columns else [""] * len(runs)
     identities: list[tuple[object, ...]] = []
     for row, label in enumerate(runs["point"].astype(str)):
         named = label_axes(label)
         rest = tuple((axis, value) for axis, value in named.items() if axis not in axes) if named else (label,)
-        identities.append((seeds[row], rest, tuple(others[row].tolist()), tuple(map(str, reached[row].tolist()))))
+        same = (tuple(values[row] for values in shared), tuple(str(values[row]) for values in reached))
+        identities.append((seeds[row], rest, *same))
     return identities
+
+
+def _came_to(runs: pd.DataFrame, axis: str) -> NDArray[np.float64]:
+    """Return how far each run came, which is as far as was asked where nothing else is known: (n_runs,)."""
+    reached = _numbers(runs, axis + _SUFFIX)
+    return np.where(np.isnan(reached), _numbers(runs, axis), reached)
 
 
 def _shortfall(runs: pd.DataFrame, axis: str) -> NDArray[np.float64]:

@@ -6,15 +6,19 @@ import dataclasses
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
+import torch
 import yaml
 
 from effbench.analysis import plot_sensitivity
 from effbench.measure.compute import Cost, count_cost
+from effbench.plan.blueprint import Blueprint
 from effbench.plan.findings import Rows
 from effbench.plan.point import Point
+from effbench.plan.sources import build_network, load_data, load_task
 from effbench.plan.sweep import Sweep
 from effbench.run.counts import pack_counts
 from effbench.run.outcomes import RunError
@@ -161,14 +165,16 @@ def _realised(point: Point, sweep: Sweep, result: RunResult | None) -> dict[str,
     return realised
 
 
-_COSTS: dict[str, Cost] = {}
-
-
 def _cost_before(reference: Point) -> Cost:
-    """Return what a reference's network costs before anything is done to it; counted once."""
-    if reference.key not in _COSTS:
-        _COSTS[reference.key] = count_cost(reference.chain.fresh_network(), reference.input_size)
-    return _COSTS[reference.key]
+    """Return what a reference's network costs before anything is done to it."""
+    chain = reference.chain
+    return _cost_of(chain.network, chain.task, chain.data, chain.side, reference.input_size)
+
+
+@lru_cache(maxsize=64)
+def _cost_of(network: Blueprint, task: Blueprint, data: Blueprint, side: int, size: tuple[int, int, int]) -> Cost:
+    with torch.random.fork_rng(devices=[]):
+        return count_cost(build_network(network, load_task(task), load_data(data), side), size)
 
 
 _FIGURES: Mapping[str, Callable[[pd.DataFrame], object]] = {"sensitivity": plot_sensitivity}
