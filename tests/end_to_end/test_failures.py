@@ -40,6 +40,8 @@ class Troubled(nn.Module):
                 raise MemoryError("cannot allocate 99 GB")
             if self.alpha == 0.75:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if self.alpha == 1.5:
+                os.abort()
         return self.layers(images)
 
 
@@ -99,13 +101,14 @@ def test_a_run_that_fails_is_logged_and_the_same_command_tries_just_that_one_aga
 def test_a_worker_that_is_killed_fails_its_run_alone(folder, trouble):
     quick = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 sweep.jobs=2"
     # In a process of its own: workers have the environment of whoever began them first.
-    finished = folder.run(f"model._target_=troubled_networks.troubled +alpha=0.75,2,3 {quick}")
+    finished = folder.run(f"model._target_=troubled_networks.troubled +alpha=0.75,1.5,2,3 {quick}")
     assert finished.returncode == 1
     reason = "the worker process died (signal SIGKILL); out of memory?"
     assert f"failed: alpha=0.75, seed=0: {reason}" in finished.stdout
+    reason = "the worker process died (signal SIGABRT); a library crashed, or memory ran out? train.layout=contiguous"
+    assert f"failed: alpha=1.5, seed=0: {reason}" in " ".join(finished.stdout.split())
     assert points(folder.children("FINISHED")) == ["alpha=2", "alpha=3", "reference"]
-    (failed,) = folder.children("FAILED")
-    assert failed.data.tags["effbench.point"] == "alpha=0.75"
+    assert points(folder.children("FAILED")) == ["alpha=0.75", "alpha=1.5"]
 
 
 def test_a_loss_that_is_not_finite_fails_the_run_and_says_what_may_help(folder, sweep):
