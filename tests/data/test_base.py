@@ -8,6 +8,7 @@ from effbench.data.base import ImageData, Pass, subset
 
 def pass_over(**changes):
     options = {"split": "train", "side": 8, "batch_size": 4, "generator": None, "fraction": 1.0, "numbered": False}
+    options["augmented"] = False
     return Pass(**{**options, **changes})
 
 

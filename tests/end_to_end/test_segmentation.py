@@ -50,7 +50,10 @@ def test_a_student_learns_from_a_teacher_pixel_by_pixel_and_layers_have_values_o
     folder, _ = swept
     done = folder.run(f"task=segmentation +distill=0.5 +bits=4 stage.quantize.layers={{enc*:8}} {TINY} {QUICK}")
     assert (done.returncode, done.stderr) == (0, "")
-    (taught,) = [run for run in folder.children("FINISHED") if run.data.params.get("distill") == "0.5"]
+    told = {run.data.tags["effbench.point"]: run for run in folder.children("FINISHED")}
+    assert told["distill=0.5"].data.tags["effbench.control"] == "true"
+    taught = told["distill=0.5, bits=4"]
+    assert "effbench.control" not in taught.data.tags
     assert taught.data.params["stage.quantize.layers"] == "enc*: 8"
 
 

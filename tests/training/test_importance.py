@@ -4,9 +4,12 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.masks import Mask
+from effbench.compression.constraints.stack import register
+from effbench.compression.layers import weights_of
 from effbench.training.importance import score_weights
 
 
@@ -26,7 +29,9 @@ def layers(toy_network):
 
 def scored(layers, criterion, sum_gradients=no_gradients, *, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return score_weights(*layers, criterion, generator=generator, sum_gradients=sum_gradients)
+    network, wanted = layers
+    weights = [next(weight for weight in weights_of(network) if weight.module is layer) for layer in wanted]
+    return score_weights(network, weights, criterion, generator=generator, sum_gradients=sum_gradients)
 
 
 def test_magnitude_is_that_of_the_weight_in_use(layers):
@@ -60,3 +65,13 @@ def test_nothing_of_no_layers(layers, criterion):
 @pytest.mark.parametrize("criterion", ["magnitude", "gradient"])
 def test_no_gradient_is_kept_of_a_score(layers, criterion):
     assert not any(score.requires_grad for score in scored(layers, criterion, partial(fixed_gradients)))
+
+
+def test_the_gradient_of_a_tied_weight_is_that_of_all_its_uses():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model[1].weight = model[0].weight
+    for layer in model:
+        register(layer, "weight", Mask(torch.ones(3, 3, dtype=torch.bool)))
+    (score,) = scored((model, [model[0]]), "gradient", fixed_gradients)
+    assert len(list(weights_of(model))) == 1
+    torch.testing.assert_close(score, 2 * 0.5 * model[0].weight.detach().abs())
