@@ -124,6 +124,17 @@ def test_a_generator_decides_order_and_augmentation(data):
     assert not torch.equal(first, second)
 
 
+def test_a_shuffled_pass_without_augmentation_has_the_images_that_evaluation_has(data):
+    plain = torch.cat([images for images, _ in batches(data, "train")])
+    shuffled, numbers = (
+        torch.cat(parts) for parts in zip(*batches(data, "train", seed=0, augmented=False, numbered=True), strict=True)
+    )
+    n = data.n_examples("train")
+    assert torch.equal(numbers.sort().values, torch.arange(n))
+    assert not torch.equal(numbers, torch.arange(n))
+    assert torch.equal(shuffled, plain[numbers])
+
+
 def test_shuffling_loses_no_example(data):
     numbers = torch.cat([numbers for _, numbers in batches(data, "train", seed=0, numbered=True)])
     n = data.n_examples("train")
