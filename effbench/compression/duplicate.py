@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from effbench.checks.errors import kind_and_line
-
-_HOOKS = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks", "_forward_hooks_with_kwargs")
+from effbench.compression.constraints.layer_inputs import InputConstraint, set_input
 
 
 def duplicate(model: nn.Module, memo: dict[int, Any] | None = None, /) -> nn.Module:
@@ -38,18 +37,18 @@ def duplicate(model: nn.Module, memo: dict[int, Any] | None = None, /) -> nn.Mod
                 for value in _contents(old):
                     new.cell_contents = copy.deepcopy(value, memo) if _holds([value], own) else value
         for module in model.modules():
-            _keep_hooks(module, memo)
+            _keep_inputs(module, memo.get(id(module)))
     except Exception as error:
         raise ValueError(f"{type(model).__name__} can't be copied ({kind_and_line(error)})") from error
     return copied
 
 
-def _keep_hooks(module: nn.Module, memo: dict[int, Any]) -> None:
-    """Give a module's copy the hooks that it has lost: torch.fx's networks have a way of copying that leaves them."""
-    copied = memo.get(id(module))
-    for name in _HOOKS if isinstance(copied, nn.Module) else ():
-        if vars(module).get(name) and not vars(copied).get(name):
-            vars(copied)[name] = copy.deepcopy(vars(module)[name], memo)
+def _keep_inputs(module: nn.Module, copied: Any) -> None:
+    """Impose on a copy what it has lost: networks traced by torch.fx have a way of copying that leaves hooks."""
+    imposed = [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, InputConstraint)]
+    for constraint in imposed if isinstance(copied, nn.Module) else ():
+        if constraint not in copied._forward_pre_hooks.values():
+            set_input(copied, constraint)
 
 
 def holds_graph(model: nn.Module, /) -> bool:
