@@ -17,8 +17,8 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from effbench.compression.duplicate import duplicate
 from effbench.compression.layers import weight_of
 from effbench.compression.structure.channel_groups import Channels
-from effbench.compression.structure.channel_trace import OVER_CHANNELS
 from effbench.compression.structure.channels import differ, remove_channels
+from effbench.compression.structure.known_layers import OVER_CHANNELS
 from effbench.compression.structure.watch import order_of_calls, output_of, run_once
 
 Side = Literal["inputs", "readers"]
