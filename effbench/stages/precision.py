@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from effbench.checks.errors import kind_and_line
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.layer_inputs import InputCast, set_input
+from effbench.compression.duplicate import duplicate
 from effbench.compression.layers import refuse_scripted
 from effbench.compression.structure.watch import run_once
 from effbench.plan.stage import Context, Stage
@@ -38,13 +39,13 @@ class Precision(Stage):
         for name in was_finite - _finite(cast):
             raise ValueError(f"dtype={self.dtype}: must be bfloat16 here, as values of {name} are too large for it")
         try:
-            run_once(cast.to(context.device), context.example())
+            run_once(duplicate(cast).to(context.device), context.example())  # a pass may move a state
         except Exception as error:
             raise ValueError(
                 f"dtype={self.dtype}: {type(model).__name__} does not run in it on {context.device.type}: something "
                 f"in it is of another type, or can't be ({kind_and_line(error)})"
             ) from error
-        return cast.to("cpu")
+        return cast
 
 
 def _finite(network: nn.Module) -> set[str]:

@@ -161,3 +161,20 @@ def test_a_state_that_is_no_tensor_is_left_to_the_file(toy_data, make_context, d
 
     cast = Precision(dtype=dtype).apply(nn.Sequential(Noted(), nn.Linear(64, 4)), make_context(toy_data))
     assert cast[1].weight.dtype == DTYPES[dtype]
+
+
+class Counting(nn.Linear):
+    """A layer that counts its calls."""
+
+    def __init__(self):
+        super().__init__(64, 4)
+        self.register_buffer("n_calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, values):
+        self.n_calls += 1
+        return super().forward(values)
+
+
+def test_no_state_moves(toy_data, make_context, dtype):
+    model = nn.Sequential(nn.Flatten(), Counting())
+    assert Precision(dtype=dtype).apply(model, make_context(toy_data))[1].n_calls == model[1].n_calls == 0
