@@ -34,6 +34,7 @@ from effbench.codec.streams import Coder
 from effbench.codec.tensor_record import read_record, write_record, write_repeat
 from effbench.codec.wire import Reader, damaged, varint
 from effbench.compression.constraints.codebook import SharedTensor
+from effbench.compression.constraints.copies import plain_network
 from effbench.compression.constraints.quantizer import QuantizedTensor
 from effbench.compression.constraints.stack import bake, native_form
 
@@ -75,6 +76,7 @@ def encode_each(model: nn.Module, /, *, coders: Iterable[Coder]) -> list[bytes]:
     for coder in coders:
         if coder not in CODER_NUMBERS:
             raise ValueError(f"coder must be one of {', '.join(CODER_NUMBERS)}, got {coder!r}")
+    model = plain_network(model)
     tensors = _state(bake(model))
     native = _native_forms(model)
     contents: list[tuple[Tensor | QuantizedTensor | SharedTensor, TensorForm]] = []

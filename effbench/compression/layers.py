@@ -69,14 +69,10 @@ def weights_of(model: nn.Module, /) -> Iterator[Weight]:
     >>> [weight.name for weight in weights_of(model)]
     ['0', '1.weight_ih_l0', '1.weight_hh_l0']
     """
+    refuse_scripted(model)
     places: dict[object, list[tuple[str, nn.Module, str]]] = defaultdict(list)
     known: dict[object, list[tuple[str, nn.Module, str]]] = defaultdict(list)
     for name, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise ValueError(
-                f"{name or type(module).__name__} is scripted, and its weights can't be changed: give the network as "
-                "it was before torch.jit.script"
-            )
         if "parametrizations" in name.split("."):
             continue
         weights = weight_names(module)
@@ -88,6 +84,16 @@ def weights_of(model: nn.Module, /) -> Iterator[Weight]:
         yield Weight(
             tuple(_name(*place) for place in everywhere), tuple((module, name) for _, module, name in everywhere)
         )
+
+
+def refuse_scripted(model: nn.Module, /) -> None:
+    """Raise a ValueError, with the module's name, where a part of the network is scripted."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(
+                f"{name or type(module).__name__} is scripted, and its weights can't be changed: give the network as "
+                "it was before torch.jit.script"
+            )
 
 
 def weight_names(module: nn.Module, /) -> tuple[str, ...]:

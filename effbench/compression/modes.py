@@ -33,13 +33,15 @@ def evaluating(model: nn.Module, /) -> Iterator[None]:
 
 @contextmanager
 def all_trainable(model: nn.Module, /) -> Iterator[None]:
-    """While entered, every parameter has a gradient to get; then those do that did, by name, and none has one.
+    """While entered, every parameter that can has a gradient to get; then those do that did, by name, and none has one.
 
     By name, as a parameter may have been exchanged for a smaller one. A parameter that is new then is left alone.
     """
     trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     try:
-        model.requires_grad_(True)
+        for parameter in model.parameters():
+            # One of integers can have no gradient.
+            parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
         yield
     finally:
         for name, parameter in model.named_parameters():

@@ -22,23 +22,26 @@ class Groups:
     """The groups of one layer, or of several, as pruning ranks them.
 
     scores: how important each group is; infinity for one that has to stay. sizes: how many weights its removal takes,
-    int64, of the same shape. n_weights: how many weights there are.
+    int64, of the same shape; None where each is a single weight. n_weights: how many weights there are.
     """
 
     scores: Tensor
-    sizes: Tensor
+    sizes: Tensor | None = None
     n_weights: int
 
     @property
     def n_fixed(self) -> int:
         """How many weights are in groups that have to stay."""
-        return int(self.sizes[self.scores == math.inf].sum())
+        fixed = self.scores == math.inf
+        return int(fixed.sum() if self.sizes is None else self.sizes[fixed].sum())
 
     def best(self, n_kept: int) -> Tensor:
         """Mark the most important groups, in the shape of the scores, which hold as nearly `n_kept` weights as can be.
 
         Groups that have to stay do so; of equally important ones those stay that come first.
         """
+        if self.sizes is None:  # there are as many groups as weights: no sort, and a fraction of the memory
+            return largest(self.scores, max(min(n_kept, self.scores.numel()), self.n_fixed))
         order = torch.sort(self.scores.flatten(), descending=True, stable=True).indices
         n_so_far = torch.cat([torch.zeros(1, dtype=torch.long), self.sizes.flatten()[order].cumsum(0)])
         n_groups = int((n_so_far - n_kept).abs().argmin())
@@ -52,9 +55,11 @@ class Groups:
 
 def together(parts: Sequence[Groups], /) -> Groups:
     """Return the groups of several layers as one flat set."""
+    sizes = [part.sizes.flatten() for part in parts if part.sizes is not None]
+    assert len(sizes) in (0, len(parts)), "all are single weights, or none are"
     return Groups(
         scores=torch.cat([part.scores.flatten() for part in parts]),
-        sizes=torch.cat([part.sizes.flatten() for part in parts]),
+        sizes=torch.cat(sizes) if sizes else None,
         n_weights=sum(part.n_weights for part in parts),
     )
 

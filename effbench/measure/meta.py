@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+from effbench.compression.duplicate import duplicate
 
 
 def meta_double(model: nn.Module, constrained: dict[tuple[str, str], Tensor], /) -> nn.Module:
@@ -20,7 +20,7 @@ def meta_double(model: nn.Module, constrained: dict[tuple[str, str], Tensor], /)
         for tensor in (*module._parameters.values(), *module._buffers.values(), *vars(module).values()):
             if isinstance(tensor, Tensor):
                 replaced[id(tensor)] = _on_meta(tensor)
-    double = copy.deepcopy(model, replaced)
+    double = duplicate(model, replaced)
     _drop_constraints(double)
     for (layer, tensor_name), stand_in in constrained.items():
         setattr(double.get_submodule(layer), tensor_name, nn.Parameter(stand_in, requires_grad=False))

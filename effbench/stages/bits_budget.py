@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from effbench.compression.allocation import Frontier, frontier
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.stack import bake, bake_tensor, constraints_on
+from effbench.compression.duplicate import duplicate
 from effbench.compression.grids import GridOptions
 from effbench.compression.layers import Weight, weights_of
 from effbench.plan.keys import digest
@@ -125,7 +125,7 @@ class BitsBudget(Stage, GridOptions):
         measured = torch.zeros(len(names), len(self._bits), 2, dtype=torch.float64)
         for row, name in enumerate(names):
             for column, bits in enumerate(self._bits):
-                trial = copy.deepcopy(network)
+                trial = duplicate(network)
                 weight = _by_name(trial)[name]
                 self.put_on_grid(weight, bits, generator=context.generator())
                 (module, tensor_name), *others = weight.places
@@ -165,7 +165,7 @@ class BitsBudget(Stage, GridOptions):
 
     def _trial(self, network: nn.Module, names: list[str], chosen: Choices, context: Context) -> nn.Module:
         """Return a rounded copy, whose forward passes need not round anew."""
-        trial = copy.deepcopy(network)
+        trial = duplicate(network)
         self._put_all(trial, names, chosen, context)
         return bake(trial)
 

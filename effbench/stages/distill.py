@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -11,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from effbench.compression.duplicate import duplicate
 from effbench.data import ImageData
 from effbench.data.pool import AugmentedPool, augmented_by
 from effbench.plan.stage import Context, Stage
@@ -91,7 +91,7 @@ class Distill(Stage, TrainingOptions):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a trained copy of `model`. ValueError where teacher or hints don't fit it."""
-        student = copy.deepcopy(model)
+        student = duplicate(model)
         generator = context.generator()
         n_epochs = self.epochs
         data = self._pool(context.data) if self.pool and self.weight else context.data

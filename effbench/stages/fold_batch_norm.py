@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import nn
 
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.structure.batch_norms import fold_batch_norms
 from effbench.plan.stage import Context, Stage
 
@@ -32,7 +32,7 @@ class FoldBatchNorm(Stage):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` without the batch norms that can be folded."""
-        folded = copy.deepcopy(model)
+        folded = copy_network(model)
         if self.enabled:
             fold_batch_norms(folded, context.example())
         return folded

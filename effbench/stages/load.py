@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from effbench.compression.duplicate import duplicate
 from effbench.models.weights import read_state_dict
 from effbench.plan.stage import Context, Stage
 
@@ -37,7 +37,7 @@ class Load(Stage):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` with the file's tensors. ValueError where they don't fit, or the file changed."""
-        loaded = copy.deepcopy(model)
+        loaded = duplicate(model)
         if _sha256(self.path) != self.sha256:
             raise ValueError(f"{self.path} was changed after the sweep was planned; begin the sweep again")
         self.load_into(loaded)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from effbench.checks.errors import kind_and_line
+from effbench.compression.constraints.copies import copy_network
 from effbench.compression.layers import weight_layers, weight_of
 from effbench.compression.modes import evaluating
 from effbench.compression.structure.decomposition import Decomposition, decompose
@@ -55,7 +55,7 @@ class LowRank(Stage):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` with decomposed layers. ValueError where it does not run with them."""
-        decomposed = copy.deepcopy(model)
+        decomposed = copy_network(model)
         ranks = {name: rank for name, rank in self.values_by_layer(decomposed, context).items() if rank < 1}
         if ranks:
             images = next(context.data.batches("val", side=context.side, batch_size=1))[0]

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
+from effbench.checks.errors import kind_and_line
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.layer_inputs import InputCast, set_input
+from effbench.compression.duplicate import duplicate
+from effbench.compression.layers import refuse_scripted
+from effbench.compression.structure.watch import run_once
 from effbench.plan.stage import Context, Stage
 
 
@@ -18,7 +22,7 @@ class Precision(Stage):
 
     Every floating parameter and buffer has that type, in the file as well, and the forward pass computes in it: the
     network casts what it gets. What an engine makes of it is measured, and may be slower: CPUs without instructions for
-    a type emulate them. ValueError where a value is too large for float16.
+    a type emulate them. ValueError where a value is too large for float16, and where the network does not run in it.
     """
 
     VERSION: ClassVar[int] = 1
@@ -29,9 +33,22 @@ class Precision(Stage):
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` of that type."""
         cast = copy_network(model)
-        was_finite = {name for name, tensor in cast.state_dict().items() if bool(tensor.isfinite().all())}
+        refuse_scripted(cast)
+        was_finite = _finite(cast)
         set_input(cast, InputCast(dtype=self.dtype))
-        for name, tensor in cast.state_dict().items():
-            if name in was_finite and not bool(tensor.isfinite().all()):
-                raise ValueError(f"dtype={self.dtype}: must be bfloat16 here, as values of {name} are too large for it")
+        for name in was_finite - _finite(cast):
+            raise ValueError(f"dtype={self.dtype}: must be bfloat16 here, as values of {name} are too large for it")
+        try:
+            run_once(duplicate(cast).to(context.device), context.example())  # a pass may move a state
+        except Exception as error:
+            raise ValueError(
+                f"dtype={self.dtype}: {type(model).__name__} does not run in it on {context.device.type}: something "
+                f"in it is of another type, or can't be ({kind_and_line(error)})"
+            ) from error
         return cast
+
+
+def _finite(network: nn.Module) -> set[str]:
+    """Return the names of the tensors in the state of a network whose values are all finite."""
+    state = network.state_dict()
+    return {name for name, value in state.items() if isinstance(value, Tensor) and bool(value.isfinite().all())}

@@ -142,11 +142,12 @@ class Prune(Stage):
     def _groups(self, weight: Weight, scores: Tensor) -> Groups:
         dims, values = group_dims(weight, self.granularity), weight.value().cpu()
         # The mean of random scores would tell large groups from small ones; the first is as random as any.
-        pooled = _first(scores, dims) if self.criterion == "random" else pool(scores, dims)
-        n_nonzero = _count(values != 0, dims)
-        pooled[n_nonzero == 0] = -math.inf  # what is zero already goes first
+        pooled = (_first(scores, dims) if self.criterion == "random" else pool(scores, dims)).contiguous()
         if self.granularity == "weight":
-            return Groups(scores=pooled, sizes=n_nonzero.new_ones(values.shape), n_weights=values.numel())
+            pooled[values == 0] = -math.inf  # what is zero already goes first
+            return Groups(scores=pooled, n_weights=values.numel())
+        n_nonzero = _count(values != 0, dims)
+        pooled[n_nonzero == 0] = -math.inf
         pooled.view(-1)[pooled.argmax()] = math.inf  # nothing would come through a layer of zeros
         return Groups(scores=pooled, sizes=n_nonzero, n_weights=values.numel())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from effbench.compression.duplicate import duplicate
 from effbench.compression.layers import weight_layers
 from effbench.compression.modes import evaluating
 from effbench.compression.structure.edits import places, remove_module
@@ -45,7 +45,7 @@ class PruneBlocks(Stage):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` without some blocks. ValueError where it has not as many."""
-        pruned = copy.deepcopy(model)
+        pruned = duplicate(model)
         candidates = removable_blocks(pruned, context.example()) if self.count else []
         if len(candidates) < self.count:
             known = f" ({', '.join(candidates)})" if candidates else ""
@@ -95,7 +95,7 @@ def _shape_keepers(network: nn.Module, images: Tensor) -> set[nn.Module]:
 
 def _runs_without(network: nn.Module, path: str, images: Tensor) -> bool:
     """Whether a network runs without a block: another part of it may use the block's weights."""
-    trial = copy.deepcopy(network)
+    trial = duplicate(network)
     remove_module(trial, path)
     try:
         run_once(trial, images)
@@ -106,7 +106,7 @@ def _runs_without(network: nn.Module, path: str, images: Tensor) -> bool:
 
 def _worth_without(network: nn.Module, path: str, context: Context) -> tuple[float, int]:
     """Return the accuracy without a block and the number of parameters that go with it."""
-    trial = copy.deepcopy(network)
+    trial = duplicate(network)
     n_parameters = sum(parameter.numel() for parameter in trial.get_submodule(path).parameters())
     remove_module(trial, path)
     return context.evaluate(trial), n_parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from effbench.compression.constraints.stack import bake
+from effbench.compression.duplicate import duplicate
 from effbench.compression.layers import weight_of
 from effbench.compression.modes import all_trainable, evaluating
 from effbench.compression.structure.channel_groups import Channels
@@ -68,11 +68,11 @@ class PruneChannels(Stage):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` with fewer channels. ValueError, with its name, where it can't lose any."""
-        names = self.values_by_layer(model, context)
-        if self.ratio == 0 and not self.layers:
-            return copy.deepcopy(model)
         before = bake(model)
-        pruned = copy.deepcopy(before)
+        names = self.values_by_layer(before, context)
+        if self.ratio == 0 and not self.layers:
+            return duplicate(model)
+        pruned = duplicate(before)
         images = next(context.data.batches("train", side=context.side, batch_size=2))[0]
         with evaluating(pruned), all_trainable(pruned):  # gradients are for scoring only
             if self.criterion == "taylor":
@@ -191,8 +191,11 @@ def _joined(sets: Ranked) -> Tensor:
 
 
 def _set_gradients(network: nn.Module, context: Context) -> None:
-    """Give every parameter the gradient of the mean loss over (some) training examples; those not in use, zero."""
-    parameters = list(network.requires_grad_(True).parameters())
+    """Give every parameter that can have it the gradient of the mean loss over (some) training examples.
+
+    Of one that is not in use that is zero.
+    """
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     totals, n_seen = context.sum_gradients(network, lambda: parameters)
     for parameter, total in zip(parameters, totals, strict=True):
         parameter.grad = total / n_seen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.stack import bake, constraints_on, hold
+from effbench.compression.duplicate import duplicate
 from effbench.compression.layers import weight_layers, weight_of
 from effbench.compression.structure.dead_units import remove_dead_units
 from effbench.compression.structure.edits import record_changes
@@ -33,14 +33,14 @@ class RemoveDead(Stage):
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` without dead units. ValueError, with its name, where they can't be followed."""
         if all(bool(torch.all(weight_of(layer) != 0)) for _, layer in weight_layers(model)):
-            return copy.deepcopy(model)
+            return duplicate(model)
         masked = {
             name
             for name, layer in weight_layers(model)
             if any(isinstance(c, Mask) for c in constraints_on(layer, "weight"))
         }
         before = bake(model)
-        smaller = copy.deepcopy(before)
+        smaller = duplicate(before)
         images = next(context.data.batches("train", side=context.side, batch_size=N_PROBES))[0]
         try:
             n_removed = remove_dead_units(smaller, images)
@@ -48,7 +48,7 @@ class RemoveDead(Stage):
         except ValueError as error:
             raise ValueError(f"remove_dead: {type(model).__name__} can't lose units: {error}") from error
         if n_removed == 0:
-            return copy.deepcopy(model)
+            return duplicate(model)
         for name, layer in weight_layers(smaller):
             if name in masked:
                 hold(layer, Mask(weight_of(layer) != 0))

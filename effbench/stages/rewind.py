@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.stack import bake
+from effbench.compression.duplicate import duplicate
 from effbench.plan.stage import Context, Stage
 
 
@@ -39,7 +39,7 @@ class Rewind(Stage):
 
         ValueError where the network has had another form since, or weights that are made of something else.
         """
-        rewound = copy.deepcopy(model)
+        rewound = duplicate(model)
         earlier = bake(context.snapshot(self.to)).state_dict()
         own = _tensors(rewound)
         for name in sorted(own.keys() | earlier.keys()):

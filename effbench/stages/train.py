@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import nn
 
+from effbench.compression.duplicate import duplicate
 from effbench.plan.stage import Context, Stage
 from effbench.training.loop import TrainingOptions, fit
 
@@ -26,7 +26,7 @@ class Train(Stage, TrainingOptions):
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a trained copy of `model`."""
-        trained = copy.deepcopy(model)
+        trained = duplicate(model)
         n_bytes = fit(
             trained,
             context.data,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from effbench.compression.modes import evaluating
+from effbench.compression.modes import all_trainable, evaluating
 from effbench.data import ImageData
 from effbench.tasks import Task
 
@@ -33,12 +33,12 @@ def sum_gradients(
     gradients come on the CPU, in their shapes; of one that the network does not use (an auxiliary head's) it is zero.
     At least `N_SCORING_EXAMPLES` training examples are seen where there are as many, drawn by `generator`, as
     evaluation sees them: augmented ones would rank weights by what the network is not judged by. The network
-    is in evaluation mode meanwhile, and on the CPU afterwards.
+    is in evaluation mode meanwhile, all its parameters trainable, and on the CPU afterwards.
     """
     totals = [torch.zeros(tensor.shape, dtype=tensor.dtype) for tensor in tensors_of()]
     n_seen = 0
     model.to(device)
-    with evaluating(model):
+    with evaluating(model), all_trainable(model):
         for images, targets in data.batches(
             "train", side=side, batch_size=BATCH_SIZE, generator=generator, augmented=False
         ):

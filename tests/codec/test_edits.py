@@ -11,8 +11,12 @@ from torch import nn
 from effbench.codec import decode, encode
 from effbench.codec.edits import write_edits
 from effbench.codec.wire import varint
+from effbench.compression.constraints.stack import bake
 from effbench.compression.structure.edits import Edit, EditKind, edits_of
 from effbench.compression.structure.rebuild import apply_edits
+from effbench.stages.low_rank import LowRank
+from effbench.stages.prune_channels import PruneChannels
+from effbench.stages.quantize import Quantize
 
 EDITS_START = 9  # magic, version, coder and flag, fingerprint
 
@@ -173,3 +177,18 @@ def test_changed_bytes_never_crash(blob):
 def test_every_truncation_within_the_section_is_refused(blob):
     for n_bytes in range(4, EDITS_START + len(write_edits(edited()))):
         assert outcome(sealed(blob[:n_bytes])) is not None
+
+
+def test_a_compiled_network_has_the_file_of_what_was_compiled(toy_data, make_context, toy_network):
+    context = make_context(toy_data)
+    for stages in ([LowRank(rank=0.3)], [PruneChannels(ratio=0.5), Quantize(bits=3)]):
+        model = toy_network()
+        for stage in stages:
+            model = stage.apply(model, context)
+        compiled = torch.compile(model, backend="eager")
+        assert encode(compiled) == encode(model)
+        made = torch.compile(toy_network(), backend="eager")
+        for stage in stages:
+            made = stage.apply(made, context)
+        restored = decode(encode(made), torch.compile(toy_network(seed=1), backend="eager"))
+        assert encode(restored) == encode(bake(model))

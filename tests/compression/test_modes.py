@@ -65,3 +65,11 @@ def test_a_parameter_that_was_exchanged_trains_as_the_one_before():
     assert not network[1].weight.requires_grad
     assert network[0].weight.requires_grad
     assert (network.extra.weight.requires_grad, network.extra.bias.requires_grad) == (True, False)
+
+
+def test_a_parameter_of_integers_gets_no_gradient():
+    network = partly_frozen()
+    network.steps = nn.Parameter(torch.zeros(2, dtype=torch.int64), requires_grad=False)
+    with all_trainable(network):
+        assert [name for name, wanted in trained(network).items() if not wanted] == ["steps"]
+    assert not network.steps.requires_grad

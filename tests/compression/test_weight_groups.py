@@ -67,3 +67,14 @@ def test_the_classifier_is_the_last_layer_with_an_output_per_class():
     assert classifier_among(layers, 10) == 1
     assert classifier_among(layers, 8) == 2
     assert classifier_among(layers, 7) is None
+
+
+@given(st.lists(st.sampled_from([-math.inf, 0.0, 1.0, 2.0, 3.0, math.inf]), min_size=1, max_size=12), st.floats(0, 1))
+def test_single_weights_are_chosen_as_groups_of_one(scores, share):
+    scores = torch.tensor(scores)
+    single = Groups(scores=scores, n_weights=len(scores))
+    ones = Groups(scores=scores, sizes=torch.ones(scores.shape, dtype=torch.int64), n_weights=len(scores))
+    n_kept = round(share * len(scores))
+    assert single.n_fixed == ones.n_fixed
+    assert torch.equal(single.best(n_kept), ones.best(n_kept))
+    assert torch.equal(together([single, single]).best(n_kept), together([ones, ones]).best(n_kept))

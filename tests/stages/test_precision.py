@@ -126,3 +126,55 @@ def test_values_that_do_not_fit_are_named(trained, dtype):
 def test_other_types_are_refused(dtype):
     with pytest.raises(ValueError, match="dtype=int8: must be bfloat16 or float16"):
         Precision(dtype="int8")
+
+
+class MadeWithin(nn.Module):
+    """A network that makes a tensor of a type of its own in its forward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.f = nn.Linear(64, 4)
+
+    def forward(self, images):
+        return self.f(torch.ones(len(images), 64))
+
+
+def test_a_network_that_does_not_run_in_it_is_refused_in_a_line(toy_data, make_context, dtype):
+    with pytest.raises(
+        ValueError, match=rf"^dtype={dtype}: MadeWithin does not run in it on cpu: .*RuntimeError"
+    ) as refusal:
+        Precision(dtype=dtype).apply(MadeWithin(), make_context(toy_data))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_scripted_network_is_refused(toy_data, make_context, toy_network, dtype):
+    with pytest.warns(FutureWarning):
+        scripted = torch.jit.script(toy_network())
+    with pytest.raises(ValueError, match="is scripted, and its weights can't be changed"):
+        Precision(dtype=dtype).apply(scripted, make_context(toy_data))
+
+
+def test_a_state_that_is_no_tensor_is_left_to_the_file(toy_data, make_context, dtype):
+    class Noted(nn.Flatten):
+        def get_extra_state(self):
+            return {"a": 1}
+
+    cast = Precision(dtype=dtype).apply(nn.Sequential(Noted(), nn.Linear(64, 4)), make_context(toy_data))
+    assert cast[1].weight.dtype == DTYPES[dtype]
+
+
+class Counting(nn.Linear):
+    """A layer that counts its calls."""
+
+    def __init__(self):
+        super().__init__(64, 4)
+        self.register_buffer("n_calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, values):
+        self.n_calls += 1
+        return super().forward(values)
+
+
+def test_no_state_moves(toy_data, make_context, dtype):
+    model = nn.Sequential(nn.Flatten(), Counting())
+    assert Precision(dtype=dtype).apply(model, make_context(toy_data))[1].n_calls == model[1].n_calls == 0

@@ -392,3 +392,38 @@ def test_what_lost_channels_comes_back_from_its_file(toy_data, make_context):
     images = torch.randn(3, 1, 8, 8)
     assert torch.equal(back(images), pruned(images))
     assert edits_of(back) == edits_of(pruned) != {}
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_grouped_transposed_convolutions_lose_channels(toy_data, make_context, criterion):
+    def build():
+        return nn.Sequential(
+            nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 16, 2, 2, groups=4), nn.BatchNorm2d(16),
+            nn.ReLU(), nn.ConvTranspose2d(16, 8, 2, groups=2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3),
+            nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4),
+        )  # fmt: skip
+
+    pruned = PruneChannels(ratio=0.5, criterion=criterion).apply(seeded(build), make_context(toy_data))
+    assert [layer.out_channels for layer in pruned if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)] == [4, 8, 4, 4]
+    images = torch.randn(2, 1, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(decode(encode(pruned), seeded(build, 1)).eval()(images), pruned.eval()(images))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
+def test_the_share_acted_on_is_that_of_the_weights_in_use(toy_data, make_context):
+    network = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 4)))
+    torch.nn.utils.prune.l1_unstructured(network[1], "weight", 0.5)
+    torch.nn.utils.weight_norm(network[3])
+    context = make_context(toy_data)
+    pruned = PruneChannels(ratio=0.25).apply(network, context)
+    assert pruned[1].out_features == 12
+    assert "acted_share/stage" not in context.findings.metrics
+
+
+def test_a_parameter_of_integers_is_no_obstacle(toy_data, make_context):
+    network = small_cnn()
+    network.steps = nn.Parameter(torch.zeros(2, dtype=torch.int64), requires_grad=False)
+    for criterion in ("l1", "taylor"):
+        pruned = PruneChannels(ratio=0.5, criterion=criterion).apply(network, make_context(toy_data))
+        assert widths(pruned) == [4, 8, 6, 4]

@@ -9,7 +9,7 @@ from torch import nn
 from effbench.compression.layers import weight_layers, weights_of
 from effbench.compression.weight_groups import Groups, classifier_among, group_dims
 from effbench.models import small_cnn
-from effbench.stages.prune import Prune
+from effbench.stages.prune import Prune, sparsity
 from effbench.stages.train import Train
 
 GRAINS = ("weight", "kernel", "row")
@@ -165,3 +165,14 @@ def test_the_best_groups_hold_as_nearly_as_can_be_what_is_to_stay(sizes, n_kept,
 def test_an_unknown_granularity_is_named(value):
     with pytest.raises(ValueError, match=f"granularity={value}: must be weight, kernel or row"):
         Prune(ratio=0.5, granularity=value)
+
+
+@pytest.mark.parametrize("granularity", GRAINS)
+def test_weights_that_are_laid_out_in_columns_are_no_obstacle(toy_data, make_context, granularity):
+    # torch's orthogonal weights are.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 4))
+        nn.utils.parametrizations.orthogonal(network[1])
+    pruned = Prune(ratio=0.25, granularity=granularity).apply(network, make_context(toy_data))
+    assert sparsity(pruned) == pytest.approx(0.25, abs=0.03)

@@ -81,3 +81,11 @@ def test_the_network_stays_as_it_was(toy_data, toy_network, training):
     assert network.training is training
     assert all(p.grad is None for p in network.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_frozen_network_has_gradients_and_stays_frozen(toy_data, toy_network):
+    network, frozen = toy_network(), toy_network().requires_grad_(False)
+    expected, _ = summed(network, lambda: [network[0].weight], toy_data)
+    found, _ = summed(frozen, lambda: [frozen[0].weight], toy_data)
+    assert torch.equal(found[0], expected[0])
+    assert not any(parameter.requires_grad for parameter in frozen.parameters())

@@ -6,11 +6,10 @@ attribute that a hook makes anew, and of which no copy can be made after a forwa
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrizations, parametrize, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils import prune as torch_prune
@@ -19,6 +18,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.recurrent import read_constrained
+from effbench.compression.duplicate import duplicate, holds_graph
 
 _HOOKS = (torch_prune.BasePruningMethod, WeightNorm, SpectralNorm)
 
@@ -26,14 +26,15 @@ _HOOKS = (torch_prune.BasePruningMethod, WeightNorm, SpectralNorm)
 def copy_network(model: nn.Module, /) -> nn.Module:
     """Return a copy of `model`, made of modules, parameters and constraints: see `plain_network`. Errors as there."""
     plain = plain_network(model)
-    return copy.deepcopy(model) if plain is model else plain
+    return duplicate(model) if plain is model else plain
 
 
 def plain_network(model: nn.Module, /) -> nn.Module:
     """Return `model` where it is made of modules, parameters and constraints, else a copy that is; it is left alone.
 
     What `torch.compile` has wrapped is unwrapped. What torch's pruning, or its hooks for weight norm and spectral norm,
-    make of a weight becomes a constraint on it. ValueError, with its name, for a module that has no sizes yet.
+    make of a weight becomes a constraint on it. ValueError, with its name, for a module that has no sizes yet, and for
+    what can't be copied.
     """
     for name, module in model.named_modules():
         if any(is_lazy(tensor) for tensor in (*module._parameters.values(), *module._buffers.values())):
@@ -41,14 +42,14 @@ def plain_network(model: nn.Module, /) -> nn.Module:
                 f"{name or 'the network'}: a {type(module).__name__} has no weights before it has run; run the network "
                 "on one example first"
             )
-    if not any(_is_wrapped(module) or _made(module) or any(_hooks(module)) for module in model.modules()):
+    if not any(_is_wrapped(module) or any(_hooks(module)) for module in model.modules()) and not holds_graph(model):
         return model
     memo: dict[int, object] = {}
     for module in reversed(list(model.modules())):  # the inner ones first
-        memo |= {id(tensor): tensor.detach().clone() for tensor in _made(module)}
         if _is_wrapped(module):
-            memo[id(module)] = copy.deepcopy(module._orig_mod, memo)
-    plain = copy.deepcopy(model, memo)
+            assert isinstance(module._orig_mod, nn.Module)
+            memo[id(module)] = duplicate(module._orig_mod, memo)
+    plain = duplicate(model, memo)
     for module in list(plain.modules()):
         for hook in list(_hooks(module)):
             _constrain(module, hook)
@@ -64,14 +65,6 @@ def _is_wrapped(module: nn.Module) -> bool:
 
 def _hooks(module: nn.Module) -> Iterator[object]:
     return (hook for hook in module._forward_pre_hooks.values() if isinstance(hook, _HOOKS))
-
-
-def _made(module: nn.Module) -> list[Tensor]:
-    """Return the tensors that a forward pass has left in a module with their graph: torch makes no copy of these."""
-    attributes = list(vars(module).values())
-    if isinstance(module, nn.RNNBase):
-        attributes += vars(module).get("_flat_weights", ())
-    return [value for value in attributes if isinstance(value, Tensor) and not value.is_leaf]
 
 
 def _constrain(module: nn.Module, hook: object) -> None:

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from effbench.compression.constraints.masks import Mask
-from effbench.compression.constraints.stack import constraints_on, parameter_behind
+from effbench.compression.constraints.stack import constrained_value, constraints_on, parameter_behind
 from effbench.compression.structure.edits import add_bias, places, remove_module
 from effbench.compression.structure.watch import hooked, run_once
 
@@ -137,7 +137,7 @@ class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def layer_ran(self, layer: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
         """Remember a layer's output."""
         self._n_calls[layer] += 1
-        if output.ndim == parameter_behind(layer, "weight").ndim:  # otherwise a batch norm has other channels
+        if output.ndim == constrained_value(layer, "weight").ndim:  # otherwise a batch norm has other channels
             self._outputs[id(output)] = (layer, output)
 
     def norm_runs(self, norm: nn.Module, inputs: tuple[Any, ...]) -> None:

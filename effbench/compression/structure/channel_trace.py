@@ -7,16 +7,13 @@ operation and the module. Each operation is looked at once: the effort grows wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
@@ -25,14 +22,10 @@ from effbench.compression.layers import is_depthwise
 from effbench.compression.structure.calls import Call, Flow
 from effbench.compression.structure.channel_labels import Labels
 from effbench.compression.structure.factorized import Factored
+from effbench.compression.structure.known_layers import MAKERS, OperationsOfLayers, channel_dim, is_known
 from effbench.compression.structure.operations import follow
 from effbench.compression.structure.shuffled_channels import shuffles_replaced
 from effbench.compression.structure.watch import fast_paths_off, layers_from_outputs
-
-MAKERS = (_ConvNd, nn.Linear)
-OVER_CHANNELS = (nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)
-"""These normalise over channels: what they give changes when a channel goes, even one that nothing reads."""
-_PASSING = (_BatchNorm, _InstanceNorm, nn.PReLU, *OVER_CHANNELS)
 
 
 @dataclass
@@ -80,6 +73,7 @@ def trace(network: nn.Module, images: Tensor, /) -> Trace:
         stack.enter_context(fast_paths_off())
         for name, module in network.named_modules():
             stack.enter_context(tracer.watching(name, module))
+        stack.enter_context(OperationsOfLayers(network, tracer.operation))
         stack.enter_context(tracer)
         outputs = network(images)
     tensors = [value for value in tree_leaves(outputs) if isinstance(value, Tensor)]
@@ -140,7 +134,7 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @contextmanager
     def watching(self, name: str, module: nn.Module) -> Iterator[None]:
         """While entered, a module's calls are known; a layer that can be resized is followed as a whole."""
-        known = _is_known(module)
+        known = is_known(module)
         given: list[Tensor | None] = []
 
         def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -169,11 +163,21 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for handle in handles:
                 handle.remove()
 
+    def operation(self, name: str, layer: nn.Module, given: Tensor, run: Callable[[], Tensor]) -> Tensor:
+        """Run the operation that a layer comes to, and follow it as the layer."""
+        flow = self.flow_of(given)
+        self._n_inside += 1
+        output = run()
+        self._n_inside -= 1
+        if not self._n_inside:
+            self._pass_layer(name, layer, given, flow, output)
+        return output
+
     def _pass_layer(self, name: str, layer: nn.Module, given: Tensor, flow: Flow, output: Tensor) -> None:
         """Note what a layer does with the channels of its input, and where those of its output are."""
         record = self.trace.layers.setdefault(layer, TracedLayer(layer, name))
         self.layer_of.setdefault(output.grad_fn, layer)
-        dim, labels = _channel_dim(layer, given), self.trace.labels
+        dim, labels = channel_dim(layer, given), self.trace.labels
         for other in set(flow) - {dim}:
             if isinstance(layer, nn.Linear | nn.LayerNorm | nn.PReLU):
                 continue
@@ -242,25 +246,3 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 inner = self.trace.layers.get(layer)
                 if inner is not None and inner.makes is not None:
                     self.trace.labels.keep(inner.makes, OUTPUTS)
-
-
-_FORWARDS = tuple(kind.forward for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d,
-                  nn.ConvTranspose3d, nn.Linear, _BatchNorm, _InstanceNorm, *_PASSING[2:]))  # fmt: skip
-
-
-def _is_known(module: nn.Module) -> bool:
-    """Whether a module is a layer that can be resized, and does what its class says."""
-    if type(module).forward not in _FORWARDS or "forward" in vars(module):
-        return False
-    if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) != 1:
-        return False
-    return not isinstance(module, MAKERS) or isinstance(module._parameters.get("weight"), nn.Parameter)
-
-
-def _channel_dim(layer: nn.Module, given: Tensor) -> int:
-    """Return which dimension of a layer's input it takes for its channels."""
-    if isinstance(layer, nn.Linear | nn.LayerNorm):
-        return given.ndim - 1
-    if isinstance(layer, _ConvNd):
-        return given.ndim - 1 - len(layer.kernel_size)
-    return min(1, given.ndim - 1)

@@ -131,8 +131,11 @@ def _find_refusal(network: nn.Module, images: Tensor, pairs: Sequence[_Pair]) ->
         return _Refusal(reason, frozenset(blamed))
     finally:
         undo()
-    with silenced(kept), fast_paths_off():
-        expected = run_once(network, images)
+    try:
+        with silenced(kept), fast_paths_off():
+            expected = run_once(network, images)
+    except Exception as error:
+        return _Refusal(f"what becomes of the others without them can't be checked ({kind_and_line(error)})")
     shapes = [[tuple(tensor.shape) for tensor in _tensors(values)] for values in (expected, outputs)]
     if shapes[0] != shapes[1]:
         return _Refusal(f"its outputs changed shape, {shapes[0]} to {shapes[1]}")

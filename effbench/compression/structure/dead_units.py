@@ -7,7 +7,6 @@ and then nothing need read the unit. A unit without readers (all its outgoing we
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -15,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from effbench.compression.duplicate import duplicate
 from effbench.compression.layers import weight_of
 from effbench.compression.structure.channel_groups import Channels
-from effbench.compression.structure.channel_trace import OVER_CHANNELS
 from effbench.compression.structure.channels import differ, remove_channels
+from effbench.compression.structure.known_layers import OVER_CHANNELS
 from effbench.compression.structure.watch import order_of_calls, output_of, run_once
 
 Side = Literal["inputs", "readers"]
@@ -96,10 +96,10 @@ def fold_constants(
     constant_units = {channels: units for channels, units in without_inputs if units}
     if not constant_units:
         return
-    exact, probe = copy.deepcopy(network).double(), images.double()
+    exact, probe = duplicate(network).double(), images.double()
     if not _runs(exact, probe):
         return
-    without = copy.deepcopy(exact)
+    without = duplicate(exact)
     columns = _columns_read(constant_units)
     for name, numbers in columns.items():
         weight_of(without.get_submodule(name))[:, numbers] = 0

@@ -59,6 +59,17 @@ def _same(call: Call) -> list[dict[int, Tensor]]:
     return [dict(call.first[1]) for _ in call.outputs]
 
 
+def _strided(call: Call) -> list[dict[int, Tensor]]:
+    """Followed where each element stays where it is: torch's pooling to one place writes down its strides anew."""
+    (tensor, flow), out = call.first, call.outputs[0]
+    strides = zip(tensor.shape, tensor.stride(), out.stride(), strict=False)
+    stays = tensor.shape == out.shape and all(one == other for size, one, other in strides if size > 1)
+    if stays and all(len(labels) == out.shape[dim] for dim, labels in flow.items()):  # in place, it is its output
+        return [dict(flow)]
+    call.keep_all("can't be followed")
+    return [{}]
+
+
 def _nothing(call: Call) -> list[dict[int, Tensor]]:
     return [{} for _ in call.outputs]
 
@@ -167,6 +178,7 @@ _RULES: dict[str, Follow] = {
     **dict.fromkeys(("sort", "argsort", "var_mean", "std_mean"), _along(1, "dim")),
     **dict.fromkeys(("linalg_vector_norm", "norm", "topk"), _along(2, "dim")),
     **dict.fromkeys(("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes"), split),
+    "as_strided": _strided,
     "glu": halves,
     "cat": concatenated,
     "stack": _stacked,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from effbench.compression.duplicate import duplicate
 from effbench.compression.layers import is_depthwise
 from effbench.compression.structure.edits import own_tensors, set_widths, size_names
+from effbench.compression.structure.known_layers import is_known
 
 Side = Literal["in", "out"]
 Kept = Mapping[tuple[nn.Module, Side], Tensor]
@@ -102,21 +103,23 @@ def _set(layer: nn.Module, name: str, tensor: Tensor) -> None:
 def silenced(kept: Kept, /) -> Iterator[None]:
     """While entered, layers read nothing of the places that do not stay, and normalise over those that stay."""
     weights: list[tuple[nn.Module, Any]] = []
-    norms: list[nn.Module] = []
+    norms: list[tuple[nn.Module, Any]] = []
     try:
         for (layer, side), places in kept.items():
             if side == "in":
                 weights.append((layer, layer._parameters["weight"]))
                 layer._parameters["weight"] = _zeroed(layer, places)
             elif isinstance(layer, nn.GroupNorm | nn.LayerNorm | nn.LocalResponseNorm):
-                norms.append(layer)
+                norms.append((layer, vars(layer).get("forward")))
                 layer.forward = _over_kept(layer, places)  # type: ignore[assignment, method-assign]
         yield
     finally:
         for layer, weight in weights:
             layer._parameters["weight"] = weight
-        for layer in norms:
+        for layer, forward in norms:
             del layer.forward
+            if forward is not None:
+                layer.forward = forward
 
 
 def _zeroed(layer: nn.Module, kept: Tensor) -> nn.Parameter:
@@ -140,11 +143,13 @@ def _zeroed(layer: nn.Module, kept: Tensor) -> nn.Parameter:
 
 def _over_kept(norm: nn.Module, kept: Tensor) -> Callable[[Tensor], Tensor]:
     """Return what normalises as a norm does that has the kept channels alone; the others are zero."""
-    smaller = copy.deepcopy(norm)
+    smaller, may_take_images = duplicate(norm), isinstance(norm, nn.LayerNorm) and not is_known(norm)
     keep_outputs(smaller, kept)
 
     def forward(values: Tensor) -> Tensor:
-        dim = values.ndim - 1 if isinstance(norm, nn.LayerNorm) else 1
+        dim = 1
+        if isinstance(norm, nn.LayerNorm) and not (may_take_images and values.shape[1] == norm.normalized_shape[0]):
+            dim = values.ndim - 1
         places = kept.to(values.device)
         return torch.zeros_like(values).index_copy(dim, places, smaller(values.index_select(dim, places)))
 

@@ -72,7 +72,8 @@ def _items(touched: Sequence[Touched]) -> list[Any]:
         layer, reads = one.layer, one.role == "reads"
         if isinstance(layer, _ConvNd) and not is_depthwise(layer):
             handler = function.prune_conv_in_channels if reads else function.prune_conv_out_channels
-            if reads and n_groups(layer) > 1 and (one.is_after or layer.groups == layer.in_channels):
+            read_apart = one.is_after or layer.groups == layer.in_channels
+            if n_groups(layer) > 1 and (not reads if layer.transposed else reads and read_apart):
                 layer = _dense(layer)
         elif isinstance(layer, nn.Linear):
             handler = function.prune_linear_in_channels if reads else function.prune_linear_out_channels
@@ -90,13 +91,18 @@ def _items(touched: Sequence[Touched]) -> list[Any]:
 
 
 def _dense(layer: _ConvNd) -> nn.Module:
-    """Return a convolution in which each channel has the weights that read it in its group.
+    """Return a convolution in which each channel has the weights that read it in its group (transposed: make it).
 
     Torch-Pruning takes what is read at the same place of every group together: right where these go together.
     """
+
+    def joined(tensor: Tensor) -> Tensor:
+        whole = torch.cat(tensor.chunk(layer.groups), dim=1)
+        return whole.transpose(0, 1) if layer.transposed else whole
+
     dense = nn.Conv2d(1, 1, 1)
-    dense.weight = nn.Parameter(torch.cat(layer.weight.detach().chunk(layer.groups), dim=1))
+    dense.weight, dense.bias = nn.Parameter(joined(layer.weight.detach())), layer.bias
     if layer.weight.grad is not None:
-        dense.weight.grad = torch.cat(layer.weight.grad.chunk(layer.groups), dim=1)
+        dense.weight.grad = joined(layer.weight.grad)
     dense.in_channels, dense.out_channels = dense.weight.shape[1], dense.weight.shape[0]
     return dense

@@ -119,6 +119,11 @@ FOLLOWED = {
     ),
     "flip": (lambda: Net(lambda s, x: s.f(gap(s.b(s.a(x).flip(1)))), a=conv(2, 8), b=conv(8, 8), f=nn.Linear(8, 3)),
              {"a": 6, "b": 6}),
+    "pooled, channels last": (
+        lambda: Net(lambda s, x: s.f(F.adaptive_avg_pool2d(s.a(x).to(memory_format=torch.channels_last), 1).flatten(1)),
+                    a=conv(2, 8), f=nn.Linear(8, 3)),
+        {"a": 6},
+    ),
     "squeeze and excitation": (
         lambda: Net(squeezed, a=conv(2, 8), down=nn.Conv2d(8, 4, 1), up=nn.Conv2d(4, 8, 1), b=conv(8, 8),
                     f=nn.Linear(8, 3)),

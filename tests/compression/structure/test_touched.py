@@ -44,3 +44,11 @@ def test_what_a_layer_has_on_each_side():
     assert touched(layer, "reads", [0, 1]).is_whole(2)
     assert not touched(layer, "makes", [0, 1, 2]).is_whole(3)
     assert not touched(layer, "makes", [1, 0, 2, 3, 4, 5]).is_whole(6)
+
+
+def test_a_grouped_transposed_convolution_makes_and_reads_by_group():
+    layer = nn.ConvTranspose2d(4, 6, 2, groups=2)
+    whole = layer.weight.detach().abs().sum((2, 3))  # (inputs, outputs of a group)
+    makes = torch.cat([whole[:2].sum(0), whole[2:].sum(0)])
+    assert torch.allclose(importance(6, touched(layer, "makes", list(range(6)))), makes)
+    assert torch.allclose(importance(4, touched(layer, "reads", list(range(4)))), whole.sum(1))
