@@ -20,7 +20,7 @@ from effbench.config.overrides import parse, values_of
 from effbench.config.recipe import STATED, Recipe, check_layers, make_stage, short, shown_axis
 from effbench.config.resolve import resolved, task_blueprint
 from effbench.config.teachers import with_teachers
-from effbench.config.trial import check_shapes, read_data
+from effbench.config.trial import check_shapes, check_training, read_data
 from effbench.config.typed import typed
 from effbench.data import ImageData
 from effbench.plan.blueprint import Blueprint
@@ -152,6 +152,7 @@ class _Builder:
             threads=typed(_TrainSettings, {"threads": node["train"]["threads"]}, where="train").threads,
             steps=with_teachers(steps, None if reference is None else self._as_teacher(reference)),
         )
+        check_training(chain, where=label)
         chain = trainable(chain, node)
         if reference is not None and chain == self._as_teacher(reference):
             chain = reference.chain  # it is made as the reference is, and evaluated otherwise, say: it is its network

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from effbench.config.command_line import members
-from effbench.config.trial import check_shapes
+from effbench.config.trial import check_shapes, check_training
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain, Rounds, Step, Steps, map_steps
 from effbench.plan.sources import load_data
@@ -67,7 +67,7 @@ def _another_network(request: TeacherRequest, reference: Chain, where: str) -> C
         raise ValueError(f"{where}.teacher={request.name}: the recipe trains no reference, as its teacher would be")
     if request.epochs is not None:
         training = dataclasses.replace(training, stage=training.stage.with_training(epochs=request.epochs))
-    return dataclasses.replace(
+    teacher = dataclasses.replace(
         reference,
         network=network,
         data=data,
@@ -75,6 +75,8 @@ def _another_network(request: TeacherRequest, reference: Chain, where: str) -> C
         seed=reference.seed if request.seed is None else request.seed,
         steps=(training,),
     )
+    check_training(teacher, where=f"{where}.teacher={request.name}")
+    return teacher
 
 
 def _loaded(teacher: Chain, request: TeacherRequest, where: str) -> Chain:

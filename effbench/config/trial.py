@@ -8,13 +8,16 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from effbench.checks.errors import first_line, kind_and_line
 from effbench.compression.layers import weight_layers, weights_of
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
 from effbench.plan.blueprint import Blueprint
+from effbench.plan.chain import Chain
 from effbench.plan.sources import build_network, load_data, load_task
+from effbench.tasks import Task
 from effbench.training.layout import StridedPointwise, WatchStridedPointwise
 
 
@@ -44,6 +47,8 @@ class Trial:
     """Its strided 1 x 1 convolutions at the side at which it is trained, which torch may not train in any layout."""
     layers: tuple[str, ...]
     """The names of its convolution and linear layers, and of its other weights: attention's, recurrent ones."""
+    training_problem: str
+    """Why it can't be trained, though it can be evaluated; empty where it can."""
 
 
 def check_shapes(
@@ -54,6 +59,15 @@ def check_shapes(
     if isinstance(outcome, str):
         raise ValueError(outcome if where == "reference" else f"{where}: {outcome}")
     return outcome
+
+
+def check_training(chain: Chain, /, *, where: str) -> None:
+    """Refuse a chain that trains a network which can't be trained: ValueError."""
+    if any(step.stage.TRAINS for step in chain.plain_steps):
+        trial = check_shapes(chain.network, chain.task, chain.data, chain.side, chain.side, where=where)
+        if trial.training_problem:
+            problem = f"{chain.network.target} {trial.training_problem}"
+            raise ValueError(problem if where == "reference" else f"{where}: {problem}")
 
 
 @lru_cache(maxsize=1024)
@@ -78,7 +92,8 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
         try:
             purpose.check_outputs(outputs, loaded, side=pixels)
         except ValueError as error:
-            return f"{network.target} {error}"
+            hint = _hint(network, loaded, purpose)
+            return f"{network.target} {error}{hint}"
     return Trial(
         float32_bytes=float32_bytes(model),
         is_grouped=any(getattr(module, "groups", 1) != 1 for module in model.modules()),
@@ -91,7 +106,32 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
                 ]
             )
         ),
+        training_problem=_training_problem(model, purpose, loaded, side),
     )
+
+
+def _hint(network: Blueprint, data: ImageData, task: Task) -> str:
+    """Say what may help where a factory was offered nothing, because it does not say what it takes."""
+    if not network.takes_anything or "num_classes" in {*network.options, *network.parameters}:
+        return ""
+    return f"; it takes any keyword: give the one for classes, as in +model.num_classes={task.n_outputs(data)}"
+
+
+def _training_problem(model: nn.Module, task: Task, data: ImageData, side: int) -> str:
+    """Return why a network can't be trained, beginning with a verb; "" where it can. It is of no use afterwards."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            outputs = model.train()(torch.zeros(2, data.channels, side, side))
+        task.check_outputs(outputs[:1] if isinstance(outputs, Tensor) else outputs, data, side=side)
+        if any(parameter.requires_grad for parameter in model.parameters()):
+            outputs.float().sum().backward()
+    except ValueError as error:
+        if str(error).startswith("must give"):
+            return f"in training {error}; leave out auxiliary outputs"
+        return f"can't be trained: {_what_and_where(error)}"
+    except Exception as error:
+        return f"can't be trained: {_what_and_where(error)}"
+    return ""
 
 
 def _what_and_where(error: Exception) -> str:

@@ -40,7 +40,7 @@ class Classification(Task):
 
     def check_outputs(self, outputs: object, data: ImageData, /, *, side: int) -> None:
         """Refuse what is not (1, n_classes)."""
-        if getattr(outputs, "shape", None) != (1, data.n_classes):
+        if not isinstance(outputs, Tensor) or outputs.shape != (1, data.n_classes):
             raise ValueError(f"must give (1, {data.n_classes}) scores for one image, but gives {shape_of(outputs)}")
 
     def loss(self, outputs: Tensor, targets: Tensor, /) -> Tensor:

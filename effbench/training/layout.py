@@ -15,11 +15,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Layout = Literal["channels_last", "contiguous"]
 
+MEMORY_FORMATS: dict[Layout, torch.memory_format] = {
+    "channels_last": torch.channels_last,
+    "contiguous": torch.contiguous_format,
+}
 LEAST_SIDE = 48
 """The side in pixels below which no such convolution was seen to fail."""
 CRASHES = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, getattr(signal, "SIGBUS", None)})
@@ -79,6 +84,12 @@ class WatchStridedPointwise(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 n_in, n_out, height, width, _pair(stride), _pair(given.get("output_padding", (0,))), transposed
             )
         )
+
+
+def set_layout(model: nn.Module, layout: Layout, /) -> None:
+    """Give a network's images and filters a layout, in place; tensors of other dimensions have none to choose."""
+    memory_format = MEMORY_FORMATS[layout]
+    model._apply(lambda tensor: tensor.to(memory_format=memory_format) if tensor.ndim == 4 else tensor)  # type: ignore[no-untyped-call]
 
 
 def fails_in_channels_last(layer: StridedPointwise, /) -> bool:

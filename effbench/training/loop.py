@@ -17,7 +17,7 @@ from effbench.compression.constraints.stack import advancing
 from effbench.compression.structure.fusion import fused
 from effbench.compression.structure.held_masks import masked_after_steps
 from effbench.data import ImageData
-from effbench.training.layout import Layout
+from effbench.training.layout import MEMORY_FORMATS, Layout, set_layout
 from effbench.training.memory import N_WATCHED, TensorMemory
 from effbench.training.precision import TrainingPrecision
 
@@ -80,8 +80,9 @@ def fit(
     not finite.
     """
     dtype = _DTYPES[options.precision]
-    memory_format = torch.channels_last if options.layout == "channels_last" else torch.contiguous_format
-    model.to(device).to(memory_format=memory_format).train()
+    memory_format = MEMORY_FORMATS[options.layout]
+    set_layout(model.to(device), options.layout)
+    model.train()
     n_examples = max(1, round(options.fraction * data.n_examples("train")))
     n_steps = options.epochs * math.ceil(n_examples / options.batch_size)
     optimizer = torch.optim.AdamW(_groups(model, options.weight_decay), lr=options.lr, fused=True)
@@ -125,7 +126,8 @@ def fit(
                 )
     if n_steps:
         advance(n_steps, n_steps)
-    model.to("cpu").to(memory_format=torch.contiguous_format).eval()
+    set_layout(model.to("cpu"), "contiguous")
+    model.eval()
     return memory.peak_bytes
 
 

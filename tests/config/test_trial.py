@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from effbench.config import trial
+from effbench.config import teachers, trial
+from effbench.config.command_line import members
+from effbench.config.read import read_sweep
 from effbench.config.trial import check_shapes, read_data
 from effbench.measure.size import float32_bytes
 from effbench.models import lenet_300_100
@@ -33,6 +35,38 @@ def of_seven_classes():
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 7))
 
 
+class InTraining(nn.Module):
+    """A network that gives something else in training than in evaluation."""
+
+    def __init__(self, give):
+        super().__init__()
+        self.linear, self.give = nn.Linear(784, 10), give
+
+    def forward(self, x):
+        scores = self.linear(x.flatten(1))
+        return self.give(scores) if self.training else scores
+
+
+def auxiliary_tuple():
+    return InTraining(lambda scores: (scores, scores))
+
+
+def auxiliary_dict():
+    return InTraining(lambda scores: {"out": scores, "aux": scores})
+
+
+def without_gradient():
+    return InTraining(torch.Tensor.detach)
+
+
+def not_trained():
+    return InTraining(lambda scores: 1 / 0)
+
+
+def of_any_keyword(**options):
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, options.get("num_classes", 1000)))
+
+
 def random_inside():
     return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(784, 10))
 
@@ -44,7 +78,8 @@ def broken_data():
 @pytest.fixture(autouse=True)
 def users(monkeypatch):
     """Let the functions above be importable, and nothing be remembered of them."""
-    named = ("raises_value", "raises_key", "grouped", "of_seven_classes", "random_inside", "broken_data")
+    named = ["raises_value", "raises_key", "grouped", "of_seven_classes", "random_inside", "broken_data"]
+    named += ["auxiliary_tuple", "auxiliary_dict", "without_gradient", "not_trained", "of_any_keyword"]
     monkeypatch.setitem(sys.modules, "users_things", SimpleNamespace(**{name: globals()[name] for name in named}))
     trial._try_out.cache_clear()
     yield
@@ -82,6 +117,40 @@ def test_what_is_known_of_a_network_that_runs():
 def test_a_network_that_can_not_be_is_named_with_why(name, message):
     with pytest.raises(ValueError, match=message):
         try_out(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("auxiliary_tuple", r"in training must give \(1, 10\) scores for one image, but gives a tuple; leave out aux"),
+        ("auxiliary_dict", r"in training must give \(1, 10\) scores for one image, but gives a dict; leave out aux"),
+        ("without_gradient", r"can't be trained: RuntimeError: element 0 of tensors does not require grad"),
+        ("not_trained", r"can't be trained: ZeroDivisionError: .*\(test_trial\.py, line \d+\)$"),
+    ],
+)
+def test_a_network_that_can_not_be_trained_is_refused_where_it_is_to_be(name, message):
+    target = f"users_things.{name}"
+    assert try_out(target).training_problem
+    with pytest.raises(ValueError, match=rf"^users_things\.{name} {message}"):
+        read_sweep([f"model._target_={target}", "prune=0.5"])
+    read_sweep([f"model._target_={target}", "prune=0.5", "train.epochs=0", "finetune.epochs=0"])
+
+
+def test_a_teacher_that_can_not_be_trained_is_named(monkeypatch):
+    def with_another(group):
+        return {**members(group), "odd": {"_target_": "users_things.auxiliary_tuple"}} if group == "model" else {}
+
+    monkeypatch.setattr(teachers, "members", with_another)
+    with pytest.raises(
+        ValueError, match=r"^stage\.distill\.teacher=odd: users_things\.auxiliary_tuple in training must"
+    ):
+        read_sweep(["+distill=0.5", "stage.distill.teacher=odd"])
+
+
+def test_a_factory_of_any_keyword_is_told_how_to_get_its_classes():
+    with pytest.raises(ValueError, match=r"it takes any keyword: .* as in \+model\.num_classes=10$"):
+        try_out("users_things.of_any_keyword")
+    read_sweep(["model._target_=users_things.of_any_keyword", "+model.num_classes=10", "prune=0.5"])
 
 
 def test_both_sides_are_tried_and_the_point_is_named():

@@ -95,3 +95,14 @@ def test_a_layer_is_tried_for_real(transposed):
     """One of many channels, which no processor was seen to fail on."""
     padding = (1, 1) if transposed else (0, 0)
     assert fails_in_channels_last(StridedPointwise(64, 64, 48, 48, (2, 2), padding, transposed)) is False
+
+
+def test_images_and_filters_get_a_layout_and_volumes_stay_as_they_are():
+    network = nn.Sequential(nn.Conv3d(1, 8, 3), nn.Conv2d(3, 8, 3), nn.Linear(4, 4))
+    volume = network[0].weight.stride()
+    layout.set_layout(network, "channels_last")
+    assert network[1].weight.is_contiguous(memory_format=torch.channels_last)
+    assert not network[1].weight.is_contiguous()
+    assert network[0].weight.stride() == volume
+    layout.set_layout(network, "contiguous")
+    assert network[1].weight.is_contiguous()

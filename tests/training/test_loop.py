@@ -221,3 +221,18 @@ class TestLoss:
 def test_options_that_cannot_be_trained_with_are_named(option, value, allowed):
     with pytest.raises(ValueError, match=f"^{option}={value}: must be {allowed}$"):
         TrainingOptions(**{"epochs": 1, "lr": 0.1, option: value})
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "contiguous"])
+def test_a_network_over_volumes_is_trained_in_either_layout(toy_data, layout):
+    class Volume(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.n, self.f = nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.f(self.n(self.a(x[:, None])).relu().mean((2, 3, 4)))
+
+    torch.manual_seed(0)
+    model = Volume()
+    assert not torch.equal(train(model, toy_data, layout=layout).a.weight, model.a.weight)
