@@ -75,7 +75,7 @@ def with_families(runs: pd.DataFrame) -> pd.DataFrame:
     One reference serves all: every sweep has the same one. Latency is told as a share of it, paired in rounds within
     each sweep: the hour of the sweep drops out.
     """
-    runs = runs.copy()
+    runs = runs[~runs["control"]].copy()  # the uncompressed network so taught is of no family
     runs["family"] = [family_of(row) for _, row in runs.iterrows()]
     runs["latency"] = (1 / runs["speedup/eager"]).where(~runs["reference"], 1.0)
     runs["recipe"] = "all"

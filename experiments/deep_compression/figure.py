@@ -27,7 +27,7 @@ def load(network: str) -> pd.DataFrame:
     """Return the means and standard deviations over the seeds of one network's points."""
     runs = effbench.load_runs(f"deep_compression_{network}")
     runs["error"], runs["error_val"] = 100 * (1 - runs.accuracy), 100 * (1 - runs.accuracy_val)
-    groups = runs.groupby(["coder", "prune", "share"], as_index=False)
+    groups = runs.groupby(["coder", "distill", "prune", "share"], as_index=False)
     table = groups.agg(
         n_seeds=("seed", "nunique"),
         error=("error", "mean"),
@@ -43,9 +43,10 @@ def load(network: str) -> pd.DataFrame:
 
 
 def draw(axes: plt.Axes, network: str, table: pd.DataFrame) -> None:
-    """Draw one network's curves, its reference and the paper's point."""
-    reference = table[table.prune == 0]
+    """Draw one network's curves, its reference, the reference taught as the points are, and the paper's point."""
+    reference, taught = (table[(table.prune == 0) & (table.distill == weight)] for weight in (0, 1))
     axes.axhline(reference.error.mean(), color="grey", linewidth=1, label="reference")
+    axes.axhline(taught.error.mean(), color="grey", linewidth=1, linestyle="--", label="the same, taught")
     axes.axhline(BOUND[network], color="grey", linewidth=1, linestyle=":", label="the paper's reference")
     for coder, colour in COLOURS.items():
         points = table[(table.coder == coder) & (table.prune > 0)]
