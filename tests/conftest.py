@@ -9,8 +9,8 @@ from torch import nn
 from effbench.data.in_memory import InMemoryData
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain
+from effbench.plan.context import Context
 from effbench.plan.sources import load_data
-from effbench.plan.stage import Context
 from effbench.plan.teacher import Teacher
 from effbench.tasks.classification import Classification
 from effbench.training.evaluation import evaluate

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from effbench.measure.compute import count_cost
 from effbench.plan.chain import Chain, Rounds, Step
+from effbench.plan.context import Context
 from effbench.plan.findings import Findings
 from effbench.plan.keys import prefix_keys_after
-from effbench.plan.stage import Context
 from effbench.plan.teacher import Teacher
 from effbench.run.rounds import run_rounds
 from effbench.run.stopwatch import Stopwatch

@@ -18,9 +18,10 @@ from effbench.compression.constraints.stack import bake, bake_tensor, constraint
 from effbench.compression.duplicate import duplicate
 from effbench.compression.grids import GridOptions
 from effbench.compression.layers import Weight, weights_of
+from effbench.plan.context import Context
 from effbench.plan.keys import digest
 from effbench.plan.layer_values import SKIP
-from effbench.plan.stage import Context, Stage
+from effbench.plan.stage import Stage
 
 By = Literal["bits", "accuracy"]
 Choices = NDArray[np.int8]

@@ -13,7 +13,8 @@ from torch import nn
 from effbench.compression.duplicate import duplicate
 from effbench.data import ImageData
 from effbench.data.pool import AugmentedPool, augmented_by
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 from effbench.plan.teacher import TeacherRequest
 from effbench.training.hints import HintLoss, hinted, read_pairs
 from effbench.training.loop import Loss, TrainingOptions, fit

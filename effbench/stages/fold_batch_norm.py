@@ -9,7 +9,8 @@ from torch import nn
 
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.structure.batch_norms import fold_batch_norms
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

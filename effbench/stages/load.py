@@ -11,7 +11,8 @@ from torch import nn
 
 from effbench.compression.duplicate import duplicate
 from effbench.models.weights import read_state_dict
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,8 @@ from effbench.compression.structure.decomposition import Decomposition, decompos
 from effbench.compression.structure.edits import has_added_bias, replace_module
 from effbench.compression.structure.factorized import Factored, Factorization, build_factored, can_factor, factor_shapes
 from effbench.compression.structure.watch import run_once
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 
 By = Literal["share", "energy", "macs"]
 

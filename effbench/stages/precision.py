@@ -13,7 +13,8 @@ from effbench.compression.constraints.layer_inputs import InputCast, set_input
 from effbench.compression.duplicate import duplicate
 from effbench.compression.layers import refuse_scripted
 from effbench.compression.structure.watch import run_once
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ from effbench.compression.constraints.masks import Mask, RampedMask, pool
 from effbench.compression.constraints.stack import hold
 from effbench.compression.layers import Weight, weights_of
 from effbench.compression.weight_groups import Groups, GroupShape, classifier_among, group_dims, together
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 from effbench.training.importance import WeightCriterion, score_weights
 
 Scope = Literal["global", "layer", "adaptive"]

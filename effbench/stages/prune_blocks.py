@@ -16,7 +16,8 @@ from effbench.compression.layers import weight_layers
 from effbench.compression.modes import evaluating
 from effbench.compression.structure.edits import places, remove_module
 from effbench.compression.structure.watch import run_once
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

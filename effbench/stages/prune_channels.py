@@ -19,8 +19,9 @@ from effbench.compression.modes import all_trainable, evaluating
 from effbench.compression.structure.channel_groups import Channels
 from effbench.compression.structure.channels import Removal, remove_channels
 from effbench.compression.structure.edits import record_changes
+from effbench.plan.context import Context
 from effbench.plan.layer_values import SKIP, matches
-from effbench.plan.stage import Context, Stage
+from effbench.plan.stage import Stage
 
 ChannelCriterion = Literal["l1", "l2", "batch_norm", "taylor", "random"]
 Score = Callable[[Channels], Tensor | None]

@@ -14,7 +14,8 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.stack import hold
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 from effbench.training.importance import WeightCriterion, score_weights
 
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.grids import GridOptions
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from torch import nn
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.layer_inputs import InputGrid, clear_input, set_input
 from effbench.compression.constraints.ranges import Range
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 from effbench.training.calibration import calibrate, first_images
 
 

@@ -14,7 +14,8 @@ from effbench.compression.duplicate import duplicate
 from effbench.compression.layers import weight_layers, weight_of
 from effbench.compression.structure.dead_units import remove_dead_units
 from effbench.compression.structure.edits import record_changes
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 
 N_PROBES = 8
 

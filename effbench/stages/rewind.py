@@ -12,7 +12,8 @@ from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.stack import bake
 from effbench.compression.duplicate import duplicate
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ from effbench.compression.constraints.sharing import share_values
 from effbench.compression.constraints.stack import Place
 from effbench.compression.kmeans import Initial
 from effbench.compression.layers import Weight
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 
 MAX_VALUES = 2**16
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 from torch import nn
 
 from effbench.compression.duplicate import duplicate
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 from effbench.training.loop import TrainingOptions, fit
 
 

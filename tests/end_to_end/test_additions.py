@@ -25,7 +25,8 @@ from pydantic import Field
 from torch import nn
 
 from effbench.compression.layers import weight_of
-from effbench.plan.stage import Context, Stage
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ def test_a_network_of_another_form_is_refused(toy_data, toy_network, make_contex
 
 
 def test_without_a_recipe_there_is_no_earlier_network(toy_data, toy_network, make_context):
-    from effbench.plan.stage import Context
+    from effbench.plan.context import Context
 
     context = make_context(toy_data)
     plain = Context(
