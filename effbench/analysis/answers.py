@@ -10,6 +10,7 @@ from effbench.analysis.averages import average_runs
 from effbench.analysis.costs import costs_that_vary
 from effbench.analysis.counts import Counts
 from effbench.analysis.groups import split_groups
+from effbench.analysis.reached import ended_early, with_reached
 from effbench.analysis.saturation import Saturation, answer_of
 from effbench.analysis.sentences import detail_sentences, sentence_of
 from effbench.analysis.tolerance import DEFAULT_TOLERANCE
@@ -86,4 +87,7 @@ def _why_none(runs: pd.DataFrame) -> str:
         return f"no cost varies over these runs: {', '.join(moves)} moves none; sweep another axis beside it"
     if len(average_runs(runs).n_runs) < 2:
         return "no cost varies over these runs: there is one point; sweep an axis, as in +prune=0.1,0.5,0.9"
-    return "no cost varies over these runs by more than it jitters (2 % of bytes and multiply-adds)"
+    labels = list(runs.loc[ended_early(runs), "point"].astype(str).unique()) if "point" in runs.columns else []
+    early = [with_reached(label, runs[runs["point"].astype(str) == label]) for label in labels]
+    ended = f"; rounds ended before what was asked: {'; '.join(early[:3])}" if early else ""
+    return f"no cost varies over these runs by more than it jitters (2 % of bytes and multiply-adds){ended}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from effbench.analysis.averages import average_groups, point_numbers, read_runs
 from effbench.analysis.columns import codes_of, finite_numbers
 from effbench.analysis.groups import failed_seeds
-from effbench.analysis.labels import group_prefix, point_labels, without_reference
+from effbench.analysis.labels import has_parts, point_labels, shared_groups, without_parts, without_reference
 from effbench.analysis.pairs import Base, Pairs, asked_seeds, pair_runs
 from effbench.analysis.quality import Quality, chosen_quality
 from effbench.analysis.reached import ended_early, with_reached, without_repeats
@@ -154,12 +154,13 @@ def curve_of(frame: pd.DataFrame, /, *, cost: str, quality: str | None = None) -
     points = means.iloc[order].reset_index(drop=True)
     pairs = pairs.numbered_by(known[order])
     early = np.isin(np.arange(len(points)), pairs.points[ended_early(runs)[pairs.runs]])
-    prefix = group_prefix([str(label) for label in runs["point"]]) if "point" in runs.columns else ""
+    shared = shared_groups([str(label) for label in runs["point"]]) if "point" in runs.columns else []
+    failed_here = [label for label in _without_runs(failed, frame) if has_parts(label, shared)]
     labels = _labels(points, runs, pairs, early, excluded=(cost, column))
     return Curve(
         points=points,
         deviations=averages.deviations.iloc[order].reset_index(drop=True),
-        labels=[label.removeprefix(prefix) for label in labels],
+        labels=[without_parts(label, shared) for label in labels],
         n_seeds=averages.n_runs[order],
         n_asked=asked[known[order]],
         ended_early=early,
@@ -167,8 +168,8 @@ def curve_of(frame: pd.DataFrame, /, *, cost: str, quality: str | None = None) -
         base=pairs.base,
         runs=runs,
         pairs=pairs,
-        failed=tuple(label.removeprefix(prefix) for label in _without_runs(failed, frame) if label.startswith(prefix)),
-        not_compared=tuple(label.removeprefix(prefix) for label in _not_compared(runs, numbers, known)),
+        failed=_named_as(failed_here, shared, pairs.base),
+        not_compared=_named_as(_not_compared(runs, numbers, known), shared, pairs.base),
         cost=cost,
         quality=chosen,
         quality_column=column,
@@ -186,7 +187,7 @@ def control_curve(frame: pd.DataFrame, /, *, cost: str, quality: str | None = No
     if not controls.any() or not is_reference.any():
         return None
     part = frame[controls | is_reference].drop(columns="control")
-    part.attrs.pop("failed", None)
+    part.attrs["failed"] = [{**run, "control": False} for run in frame.attrs.get("failed", ()) if run.get("control")]
     return curve_of(part, cost=cost, quality=quality)
 
 
@@ -220,6 +221,12 @@ def _labels(
     for row in np.flatnonzero(early):
         labels[row] = with_reached(labels[row], runs.iloc[pairs.runs[pairs.points == row]])
     return labels
+
+
+def _named_as(labels: Sequence[str], shared: Sequence[str], base: Base) -> tuple[str, ...]:
+    """Return labels without what all of their group share, and where nothing has a reference, without that word."""
+    named = [without_reference(label) if base == "most accurate" else label for label in labels]
+    return tuple(without_parts(label, shared) for label in named)
 
 
 def _without_runs(failed: Mapping[str, frozenset[str]], frame: pd.DataFrame) -> list[str]:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from effbench.analysis.columns import read_flags
+from effbench.analysis.labels import group_parts
 
 GROUP_KEYS = ("model", "data", "task")
 
@@ -27,13 +28,28 @@ def split_groups(frame: pd.DataFrame, /) -> dict[str, pd.DataFrame]:
     >>> list(split_groups(runs[runs["reference"]]))
     ['']
     """
-    keys = [key for key in GROUP_KEYS if key in frame.columns and frame[key].nunique(dropna=False) > 1]
-    if "model" in keys and not has_axis(frame):
-        keys.remove("model")
-    if not keys:
+    keys = _group_columns(frame)
+    if not has_axis(frame):
+        keys = keys[[name for name in keys.columns if not name.startswith("model")]]
+    if keys.columns.empty:
         return {"": frame}
-    names = frame[keys].astype(str).apply(lambda row: ", ".join(f"{key}={row[key]}" for key in keys), axis=1)
+    names = keys.apply(lambda row: ", ".join(f"{key}={row[key]}" for key in keys.columns), axis=1)
     return {name: frame[names == name] for name in sorted(set(names))}
+
+
+def _group_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return what tells groups apart, of each row: its model, data and task, and what its label says beside of these.
+
+    A label does where an option was swept, as in "model._target_=nets.small, prune=0.5".
+    """
+    found = {key: frame[key].astype(str) for key in GROUP_KEYS if key in frame.columns}
+    if "point" in frame.columns:
+        parts = [group_parts(str(label)) for label in frame["point"]]
+        for key in dict.fromkeys(key for own in parts for key in own if key not in GROUP_KEYS):
+            found[key] = pd.Series([own.get(key, "") for own in parts], index=frame.index)
+    return pd.DataFrame(
+        {key: values for key, values in found.items() if values.nunique(dropna=False) > 1}, index=frame.index
+    )
 
 
 def select_group(frame: pd.DataFrame, /, *, model: str | None = None) -> pd.DataFrame:
@@ -96,10 +112,19 @@ def reference_keys(frame: pd.DataFrame, /) -> list[str | None] | None:
     return keys if any(keys) else None
 
 
-def failed_seeds(frame: pd.DataFrame, /) -> Mapping[str, frozenset[str]]:
-    """Return the seeds of failed runs by the label of their point, from `frame.attrs["failed"]`."""
-    failed = frame.attrs.get("failed", {})
-    return {str(label): frozenset(seed_name(seed) for seed in seeds) for label, seeds in failed.items()}
+def failed_seeds(frame: pd.DataFrame, /, *, controls: bool = False) -> Mapping[str, frozenset[str]]:
+    """Return the seeds of failed runs by the label of their point, from `frame.attrs["failed"]`.
+
+    That holds a mapping for each failed run: its "point" and "seed", and where they are known its "model", "data" and
+    "task": runs of other groups than the frame's are left out. controls: those whose "control" is true, else the rest.
+    """
+    there = {key: set(frame[key].astype(str)) for key in GROUP_KEYS if key in frame.columns}
+    failed: dict[str, set[str]] = {}
+    for run in frame.attrs.get("failed", ()):
+        is_ours = all(str(run[key]) in values for key, values in there.items() if key in run)
+        if is_ours and bool(run.get("control", False)) == controls:
+            failed.setdefault(str(run["point"]), set()).add(seed_name(run["seed"]))
+    return {label: frozenset(seeds) for label, seeds in failed.items()}
 
 
 def seed_name(seed: object, /) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from effbench.analysis.averages import average_groups, point_numbers, read_runs
 from effbench.analysis.columns import parse_numbers
 from effbench.analysis.curve import Curve
+from effbench.analysis.labels import label_axes
 from effbench.analysis.pairs import base_of, pair_with_references
 
 LATENCY, LATENCY_P90 = "latency_ms/", "latency_ms_p90/"
@@ -18,8 +19,10 @@ weights that rounding made zero are no one's aim."""
 _LEAST_LATENCY_SPREAD = 0.10
 _LEAST_SPREAD_OF_INTERVALS = 0.02
 """For a latency whose speed-up has an interval, which says itself what is jitter."""
+_STRUCTURE = {"size_bytes": ("params",), "macs_effective": ("macs",), "macs": ("macs",), "latency": ("macs", "params")}
+"""Counts that a cost follows where they change: what no axis declares can be removed as well, such as dead units."""
 _ROUND_OFF = 1e-9
-_NOISY = 3.0
+NOISY = 3.0
 """The 90th percentile as a multiple of the median from which on something else disturbed the timing."""
 
 
@@ -74,7 +77,7 @@ def noise(curve: Curve, /) -> str:
         return ""
     p90 = np.asarray(curve.points[name], dtype=np.float64)
     ratios = np.nan_to_num(np.divide(p90, curve.costs, out=np.zeros(len(curve)), where=curve.costs > 0))
-    if len(curve) == 0 or ratios.max() <= _NOISY:
+    if len(curve) == 0 or ratios.max() <= NOISY:
         return ""
     worst = int(np.argmax(ratios))
     return f"noisy: p90 {p90[worst]:.2g} ms beside a median of {curve.costs[worst]:.2g}"
@@ -88,8 +91,21 @@ def _is_moved(runs: pd.DataFrame, cost: str) -> bool:
     moves = runs.attrs.get("moves")
     if not moves:
         return True
-    moved = {name for costs in moves.values() for name in costs}
-    return cost in moved or (cost.startswith("latency_ms") and "latency" in moved)
+    labels = [] if "point" not in runs.columns else [label_axes(str(label)) for label in runs["point"].unique()]
+    named = {axis for axes in labels for axis in axes}
+    moved = {cost for axis, costs in moves.items() if axis in named or not labels for cost in costs}
+    kind = "latency" if cost.startswith("latency_ms") else cost
+    return kind in moved or any(_differs_at_all(runs, name) for name in _STRUCTURE.get(kind, ()))
+
+
+def _differs_at_all(runs: pd.DataFrame, name: str) -> bool:
+    """Whether a count differs between a point and its reference: then something was removed, declared or not."""
+    if name not in runs.columns or base_of(runs) != "reference":
+        return False
+    frame = read_runs(runs)
+    pairs, n_points = pair_with_references(frame, numbers := point_numbers(frame)), int(numbers.max()) + 1
+    own, reference = pairs.means_of(frame[name], n_points)
+    return bool((np.abs(own - reference) > _ROUND_OFF * np.abs(reference)).any())
 
 
 def _differs_from_references(runs: pd.DataFrame, cost: str) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import pandas as pd
 
 from effbench.analysis.columns import metric_columns, parse_numbers
-from effbench.analysis.groups import GROUP_KEYS
 
 _AXIS = re.compile(r"(?:^|, )([A-Za-z_][\w.]*)=")
 _RECORD = re.compile(r"realised/|effbench\.|quality_(name|kind|unit|direction|chance)$|n_seeds$|.*_(std|reached)$")
@@ -16,7 +15,7 @@ _BOOKKEEPING = {
     *("point", "seed", "reference", "reference_key", "control", "data", "model", "task", "recipe"),
     *("run_id", "run_key", "run_name", "sweep", "status"),
 }
-_GROUP_PARTS = re.compile(rf"((?:{'|'.join(GROUP_KEYS)})=[^,]*, )*")
+_GROUP_PART = re.compile(r"(?:(?<=^)|(?<=, ))(?:model|data|task)(?:\.[\w.]+)?=(?:\[[^\]]*\]|[^,])*")
 _MOST_AXES = 3
 
 
@@ -51,18 +50,40 @@ def point_labels(points: pd.DataFrame, /, *, cost: str, quality: str) -> list[st
     ]
 
 
-def group_prefix(labels: Sequence[str], /) -> str:
-    """Return what labels of one group begin with, which says their network, data set or task.
+def shared_groups(labels: Sequence[str], /) -> list[str]:
+    """Return the parts that all labels of a group have, wherever they stand, and that say network, data set or task.
 
-    >>> group_prefix(["model=lenet_5, prune=0.5", "model=lenet_5, reference"])
-    'model=lenet_5, '
+    >>> shared_groups(["coder=ans, model=lenet_5, prune=0.5", "coder=huffman, model=lenet_5, reference"])
+    ['model=lenet_5']
     """
-    if not labels:
-        return ""
-    first, last = min(labels), max(labels)  # what these two share, all share
-    n_shared = next((place for place in range(len(first)) if not last.startswith(first[: place + 1])), len(first))
-    found = _GROUP_PARTS.match(first[:n_shared])
-    return found[0] if found else ""
+    parts = [[found[0] for found in _GROUP_PART.finditer(label)] for label in labels]
+    return [part for part in (parts[0] if parts else []) if all(part in others for others in parts)]
+
+
+def without_parts(label: str, parts: Sequence[str], /) -> str:
+    """Return a label without some of its parts.
+
+    >>> without_parts("coder=ans, model=lenet_5, prune=0.5", ["model=lenet_5"])
+    'coder=ans, prune=0.5'
+    """
+    for part in parts:
+        label = re.sub(rf"(^|(?<=, )){re.escape(part)}(, |$)", "", label, count=1)
+    return label.removesuffix(", ")
+
+
+def has_parts(label: str, parts: Sequence[str], /) -> bool:
+    """Whether a label has all of these parts."""
+    own = [found[0] for found in _GROUP_PART.finditer(label)]
+    return all(part in own for part in parts)
+
+
+def group_parts(label: str, /) -> dict[str, str]:
+    """Return what a label says of the network, data set and task of its run, by key.
+
+    >>> group_parts("model._target_=nets.small, coder=ans, reference")
+    {'model._target_': 'nets.small'}
+    """
+    return dict(found[0].split("=", 1) for found in _GROUP_PART.finditer(label))
 
 
 def without_reference(label: str, /) -> str:

@@ -66,7 +66,7 @@ def remarks(curve: Curve, choice: Choice | None = None, /) -> list[str]:
     if curve.failed:
         found.append(f"{_listed(curve.failed)} failed")
     if curve.not_compared:
-        found.append(f"{_listed(curve.not_compared)} not compared: no seed in common with the reference")
+        found.append(f"{_listed(curve.not_compared)} not compared: its reference has no run with a seed of its own")
     if curve.base == "stand-in" and len(curve) > 0:
         name = curve.labels[curve.reference]
         found.append(f"no row is marked as the reference: {name}, the most expensive, stands in")

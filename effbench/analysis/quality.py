@@ -136,4 +136,5 @@ def _chance(frame: pd.DataFrame) -> float:
     if "quality_chance" not in frame.columns:
         return math.nan
     values = np.asarray(pd.to_numeric(frame["quality_chance"], errors="coerce").dropna(), dtype=np.float64)
-    return float(values.mean()) if len(values) else math.nan
+    # From the smallest on, so that the mean of equal values is that value exactly.
+    return float(values.min() + (values - values.min()).mean()) if len(values) else math.nan

@@ -62,7 +62,8 @@ def saturation_point(
         with its own reference, the run that its `reference_key` names, on the seeds that both have; without that
         column, with the row whose `reference` is true, else with the most expensive one. Where no axis was swept
         (every run is its own reference), all are compared with the most accurate one. Named controls (`control`) are
-        left out. What a frame may say beside its columns is in `attrs`: "failed", the seeds of failed runs by point.
+        left out. What a frame may say beside its columns is in `attrs`: "failed", a mapping with the "point" and the
+        "seed" of each failed run.
     cost
         Column that is better when lower; None takes the first of size_bytes, macs_effective, macs, latency that varies.
     quality

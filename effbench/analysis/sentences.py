@@ -174,6 +174,7 @@ def _controls(curve: Curve | None) -> list[str]:
     if len(rows) == 1:
         (row,) = rows
         axes = " and ".join(label_axes(curve.labels[row])) or curve.labels[row]
-        return [f"with {axes} alone, uncompressed: {change(curve, row)}"]
+        seeds = named(curve, row).removeprefix(curve.labels[row])
+        return [f"with {axes} alone{seeds}, uncompressed: {change(curve, row)}"]
     told = [f"{named(curve, row)} {change(curve, row, unit=False)}" for row in rows]
     return [f"alone, uncompressed: {', '.join(told)}"] if told else []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from effbench.analysis.curve import Curve
 from effbench.analysis.jitter import is_cheaper, least_spread
-from effbench.analysis.words import at_chance, level, quality_word
+from effbench.analysis.words import at_chance
 
 DEFAULT_TOLERANCE = 0.02
 Outcome = Literal["chosen", "nothing", "not reached", "none"]
@@ -86,9 +86,9 @@ def _problem(curve: Curve, tolerance: float) -> str:
     if len(curve) < 2:
         return f"2 points are needed, there {'is 1' if len(curve) == 1 else f'are {len(curve)}'}"
     if not _has_live_reference(curve, tolerance).any():
-        dead_seed = _seed_at_chance(curve, curve.reference)
+        dead = _runs_at_chance(curve, curve.reference, tolerance)
         is_dead = curve.above_chance[curve.reference] <= tolerance + _slack(curve)[curve.reference]
-        return at_chance(curve, curve.reference, tolerance) if is_dead or not dead_seed else dead_seed
+        return at_chance(curve, curve.reference, tolerance, rows=None if is_dead else dead)
     return ""
 
 
@@ -96,24 +96,24 @@ def _has_live_reference(curve: Curve, tolerance: float) -> NDArray[np.bool_]:
     """Return whose reference is better than chance, by more than the tolerance and with each seed: (n_points,)."""
     dead = curve.above_chance <= tolerance + _slack(curve)
     for reference in np.unique(curve.references):
-        dead[curve.references == reference] |= bool(_seed_at_chance(curve, int(reference)))
+        dead[curve.references == reference] |= len(_runs_at_chance(curve, int(reference), tolerance)) > 0
     return ~dead
 
 
-def _seed_at_chance(curve: Curve, reference: int) -> str:
-    """Say with which seed a reference learned nothing; "" where there is none, or chance is not known."""
-    if curve.quality is None or math.isnan(curve.quality.chance):
-        return ""
+def _runs_at_chance(curve: Curve, reference: int, tolerance: float) -> NDArray[np.int64]:
+    """Return the rows of a reference's runs, of known seeds, that are not better than chance by more than a tolerance.
+
+    A seed that learned nothing would lower the bar for all points.
+    """
+    none = np.zeros(0, dtype=np.int64)
+    if curve.quality is None or math.isnan(curve.quality.chance) or "seed" not in curve.runs.columns:
+        return none
     rows = curve.pairs.runs[curve.pairs.points == reference]
+    if curve.runs["seed"].iloc[rows].isna().any():
+        return none
     values = np.asarray(curve.runs[curve.quality_column], dtype=np.float64)[rows]
-    dead = rows[curve.sign * (values - curve.quality.chance) <= 0]
-    if len(dead) == 0 or "seed" not in curve.runs.columns:
-        return ""
-    seed, value = min((curve.runs["seed"][row], curve.runs[curve.quality_column][row]) for row in dead)
-    return (
-        f"the reference learned nothing with seed {seed} ({quality_word(curve)} {level(curve, value)} where chance is "
-        f"{level(curve, curve.quality.chance)}): leave out that seed"
-    )
+    slack = _ROUND_OFF * np.maximum(1.0, np.abs(values))
+    return np.asarray(rows[curve.sign * (values - curve.quality.chance) <= tolerance + slack])
 
 
 def _candidates(curve: Curve, tolerance: float) -> NDArray[np.bool_]:

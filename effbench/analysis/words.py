@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from effbench.analysis.curve import Curve
 from effbench.analysis.quality import spaced
 
@@ -89,16 +92,27 @@ def amount(curve: Curve, value: float, /, *, other_than: float | None = None) ->
     return decimals(value, other_than=other_than, rounding=math.inf if curve.is_fraction else _ROUNDING)
 
 
-def at_chance(curve: Curve, reference: int, tolerance: float, /) -> str:
-    """Say that a reference (a row) is not better than chance by more than a tolerance."""
+def at_chance(curve: Curve, reference: int, tolerance: float, /, *, rows: NDArray[np.int64] | None = None) -> str:
+    """Say that a reference (a row) is not better than chance by more than a tolerance.
+
+    rows: of its runs of which this is true, where that is not all of it: they are named by their seeds.
+    """
     assert curve.quality is not None, "the chance of plain numbers is not known"
-    values = (curve.values[reference], curve.quality.chance)
-    there, chance = (level(curve, value) for value in values)
-    is_above = curve.sign * (values[0] - values[1]) > 0
+    runs = np.asarray(curve.runs[curve.quality_column], dtype=np.float64)
+    values = runs[rows] if rows is not None else curve.values[[reference]]
+    best = float(curve.sign * np.max(curve.sign * values))
+    there, chance = level(curve, best), level(curve, curve.quality.chance)
+    is_above = curve.sign * (best - curve.quality.chance) > 0
     what = f"hardly anything, {allowance(curve, tolerance)} or less" if is_above else "nothing"
-    name = f"the reference of {curve.labels[reference]}" if curve.has_several_references else "the reference"
+    name = "the most accurate" if curve.base == "most accurate" else "the reference"
+    if curve.has_several_references:
+        name += f" of {curve.labels[reference]}"
+    if rows is not None:
+        seeds = sorted({str(curve.runs["seed"].iloc[row]) for row in rows})
+        what += f" with {'seed' if len(seeds) == 1 else 'seeds'} {' and '.join(seeds)}"
     levels = f"{there}, as by chance" if there == chance else f"{there} where chance is {chance}"
-    return f"{name} learned {what} ({levels})"
+    advice = "" if rows is None else ": leave it out" if len(rows) == 1 else ": leave them out"
+    return f"{name} learned {what} ({levels}){advice}"
 
 
 def decimals(value: float, /, *, other_than: float | None = None, rounding: float = math.inf) -> str:

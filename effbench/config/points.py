@@ -16,8 +16,7 @@ from effbench.config.axis import Axis, Value
 from effbench.config.command_line import CommandLine, Composed, members
 from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
-from effbench.config.overrides import parse, values_of
-from effbench.config.recipe import STATED, Recipe, check_layers, make_stage, short, shown_axis
+from effbench.config.recipe import STATED, Recipe, check_layers, make_stage, moving_value, short, shown_axis
 from effbench.config.resolve import resolved, task_blueprint
 from effbench.config.teachers import with_teachers
 from effbench.config.trial import check_shapes, check_training, read_data
@@ -110,9 +109,7 @@ class _Builder:
         for axis in self.axes.values():
             name, _, field = axis.target.partition(".")
             if axis.reads == "stage" and stage in (name, *axis.replaces.values()):
-                (example,) = parse([f"{axis.name}={axis.example}"])
-                asked = [value for value in self.asked.get(axis.name, ()) if not axis.is_neutral(value)]
-                fields[field] = asked[0] if asked else axis.check(next(values_of(example)))
+                fields[field] = moving_value(axis, self.asked.get(axis.name, ()))
         return fields
 
     def controls(self) -> Iterator[dict[str, Value]]:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from effbench.checks.fields import check_fields
 from effbench.config.axis import Axis, Value
+from effbench.config.overrides import parse, values_of
 from effbench.config.typed import typed, unknown_name
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Rounds, Steps, Until
@@ -84,7 +85,7 @@ class Recipe:
         So a point more in the sweep changes no reference. Of its finetunings the best on validation is taken.
         """
         self._check_axes()
-        rounds = max([self._configured_rounds(), *(stage.most_rounds or 1 for stage in self._swept_techniques())])
+        rounds = max([self._configured_rounds(), *(stage.most_rounds or 1 for stage in self._techniques_in_rounds())])
         return best_of_finetunings(lay_out(self.entries, self._stages_at, rounds=rounds))
 
     @cached_property
@@ -121,19 +122,26 @@ class Recipe:
         return [name for name in names if name in self._phases]
 
     def _reached(self, position: int, n_rounds: int) -> dict[str, float]:
-        """Return what the axes of the techniques in rounds come to after so many of them."""
+        """Return what the axes of the techniques in rounds come to after so many of them, where they are numbers."""
         leads = {axis.target.partition(".")[0]: name for name, axis in self._swept_stages() if axis.modifies is None}
         techniques = [named for phase in self._phases_in_groups() for named in self._techniques(phase)]
-        values = {leads[name]: stage.value_after(position, n_rounds) for name, stage in techniques}
-        return {name: value for name, value in values.items() if value is not None}
+        reached: dict[str, float] = {}
+        for stage_name, stage in techniques:
+            name, value = leads[stage_name], stage.value_after(position, n_rounds)
+            if value is None:  # it has done all that it does after its first round
+                given = self.values[name] if position else self.axes[name].neutral
+                value = None if isinstance(given, str) else given
+            if value is not None:
+                reached[name] = value
+        return reached
 
-    def _swept_techniques(self) -> Iterator[Stage]:
-        """Yield the stages that the sweep's axes bring in at other values, at one of these."""
-        for name, axis in self._swept_stages():
-            moved = [value for value in self.asked[name] if not axis.is_neutral(value)]
-            if axis.phase in self._phases_in_groups() and axis.modifies is None and moved:
+    def _techniques_in_rounds(self) -> Iterator[Stage]:
+        """Yield the stages that may stand in the recipe's rounds, swept or not, at a value of their axis."""
+        for axis in self.axes.values():
+            if axis.reads == "stage" and axis.phase in self._phases_in_groups() and axis.modifies is None:
                 stage_name, field = axis.target.split(".")
-                yield make_stage(stage_name, {**self.node["stage"][stage_name], field: moved[0]})
+                value = moving_value(axis, self.asked.get(axis.name, ()))
+                yield make_stage(stage_name, {**self.node["stage"][stage_name], field: value})
 
     def _stages_at(self, entry: str, position: int, n_rounds: int) -> Sequence[tuple[str, Stage]]:
         """Return the stages that stand at an entry of the recipe, in one of its rounds."""
@@ -225,3 +233,12 @@ def _with_phase(entries: Sequence[Entry], phase: str, later: Sequence[str]) -> l
             names, is_placed = [*names[:position], phase, *names[position:]], True
         placed += names if isinstance(entry, str) else [names]
     return placed
+
+
+def moving_value(axis: Axis, asked: Sequence[Value], /) -> Value:
+    """Return a value at which an axis does something: one of those that are asked for, or else of its example."""
+    moved = [value for value in asked if not axis.is_neutral(value)]
+    if moved:
+        return moved[0]
+    (example,) = parse([f"{axis.name}={axis.example}"])
+    return axis.check(next(values_of(example)))

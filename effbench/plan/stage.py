@@ -104,7 +104,7 @@ class Stage(ABC):
         return None
 
     def value_after(self, position: int, n_rounds: int) -> float | None:
-        """Return what the axis comes to after `position` of `n_rounds` rounds; None where rounds don't change it."""
+        """Return what the axis comes to after `position` of `n_rounds` rounds; None: to its value after the first."""
         return None
 
     def at_round(self, position: int, n_rounds: int) -> Self:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
+from rich.console import Console
 
 from effbench.analysis import Answer, Counts, Quality, answers, plot_saturation, points_table
 from effbench.plan.sweep import Sweep
@@ -33,7 +34,7 @@ def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Trac
         table = points_table(frame, axes=[*plan.axes, *_swept(frame, sweep)])
         print_table(table, Quality.of_frame(frame), frame.attrs["extra_qualities"], console)
         files["table.csv"] = table.to_csv(index=False).encode()
-        found = answers(frame, tolerance=sweep.tolerance, counts=outcome.counts)
+        found = _answers(outcome, sweep.tolerance, console)
         console.print()
         for line in (*_lines(found), *outcome.shares):
             console.print(line, highlight=False, markup=False)
@@ -50,6 +51,15 @@ def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Trac
     if "saturation.png" in files:
         console.print(f"figure: {_shown(folder / 'saturation.png')}", highlight=False)
     console.print(f"runs:   {_ui_command(sweep)}", highlight=False)
+
+
+def _answers(outcome: SweepOutcome, tolerance: float, console: Console) -> list[Answer]:
+    """Return the answers; none, and say why, where the runs allow none: what was measured is not lost by that."""
+    try:
+        return answers(outcome.frame, tolerance=tolerance, counts=outcome.counts)
+    except ValueError as error:
+        console.print(f"\nno answer: {error}", highlight=False, markup=False)
+        return []
 
 
 def _lines(found: Sequence[Answer]) -> list[str]:

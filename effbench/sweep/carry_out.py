@@ -83,16 +83,20 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
     frame = pd.DataFrame(rows)
     frame.attrs["extra_qualities"] = extra_qualities(plan.points[0])
     frame.attrs["moves"] = {name: list(axis.moves) for name, axis in sweep.axes.items()}
-    frame.attrs["failed"] = _failed_seeds([point for point in plan.points if point.key not in metrics])
+    frame.attrs["failed"] = [_failed(point) for point in plan.points if point.key not in metrics]
     return SweepOutcome(frame, failures, _counts(finished, counts), share_lines(finished, metrics, words))
 
 
-def _failed_seeds(points: Sequence[Point]) -> dict[str, list[int]]:
-    """Return the seeds of runs that failed, by the label of their point."""
-    seeds: dict[str, list[int]] = {}
-    for point in points:
-        seeds.setdefault(point.label, []).append(point.seed)
-    return seeds
+def _failed(point: Point) -> dict[str, object]:
+    """Return what the analysis is to know of a run that failed."""
+    return {
+        "point": point.label,
+        "seed": point.seed,
+        "control": point.is_control,
+        "model": point.network_name,
+        "data": point.data_name,
+        "task": point.chain.loaded_task().name,
+    }
 
 
 def _counts(points: Sequence[Point], by_run: Mapping[str, NDArray[np.int64]]) -> Counts | None:

@@ -149,15 +149,18 @@ def _realised(point: Point, sweep: Sweep, result: RunResult | None) -> dict[str,
     """
     realised: dict[str, str] = {}
     for axis, value in point.axes.items():
-        if value != sweep.axes[axis].neutral:
+        neutral = sweep.axes[axis].neutral
+        reached = value if result is None else result.metrics.get(f"{axis}_reached", value)
+        if neutral not in (value, reached):  # rounds may have ended before the first
             for cost, how in sweep.axes[axis].realised.items():
                 realised[cost] = min(realised.get(cost, how), how, key=REALNESS.index)
     if result is None or point.is_reference:
         return realised
     reference = _cost_before(sweep.plan.reference_of(point))
     if result.metrics["macs"] < reference.macs:
-        realised |= {"macs": "removed"}
-        realised.setdefault("latency", "removed")
+        realised["macs"] = "removed"
+        if realised.get("latency", "masked") == "masked":
+            realised["latency"] = "removed"
     elif "macs" not in realised and result.metrics["macs_effective"] < reference.macs_effective:
         realised["macs"] = "masked"
     if result.metrics["params"] < reference.params:

@@ -115,7 +115,7 @@ def _cell(name: str, value: object, quality: Quality, extras: Sequence[str]) -> 
 def _count(value: float) -> str:
     """Return a count in three figures, as in 65.3 K or 3.67 M."""
     for unit, suffix in ((1e9, " G"), (1e6, " M"), (1e3, " K")):
-        if value >= unit:
+        if value >= 0.9995 * unit:  # as in three figures
             return f"{value / unit:#.3g}".rstrip(".") + suffix
     return f"{value:.0f}"
 

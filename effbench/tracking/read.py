@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from effbench.analysis import Counts
+from effbench.analysis.groups import GROUP_KEYS
 from effbench.checks.errors import first_line
 from effbench.run.counts import unpack_counts
 from effbench.tracking import names
@@ -29,10 +30,10 @@ def load_runs(
     Columns: run_id, run_name, sweep, run_key, point (the label shared by a point's seeds), reference (bool),
     reference_key, what the quality is (quality_name, _kind, _unit, _direction, _chance), start_time, then the params
     (axes under their own names, seed) and the metrics. `sweep` keeps one sweep (its id, or the beginning of it).
-    `.attrs`: "unfinished" lists the other runs as (run_id, run_name, status, error), "failed" the seeds of failed ones
-    by point; "axes" names the axes that were swept, "moves" the costs that each of them changes, "extra_qualities" what
-    the task counts beside its own quality.
-    ValueError where there is no database, experiment or sweep of that name.
+    `.attrs`: "unfinished" lists the other runs as (run_id, run_name, status, error), "failed" the point, seed and group
+    of failed ones; "axes" names the axes that were swept, "moves" the costs that each of them changes,
+    "extra_qualities" what the task counts beside its own quality. ValueError where there is no database, experiment or
+    sweep of that name.
     """
     runs = [run for run in _runs_of(experiment, for_reading(tracking_uri)) if names.RUN_KEY in run.data.tags]
     if sweep is not None:
@@ -46,7 +47,7 @@ def load_runs(
     frame.attrs["axes"] = _listed(finished.values(), names.AXES)
     frame.attrs["moves"] = _moves(finished.values())
     frame.attrs["extra_qualities"] = _listed(finished.values(), names.EXTRA_QUALITIES)
-    frame.attrs["failed"] = _failed_seeds(runs, set(finished))
+    frame.attrs["failed"] = _failed(runs, set(finished))
     frame.attrs["unfinished"] = [_unfinished(run) for run in runs if run.info.status != "FINISHED"]
     return frame
 
@@ -58,7 +59,7 @@ def load_counts(runs: pd.DataFrame, /, *, quality: str | None = None, tracking_u
     split's fixed order, so that runs can be compared example by example. ValueError for another quality, for runs of
     several qualities, and for a run without counts.
     """
-    names_there = list(dict.fromkeys(runs["quality_name"]))
+    names_there = list(dict.fromkeys(runs["quality_name"])) if "quality_name" in runs.columns else []
     if len(names_there) != 1:
         raise ValueError(f"the runs have {len(names_there)} qualities ({', '.join(map(str, names_there))}): select one")
     own = str(names_there[0])
@@ -138,14 +139,17 @@ def _numeric(column: pd.Series) -> pd.Series:
         return column
 
 
-def _failed_seeds(runs: Iterable[Run], finished: set[str]) -> dict[str, list[int]]:
-    """Return the seeds of runs that failed, and have not been finished since, by the label of their point."""
-    seeds: dict[str, set[int]] = {}
+def _failed(runs: Iterable[Run], finished: set[str]) -> list[dict[str, object]]:
+    """Return what is known of runs that failed, and have not been finished since; each key comes once."""
+    failed: dict[str, dict[str, object]] = {}
     for run in runs:
-        tags, seed = run.data.tags, run.data.params.get("seed", "")
-        if run.info.status == "FAILED" and tags[names.RUN_KEY] not in finished and seed.isdecimal():
-            seeds.setdefault(tags.get(names.POINT, ""), set()).add(int(seed))
-    return {label: sorted(failed) for label, failed in seeds.items()}
+        tags, params = run.data.tags, run.data.params
+        key, seed = tags[names.RUN_KEY], params.get("seed", "")
+        if run.info.status == "FAILED" and key not in finished and seed.isdecimal():
+            group: dict[str, object] = {key: params[key] for key in GROUP_KEYS if key in params}
+            is_control = tags.get(names.CONTROL) == "true"
+            failed[key] = {"point": tags.get(names.POINT, ""), "seed": int(seed), "control": is_control, **group}
+    return list(failed.values())
 
 
 def _moves(runs: Iterable[Run]) -> dict[str, list[str]]:

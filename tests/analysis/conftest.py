@@ -92,5 +92,5 @@ def lucky():
             ("prune=0.9", 10_000, [0.93, None, 0.93]),
         ]
     )
-    frame.attrs["failed"] = {"prune=0.9": [1]}
+    frame.attrs["failed"] = [{"point": "prune=0.9", "seed": 1}]
     return frame

@@ -134,12 +134,12 @@ def test_how_much_better_than_chance_a_reference_is(segmented, language, runs):
 def test_controls_are_beside_the_curve(lucky):
     control = runs_of([("distill=0.9", 99_000, [0.97, 0.91, 0.96])]).assign(control=True)
     frame = pd.concat([lucky.assign(control=False), control])
-    frame.attrs["failed"] = {"prune=0.9": [1]}
+    frame.attrs["failed"] = [{"point": "prune=0.9", "seed": 1}]
     assert len(curve_of(frame, cost="size_bytes")) == 3
     curve = control_curve(frame, cost="size_bytes")
     assert curve.labels == ["distill=0.9", "reference"] and curve.failed == ()
     assert curve.losses[0] == pytest.approx(-0.02 / 3)
-    assert frame.attrs["failed"] == {"prune=0.9": [1]}
+    assert frame.attrs["failed"] == [{"point": "prune=0.9", "seed": 1}]
     assert control_curve(lucky, cost="size_bytes") is None
     assert control_curve(lucky.assign(control=False), cost="size_bytes") is None
     assert control_curve(frame[~frame["reference"]], cost="size_bytes") is None

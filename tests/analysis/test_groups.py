@@ -41,7 +41,7 @@ def test_without_an_axis_networks_are_compared_with_each_other(two):
 
 
 def test_groups_keep_what_the_frame_says_beside_its_columns(two):
-    two.attrs["failed"] = {"prune=0.5": [1]}
+    two.attrs["failed"] = [{"point": "prune=0.5", "seed": 1}]
     assert all(group.attrs == two.attrs for group in split_groups(two).values())
 
 
@@ -95,7 +95,11 @@ def test_keys_of_references_are_known_or_not():
 def test_failed_seeds_are_read_as_text():
     frame = pd.DataFrame({"seed": [0]})
     assert failed_seeds(frame) == {}
-    frame.attrs["failed"] = {"prune=0.5": [1, 2.0, "3"]}
+    frame.attrs["failed"] = [
+        {"point": "prune=0.5", "seed": 1},
+        {"point": "prune=0.5", "seed": 2.0},
+        {"point": "prune=0.5", "seed": "3"},
+    ]
     assert failed_seeds(frame) == {"prune=0.5": {"1", "2", "3"}}
     assert seed_name(10) == "10"
 
@@ -106,3 +110,26 @@ def test_the_reference_of_another_group_never_changes_an_answer(runs):
         other = runs.assign(model="other", accuracy_val=accuracy, size_bytes=size)
         answer = saturation_point(pd.concat([other, runs]), model="small_cnn")
         assert (answer.reason, answer.point["point"]) == (alone.reason, alone.point["point"])
+
+
+def test_networks_of_one_name_are_told_apart_by_their_labels(runs):
+    frame = pd.concat(
+        [runs.assign(point=f"coder=ans, model._target_={name}.net, " + runs["point"]) for name in ("one", "other")]
+    )
+    assert list(split_groups(frame)) == ["model._target_=one.net", "model._target_=other.net"]
+    references = frame[frame["reference"]]
+    assert list(split_groups(references)) == [""]
+
+
+def test_failed_runs_are_those_of_their_own_group(two):
+    two.attrs["failed"] = [
+        {"point": "prune=0.5", "seed": 1, "model": "lenet_5", "data": "digits"},
+        {"point": "prune=0.9", "seed": 0, "model": "lenet_5", "control": True},
+        {"point": "prune=0.9", "seed": 2},
+    ]
+    groups = split_groups(two)
+    own, other = groups["model=lenet_5"], groups["model=small_cnn"]
+    assert failed_seeds(own) == {"prune=0.5": {"1"}, "prune=0.9": {"2"}}
+    assert failed_seeds(other) == {"prune=0.9": {"2"}}
+    assert failed_seeds(own, controls=True) == {"prune=0.9": {"0"}}
+    assert failed_seeds(other, controls=True) == {}

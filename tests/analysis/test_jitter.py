@@ -76,6 +76,20 @@ def test_a_cost_that_no_axis_moves_is_not_answered(runs):
         varying_costs(runs)
 
 
+def test_what_no_axis_declares_is_answered_where_it_was_removed(runs):
+    """Dead units, or layers of a network that flattens smaller images: fewer parameters are fewer bytes."""
+    frame = runs.assign(params=[900, 1000, 1000, 950], macs=[1_000_000, 2_000_000, 2_000_000, 1_900_000])
+    frame.attrs["moves"] = {"prune": ["macs_effective"]}
+    assert varying_costs(frame) == ["size_bytes", "macs_effective", "macs"]
+    frame["params"] = 1000
+    assert varying_costs(frame) == ["macs_effective", "macs"]
+
+
+def test_axes_of_other_groups_move_nothing_here(runs):
+    runs.attrs["moves"] = {"bits": ["size_bytes"], "prune": ["macs_effective"], "alpha": ["size_bytes", "macs"]}
+    assert varying_costs(runs) == ["macs_effective"]
+
+
 def test_controls_move_no_cost():
     frame = runs_of([("reference", 1000, 0.9), ("distill=0.9", 700, 0.9)], seeds=(0,)).assign(control=[False, True])
     assert not varies(frame, "size_bytes")

@@ -6,10 +6,13 @@ from hypothesis import strategies as st
 from effbench.analysis.curve import curve_of
 from effbench.analysis.labels import (
     axes_are_numeric,
-    group_prefix,
+    group_parts,
+    has_parts,
     label_axes,
     point_labels,
+    shared_groups,
     short_label,
+    without_parts,
     without_reference,
 )
 
@@ -32,14 +35,36 @@ def test_a_model_in_the_label_is_not_repeated(runs):
     assert "model=small_cnn, prune=0.5" in labels and "prune=0.5 (lenet_5)" in labels
 
 
-def test_what_all_labels_of_a_group_begin_with():
-    labels = ["model=a, data=b, prune=0.5", "model=a, data=b, reference"]
-    assert group_prefix(labels) == "model=a, data=b, "
-    assert group_prefix([*labels, "model=a, data=c, reference"]) == "model=a, "
-    assert group_prefix(["model=a, prune=0.5", "model=ab, prune=0.5"]) == ""
-    assert (
-        group_prefix(["prune=0.5", "prune=0.9"]) == group_prefix(["model.name=a, prune=0.5"]) == group_prefix([]) == ""
-    )
+def test_what_all_labels_of_a_group_share_is_found_wherever_it_stands():
+    labels = ["coder=ans, model=a, data=b, prune=0.5", "coder=huffman, model=a, data=b, reference"]
+    assert shared_groups(labels) == ["model=a", "data=b"]
+    assert shared_groups([*labels, "model=a, data=c, reference"]) == ["model=a"]
+    assert shared_groups(["model=a, prune=0.5", "model=ab, prune=0.5"]) == []
+    assert shared_groups(["prune=0.5", "prune=0.9"]) == shared_groups([]) == []
+    assert shared_groups(["model.channels=[4, 8], prune=0.5"]) == ["model.channels=[4, 8]"]
+
+
+@pytest.mark.parametrize(
+    ("label", "short"),
+    [
+        ("model=a, prune=0.5", "prune=0.5"),
+        ("coder=ans, model=a, reference", "coder=ans, reference"),
+        ("coder=ans, model=a", "coder=ans"),
+        ("model=ab, prune=0.5", "model=ab, prune=0.5"),
+        ("submodel=a, prune=0.5", "submodel=a, prune=0.5"),
+    ],
+)
+def test_a_part_is_left_out_where_it_is_a_whole_one(label, short):
+    assert without_parts(label, ["model=a"]) == short
+    assert has_parts(label, ["model=a"]) == (short != label)
+
+
+def test_a_label_says_the_options_of_its_network_too():
+    assert group_parts("model._target_=a.net, coder=ans, data.side=28, reference") == {
+        "model._target_": "a.net",
+        "data.side": "28",
+    }
+    assert group_parts("prune=0.5") == {}
 
 
 def test_a_group_is_not_named_in_its_labels(runs):

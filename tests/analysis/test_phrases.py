@@ -36,7 +36,7 @@ def test_what_is_not_reached_says_what_the_cheapest_point_is_worth(runs):
 
 
 def test_nobody_is_sent_further_where_a_point_failed(runs):
-    runs.attrs["failed"] = {"prune=0.99": [0]}
+    runs.attrs["failed"] = [{"point": "prune=0.99", "seed": 0}]
     for phrase in (cheapest_is_acceptable, cheapest_is_acceptable_in_short):
         assert "sweep further" not in phrase(curve(runs), 0, 0.1)
     assert remarks(curve(runs)) == ["prune=0.99 failed"]

@@ -45,9 +45,37 @@ def test_a_reference_that_learned_nothing_with_one_seed_has_no_answer(seeded):
     saturation = saturation_point(frame)
     assert (saturation.point, saturation.reason) == (
         None,
-        "the reference learned nothing with seed 1 (accuracy 9.9 % where chance is 10.0 %): leave out that seed",
+        "the reference learned nothing with seed 1 (9.9 % where chance is 10.0 %): leave it out",
     )
     assert saturation_point(frame[frame["seed"] != 1]).point is not None
+
+
+@pytest.mark.parametrize("n_points", [1, 2, 3, 5])
+def test_seeds_exactly_at_chance_are_found_however_many_rows_there_are(n_points):
+    """Chance is the mean of as many equal numbers: it is that number, and not a bit less."""
+    labels = ["reference", *(f"prune=0.{digit}" for digit in range(1, n_points + 1))]
+    frame = pd.DataFrame(
+        [
+            {"point": label, "seed": seed, "reference": label == "reference", "size_bytes": 400 - 50 * number}
+            | {"accuracy_val": 0.1 if seed < 2 and label == "reference" else 0.9}
+            for number, label in enumerate(labels)
+            for seed in (0, 1, 2)
+        ]
+    ).assign(quality_name="accuracy", quality_kind="ratio", quality_direction="higher", quality_chance=0.1)
+    for rows in (frame, frame.iloc[::-1]):
+        saturation = saturation_point(rows)
+        assert saturation.point is None
+        assert saturation.reason == (
+            "the reference learned nothing with seeds 0 and 1 (10.0 %, as by chance): leave them out"
+        )
+
+
+def test_a_seed_within_the_tolerance_of_chance_is_named_too(seeded):
+    frame = seeded.assign(quality_name="accuracy", quality_kind="ratio", quality_direction="higher", quality_chance=0.1)
+    frame.loc[frame["reference"] & (frame["seed"] == 2), "accuracy_val"] = 0.112
+    assert "hardly anything, 2 or less with seed 2 (11.2 % where chance is 10.0 %)" in saturation_point(frame).reason
+    unknown = frame.assign(seed=float("nan"))
+    assert "seed" not in saturation_point(unknown).reason
 
 
 def test_a_seed_that_failed_makes_no_point_better(lucky):

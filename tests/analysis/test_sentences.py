@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from effbench.analysis import Counts, detail_sentences, saturation_sentence
+from effbench.analysis import Counts, answers, detail_sentences, saturation_sentence
 from tests.analysis.conftest import runs_of
 
 
@@ -113,15 +113,23 @@ def test_a_seed_that_failed_is_said_and_makes_nothing_better(lucky):
 
 
 def test_points_of_which_nothing_is_left_are_named(lucky):
-    lucky.attrs["failed"] = {"prune=0.99": [0, 1, 2], "model=other, prune=0.999": [0]}
+    lucky.attrs["failed"] = [
+        {"point": "prune=0.99", "seed": 0},
+        {"point": "prune=0.99", "seed": 1},
+        {"point": "prune=0.99", "seed": 2},
+        {"point": "model=other, prune=0.999", "seed": 0},
+    ]
     frame = lucky[lucky["point"] != "prune=0.5"]
     sentence = saturation_sentence(frame, cost="size_bytes", tolerance=0.1)
     assert sentence.endswith("still within 10; prune=0.99, model=other, prune=0.999 failed")
     swept = frame.assign(point="model=lenet_5, " + frame["point"])
-    swept.attrs["failed"] = {"model=lenet_5, prune=0.99": [0], "model=other, prune=0.999": [0]}
+    swept.attrs["failed"] = [
+        {"point": "model=lenet_5, prune=0.99", "seed": 0},
+        {"point": "model=other, prune=0.999", "seed": 0},
+    ]
     sentence = saturation_sentence(swept, cost="size_bytes")
     assert sentence.endswith("already prune=0.9 (2 of 3 seeds) loses 3.0 points; prune=0.99 failed")
-    frame.attrs["failed"] = {f"prune=0.99{digit}": [0] for digit in range(4)}
+    frame.attrs["failed"] = [{"point": f"prune=0.99{digit}", "seed": 0} for digit in range(4)]
     assert saturation_sentence(frame, cost="size_bytes").endswith("; 4 points failed")
 
 
@@ -130,7 +138,8 @@ def test_a_point_without_a_seed_of_its_reference_is_not_compared(lucky):
     sentence = saturation_sentence(frame, cost="size_bytes")
     assert sentence == (
         "size_bytes: not reached: the cheapest, prune=0.5 (1 of 3 seeds), at 0.5× the bytes, loses 1.0 points "
-        "(test: loses 1.0): still within 2; sweep further; prune=0.9 not compared: no seed in common with the reference"
+        "(test: loses 1.0): still within 2; sweep further; "
+        "prune=0.9 not compared: its reference has no run with a seed of its own"
     )
 
 
@@ -241,3 +250,25 @@ def test_details_are_of_the_seeds_of_both(lucky):
     assert detail_sentences(below, cost="size_bytes", tolerance=0.035) == [
         "at prune=0.9 (2 of 3 seeds): calibration error 2.0 points (reference 1.0)"
     ]
+
+
+def test_a_network_is_not_repeated_wherever_it_stands_in_labels(runs):
+    both = pd.concat(
+        [runs.assign(model=name, point=f"coder=ans, model={name}, " + runs["point"]) for name in ("a", "b")]
+    )
+    both.attrs["failed"] = [{"point": "coder=ans, model=b, prune=0.99", "seed": 0, "model": "b"}]
+    first, second = (one for one in answers(both) if one.cost == "size_bytes")
+    assert first.sentence.startswith("model=a, size_bytes: coder=ans, prune=0.5 keeps")
+    assert "failed" not in first.sentence
+    assert second.sentence.endswith("; coder=ans, prune=0.99 failed")
+
+
+def test_a_control_says_how_many_of_its_seeds_failed(seeded):
+    control = seeded[seeded["reference"] & (seeded["seed"] < 2)].assign(
+        point="distill=0.5", reference=False, control=True, accuracy_val=0.97
+    )
+    frame = pd.concat([seeded.assign(control=False), control])
+    frame.attrs["failed"] = [{"point": "distill=0.5", "seed": 2, "control": True}]
+    assert not any("failed" in one.sentence for one in answers(frame))
+    (line,) = (line for one in answers(frame) for line in one.details if "alone" in line)
+    assert line.startswith("with distill alone (2 of 3 seeds), uncompressed: gains")

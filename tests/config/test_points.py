@@ -231,3 +231,20 @@ def test_runs_on_one_ladder_share_its_rungs():
 def test_a_ladder_that_does_not_climb_is_refused(ladder, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         plan("prune=0.9", f"stage.prune.ladder={ladder}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("+bits=8",), ("+bits=8", "+prune=0"), ("+bits=8", "+prune=0,0.2"), ("+prune=0.5,0.9,0.95",)],
+)
+def test_whatever_is_swept_the_reference_of_a_configuration_is_one(arguments):
+    ladder = "stage.prune.ladder=[0.3,0.6]"
+    reference = plan(*arguments, ladder).points[0]
+    assert reference.key == plan("+prune=0.5", ladder).points[0].key
+    assert str(reference.chain.steps[-1]) == "best of 0 to 3 × (finetune)"
+
+
+def test_a_point_that_is_made_as_the_reference_is_has_its_network():
+    reference, point = plan("+rho_eval=0.75").points
+    assert point.chain == reference.chain
+    assert point.key != reference.key

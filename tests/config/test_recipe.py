@@ -185,3 +185,22 @@ class TestStages:
 def test_values_are_shown_as_they_were_asked_for():
     assert shown_axis("alpha", (0.5, 1.0)) == "alpha=0.5,1"
     assert [short(value) for value in (0.25, 2.0, 4, "late")] == ["0.25", "2", "4", "late"]
+
+
+def reached(axis, asked, *, done):
+    (_, point) = plan(f"+{axis}={asked}", "recipe=until_accuracy", "recipe.rounds=4").points
+    (rounds,) = (step for step in point.chain.steps if isinstance(step, Rounds))
+    return rounds.reached[done]
+
+
+@pytest.mark.parametrize(
+    ("axis", "asked", "values"),
+    [
+        ("prune", "0.9375", [0.0, 0.5, 0.75, 0.875, 0.9375]),
+        ("prune_channels", "0.9375", [0.0, 0.5, 0.75, 0.875, 0.9375]),
+        ("prune_blocks", "2", [0, 0, 1, 1, 2]),
+        ("rank", "0.5", [1.0, 0.5, 0.5, 0.5, 0.5]),  # after the first round it stays as it is
+    ],
+)
+def test_it_is_known_how_far_rounds_come_whatever_the_technique(axis, asked, values):
+    assert [reached(axis, asked, done=done)[axis] for done in range(5)] == pytest.approx(values)

@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 from effbench.config.read import read_sweep
+from effbench.measure.compute import count_cost
 from effbench.run.counts import unpack_counts
 from effbench.run.one import run_point
 from effbench.run.results import load_result
@@ -153,6 +154,28 @@ class TestRecord:
             if point.axes["prune"] == 0
         }
         assert realised == {1.0: None, 0.5: "removed", 2.0: "removed"}
+
+    @pytest.mark.parametrize(
+        ("metrics", "realised"),
+        [
+            ({}, {"bytes": "executed", "macs": "masked", "latency": "masked"}),
+            # dead units went, too
+            ({"macs": 0.8, "params": 0.8}, {"bytes": "executed", "macs": "removed", "latency": "removed"}),
+            # the rounds ended before the first
+            ({"prune_reached": 0.0}, {}),
+        ],
+    )
+    def test_how_real_a_saving_is_follows_from_what_was_done(self, result_of, metrics, realised):
+        sweep = read_sweep(["prune=0.5"])
+        reference, point = sweep.plan.points
+        cost = count_cost(reference.chain.fresh_network(), reference.input_size)
+        whole = {"macs": cost.macs, "macs_effective": cost.macs_effective, "params": cost.params}
+        scaled = {name: whole[name] * share for name, share in metrics.items() if name in whole}
+        others = {name: value for name, value in metrics.items() if name not in whole}
+        result = result_of(point, **{**whole, **scaled, **others})
+        tags = describe_run(point, sweep, result=result).tags
+        found = {name: how for name, how in tags.items() if name.startswith(names.REALISED)}
+        assert found == {f"{names.REALISED}/{cost}": how for cost, how in realised.items()}
 
     def test_the_quality_is_that_of_the_task_on_the_data(self, planned):
         point = planned.plan.points[0]

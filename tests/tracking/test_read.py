@@ -45,7 +45,10 @@ def test_seeds_that_failed_are_told_by_point_until_they_are_finished(uri, opened
     for seed in (0, 1, 2):
         tracker.log_run(record(str(seed), params={"seed": seed}, tags=tags, metrics={}), status="FAILED")
     tracker.log_run(record("1", params={"seed": 1}, tags=tags), status="FINISHED")
-    assert load_runs().attrs["failed"] == {tags[names.POINT]: [0, 2]}
+    failed = load_runs().attrs["failed"]
+    assert [(run["point"], run["seed"], run["control"]) for run in sorted(failed, key=lambda run: run["seed"])] == [
+        (tags[names.POINT], seed, False) for seed in (0, 2)
+    ]
 
 
 def test_what_each_axis_moves_is_known_where_every_run_says_it(uri, opened, record):
