@@ -165,3 +165,12 @@ def test_what_the_file_can_not_hold_is_said(trained):
 def test_wrong_values_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         QuantizeInputs(**options)
+
+
+def test_ranges_are_those_of_images_as_evaluation_sees_them(make_toy_data, toy_network, make_context):
+    found, expected = (
+        QuantizeInputs(bits=8).apply(toy_network(), make_context(data))
+        for data in (make_toy_data(augment="crop_flip"), make_toy_data())
+    )
+    grids = [[grid_on(layer) for _, layer in weight_layers(network)] for network in (found, expected)]
+    assert grids[0] == grids[1] and all(grids[0])

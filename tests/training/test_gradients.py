@@ -89,3 +89,11 @@ def test_a_frozen_network_has_gradients_and_stays_frozen(toy_data, toy_network):
     found, _ = summed(frozen, lambda: [frozen[0].weight], toy_data)
     assert torch.equal(found[0], expected[0])
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
+
+
+def test_images_are_seen_as_evaluation_sees_them_not_augmented(make_toy_data, toy_network):
+    network = toy_network().eval()
+    plain, augmenting = make_toy_data(), make_toy_data(augment="crop_flip")
+    (found,), _ = summed(network, lambda: [network[0].weight], augmenting)
+    (expected,), _ = summed(network, lambda: [network[0].weight], plain)
+    assert torch.equal(found, expected)
