@@ -73,7 +73,9 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
             metrics[point.key], counts[point.key] = result.metrics, result.counts_val
             words[point.key] = result.words
             if point.key not in tracker.finished_keys():
-                tracker.log_run(describe_run(point, sweep, result=result), status="FINISHED", reused=result.was_kept)
+                reference = metrics.get(point.reference_key or point.key)
+                record = describe_run(point, sweep, result=result, reference=reference)
+                tracker.log_run(record, status="FINISHED", reused=result.was_kept)
         display.run_ended(point, failed=isinstance(result, RunError))
     finished = [point for point in plan.points if point.key in metrics]
     latencies = measure_points(finished, sweep, store, display.measuring)

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from effbench.analysis import plot_sensitivity
-from effbench.measure.compute import Cost, count_cost
+from effbench.measure.compute import count_cost
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.findings import Rows
 from effbench.plan.point import Point
@@ -37,9 +37,17 @@ REALNESS = ("simulated", "masked", "removed", "executed")
 
 
 def describe_run(
-    point: Point, sweep: Sweep, *, result: RunResult | None = None, error: RunError | None = None
+    point: Point,
+    sweep: Sweep,
+    *,
+    result: RunResult | None = None,
+    error: RunError | None = None,
+    reference: Mapping[str, float] | None = None,
 ) -> RunRecord:
-    """Return the record of a run that ended with a result, or with an error."""
+    """Return the record of a run that ended with a result, or with an error.
+
+    reference: the metrics of its reference's run, where that has ended.
+    """
     data = point.chain.loaded_data()
     tags = {
         names.REFERENCE: point.reference_key or point.key,
@@ -50,7 +58,7 @@ def describe_run(
         **({names.CONTROL: "true"} if point.is_control else {}),
         names.EXTRA_QUALITIES: ",".join(extra_qualities(point)),
         names.STEPS: " → ".join(str(step) for step in point.chain.steps),
-        **{f"{names.REALISED}/{cost}": how for cost, how in _realised(point, sweep, result).items()},
+        **{f"{names.REALISED}/{cost}": how for cost, how in _realised(point, sweep, result, reference).items()},
         **describe_environment(),
     }
     files = {"config.yaml": yaml.dump(json.loads(json.dumps(point.config)), Dumper=_DUMPER, sort_keys=False).encode()}
@@ -141,7 +149,9 @@ def _flat(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:
         yield prefix, node
 
 
-def _realised(point: Point, sweep: Sweep, result: RunResult | None) -> dict[str, str]:
+def _realised(
+    point: Point, sweep: Sweep, result: RunResult | None, reference: Mapping[str, float] | None
+) -> dict[str, str]:
     """Return by cost how real the point's saving is: as real as the least real of its techniques.
 
     Multiply-adds tell it themselves: `macs` fall only where something is removed, `macs_effective` where it is masked.
@@ -156,28 +166,31 @@ def _realised(point: Point, sweep: Sweep, result: RunResult | None) -> dict[str,
                 realised[cost] = min(realised.get(cost, how), how, key=REALNESS.index)
     if result is None or point.is_reference:
         return realised
-    reference = _cost_before(sweep.plan.reference_of(point))
-    if result.metrics["macs"] < reference.macs:
+    whole = _cost_before(sweep.plan.reference_of(point)) if reference is None else reference
+    if result.metrics["macs"] < whole["macs"]:
         realised["macs"] = "removed"
         if realised.get("latency", "masked") == "masked":
             realised["latency"] = "removed"
-    elif "macs" not in realised and result.metrics["macs_effective"] < reference.macs_effective:
+    elif "macs" not in realised and result.metrics["macs_effective"] < whole["macs_effective"]:
         realised["macs"] = "masked"
-    if result.metrics["params"] < reference.params:
+    if result.metrics["params"] < whole["params"]:
         realised.setdefault("bytes", "removed")
     return realised
 
 
-def _cost_before(reference: Point) -> Cost:
-    """Return what a reference's network costs before anything is done to it."""
+def _cost_before(reference: Point) -> Mapping[str, float]:
+    """Return what a reference's network costs before anything is done to it, by the metrics' names."""
     chain = reference.chain
     return _cost_of(chain.network, chain.task, chain.data, chain.side, reference.input_size)
 
 
 @lru_cache(maxsize=64)
-def _cost_of(network: Blueprint, task: Blueprint, data: Blueprint, side: int, size: tuple[int, int, int]) -> Cost:
+def _cost_of(
+    network: Blueprint, task: Blueprint, data: Blueprint, side: int, size: tuple[int, int, int]
+) -> dict[str, float]:
     with torch.random.fork_rng(devices=[]):
-        return count_cost(build_network(network, load_task(task), load_data(data), side), size)
+        cost = count_cost(build_network(network, load_task(task), load_data(data), side), size)
+    return {"macs": cost.macs, "macs_effective": cost.macs_effective, "params": cost.params}
 
 
 _FIGURES: Mapping[str, Callable[[pd.DataFrame], object]] = {"sensitivity": plot_sensitivity}

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 Layout = Literal["channels_last", "contiguous"]
 
@@ -29,6 +29,10 @@ LEAST_SIDE = 48
 """The side in pixels below which no such convolution was seen to fail."""
 CRASHES = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGILL, signal.SIGFPE, getattr(signal, "SIGBUS", None)})
 """The signals by which a process ends that a library broke."""
+_ARGUMENTS: dict[Any, tuple[str, ...]] = {
+    torch.conv2d: ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
+    torch.conv_transpose2d: ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
+}
 _WRONG_GRADIENT = 3
 _SECONDS = 120
 
@@ -52,38 +56,30 @@ class StridedPointwise:
         return f"{kind} with a stride {channels} on {self.height} x {self.width} pixels"
 
 
-class WatchStridedPointwise(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class WatchStridedPointwise(TorchFunctionMode):
     """While it is entered, `found` collects the strided 1 x 1 convolutions that meet `LEAST_SIDE` pixels or more."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.found: set[StridedPointwise] = set()
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """Run an operation, and note it where it is such a convolution."""
         outcome = func(*args, **(kwargs or {}))
-        if func.namespace == "aten" and "conv" in func.__name__ and isinstance(outcome, Tensor):
-            given = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False))
-            self._note({**given, **(kwargs or {})}, outcome, transposed="transpose" in func.__name__)
+        if func in _ARGUMENTS and isinstance(outcome, Tensor):
+            given = {**dict(zip(_ARGUMENTS[func], args, strict=False)), **(kwargs or {})}
+            self._note(given, outcome, transposed=func is torch.conv_transpose2d)
         return outcome
 
     def _note(self, given: Mapping[str, Any], outcome: Tensor, *, transposed: bool) -> None:
-        images, weight, stride = given.get("input"), given.get("weight"), given.get("stride", (1,))
-        if not isinstance(images, Tensor) or not isinstance(weight, Tensor) or weight.ndim != 4 or images.ndim < 3:
-            return
+        images, weight, stride = given["input"], given["weight"], _pair(given.get("stride", 1))
         largest = max(*images.shape[-2:], *outcome.shape[-2:])
         if set(weight.shape[2:]) != {1} or max(stride) < 2 or given.get("groups", 1) != 1 or largest < LEAST_SIDE:
             return
-        transposed = transposed or bool(given.get("transposed", False))
         n_out, n_in = (weight.shape[1], weight.shape[0]) if transposed else weight.shape[:2]
         height, width = images.shape[-2:]
-        self.found.add(
-            StridedPointwise(
-                n_in, n_out, height, width, _pair(stride), _pair(given.get("output_padding", (0,))), transposed
-            )
-        )
+        padding = _pair(given.get("output_padding", 0))
+        self.found.add(StridedPointwise(n_in, n_out, height, width, stride, padding, transposed))
 
 
 def set_layout(model: nn.Module, layout: Layout, /) -> None:
@@ -109,7 +105,7 @@ def fails_in_channels_last(layer: StridedPointwise, /) -> bool:
 
 
 def _pair(sizes: Any) -> tuple[int, int]:
-    return int(sizes[0]), int(sizes[-1])
+    return (sizes, sizes) if isinstance(sizes, int) else (int(sizes[0]), int(sizes[-1]))
 
 
 _TRIAL = """

@@ -177,6 +177,17 @@ class TestRecord:
         found = {name: how for name, how in tags.items() if name.startswith(names.REALISED)}
         assert found == {f"{names.REALISED}/{cost}": how for cost, how in realised.items()}
 
+    def test_a_saving_is_told_from_what_its_reference_came_to(self, result_of):
+        sweep = read_sweep(["prune=0.5"])
+        point = sweep.plan.points[1]
+        result = result_of(point)
+        same, larger = result.metrics, {**result.metrics, "macs": 2 * result.metrics["macs"]}
+        found = [
+            describe_run(point, sweep, result=result, reference=reference).tags[f"{names.REALISED}/macs"]
+            for reference in (same, larger)
+        ]
+        assert found == ["masked", "removed"]
+
     def test_the_quality_is_that_of_the_task_on_the_data(self, planned):
         point = planned.plan.points[0]
         columns = quality_columns(point)
