@@ -6,9 +6,11 @@ from typing import ClassVar
 import pytest
 
 from effbench.plan.chain import Rounds, Until
-from effbench.plan.recipe import lay_out
+from effbench.plan.recipe import best_of_finetunings, lay_out
 from effbench.plan.stage import Stage
+from effbench.stages.fold_batch_norm import FoldBatchNorm
 from effbench.stages.rewind import Rewind
+from effbench.stages.train import Train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,3 +111,36 @@ def test_what_is_before_may_be_asked_for_in_rounds_too():
     assert len(lay_out(entries, with_rewind("train"), rounds=2, until=Until(max_loss=0.1))) == 2
     assert len(lay_out(entries, with_rewind("init"), rounds=2)) == 7
     assert len(lay_out(entries, with_rewind("prune"), rounds=2, until=Until(max_loss=0.1))) == 2
+
+
+def neutral(entry, position, n_rounds):
+    """Return what stands in a reference: trainings, and folding where it is asked for."""
+    stages = {"fold": FoldBatchNorm(enabled=True)}
+    stages |= dict.fromkeys(("train", "finetune"), Train(epochs=1, lr=0.1))
+    return [(entry, stages[entry])] if entry in stages else []
+
+
+@pytest.mark.parametrize(
+    ("entries", "rounds", "expected"),
+    [
+        (["train", ["prune", "finetune"], "fold"], 3, ["train", "best of 0 to 3 × (finetune)", "fold"]),
+        (["train", ["prune", "finetune"], "finetune"], 2, ["train", "best of 0 to 3 × (finetune)"]),
+        (["train", "prune", "quantize"], 1, ["train"]),
+        (["prune", "finetune"], 1, ["best of 0 to 1 × (finetune)"]),  # of a network that comes with its weights
+        (["train", "fold", "finetune"], 1, ["train", "best of 0 to 1 × (fold → finetune)", "fold/1"]),
+        (["train", ["prune", "train"]], 2, ["train", "best of 0 to 2 × (train)"]),
+    ],
+)
+def test_of_a_references_finetunings_the_best_is_taken(entries, rounds, expected):
+    plain = lay_out(entries, neutral, rounds=rounds)
+    steps = best_of_finetunings(plain)
+    assert names(steps) == expected
+    kept = [step for step in steps if isinstance(step, Rounds)]
+    assert all(step.keeps_best and step.until.is_never for step in kept)
+
+
+def test_its_key_is_another_than_that_of_the_last_one():
+    (_, best) = best_of_finetunings(lay_out(["train", ["prune", "finetune"]], neutral, rounds=2))
+    last = Rounds(best.rounds)
+    assert best.identity() != last.identity()
+    assert best.steps == last.steps

@@ -105,6 +105,16 @@ class TestRounds:
         assert same_bits(alone.model, again.model)
         assert again.seconds == 0 and again.cached == tuple(map(str, chosen.steps))
 
+    def test_how_far_they_came_and_why_no_further_is_found(self, tmp_path, tiny_points, everything_is_kept):
+        _, point = tiny_points("prune=0.9375", "recipe.rounds=4", "recipe.until.min_accuracy=1.0")
+        reference, none = (make(one.chain, Store(tmp_path)).findings for one in (_, point))
+        assert (none.words["stopped_by"], none.metrics["rounds_done"], none.metrics["prune_reached"]) == ("floor", 0, 0)
+        _, point = tiny_points("prune=0.9375", "recipe.rounds=4", "recipe.until.max_loss=0.999")
+        all_of_them = make(point.chain, Store(tmp_path)).findings
+        assert (all_of_them.words["stopped_by"], all_of_them.metrics["rounds_done"]) == ("none", 4)
+        assert all_of_them.metrics["prune_reached"] == pytest.approx(0.9375)
+        assert reference.words["stopped_by"] == "best" and 0 <= reference.metrics["rounds_done"] <= 4
+
     def test_what_a_bad_round_took_counts_as_well(self, make_chain, tmp_path):
         impossible = make(make_chain(steps_of("train", ["prune", "finetune"], min_accuracy=1.0)), Store(tmp_path))
         alone = make(make_chain(steps_of("train")), Store(tmp_path / "alone"))
