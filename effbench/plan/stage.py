@@ -162,7 +162,7 @@ class Stage(ABC):
         left |= other_matrices(model)
         if left:
             context.findings.note(f"acted_share/{context.step}", n_acted / (n_acted + sum(left.values())))
-            context.findings.say(f"left/{context.step}", _few(list(left)))
+            context.findings.say(f"left/{context.step}", few_names(list(left)))
 
     def with_layer_values(self, change: Callable[[Any], Any], /) -> Self:
         """Return the stage with its value, and that of every layer of its own, changed by a function."""
@@ -186,7 +186,7 @@ class Stage(ABC):
         return {"stage": kind.__name__, "version": kind.VERSION, "fields": changed, **outside}
 
 
-def _few(names: Sequence[str]) -> str:
+def few_names(names: Sequence[str]) -> str:
     """Return names in one line, the first ones where there are many."""
     more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
     return ", ".join(names[:N_NAMED]) + more

@@ -21,7 +21,7 @@ from effbench.compression.structure.channels import Removal, remove_channels
 from effbench.compression.structure.edits import record_changes
 from effbench.plan.context import Context
 from effbench.plan.layer_values import SKIP, matches
-from effbench.plan.stage import Stage
+from effbench.plan.stage import Stage, few_names
 
 ChannelCriterion = Literal["l1", "l2", "batch_norm", "taylor", "random"]
 Score = Callable[[Channels], Tensor | None]
@@ -86,6 +86,9 @@ class PruneChannels(Stage):
             except ValueError as error:
                 raise ValueError(f"prune_channels: {type(model).__name__} can't lose channels: {error}") from error
         _say(removal, before, list(names), context)
+        n_channels = sum(channels.n for channels in removal.removable)
+        if not self.layers and abs(removal.share - self.ratio) * n_channels > len(removal.removable):
+            context.findings.say(f"removed/{context.step}", f"{100 * removal.share:.0f} % of the channels that can go")
         return pruned
 
     def _score(self, context: Context) -> Score:
@@ -143,6 +146,8 @@ def _say(removal: Removal, before: nn.Module, names: Sequence[str], context: Con
         left = sum(size for name, size in sizes.items() if name in removal.kept)
         acted = f"acted_share/{context.step}"
         context.findings.note(acted, context.findings.metrics.get(acted, 1.0) * (1 - left / sum(sizes.values())))
+        others = context.findings.words.get(f"left/{context.step}")
+        context.findings.say(f"left/{context.step}", ", ".join(filter(None, [few_names(list(removal.kept)), others])))
         context.findings.add_table(
             "kept_whole", [{"layer": layer, "reason": reason} for layer, reason in removal.kept.items()]
         )

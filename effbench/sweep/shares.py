@@ -1,4 +1,4 @@
-"""On which share of the weights techniques acted, and which layers they left: a line where that was not all."""
+"""On which share of the weights techniques acted, what they left, and what they took: a line where it matters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from effbench.plan.point import Point
 
-ACTED, LEFT = "acted_share/", "left/"
+ACTED, LEFT, REMOVED = "acted_share/", "left/", "removed/"
 """What names of metrics and of words begin with, before the step that they are about."""
 _MOST_LABELS = 3
 
@@ -16,20 +16,20 @@ def share_lines(
 ) -> list[str]:
     """Return a line for each share that a step of the points acted on, where that was less than all of the weights.
 
-    metrics and words: of the points' runs, by key.
+    Another one where a step took another share than was asked of it. metrics and words: of the points' runs, by key.
     """
-    labels: dict[tuple[str, str, str], dict[str, None]] = {}
+    labels: dict[str, dict[str, None]] = {}
     for point in points:
+        told = words.get(point.key, {})
         for name, share in metrics[point.key].items():
             step = name.removeprefix(ACTED)
             if name.startswith(ACTED):
-                left = words.get(point.key, {}).get(f"{LEFT}{step}", "")
-                labels.setdefault((step, _percent(share), left), {})[point.label] = None
-    return [
-        f"{_listed(list(labels[found]))}: {step} acted on {share} of the weights" + (f"; left: {left}" if left else "")
-        for found in labels
-        for step, share, left in [found]
-    ]
+                left = f"; left: {told[LEFT + step]}" if told.get(LEFT + step) else ""
+                labels.setdefault(f"{step} acted on {_percent(share)} of the weights{left}", {})[point.label] = None
+        for name, what in told.items():
+            if name.startswith(REMOVED):
+                labels.setdefault(f"{name.removeprefix(REMOVED)} removed {what}", {})[point.label] = None
+    return [f"{_listed(list(found))}: {line}" for line, found in labels.items()]
 
 
 def _percent(share: float) -> str:

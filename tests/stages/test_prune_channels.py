@@ -361,6 +361,7 @@ def test_the_run_says_what_was_taken_and_what_stays_whole(toy_data, make_context
     assert context.findings.metrics["acted_share/stage"] == pytest.approx(1 - 54 / 198)
     (row,) = context.findings.tables["kept_whole"]
     assert row["layer"] == "conv" and "mul meets them" in row["reason"]
+    assert context.findings.words["left/stage"].split(", ")[0] == "conv"
 
 
 def test_a_network_that_is_followed_throughout_keeps_nothing_whole(toy_data, make_context):
@@ -368,6 +369,23 @@ def test_a_network_that_is_followed_throughout_keeps_nothing_whole(toy_data, mak
     PruneChannels(ratio=0.5).apply(small_cnn(), context)
     assert context.findings.metrics == {"removed_share/stage": 0.5}
     assert not context.findings.tables
+
+
+def test_a_share_that_groups_do_not_allow_is_told(toy_data, make_context):
+    class Grouped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(1, 24, 3, padding=1), nn.Conv2d(24, 24, 3, padding=1, groups=12)
+            self.f = nn.Linear(24, 4)
+
+        def forward(self, x):
+            return self.f(self.b(self.a(x)).mean((2, 3)))
+
+    context = make_context(toy_data)
+    PruneChannels(ratio=0.2).apply(seeded(Grouped), context)
+    taken = context.findings.metrics["removed_share/stage"]
+    assert abs(taken - 0.2) * 48 > 2
+    assert context.findings.words["removed/stage"] == f"{100 * taken:.0f} % of the channels that can go"
 
 
 @pytest.mark.parametrize("criterion", ["l1", "taylor"])

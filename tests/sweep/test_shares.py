@@ -31,6 +31,12 @@ def test_points_of_which_the_same_is_true_share_a_line(points):
     ]
 
 
+def test_another_share_than_was_asked_for_is_told(points):
+    words = {point.key: {"removed/prune_channels": "30 % of the channels that can go"} for point in points[:2]}
+    (line,) = share_lines(points, {point.key: {} for point in points}, words)
+    assert line == "reference; prune=0.1, bits=8: prune_channels removed 30 % of the channels that can go"
+
+
 def test_of_many_points_the_first_are_named():
     many = read_sweep(["prune=0.1,0.2,0.3,0.4,0.5"]).plan.points
     (line,) = lines(many, prune=0.5)
