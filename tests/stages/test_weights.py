@@ -162,6 +162,26 @@ def stage(request):
     return STAGES[request.param]
 
 
+def assert_comes_back(result, make, images):
+    """Assert that a network is the same from its file, and as the store keeps it: return the latter.
+
+    make(seed=...) gives a network to fill.
+    """
+    with torch.no_grad():
+        expected = result(images)
+        restored = decode(encode(result), make(seed=1)).eval()
+        assert same_state(restored, bake(result))
+        assert torch.equal(restored(images), bake(result)(images))
+        # torch multiplies by a tensor with a gradient to get in another order: the last bit may differ.
+        assert torch.allclose(restored(images), expected, atol=1e-6)
+        fresh = make(seed=1)
+        impose(fresh, json.loads(json.dumps(describe(result))))
+        fresh.load_state_dict(result.state_dict())
+        assert describe(fresh) == describe(result)
+        assert torch.equal(fresh.eval()(images), expected)
+    return fresh
+
+
 def same_state(one, other):
     one, other = one.state_dict(), other.state_dict()
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
@@ -179,20 +199,8 @@ def test_what_a_stage_made_is_what_comes_back_and_it_goes_on_being_so_in_trainin
     trained = Train(epochs=1, lr=1e-2).apply(made, context).eval()
     for result in (made, trained):
         with torch.no_grad():
-            expected = result(images)
-            assert torch.equal(copy.deepcopy(result)(images), expected)
-            restored = decode(encode(result), make_network(seed=1)).eval()
-            assert same_state(restored, bake(result))
-            assert torch.equal(restored(images), bake(result)(images))
-            # torch multiplies by a tensor with a gradient to get in another order: the last bit may differ.
-            assert torch.allclose(restored(images), expected, atol=1e-6)
-        # As the store keeps a network.
-        fresh = make_network(seed=1)
-        impose(fresh, json.loads(json.dumps(describe(result))))
-        fresh.load_state_dict(result.state_dict())
-        assert describe(fresh) == describe(result)
-        with torch.no_grad():
-            assert torch.equal(fresh.eval()(images), expected)
+            assert torch.equal(copy.deepcopy(result)(images), result(images))
+        fresh = assert_comes_back(result, make_network, images)
         assert len({id(parameter) for parameter in fresh.parameters()}) == len(list(result.parameters()))
         assert same_state(bake(fresh), bake(result))
     assert not same_state(bake(trained), bake(made))
@@ -311,17 +319,7 @@ def test_constraints_of_the_networks_own_stay_and_are_acted_on(stage, toy_data, 
     trained = Train(epochs=1, lr=1e-2).apply(made, context).eval()
     for result in (made, trained):
         assert all(parametrize.is_parametrized(weight.module) for weight in weights_of(result))
-        with torch.no_grad():
-            expected = result(images)
-            restored = decode(encode(result), make(seed=1)).eval()
-            assert same_state(restored, bake(result))
-            assert torch.equal(restored(images), bake(result)(images))
-            assert torch.allclose(restored(images), expected, atol=1e-6)
-        fresh = make(seed=1)
-        impose(fresh, json.loads(json.dumps(describe(result))))
-        fresh.load_state_dict(result.state_dict())
-        with torch.no_grad():
-            assert torch.equal(fresh.eval()(images), expected)
+        assert_comes_back(result, make, images)
 
 
 class ByKeyword(Rows):
