@@ -25,6 +25,7 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
   tracking.uri=     where MLflow is (default: MLFLOW_TRACKING_URI, else mlflow.db here); tracking.experiment=
   store.root=       where models and results are kept (default .effbench)
   sweep.jobs=       runs at once: auto (default) or a number; hydra/launcher=joblib has Hydra spread them
+  sweep.timeout=    seconds that a run may take; one that takes longer fails, and the sweep goes on
   dry_run=true      prints the plan: what is kept already, what would run, what would be measured
 """
 

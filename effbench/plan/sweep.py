@@ -62,6 +62,7 @@ class WorkerSettings:
     """How the runs of a sweep are spread over the machine."""
 
     jobs: Literal["auto"] | AtLeastOne
+    timeout: Annotated[float, Field(gt=0, description="seconds")] | None
 
     def __post_init__(self) -> None:
         """Refuse what is no number of workers."""
@@ -93,6 +94,8 @@ class Sweep:
     store: StoreSettings
     jobs: int | None
     """How many runs at once; None: as many as pay off."""
+    timeout: float | None = None
+    """The seconds that a run may take, after which it fails; None: as many as it takes."""
     launcher: tuple[str, ...]
     """Overrides of the Hydra launcher that runs the points; empty: effbench itself."""
     dry_run: bool
