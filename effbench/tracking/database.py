@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
-import urllib.parse
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -80,7 +79,7 @@ def reading(path: Path, /) -> Iterator[sqlite3.Connection]:
 
     Neither the database nor a file beside it is created where the database is not there.
     """
-    address = f"file:{urllib.parse.quote(str(path.absolute()))}?mode=ro"
+    address = f"{path.absolute().as_uri()}?mode=ro"
     with closing(sqlite3.connect(address, uri=True, timeout=WAIT_SECONDS, isolation_level=None)) as database:
         database.execute("BEGIN")
         yield database

@@ -1,6 +1,7 @@
 """MLflow's database without MLflow: whether a sweep is finished there."""
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -105,6 +106,7 @@ def test_a_file_may_have_any_name(here, path, finished):
     for name in ("a b.db", "100%.db", "50%25.db", "what?mode=memory.db", "a#b.db", "é 日本.db", "a&b;c.db"):
         (here / name).write_bytes(path.read_bytes())
         assert is_finished(here / name, "effbench", SWEEP, ["a", "b"])
+        assert is_finished(Path(f"/{here / name}"), "effbench", SWEEP, ["a", "b"])  # two slashes
 
 
 def test_everything_is_read_as_it_was_at_one_moment(path, finished):

