@@ -22,9 +22,9 @@ from effbench.run.children import end_children
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells give it."""
 MESSAGE = "interrupted; the same command goes on where this one stopped"
-GRACE_SECONDS = 1.0
+GRACE_SECONDS = 0.8
 """How long the command may take to close what it has open by itself."""
-CLOSING_SECONDS = 0.7
+CLOSING_SECONDS = 0.6
 """How long its closing may take when it is done for it."""
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _SHOW_CURSOR = b"\x1b[?25h"

@@ -55,7 +55,7 @@ class SweepOutcome:
     n_unlogged: int = 0
     """How many runs could not be logged; the store has their results."""
     tracking_problem: TrackingError | None = None
-    """Why the tracker took nothing when it was last asked; None where it took it."""
+    """Why the tracker did not take something that is still to be logged; None where all is."""
 
 
 def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, runs: Outcomes, /) -> SweepOutcome:

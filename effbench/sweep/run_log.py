@@ -43,7 +43,7 @@ class RunLog:
         self._waiting: dict[str, Callable[[], None]] = {}
         self._retry_at = 0.0
         self.problem: TrackingError | None = None
-        """Why the tracker took nothing when it was last asked; None where it took it."""
+        """Why the tracker did not take something that is still to be logged; None where all is."""
 
     @property
     def n_waiting(self) -> int:
@@ -78,10 +78,12 @@ class RunLog:
                 return
 
     def _try(self, key: str, log: Callable[[], None]) -> bool:
-        if self._asked(log):
-            del self._waiting[key]
-            return True
-        return False
+        if not self._asked(log):
+            return False
+        del self._waiting[key]
+        if not self._waiting:
+            self.problem = None
+        return True
 
     def _asked(self, log: Callable[[], None]) -> bool:
         """Whether the tracker did what was asked; what keeps it from that is told once."""
@@ -92,7 +94,6 @@ class RunLog:
                 self._say(f"{error}; the sweep goes on, and logs at its end what it can't log now")
             self.problem, self._retry_at = error, self._clock() + RETRY_SECONDS
             return False
-        self.problem = None
         return True
 
     def _later(self, point: Point, outcome: RunResult | RunError) -> Callable[[], None]:

@@ -128,6 +128,16 @@ def test_away_for_good_it_says_why_and_how_many_are_missing(log, tracker, ended)
     assert not tracker.tracker.later
 
 
+def test_what_is_missing_is_not_forgotten_when_something_else_is_taken(log, tracker, ended):
+    log.log(*ended[0])
+    tracker.is_away = True
+    log.log(*ended[1])
+    tracker.is_away = False
+    log.log_metrics({ended[0][0].key: {"latency_ms/eager": 1.0}})
+    assert log.n_waiting == 1
+    assert log.problem is not None
+
+
 def test_metrics_are_added_to_what_is_logged(log, tracker, ended):
     for point, result in ended:
         log.log(point, result)
