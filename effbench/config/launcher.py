@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import hydra
 import torch
@@ -27,7 +27,7 @@ def run_by_launcher(
 ) -> Outcomes:
     """Run the references, then the other points, by the launcher that `overrides` name; the store must be shared."""
     by_key = {point.key: point for point in points}
-    task = partial(_run, points=by_key, root=store.root.resolve(), device=device)
+    task = partial(_run, points=by_key, store=replace(store, root=store.root.resolve()), device=device)
     folder = store.root.resolve() / "launcher"
     settings = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=${hydra.job.num}", "hydra.output_subdir=null"]
     GlobalHydra.instance().clear()
@@ -48,10 +48,10 @@ def run_by_launcher(
             n_launched += len(wave)
 
 
-def _run(config: DictConfig, *, points: Mapping[str, Point], root: Path, device: torch.device) -> Outcome:
+def _run(config: DictConfig, *, points: Mapping[str, Point], store: Store, device: torch.device) -> Outcome:
     """Run one point, wherever the launcher put it."""
     try:
-        return run_point(points[str(config.launched_point)], Store(root), device=device)
+        return run_point(points[str(config.launched_point)], store, device=device)
     except Exception as error:
         return RunError.of(error)
 

@@ -14,7 +14,6 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess, SpawnProcess
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -47,7 +46,7 @@ def _runs_in_workers(
     queue = _Queue(points)
     workers: list[_Worker] = []
     try:
-        workers += [_Worker(store.root, device) for _ in range(n_workers)]
+        workers += [_Worker(store, device) for _ in range(n_workers)]
         _keep_busy(workers, queue, observer)
         yield None
         while not queue.is_empty:
@@ -114,7 +113,7 @@ class _Queue:
 class _Worker:
     """A process that runs points, and this end of the pipe to it. Begun anew when it dies."""
 
-    root: Path
+    store: Store
     device: torch.device
     point: Point | None = None
 
@@ -153,17 +152,16 @@ class _Worker:
         context = worker_context()
         self.connection, theirs = context.Pipe()
         self._process: ForkServerProcess | SpawnProcess = context.Process(
-            target=_serve, args=(theirs, self.root, self.device), daemon=False
+            target=_serve, args=(theirs, self.store, self.device), daemon=False
         )
         self._process.start()
         theirs.close()
 
 
-def _serve(connection: Connection, root: Path, device: torch.device) -> None:
+def _serve(connection: Connection, store: Store, device: torch.device) -> None:
     """Run points until the pipe is closed, or the process that began this one is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the sweep
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    store = Store(root)
     while True:
         try:
             point: Point = connection.recv()

@@ -64,7 +64,7 @@ def _run(sweep: Sweep) -> int:
     if wrong is not None:
         return _complain(f"tracking.uri={uri}: {wrong}", WRONG_INPUT)
     try:
-        store = Store(Path(sweep.store.root))
+        store = Store(Path(sweep.store.root), limit=sweep.store.limit_bytes)
     except ValueError as error:
         return _complain(error, WRONG_INPUT)
     try:
@@ -80,13 +80,14 @@ def _run(sweep: Sweep) -> int:
 
 
 def _carry_out(sweep: Sweep, store: Store, uri: str) -> int:
+    from effbench.run.dropping import use_of
     from effbench.sweep.answer import give_answer
     from effbench.sweep.carry_out import carry_out
     from effbench.sweep.progress import ProgressDisplay
 
     execute = _executor(sweep, store)
-    with ProgressDisplay(sweep.plan) as display:
-        with closing(execute(sweep.plan.points, store, sweep.device, display)) as runs:
+    with ProgressDisplay(sweep.plan) as display, use_of(store, by=sweep) as use:
+        with closing(use.follow(execute(sweep.plan.points, store, sweep.device, display))) as runs:
             from effbench.tracking.write import MlflowTracker  # takes seconds, in which workers run already
 
             tracker = MlflowTracker(uri, sweep.tracking.experiment)
