@@ -8,9 +8,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Sequence
-from multiprocessing import forkserver
+from multiprocessing import forkserver, util
 from multiprocessing.context import ForkServerContext, SpawnContext
 
+FOLDER = "EFFBENCH_FORKSERVER_FOLDER"
+"""The variable that tells the server in which temporary folder its socket lies."""
 _DONE_WITHOUT = ("-h", "--help", "dry_run=true", "sweep.jobs=1")
 
 
@@ -26,6 +28,7 @@ def worker_context() -> ForkServerContext | SpawnContext:
 def begin_server() -> None:
     """Begin the server, where there is such a thing; it imports while this process goes on."""
     if worker_context().get_start_method() == "forkserver":
+        os.environ[FOLDER] = util.get_temp_dir()  # a process that is killed can't take it away itself
         forkserver.ensure_running()
 
 
