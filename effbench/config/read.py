@@ -45,7 +45,7 @@ def read_sweep(arguments: Sequence[str], /) -> Sweep:
     node = command.configurations[0].node
     measure = {key: _as_tuple(value) if key in LISTS else value for key, value in node["measure"].items()}
     answers = _Answers(tolerance=node["tolerance"], dry_run=node["dry_run"])
-    jobs = typed(WorkerSettings, node["sweep"], where="sweep").jobs
+    workers = typed(WorkerSettings, node["sweep"], where="sweep")
     return Sweep(
         device=resolve_device(str(node["device"])),
         tolerance=answers.tolerance,
@@ -53,7 +53,8 @@ def read_sweep(arguments: Sequence[str], /) -> Sweep:
         tracking=typed(TrackingSettings, node["tracking"], where="tracking"),
         store=typed(StoreSettings, node["store"], where="store"),
         plan=plan_of(command),
-        jobs=None if jobs == "auto" else int(jobs),
+        jobs=None if workers.jobs == "auto" else int(workers.jobs),
+        timeout=workers.timeout,
         launcher=command.launcher,
         dry_run=answers.dry_run,
         engines=engine_blueprints(node, command.engines),

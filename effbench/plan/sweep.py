@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from effbench.checks.byte_sizes import parse_bytes
 from effbench.checks.fields import check_fields
+from effbench.checks.sizes import n_bytes
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.point import Plan
 
@@ -66,7 +66,7 @@ class StoreSettings:
     def limit_bytes(self) -> int | None:
         """The limit as a number of bytes."""
         try:
-            return None if self.limit is None else parse_bytes(self.limit)
+            return None if self.limit is None else n_bytes(self.limit)
         except ValueError as error:
             raise ValueError(f"limit={error}") from None
 
@@ -76,6 +76,7 @@ class WorkerSettings:
     """How the runs of a sweep are spread over the machine."""
 
     jobs: Literal["auto"] | AtLeastOne
+    timeout: Annotated[float, Field(gt=0, description="seconds")] | None
 
     def __post_init__(self) -> None:
         """Refuse what is no number of workers."""
@@ -107,6 +108,8 @@ class Sweep:
     store: StoreSettings
     jobs: int | None
     """How many runs at once; None: as many as pay off."""
+    timeout: float | None = None
+    """The seconds that a run may take, after which it fails; None: as many as it takes."""
     launcher: tuple[str, ...]
     """Overrides of the Hydra launcher that runs the points; empty: effbench itself."""
     dry_run: bool

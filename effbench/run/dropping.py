@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import filelock
 
-from effbench.checks.byte_sizes import shown_bytes
+from effbench.checks.sizes import shown_size
 from effbench.plan.sweep import Sweep
 from effbench.run.entry import entry_path
 from effbench.run.outcomes import Outcomes
@@ -38,7 +38,7 @@ def use_of(store: Store, /, *, by: Sweep) -> Iterator[Use]:
                 "store.limit=%s: can't be kept: results, and what unfinished sweeps need, take %s more; "
                 "python -m effbench.store shows what can be cleared",
                 by.store.limit,
-                shown_bytes(over),
+                shown_size(over),
             )
 
 

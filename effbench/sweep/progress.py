@@ -79,6 +79,10 @@ class ProgressDisplay:
             task = self._under_way["latency"] = self._progress.add_task("latency", total=total)
         self._progress.update(task, completed=done, total=total)
 
+    def say(self, line: str) -> None:
+        """Print a line above the bars."""
+        self._progress.console.print(f"effbench: {line}", markup=False, highlight=False, soft_wrap=True)
+
     def _describe(self) -> None:
         running = f", {len(self._under_way)} running" if self._under_way else ""
         failed = f", {self._n_failed} failed" if self._n_failed else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from effbench.checks.byte_sizes import shown_bytes
+from effbench.checks.sizes import shown_size
 from effbench.run.clearing import Cleared, Clearing
 from effbench.run.inventory import Inventory, StoredFile
 
@@ -62,7 +62,7 @@ def clearing_lines(clearing: Clearing, /) -> Iterator[str]:
 
 def cleared_lines(cleared: Cleared, /) -> Iterator[str]:
     """Yield the lines that say what went, and what stayed."""
-    yield f"cleared {_count(cleared.n_files, 'file')}, {shown_bytes(cleared.n_bytes)}"
+    yield f"cleared {_count(cleared.n_files, 'file')}, {shown_size(cleared.n_bytes)}"
     yield from (f"sweep {sweep} is under way: it stays" for sweep in cleared.running)
     yield from (f"could not be deleted: {_printable(line)}" for line in cleared.errors)
 
@@ -74,7 +74,7 @@ def _table(inventory: Inventory) -> Iterator[str]:
         n_bytes = sum(file.n_bytes for file in inventory.used_only_by(frozenset({record.id})))
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.last_used))
         points = f"{n_done}/{len(record.points)}"
-        rows.append((record.id, points, shown_bytes(n_bytes), used, _printable(record.command)))
+        rows.append((record.id, points, shown_size(n_bytes), used, _printable(record.command)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
@@ -103,7 +103,7 @@ def _by_kind(files: Iterable[StoredFile | tuple[str, StoredFile]]) -> Iterator[s
 
 
 def _summary(files: Sequence[StoredFile]) -> str:
-    return f"{_count(len(files), 'file')}, {shown_bytes(sum(file.n_bytes for file in files))}"
+    return f"{_count(len(files), 'file')}, {shown_size(sum(file.n_bytes for file in files))}"
 
 
 def _count(number: int, what: str) -> str:

@@ -1,18 +1,14 @@
-"""What a sweep prints on stdout: its plan, and its answer."""
+"""The terminal: the console of stdout, and the table of points as it is shown there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from effbench.analysis import Quality
-from effbench.plan.sweep import Sweep
-from effbench.run.outcomes import RunError
-from effbench.run.results import is_kept, n_kept_steps
-from effbench.run.store import Store
 
 _HEADINGS = {
     "n_seeds": "seeds",
@@ -25,34 +21,6 @@ _HEADINGS = {
 DETAILS = ("calibration_error",)
 """Columns of the table's file that the terminal leaves out."""
 _COUNTS = ("size_bytes", "macs", "macs_effective", "params_nonzero")
-
-
-def print_plan(sweep: Sweep, store: Store) -> None:
-    """Print what a sweep would do: its runs, which steps are there already, what would be measured."""
-    console = terminal_console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("run", "seed", "status", "steps (kept ones in brackets)"):
-        table.add_column(heading, no_wrap=True)
-    n_kept = 0
-    for point in sweep.plan.points:
-        kept = is_kept(point.key, store)
-        n_kept += kept
-        all_steps = point.chain.steps
-        n_steps = len(all_steps) if kept else n_kept_steps(point.chain, store)
-        steps = [f"({step})" if number < n_steps else str(step) for number, step in enumerate(all_steps)]
-        table.add_row(point.label, str(point.seed), "kept" if kept else "to run", " → ".join(steps))
-    console.print(table, markup=False)
-    n_runs = len(sweep.plan.points)
-    console.print(f"sweep {sweep.plan.sweep_id}: {n_runs} runs, {n_kept} kept, {n_runs - n_kept} to run")
-    measure = sweep.measure
-    console.print(
-        f"latency: {', '.join(sweep.engines)}; batch {_listed(measure.batch)}, {_listed(measure.threads)} threads, "
-        f"{measure.seconds:g} s a model"
-    )
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
 
 
 def terminal_console() -> Console:
@@ -118,11 +86,3 @@ def _count(value: float) -> str:
         if value >= 0.9995 * unit:  # as in three figures
             return f"{value / unit:#.3g}".rstrip(".") + suffix
     return f"{value:.0f}"
-
-
-def print_failures(failures: Mapping[str, RunError], console: Console) -> None:
-    """Name every failed run and why it failed."""
-    for name, error in failures.items():
-        console.print(f"failed: {name}: {error.summary}", highlight=False, markup=False, soft_wrap=True)
-    if failures:
-        console.print("the same command tries the failed runs again, and only those", highlight=False)

@@ -39,3 +39,8 @@ QUALITY_COLUMNS = tuple(f"{QUALITY}_{field}" for field in ("name", "kind", "unit
 PARENT = "mlflow.parentRunId"
 RUN_NAME = "mlflow.runName"
 NOTE = "mlflow.note.content"
+READ = (
+    *(SWEEP, RUN_KEY, REFERENCE, CONTROL, MOVES, POINT, AXES, ERROR, EXTRA_QUALITIES, RUN_NAME),
+    *QUALITY_COLUMNS,
+)
+"""The tags that are read back into tables of runs."""

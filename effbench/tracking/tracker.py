@@ -54,5 +54,12 @@ class Tracker(Protocol):
     def abandon_sweep(self) -> None:
         """End the parent, and whatever is open, as KILLED: the sweep did not come to its end."""
 
-    def close_sweep(self, *, status: RunStatus, metrics: Mapping[str, float], files: Mapping[str, bytes]) -> None:
-        """End the parent."""
+    def close_sweep(
+        self,
+        *,
+        status: RunStatus,
+        metrics: Mapping[str, float],
+        files: Mapping[str, bytes],
+        tags: Mapping[str, str],
+    ) -> None:
+        """End the parent with what came out; what an earlier command left there, and is no more, goes."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import filelock
 from mlflow.entities import Dataset as MlflowDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
@@ -102,10 +102,21 @@ class MlflowTracker:
             with self._speaking_plainly():
                 self._client.log_batch(self._run_ids[key], metrics=_metrics(new))
 
-    def close_sweep(self, *, status: RunStatus, metrics: Mapping[str, float], files: Mapping[str, bytes]) -> None:
-        """End the parent."""
+    def close_sweep(
+        self,
+        *,
+        status: RunStatus,
+        metrics: Mapping[str, float],
+        files: Mapping[str, bytes],
+        tags: Mapping[str, str],
+    ) -> None:
+        """End the parent with what came out. MLflow deletes no metric: one that is no more becomes NaN."""
         with self._speaking_plainly():
-            self._client.log_batch(self._parent, metrics=_metrics(metrics))
+            gone = self._client.get_run(self._parent).data.metrics.keys() - metrics.keys()
+            now = round(time.time() * 1000)
+            entries = [*_metrics(metrics), *(Metric(name, math.nan, now, 0) for name in sorted(gone))]
+            run_tags = [RunTag(key, value) for key, value in tags.items()]
+            self._client.log_batch(self._parent, metrics=entries, tags=run_tags)
             self._log_files(self._parent, files)
             self._client.set_terminated(self._parent, status)
 

@@ -35,8 +35,9 @@ class Memory:
     def abandon_sweep(self):
         raise AssertionError("nothing to abandon")
 
-    def close_sweep(self, *, status, metrics, files):
+    def close_sweep(self, *, status, metrics, files, tags):
         self.closed.append((status, metrics, files))
+        self.tags = tags
 
 
 class Silence:
@@ -44,6 +45,7 @@ class Silence:
 
     def __init__(self):
         self.ended = []
+        self.said = []
 
     def run_started(self, point): ...
 
@@ -55,6 +57,9 @@ class Silence:
         self.ended.append((str(point), failed))
 
     def measuring(self, done, total): ...
+
+    def say(self, line):
+        self.said.append(line)
 
 
 @pytest.fixture
