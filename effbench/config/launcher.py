@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import hydra
 import torch
@@ -37,7 +37,8 @@ def run_by_launcher(
     A run that takes longer than `timeout` seconds fails: its job ends the process that it began for it.
     """
     by_key = {point.key: point for point in points}
-    task = partial(_run, points=by_key, root=store.root.resolve(), device=device, timeout=timeout)
+    shared = replace(store, root=store.root.resolve())
+    task = partial(_run, points=by_key, store=shared, device=device, timeout=timeout)
     folder = store.root.resolve() / "launcher"
     settings = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=${hydra.job.num}", "hydra.output_subdir=null"]
     GlobalHydra.instance().clear()
@@ -59,10 +60,10 @@ def run_by_launcher(
 
 
 def _run(
-    config: DictConfig, *, points: Mapping[str, Point], root: Path, device: torch.device, timeout: float | None
+    config: DictConfig, *, points: Mapping[str, Point], store: Store, device: torch.device, timeout: float | None
 ) -> Outcome:
     """Run one point, wherever the launcher put it."""
-    point, store = points[str(config.launched_point)], Store(root)
+    point = points[str(config.launched_point)]
     try:
         if timeout is None:
             return run_point(point, store, device=device)

@@ -25,6 +25,7 @@ from effbench.data import ImageData
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain
 from effbench.plan.point import Plan, Point
+from effbench.plan.sources import fingerprint_of
 from effbench.plan.sweep import Threads
 
 SIDES = ("side", "eval_side")
@@ -143,7 +144,7 @@ class _Builder:
             network=network,
             task=task,
             data=data,
-            fingerprint=loaded.fingerprint,
+            fingerprint=fingerprint_of(data),
             side=sides["side"],
             seed=seed,
             threads=typed(_TrainSettings, {"threads": node["train"]["threads"]}, where="train").threads,

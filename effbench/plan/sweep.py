@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 
 from effbench.checks.fields import check_fields
+from effbench.checks.sizes import n_bytes
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.point import Plan
 
@@ -48,13 +49,26 @@ class TrackingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
-    """Where models and results are kept."""
+    """Where models and results are kept, and how many of them."""
 
     root: Annotated[str, Field(pattern=r"\S", description="a folder, such as .effbench")]
+    keep: Literal["needed", "all"] = "needed"
+    """`needed` drops networks that are only passed through once their points are done, see `plan.needs`."""
+    limit: str | int | None = None
+    """The most that the store may hold, as in 20GB; None: no limit."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no folder."""
+        """Refuse what is no folder and no limit."""
         check_fields(self)
+        _ = self.limit_bytes
+
+    @property
+    def limit_bytes(self) -> int | None:
+        """The limit as a number of bytes."""
+        try:
+            return None if self.limit is None else n_bytes(self.limit)
+        except ValueError as error:
+            raise ValueError(f"limit={error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

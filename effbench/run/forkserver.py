@@ -6,11 +6,14 @@ This module imports nothing heavy, so that the server can import torch while the
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Sequence
-from multiprocessing import forkserver
+from multiprocessing import forkserver, util
 from multiprocessing.context import ForkServerContext, SpawnContext
 
+FOLDER = "EFFBENCH_FORKSERVER_FOLDER"
+"""The variable that tells the server in which temporary folder its socket lies."""
 _DONE_WITHOUT = ("-h", "--help", "dry_run=true", "sweep.jobs=1")
 
 
@@ -26,6 +29,7 @@ def worker_context() -> ForkServerContext | SpawnContext:
 def begin_server() -> None:
     """Begin the server, where there is such a thing; it imports while this process goes on."""
     if worker_context().get_start_method() == "forkserver":
+        os.environ[FOLDER] = util.get_temp_dir()  # a process that is killed can't take it away itself
         # It inherits the mask: Ctrl-C is for this process, also while the other one does not yet ignore it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:

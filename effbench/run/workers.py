@@ -15,7 +15,6 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess, SpawnProcess
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -66,7 +65,7 @@ def _runs_in_workers(
     queue = _Queue(points)
     workers: list[_Worker] = []
     try:
-        workers += [_Worker(store.root, device, timeout) for _ in range(n_workers)]
+        workers += [_Worker(store, device, timeout) for _ in range(n_workers)]
         _keep_busy(workers, queue, observer)
         yield None
         while not queue.is_empty:
@@ -141,7 +140,7 @@ class _Queue:
 class _Worker:
     """A process that runs points, and this end of the pipe to it. Begun anew when it dies."""
 
-    root: Path
+    store: Store
     device: torch.device
     timeout: float | None
     """The seconds that a run may take."""
@@ -195,7 +194,7 @@ class _Worker:
         context = worker_context()
         self.connection, theirs = context.Pipe()
         self._process: ForkServerProcess | SpawnProcess = context.Process(
-            target=_serve, args=(theirs, self.root, self.device), daemon=False
+            target=_serve, args=(theirs, self.store, self.device), daemon=False
         )
         self._process.start()
         theirs.close()
@@ -205,11 +204,10 @@ def _failed(reason: str) -> RunError:
     return RunError(reason, reason)
 
 
-def _serve(connection: Connection, root: Path, device: torch.device) -> None:
+def _serve(connection: Connection, store: Store, device: torch.device) -> None:
     """Run points until the pipe is closed, or the process that began this one is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the sweep
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    store = Store(root)
     while True:
         try:
             point: Point = connection.recv()

@@ -15,6 +15,7 @@ from effbench.run.interruption import INTERRUPTED, MESSAGE, end_now, heed, open_
 
 if TYPE_CHECKING:
     from effbench.plan.sweep import Sweep
+    from effbench.run.dropping import Use
     from effbench.run.outcomes import Executor
     from effbench.run.store import Store
     from effbench.tracking.tracker import Tracker
@@ -53,6 +54,7 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 def _run(sweep: Sweep) -> int:
+    from effbench.run.dropping import use_of
     from effbench.run.outcomes import STORAGE_ERRORS
     from effbench.run.store import Store
     from effbench.tracking.location import for_writing, why_unwritable
@@ -63,13 +65,13 @@ def _run(sweep: Sweep) -> int:
     if wrong is not None:
         return _complain(f"tracking.uri={uri}: {wrong}", WRONG_INPUT)
     try:
-        store = Store(Path(sweep.store.root))
+        store = Store(Path(sweep.store.root), limit=sweep.store.limit_bytes)
     except ValueError as error:
         return _complain(error, WRONG_INPUT)
     try:
         store.clear_unfinished()
-        with store.lock(f"sweep-{sweep.plan.sweep_id}", waiting=_say_waiting):
-            return _carry_out(sweep, store, uri)
+        with store.lock(f"sweep-{sweep.plan.sweep_id}", waiting=_say_waiting), use_of(store, by=sweep) as use:
+            return _carry_out(sweep, use, uri)
     except TrackingError as error:
         what = str(error)
     except OSError as error:
@@ -78,14 +80,15 @@ def _run(sweep: Sweep) -> int:
     return _complain(f"{what}; what was finished is kept, and the same command goes on from there", FAILED)
 
 
-def _carry_out(sweep: Sweep, store: Store, uri: str) -> int:
+def _carry_out(sweep: Sweep, use: Use, uri: str) -> int:
     from effbench.sweep.answer import give_answer
     from effbench.sweep.carry_out import carry_out
     from effbench.sweep.progress import ProgressDisplay
 
+    store = use.store
     execute = _executor(sweep, store)
     with ProgressDisplay(sweep.plan) as display:
-        with closing(execute(sweep.plan.points, store, sweep.device, display)) as runs:
+        with closing(use.follow(execute(sweep.plan.points, store, sweep.device, display))) as runs:
             from effbench.tracking.write import MlflowTracker  # takes seconds, in which workers run already
 
             tracker = MlflowTracker(uri, sweep.tracking.experiment)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -49,7 +49,7 @@ def measure_points(
             progress(position, len(passes))
         entry = f"latency/{_pass_key(points, blueprint, batch, threads, sweep)}.json"
         measured = store.get_json(entry)
-        if measured is None:
+        if measured is None or not _is_of(measured, points):
             models = models or {point.key: _model(point, store) for point in points}
             samples = sample_latency(
                 models,
@@ -67,6 +67,11 @@ def measure_points(
     if progress is not None:
         progress(len(passes), len(passes))
     return latencies
+
+
+def _is_of(measured: Mapping[str, object], points: Sequence[Point]) -> bool:
+    """Whether what was kept is metrics of these very runs."""
+    return measured.keys() == {point.key for point in points} and all(isinstance(m, dict) for m in measured.values())
 
 
 def _is_noisy(samples: pd.DataFrame) -> bool:

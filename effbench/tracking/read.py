@@ -68,10 +68,9 @@ def load_counts(runs: pd.DataFrame, /, *, quality: str | None = None, tracking_u
     by_run = {}
     for run_id, key in zip(runs["run_id"], runs["run_key"], strict=True):
         try:
-            content = Path(client.download_artifacts(run_id, names.COUNTS)).read_bytes()
-        except (MlflowException, OSError) as error:
+            val, test = unpack_counts(Path(client.download_artifacts(run_id, names.COUNTS)).read_bytes())
+        except (MlflowException, OSError, ValueError) as error:
             raise ValueError(f"run {key}: its counts can't be read ({first_line(error)})") from None
-        val, test = unpack_counts(content)
         by_run[key] = test if quality == own else val
     return Counts(kind=runs["quality_kind"].iloc[0], by_run=by_run)
 
