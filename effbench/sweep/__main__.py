@@ -94,7 +94,7 @@ def _carry_out(sweep: Sweep, store: Store, uri: str) -> int:
                 outcome = carry_out(sweep, store, tracker, display, runs)
     with _abandoned_on_error(tracker):
         give_answer(sweep, outcome, store, tracker)
-    return FAILED if outcome.failures else 0
+    return 0 if outcome.is_whole else FAILED
 
 
 @contextmanager

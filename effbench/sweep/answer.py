@@ -43,11 +43,13 @@ def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Trac
             files["saturation.png"] = _kept_figure(drawn, sweep.tolerance, outcome.counts, store)
             metrics |= _saturation_metrics(drawn)
     print_failures(outcome.failures, console)
+    for line in outcome.unmeasured:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     folder = store.root / "sweeps" / plan.sweep_id
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    tracker.close_sweep(status="FAILED" if outcome.failures else "FINISHED", metrics=metrics, files=files)
+    tracker.close_sweep(status="FINISHED" if outcome.is_whole else "FAILED", metrics=metrics, files=files)
     if "saturation.png" in files:
         console.print(f"figure: {_shown(folder / 'saturation.png')}", highlight=False)
     console.print(f"runs:   {_ui_command(sweep)}", highlight=False)

@@ -33,7 +33,7 @@ class Display(Observer, Protocol):
     def run_ended(self, point: Point, *, failed: bool) -> None:
         """Show that a run ended."""
 
-    def measuring(self, done: int, total: int) -> None:
+    def measuring(self, done: float, total: int) -> None:
         """Show how far the latency pass is."""
 
 
@@ -48,6 +48,13 @@ class SweepOutcome:
     """What each validation example adds to the runs' quality; None where the runs have not the same examples."""
     shares: Sequence[str] = ()
     """On which share of the weights techniques acted, where that was not all: a line each."""
+    unmeasured: Sequence[str] = ()
+    """Whose latency could not be measured, and why: a line each."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was asked for is there."""
+        return not self.failures and not self.unmeasured
 
 
 def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, runs: Outcomes, /) -> SweepOutcome:
@@ -78,7 +85,8 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
                 tracker.log_run(record, status="FINISHED", reused=result.was_kept)
         display.run_ended(point, failed=isinstance(result, RunError))
     finished = [point for point in plan.points if point.key in metrics]
-    latencies = measure_points(finished, sweep, store, display.measuring)
+    unmeasured: list[str] = []
+    latencies = measure_points(finished, sweep, store, display.measuring, unmeasured.append)
     for key, values in latencies.items():
         tracker.log_metrics(key, values)
     rows = [_row(point, {**metrics[point.key], **latencies.get(point.key, {})}) for point in finished]
@@ -86,7 +94,8 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
     frame.attrs["extra_qualities"] = extra_qualities(plan.points[0])
     frame.attrs["moves"] = {name: list(axis.moves) for name, axis in sweep.axes.items()}
     frame.attrs["failed"] = [_failed(point) for point in plan.points if point.key not in metrics]
-    return SweepOutcome(frame, failures, _counts(finished, counts), share_lines(finished, metrics, words))
+    shares = share_lines(finished, metrics, words)
+    return SweepOutcome(frame, failures, _counts(finished, counts), shares, unmeasured)
 
 
 def _failed(point: Point) -> dict[str, object]:
