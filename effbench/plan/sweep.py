@@ -29,7 +29,7 @@ class MeasureSettings:
     threads: tuple[Threads, ...]
     seconds: Annotated[float, Field(gt=0)]
     """Of timing for each model and engine."""
-    memory: str | int | float | None = None
+    memory: Annotated[str | int | float, Field(description="a size, such as 2GB")] | None = None
     """How much memory the models may take that are measured together, as in 2GB; None: half of what is free then."""
 
     def __post_init__(self) -> None:

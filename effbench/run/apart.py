@@ -18,6 +18,11 @@ T = TypeVar("T")
 class ProcessDied(RuntimeError):  # noqa: N818 (what happened, as in multiprocessing.ProcessError's kin)
     """The process ended before its function did: killed, crashed, out of memory."""
 
+    def __init__(self, exit_code: int) -> None:
+        """Note how it ended: a negative code is that of a signal."""
+        super().__init__(f"its process died ({how_ended(exit_code)})")
+        self.exit_code = exit_code
+
 
 def call_apart(function: Callable[..., T], /, *args: Any, report: Callable[..., None] | None = None) -> T:
     """Return `function(*args, report=…)`, called in a child process.
@@ -38,7 +43,7 @@ def call_apart(function: Callable[..., T], /, *args: Any, report: Callable[..., 
             message = _received(ours)
             if message is None:
                 process.join()
-                raise ProcessDied(f"its process died ({how_ended(process.exitcode or 0)})")
+                raise ProcessDied(process.exitcode or 0)
             kind, content = message
             if kind == _ERROR:
                 raise content

@@ -106,7 +106,7 @@ def _measured(
     try:
         found = call_apart(sample_points, points, store.root, one, sweep.measure, report=report)
     except (ProcessDied, RunError) as error:
-        remedy = _REMEDY if isinstance(error, ProcessDied) else ""
+        remedy = _REMEDY if isinstance(error, ProcessDied) and error.exit_code < 0 else ""
         complain(f"{metric}: not measured: {first_line(error)}{remedy}; the same command measures it")
         return GroupedSamples(samples=samples_frame({}, ()), failures={"": str(error)})
     for point in points:
@@ -115,7 +115,7 @@ def _measured(
     return found
 
 
-_REMEDY = "; out of memory? measure.memory=500MB, for example, has fewer models there at a time"
+_REMEDY = "; out of memory? a smaller measure.memory=, as in 500MB, has fewer models there at a time"
 
 
 def sample_points(

@@ -213,7 +213,7 @@ def test_a_pass_whose_process_dies_costs_its_own_metrics_only(kept, store):
     found = measure_points(sweep.plan.points, sweep, store, lambda *_: None, lines.append)
     (line,) = lines
     assert line.startswith(
-        "latency_ms/deadly: not measured: its process died (signal SIGKILL); out of memory? measure.memory="
+        "latency_ms/deadly: not measured: its process died (signal SIGKILL); out of memory? a smaller measure.memory="
     )
     assert all("latency_ms/sound" in metrics and "latency_ms/deadly" not in metrics for metrics in found.values())
 
