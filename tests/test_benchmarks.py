@@ -48,6 +48,7 @@ def test_plain_and_effbench_loops_train_alike(load, toy_data, monkeypatch):
     assert min(tally.accuracy[0] for tally in tallies.values()) > 0.9
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::DeprecationWarning:sqlalchemy.*")
 def test_copied_runs_are_read_as_runs_of_their_own(load, empty_database, tmp_path):
     import effbench
     from effbench.tracking.tracker import RunRecord
