@@ -29,10 +29,20 @@ class MeasureSettings:
     threads: tuple[Threads, ...]
     seconds: Annotated[float, Field(gt=0)]
     """Of timing for each model and engine."""
+    memory: Annotated[str | int | float, Field(description="a size, such as 2GB")] | None = None
+    """How much memory the models may take that are measured together, as in 2GB; None: half of what is free then."""
 
     def __post_init__(self) -> None:
         """Refuse what can't be measured."""
         check_fields(self)
+        self.memory_bytes()
+
+    def memory_bytes(self) -> int | None:
+        """Return `memory` in bytes. ValueError where it is no size."""
+        try:
+            return None if self.memory is None else n_bytes(self.memory)
+        except ValueError as error:
+            raise ValueError(f"memory={error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -176,9 +176,8 @@ class _Worker:
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode or 0
-            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
             self._begin_process()
-            return _failed(f"the worker process died ({how}); {_remedy(code)}")
+            return _failed(f"the worker process died ({how_ended(code)}); {_remedy(code)}")
         if message == _BEGUN and self.timeout is not None:
             self.deadline = time.monotonic() + self.timeout
         return message
@@ -207,7 +206,7 @@ def _failed(reason: str) -> RunError:
 def _serve(connection: Connection, store: Store, device: torch.device) -> None:
     """Run points until the pipe is closed, or the process that began this one is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the sweep
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     while True:
         try:
             point: Point = connection.recv()
@@ -230,12 +229,17 @@ def _serve(connection: Connection, store: Store, device: torch.device) -> None:
             return
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process at once, whatever it does, when its parent is gone: nobody would take its result."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def how_ended(code: int, /) -> str:
+    """Say how a process ended, by its exit code; a negative one is that of a signal."""
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
 
 def _remedy(code: int) -> str:

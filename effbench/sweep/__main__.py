@@ -96,7 +96,7 @@ def _carry_out(sweep: Sweep, use: Use, uri: str) -> int:
                 outcome = carry_out(sweep, store, tracker, display, runs)
     with _abandoned_on_error(tracker):
         is_logged = give_answer(sweep, outcome, store, tracker)
-    return FAILED if outcome.failures or not is_logged else 0
+    return 0 if outcome.is_whole and is_logged else FAILED
 
 
 @contextmanager

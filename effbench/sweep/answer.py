@@ -41,6 +41,7 @@ def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Trac
         table=_table(outcome.frame, sweep) if len(outcome.frame) else None,
         lines=[*([f"no answer: {no_answer}"] if no_answer else _lines(found)), *outcome.shares],
         failures={name: error.summary for name, error in outcome.failures.items()},
+        unmeasured=outcome.unmeasured,
         figure=str(folder / "saturation.png") if "saturation.png" in files else None,
         runs=ui_command(sweep.tracking.uri),
     )
@@ -65,7 +66,7 @@ def _close(
         missing = "latencies"
     if problem is None:
         tags = {names.NOTE: note(sweep.command, printout.lines), **asked_of_the_sweep(sweep)}
-        status: RunStatus = "FAILED" if outcome.failures else "FINISHED"
+        status: RunStatus = "FINISHED" if outcome.is_whole else "FAILED"
         try:
             tracker.close_sweep(status=status, metrics=metrics, files=files, tags=tags)
         except TrackingError as error:

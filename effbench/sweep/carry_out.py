@@ -34,7 +34,7 @@ class Display(Observer, Protocol):
     def run_ended(self, point: Point, *, failed: bool) -> None:
         """Show that a run ended."""
 
-    def measuring(self, done: int, total: int) -> None:
+    def measuring(self, done: float, total: int) -> None:
         """Show how far the latency pass is."""
 
     def say(self, line: str) -> None:
@@ -56,6 +56,13 @@ class SweepOutcome:
     """How many runs could not be logged; the store has their results."""
     tracking_problem: TrackingError | None = None
     """Why the tracker did not take something that is still to be logged; None where all is."""
+    unmeasured: Sequence[str] = ()
+    """Whose latency could not be measured, and why: a line each."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was asked for is there."""
+        return not self.failures and not self.unmeasured
 
 
 def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, runs: Outcomes, /) -> SweepOutcome:
@@ -83,7 +90,8 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
         log.log(point, result)
         display.run_ended(point, failed=isinstance(result, RunError))
     finished = [point for point in plan.points if point.key in metrics]
-    latencies = measure_points(finished, sweep, store, display.measuring)
+    unmeasured: list[str] = []
+    latencies = measure_points(finished, sweep, store, display.measuring, unmeasured.append)
     log.log_waiting()
     log.log_metrics(latencies)
     rows = [_row(point, {**metrics[point.key], **latencies.get(point.key, {})}) for point in finished]
@@ -92,7 +100,13 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
     frame.attrs["moves"] = {name: list(axis.moves) for name, axis in sweep.axes.items()}
     frame.attrs["failed"] = [_failed(point) for point in plan.points if point.key not in metrics]
     return SweepOutcome(
-        frame, failures, _counts(finished, counts), share_lines(finished, metrics, words), log.n_waiting, log.problem
+        frame,
+        failures,
+        counts=_counts(finished, counts),
+        shares=share_lines(finished, metrics, words),
+        n_unlogged=log.n_waiting,
+        tracking_problem=log.problem,
+        unmeasured=unmeasured,
     )
 
 

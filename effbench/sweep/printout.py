@@ -28,6 +28,8 @@ class Printout:
     lines: Sequence[str]
     failures: Mapping[str, str] = field(default_factory=dict)
     """Why runs failed, by the point's name."""
+    unmeasured: Sequence[str] = ()
+    """Whose latency could not be measured, and why: a line each."""
     figure: str | None
     """The figure's path."""
     runs: str
@@ -45,6 +47,8 @@ class Printout:
             console.print(f"failed: {name}: {reason}", highlight=False, markup=False, soft_wrap=True)
         if self.failures:
             console.print("the same command tries the failed runs again, and only those", highlight=False)
+        for line in self.unmeasured:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         if self.figure is not None:
             console.print(f"figure: {os.path.relpath(self.figure)}", highlight=False, markup=False)
         console.print(f"runs:   {self.runs}", highlight=False, markup=False)

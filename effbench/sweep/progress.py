@@ -72,7 +72,7 @@ class ProgressDisplay:
         self._progress.advance(self.runs)
         self._describe()
 
-    def measuring(self, done: int, total: int) -> None:
+    def measuring(self, done: float, total: int) -> None:
         """Show the latency pass."""
         task = self._under_way.get("latency")
         if task is None:

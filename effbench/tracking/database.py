@@ -115,33 +115,39 @@ def _texts(database: sqlite3.Connection, table: str, *, n_runs: int, condition: 
     SQLite makes a list of what a run logged, as JSON: that is read several times as fast as half a million rows.
     """
     columns = "number, json_group_array(key), json_group_array(value)"
-    rows = database.execute(f"SELECT {columns} {_each_of(table)} {condition} GROUP BY number").fetchall()
-    values = json.loads(f"[{','.join(values for _, _, values in rows)}]")
-    return _gathered([row[:2] for row in rows], itertools.chain.from_iterable(values), n_runs=n_runs)
+    numbers, layouts, lists = [], [], []
+    for number, keys, values in database.execute(f"SELECT {columns} {_each_of(table)} {condition} GROUP BY number"):
+        numbers.append(number)
+        layouts.append(keys)
+        lists.append(values[1:-1])
+    return _gathered(numbers, layouts, json.loads(f"[{','.join(lists)}]"), n_runs=n_runs)
 
 
 def _numbers(database: sqlite3.Connection, table: str, *, n_runs: int) -> Values:
     """Return numbers by their names. They come as they are stored: JSON would round them."""
     rows = database.execute(f"SELECT number, json_group_array(key) {_each_of(table)} GROUP BY number").fetchall()
-    value = f"SELECT CASE WHEN is_nan THEN NULL ELSE value END {_each_of(table)} ORDER BY number, {table}.rowid"
-    values = np.fromiter(itertools.chain.from_iterable(database.execute(value)), dtype=object).astype(np.float64)
-    return _gathered(rows, values, n_runs=n_runs)
+    value = f"SELECT CASE WHEN is_nan THEN 'nan' ELSE value END {_each_of(table)} ORDER BY number, {table}.rowid"
+    values = np.fromiter(itertools.chain.from_iterable(database.execute(value)), dtype=np.float64)
+    return _gathered([number for number, _ in rows], [keys for _, keys in rows], values, n_runs=n_runs)
 
 
-def _gathered(rows: Sequence[tuple[int, str]], values: Iterable[Any], *, n_runs: int) -> Values:
+def _gathered(numbers: Sequence[int], layouts: Sequence[str], values: Iterable[Any], *, n_runs: int) -> Values:
     """Return values with the names that each run has for its own, of which many runs have the same."""
-    layouts = {text: tuple(json.loads(text)) for text in {text for _, text in rows}}
-    return Values.gather([layouts[text] for _, text in rows], values, runs=[run for run, _ in rows], n_runs=n_runs)
+    known = {text: tuple(json.loads(text)) for text in set(layouts)}
+    return Values.gather([known[text] for text in layouts], values, runs=numbers, n_runs=n_runs)
 
 
 def _each_of(table: str) -> str:
-    """Return a clause that goes through what the chosen runs logged, run after run, by the index of run ids."""
-    return f"FROM chosen CROSS JOIN {table} USING (run_uuid)"
+    """Return a clause that goes through what the chosen runs logged, run after run, each in the order in which it did.
+
+    The index is named so that names and values, which are asked for apart, come in one and the same order. A database
+    without it can't be read in this way, and is not.
+    """
+    return f"FROM chosen CROSS JOIN {table} INDEXED BY index_{table}_run_uuid USING (run_uuid)"
 
 
 _NAMES = {"key": names.RUN_KEY, "tag": names.SWEEP}
-# The sign keeps SQLite from looking every name of every run up by itself.
-_IS_READ = f"+key IN ({', '.join(repr(name) for name in names.READ)})"
+_IS_READ = f"key IN ({', '.join(repr(name) for name in names.READ)})"
 _WANTED = """
 FROM runs WHERE experiment_id = :experiment AND lifecycle_stage = 'active'
 AND EXISTS (SELECT 1 FROM tags WHERE tags.run_uuid = runs.run_uuid AND key = :key)
