@@ -56,14 +56,15 @@ def _main(arguments: Sequence[str]) -> int:
 def _run(sweep: Sweep) -> int:
     from effbench.run.outcomes import STORAGE_ERRORS
     from effbench.run.store import Store
-    from effbench.tracking.location import for_writing, why_unwritable
+    from effbench.tracking.experiment import why_refused
+    from effbench.tracking.location import for_writing
     from effbench.tracking.tracker import TrackingError
 
-    uri = for_writing(sweep.tracking.uri)
-    wrong = why_unwritable(uri)
-    if wrong is not None:
-        return _complain(f"tracking.uri={uri}: {wrong}", WRONG_INPUT)
     try:
+        uri = for_writing(sweep.tracking.uri)
+        wrong = why_refused(uri, sweep.tracking.experiment, sweep.tracking.artifacts)
+        if wrong is not None:
+            return _complain(wrong, WRONG_INPUT)
         store = Store(Path(sweep.store.root))
     except ValueError as error:
         return _complain(error, WRONG_INPUT)
@@ -89,7 +90,7 @@ def _carry_out(sweep: Sweep, store: Store, uri: str) -> int:
         with closing(execute(sweep.plan.points, store, sweep.device, display)) as runs:
             from effbench.tracking.write import MlflowTracker  # takes seconds, in which workers run already
 
-            tracker = MlflowTracker(uri, sweep.tracking.experiment)
+            tracker = MlflowTracker(uri, sweep.tracking.experiment, artifacts=sweep.tracking.artifacts)
             with _abandoned_on_error(tracker):
                 outcome = carry_out(sweep, store, tracker, display, runs)
     with _abandoned_on_error(tracker):

@@ -17,7 +17,7 @@ from effbench.plan.sweep import Sweep
 from effbench.run.store import Store
 from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.terminal import print_failures, print_table, terminal_console
-from effbench.tracking.location import for_writing, sqlite_path
+from effbench.tracking.location import for_writing, ui_command
 from effbench.tracking.tracker import Tracker
 
 FIGURE_VERSION = 2
@@ -142,9 +142,4 @@ def _shown(path: Path) -> str:
 
 def _ui_command(sweep: Sweep) -> str:
     """Return the command that shows the runs."""
-    uri = for_writing(sweep.tracking.uri)
-    path = sqlite_path(uri)
-    if path is None:
-        return uri
-    here = path.parent == Path.cwd()
-    return "mlflow ui" if here else f"mlflow ui --backend-store-uri {uri}"
+    return ui_command(for_writing(sweep.tracking.uri))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from effbench.sweep.shares import share_lines
 from effbench.sweep.timing import measure_points
 from effbench.tracking import names
 from effbench.tracking.tracker import Tracker
+
+log = logging.getLogger(__name__)
 
 PREPARING = ("augment", "side")
 """Options of data sets that change the images, and not which they are."""
@@ -72,10 +75,15 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
         else:
             metrics[point.key], counts[point.key] = result.metrics, result.counts_val
             words[point.key] = result.words
-            if point.key not in tracker.finished_keys():
+            is_logged = point.key in tracker.finished_keys()
+            if not is_logged or point.key in tracker.keys_without_files():
                 reference = metrics.get(point.reference_key or point.key)
                 record = describe_run(point, sweep, result=result, reference=reference)
-                tracker.log_run(record, status="FINISHED", reused=result.was_kept)
+                if is_logged:
+                    log.warning("%s: the files of its run were gone; they are logged again", point)
+                    tracker.log_files(point.key, record.files)
+                else:
+                    tracker.log_run(record, status="FINISHED", reused=result.was_kept)
         display.run_ended(point, failed=isinstance(result, RunError))
     finished = [point for point in plan.points if point.key in metrics]
     latencies = measure_points(finished, sweep, store, display.measuring)
