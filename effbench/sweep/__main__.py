@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from effbench.run.forkserver import begin_server_for
+from effbench.sweep.hidden_arguments import given_arguments, hide_arguments
+from effbench.sweep.messages import guard_process, log_to_stderr, say
 
 if TYPE_CHECKING:
     from effbench.plan.sweep import Sweep
@@ -26,13 +27,13 @@ FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sweep; returns the exit status: 0, 1 when runs failed, 2 for wrong input, 130 after Ctrl-C."""
     try:
-        return _main(sys.argv[1:] if arguments is None else arguments)
+        return _main(given_arguments(sys.argv[1:]) if arguments is None else arguments)
     except KeyboardInterrupt:
         return _complain("interrupted; the same command goes on where this one stopped", INTERRUPTED)
 
 
 def _main(arguments: Sequence[str]) -> int:
-    logging.basicConfig(format="effbench: %(message)s", level=logging.WARNING)
+    log_to_stderr()
     if any(argument in ("-h", "--help") for argument in arguments):
         from effbench.config.help import help_page
 
@@ -123,15 +124,17 @@ def _executor(sweep: Sweep, store: Store) -> Executor:
 
 
 def _say_waiting() -> None:
-    print("effbench: another process runs the same sweep; waiting for it", file=sys.stderr)
+    say("another process runs the same sweep; waiting for it")
 
 
 def _complain(error: object, status: int) -> int:
-    print(f"effbench: {error}", file=sys.stderr)
+    say(error)
     return status
 
 
 if __name__ == "__main__":
+    hide_arguments()  # first: it may begin this process anew
+    guard_process()
     begin_server_for(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: open runs are closed
     status = main()

@@ -16,7 +16,7 @@ from effbench.analysis import Answer, Counts, Quality, answers, plot_saturation,
 from effbench.plan.sweep import Sweep
 from effbench.run.store import Store
 from effbench.sweep.carry_out import SweepOutcome
-from effbench.sweep.terminal import print_failures, print_table, terminal_console
+from effbench.sweep.terminal import print_failures, print_line, print_table, terminal_console
 from effbench.tracking.location import for_writing, ui_command
 from effbench.tracking.tracker import Tracker
 
@@ -37,7 +37,7 @@ def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Trac
         found = _answers(outcome, sweep.tolerance, console)
         console.print()
         for line in (*_lines(found), *outcome.shares):
-            console.print(line, highlight=False, markup=False)
+            print_line(line, console)
         drawn = [answer for answer in found if answer.cost is not None]
         if drawn:
             files["saturation.png"] = _kept_figure(drawn, sweep.tolerance, outcome.counts, store)
@@ -49,8 +49,8 @@ def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Trac
         (folder / name).write_bytes(content)
     tracker.close_sweep(status="FAILED" if outcome.failures else "FINISHED", metrics=metrics, files=files)
     if "saturation.png" in files:
-        console.print(f"figure: {_shown(folder / 'saturation.png')}", highlight=False)
-    console.print(f"runs:   {_ui_command(sweep)}", highlight=False)
+        print_line(f"figure: {_shown(folder / 'saturation.png')}", console)
+    print_line(f"runs:   {_ui_command(sweep)}", console)
 
 
 def _answers(outcome: SweepOutcome, tolerance: float, console: Console) -> list[Answer]:
@@ -58,7 +58,8 @@ def _answers(outcome: SweepOutcome, tolerance: float, console: Console) -> list[
     try:
         return answers(outcome.frame, tolerance=tolerance, counts=outcome.counts)
     except ValueError as error:
-        console.print(f"\nno answer: {error}", highlight=False, markup=False)
+        console.print()
+        print_line(f"no answer: {error}", console)
         return []
 
 

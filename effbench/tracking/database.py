@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import filelock
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 from effbench.tracking.experiment import artifact_uri
@@ -43,7 +44,8 @@ def _create_database(path: Path) -> None:
         if left.name.startswith(part.name):  # of one that was killed, and its journal
             left.unlink()
     part.touch()  # with the rights that the user's umask gives: SQLite itself never lets a group write
-    MlflowClient(for_mlflow(f"sqlite:///{part}"))
+    # Named here, as MLflow writes the working folder's path into a statement: one with quotes breaks that.
+    SqlAlchemyStore(for_mlflow(f"sqlite:///{part}"), artifact_folder_of(path))  # type: ignore[no-untyped-call]
     os.replace(part, path)
 
 

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlparse
 from effbench.checks.errors import first_line
 from effbench.checks.secrets import hide_in_uris, login_of
 from effbench.checks.text import shell_quoted
-from effbench.tracking.location import sqlite_path, why_no_answer, why_no_uri, why_unwritable
+from effbench.tracking.location import is_odd, sqlite_path, why_no_answer, why_no_uri, why_unwritable
 from effbench.tracking.relocation import local_path
 from effbench.tracking.server import ask_json
 
@@ -204,7 +204,7 @@ def _environment(uri: str) -> str:
     if os.environ.get("MLFLOW_TRACKING_URI") == uri:
         return ""
     path, login = sqlite_path(uri), login_of(uri)
-    if path is not None and ("?" in str(path) or "%" in str(path)):
+    if path is not None and is_odd(str(path)):
         folder = "" if path.parent.resolve() == Path.cwd() else f"cd {shell_quoted(str(path.parent))} && "
         return f"{folder}MLFLOW_TRACKING_URI={shlex.quote(f'sqlite:///{path.name}')} "
     if uri.startswith("http") and login is not None:

@@ -79,8 +79,8 @@ def sqlite_path(uri: str, /) -> Path | None:
 def for_mlflow(uri: str, /) -> str:
     """Return the URI that MLflow can open. ValueError for a place that it can't write to in any way.
 
-    SQLAlchemy takes a ? for the beginning of options and decodes what follows a %: a folder with one of them in its
-    name is opened here, and MLflow is given the name that the system has for what is open.
+    SQLAlchemy takes a ? for the beginning of options and decodes what follows a %, and quotes break a migration: a
+    folder with one of them in its name is opened here, and MLflow is given the system's name for what is open.
     """
     path = sqlite_path(uri)
     match = _SQLITE.fullmatch(uri)
@@ -92,7 +92,7 @@ def for_mlflow(uri: str, /) -> str:
     wrong = _why_unnameable(path)
     if wrong is not None:
         raise ValueError(wrong)
-    if not _is_odd(str(path)):
+    if not is_odd(str(path)):
         return f"sqlite:///{path}{options}"
     return f"sqlite:///{_OPENED / str(_opened(str(path.parent)))}/{path.name}{options}"
 
@@ -103,13 +103,14 @@ def _why_unnameable(path: Path) -> str | None:
         str(path).encode()
     except UnicodeEncodeError:
         return f"{path.parent}: MLflow takes no name that is not UTF-8; name another folder"
-    if _is_odd(path.name) or (_is_odd(str(path)) and not _OPENED.is_dir()):
-        return f"{path}: MLflow opens no database with a ? or % in its name; name another one"
+    if is_odd(path.name) or (is_odd(str(path)) and not _OPENED.is_dir()):
+        return f"{path}: MLflow opens no database of that name; name one of letters, digits, - and _"
     return None
 
 
-def _is_odd(name: str) -> bool:
-    return "?" in name or "%" in name
+def is_odd(name: str) -> bool:
+    """Whether a path holds what SQLAlchemy, or a migration of MLflow's, takes for something else: ?, %, quotes, …."""
+    return re.fullmatch(r"[\w \n./\\~+@=,:-]*", name) is None
 
 
 @lru_cache(maxsize=64)
@@ -128,7 +129,7 @@ def ui_command(uri: str, /) -> str:
     is_here = path.parent.resolve() == working_folder()
     if is_here and path.name == DATABASE:
         return "mlflow ui"
-    if not _is_odd(str(path)):
+    if not is_odd(str(path)):
         return f"mlflow ui --backend-store-uri {shell_quoted(f'sqlite:///{path}')}"
     there = "" if is_here else f"cd {shell_quoted(str(path.parent))} && "
     return f"{there}mlflow ui --backend-store-uri {shell_quoted(f'sqlite:///{path.name}')}"
