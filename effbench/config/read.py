@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from effbench.checks.fields import check_fields
+from effbench.checks.secrets import hide_in_uris
 from effbench.config.command_line import read_command_line
 from effbench.config.points import plan_of
 from effbench.config.resolve import engine_blueprints
@@ -63,7 +64,7 @@ def read_sweep(arguments: Sequence[str], /) -> Sweep:
             for name, axis in command.axes.items()
             if name in command.axis_values
         },
-        command=shlex.join(["python", "-m", "effbench.sweep", *arguments]),
+        command=shlex.join(["python", "-m", "effbench.sweep", *map(hide_in_uris, arguments)]),
     )
 
 

@@ -6,7 +6,6 @@ A blueprint is plain data: it can be hashed, logged, sent to another process and
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import json
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from effbench.plan.source_code import is_own, source_identity
+from effbench.plan.targets import find_target
 
 BESIDE_OPTIONS = ("_target_", "epochs", "tasks")
 """Keys of a configuration's node that are no options of its target: what it is, how long to train on it, for what."""
@@ -40,14 +40,7 @@ class Blueprint:
     @cached_property
     def callable(self) -> Callable[..., Any]:
         """The object that the target names. ValueError where there is none."""
-        module_name, _, name = self.target.rpartition(".")
-        try:
-            target = getattr(importlib.import_module(module_name), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ValueError(f"_target_={self.target}: can't be imported ({error})") from None
-        if not callable(target):
-            raise ValueError(f"_target_={self.target}: is not callable")
-        return target  # type: ignore[no-any-return]
+        return find_target(self.target)
 
     @cached_property
     def parameters(self) -> frozenset[str]:

@@ -51,6 +51,8 @@ class TrackingSettings:
 
     uri: str | None
     experiment: Annotated[str, Field(pattern=r"\S", description="a name, such as effbench")]
+    artifacts: Annotated[str, Field(pattern=r"\S", description="a folder, or a URI such as s3://bucket")] | None = None
+    """Where the files of a new experiment go; None: beside a SQLite database, else where the server keeps them."""
 
     def __post_init__(self) -> None:
         """Refuse what is no name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -60,7 +61,9 @@ class Store:
         """Write an entry; a reader sees all of it or nothing."""
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        # With the rights that the user's umask gives; those of mkstemp would lock out who shares the store.
+        temporary = path.parent / f".{path.name[:100]}-{secrets.token_hex(8)}.part"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(checksum(name, content))
@@ -181,7 +184,7 @@ class Store:
     @contextmanager
     def lock(self, key: str, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
         """Let one process at a time compute what `key` names; `waiting` is called if another one is at it."""
-        lock = filelock.FileLock(self.root / "locks" / f"{key}.lock")
+        lock = filelock.FileLock(self.root / "locks" / f"{key}.lock", mode=0o666)
         if waiting is not None:
             try:
                 lock.acquire(blocking=False)

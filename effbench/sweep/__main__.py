@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from effbench.run.interruption import INTERRUPTED, MESSAGE, end_now, heed, open_until_closed
+from effbench.sweep.hidden_arguments import given_arguments, hide_arguments
 
 if TYPE_CHECKING:
     from effbench.plan.sweep import Sweep
@@ -26,13 +26,15 @@ FAILED, WRONG_INPUT = 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sweep; returns the exit status: 0, 1 when runs failed, 2 for wrong input, 130 after Ctrl-C."""
     try:
-        return _main(sys.argv[1:] if arguments is None else arguments)
+        return _main(given_arguments(sys.argv[1:]) if arguments is None else arguments)
     except KeyboardInterrupt:
         return _complain(MESSAGE, INTERRUPTED)
 
 
 def _main(arguments: Sequence[str]) -> int:
-    logging.basicConfig(format="effbench: %(message)s", level=logging.WARNING)
+    from effbench.sweep.messages import log_to_stderr
+
+    log_to_stderr()
     if any(argument in ("-h", "--help") for argument in arguments):
         from effbench.config.help import help_page
 
@@ -57,14 +59,15 @@ def _run(sweep: Sweep) -> int:
     from effbench.run.dropping import use_of
     from effbench.run.outcomes import STORAGE_ERRORS
     from effbench.run.store import Store
-    from effbench.tracking.location import for_writing, why_unwritable
+    from effbench.tracking.experiment import why_refused
+    from effbench.tracking.location import for_writing
     from effbench.tracking.tracker import TrackingError
 
-    uri = for_writing(sweep.tracking.uri)
-    wrong = why_unwritable(uri)
-    if wrong is not None:
-        return _complain(f"tracking.uri={uri}: {wrong}", WRONG_INPUT)
     try:
+        uri = for_writing(sweep.tracking.uri)
+        wrong = why_refused(uri, sweep.tracking.experiment, sweep.tracking.artifacts)
+        if wrong is not None:
+            return _complain(wrong, WRONG_INPUT)
         store = Store(Path(sweep.store.root), limit=sweep.store.limit_bytes)
     except ValueError as error:
         return _complain(error, WRONG_INPUT)
@@ -91,7 +94,7 @@ def _carry_out(sweep: Sweep, use: Use, uri: str) -> int:
         with closing(use.follow(execute(sweep.plan.points, store, sweep.device, display))) as runs:
             from effbench.tracking.write import MlflowTracker  # takes seconds, in which workers run already
 
-            tracker = MlflowTracker(uri, sweep.tracking.experiment)
+            tracker = MlflowTracker(uri, sweep.tracking.experiment, artifacts=sweep.tracking.artifacts)
             with _abandoned_on_error(tracker):
                 outcome = carry_out(sweep, store, tracker, display, runs)
     with _abandoned_on_error(tracker):
@@ -125,22 +128,29 @@ def _executor(sweep: Sweep, store: Store) -> Executor:
 
 
 def _say_waiting() -> None:
-    print("effbench: another process runs the same sweep; waiting for it", file=sys.stderr)
+    from effbench.sweep.messages import say
+
+    say("another process runs the same sweep; waiting for it")
 
 
 def _complain(error: object, status: int) -> int:
-    print(f"effbench: {error}", file=sys.stderr)
+    from effbench.sweep.messages import say
+
+    say(error)
     return status
 
 
 def _command() -> int:
     """Run the command of this process: what Ctrl-C finds is ended within two seconds, wherever it is."""
+    hide_arguments()  # first: it may begin this process anew
     heed()
     from effbench.run.forkserver import begin_server_for
+    from effbench.sweep.messages import guard_process
 
+    guard_process()
     begin_server_for(sys.argv[1:])
     try:
-        return _main(sys.argv[1:])
+        return _main(given_arguments(sys.argv[1:]))
     except KeyboardInterrupt:
         end_now(MESSAGE)
 

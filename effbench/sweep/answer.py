@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
@@ -16,9 +15,11 @@ from effbench.plan.sweep import Sweep
 from effbench.run.interruption import check
 from effbench.run.store import Store
 from effbench.sweep.carry_out import SweepOutcome
-from effbench.sweep.printout import Printout, ui_command
+from effbench.sweep.messages import say
+from effbench.sweep.printout import Printout
 from effbench.sweep.records import asked_of_the_sweep, note
 from effbench.tracking import names
+from effbench.tracking.location import for_writing, ui_command
 from effbench.tracking.tracker import RunStatus, Tracker, TrackingError
 
 FIGURE_VERSION = 2
@@ -43,7 +44,7 @@ def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Trac
         failures={name: error.summary for name, error in outcome.failures.items()},
         unmeasured=outcome.unmeasured,
         figure=str(folder / "saturation.png") if "saturation.png" in files else None,
-        runs=ui_command(sweep.tracking.uri),
+        runs=ui_command(for_writing(sweep.tracking.uri)),
     )
     printout.show()
     check()
@@ -72,7 +73,7 @@ def _close(
         except TrackingError as error:
             problem = error
     if problem is not None:
-        print(f"effbench: not logged: {missing} ({problem}); the same command logs what is missing", file=sys.stderr)
+        say(f"not logged: {missing} ({problem}); the same command logs what is missing")
     return problem is None
 
 

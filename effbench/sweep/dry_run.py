@@ -9,7 +9,7 @@ from rich.table import Table
 from effbench.plan.sweep import Sweep
 from effbench.run.results import is_kept, n_kept_steps
 from effbench.run.store import Store
-from effbench.sweep.terminal import terminal_console
+from effbench.sweep.terminal import cell, print_line, terminal_console
 
 
 def print_plan(sweep: Sweep, store: Store) -> None:
@@ -25,15 +25,14 @@ def print_plan(sweep: Sweep, store: Store) -> None:
         all_steps = point.chain.steps
         n_steps = len(all_steps) if kept else n_kept_steps(point.chain, store)
         steps = [f"({step})" if number < n_steps else str(step) for number, step in enumerate(all_steps)]
-        table.add_row(point.label, str(point.seed), "kept" if kept else "to run", " → ".join(steps))
-    console.print(table, markup=False)
+        row = (point.label, str(point.seed), "kept" if kept else "to run", " → ".join(steps))
+        table.add_row(*map(cell, row))
+    console.print(table)
     n_runs = len(sweep.plan.points)
-    console.print(f"sweep {sweep.plan.sweep_id}: {n_runs} runs, {n_kept} kept, {n_runs - n_kept} to run")
+    print_line(f"sweep {sweep.plan.sweep_id}: {n_runs} runs, {n_kept} kept, {n_runs - n_kept} to run", console)
     measure = sweep.measure
-    console.print(
-        f"latency: {', '.join(sweep.engines)}; batch {_listed(measure.batch)}, {_listed(measure.threads)} threads, "
-        f"{measure.seconds:g} s a model"
-    )
+    engines, batch, threads = ", ".join(sweep.engines), _listed(measure.batch), _listed(measure.threads)
+    print_line(f"latency: {engines}; batch {batch}, {threads} threads, {measure.seconds:g} s a model", console)
 
 
 def _listed(numbers: Sequence[int]) -> str:

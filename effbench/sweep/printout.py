@@ -9,14 +9,12 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from effbench.analysis import Quality
-from effbench.sweep.terminal import print_table, terminal_console
-from effbench.tracking.location import for_writing, sqlite_path
+from effbench.sweep.terminal import print_line, print_table, terminal_console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +40,16 @@ class Printout:
             print_table(self.table, Quality(**self.table.attrs["quality"]), self.table.attrs["extras"], console)
             console.print()
         for line in self.lines:
-            console.print(line, highlight=False, markup=False)
+            print_line(line, console)
         for name, reason in self.failures.items():
-            console.print(f"failed: {name}: {reason}", highlight=False, markup=False, soft_wrap=True)
+            print_line(f"failed: {name}: {reason}", console)
         if self.failures:
-            console.print("the same command tries the failed runs again, and only those", highlight=False)
+            print_line("the same command tries the failed runs again, and only those", console)
         for line in self.unmeasured:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            print_line(line, console)
         if self.figure is not None:
-            console.print(f"figure: {os.path.relpath(self.figure)}", highlight=False, markup=False)
-        console.print(f"runs:   {self.runs}", highlight=False, markup=False)
+            print_line(f"figure: {os.path.relpath(self.figure)}", console)
+        print_line(f"runs:   {self.runs}", console)
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as JSON-able data."""
@@ -68,12 +66,3 @@ class Printout:
             table = pd.read_json(io.StringIO(plain["table"]["rows"]), orient="table", precise_float=True)
             table.attrs = plain["table"]["attrs"]
         return cls(table=table, lines=plain["lines"], figure=plain["figure"], runs=runs)
-
-
-def ui_command(tracking_uri: str | None, /) -> str:
-    """Return the command that shows the runs that are logged to a `tracking.uri`; of a server, its address."""
-    uri = for_writing(tracking_uri)
-    path = sqlite_path(uri)
-    if path is None:
-        return uri
-    return "mlflow ui" if path.parent == Path.cwd() else f"mlflow ui --backend-store-uri {uri}"

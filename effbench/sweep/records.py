@@ -14,6 +14,8 @@ import torch
 import yaml
 
 from effbench.analysis import plot_sensitivity
+from effbench.checks.secrets import hide_in_values, without_secrets
+from effbench.checks.text import printable
 from effbench.measure.compute import count_cost
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.findings import Rows
@@ -71,8 +73,8 @@ def describe_run(
         files |= {"model.effb": result.blob, names.COUNTS: counts}
         files |= table_files(result.tables)
     if error is not None:
-        tags[names.ERROR] = error.summary
-        files["traceback.txt"] = error.trace.encode()
+        tags[names.ERROR] = printable(without_secrets(error.summary))
+        files["traceback.txt"] = without_secrets(error.trace).encode(errors="backslashreplace")
     return RunRecord(
         name=str(point),
         key=point.key,
@@ -138,7 +140,7 @@ def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:
     config = {
         k: v for k, v in point.config.items() if k not in ("stage", "recipe", "task", "model", "data", *point.axes)
     }
-    return {
+    params = {
         **point.axes,
         "seed": point.seed,
         "model": point.network_name,
@@ -154,6 +156,8 @@ def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:
         **{k: v for name in techniques for k, v in _flat(f"stage.{name}", point.config["stage"][name])},
         **{k: v for name, node in config.items() for k, v in _flat(name, node)},
     }
+    hidden: dict[str, Any] = hide_in_values(params)
+    return hidden
 
 
 def _flat(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:

@@ -55,13 +55,16 @@ class RunLog:
         check()
         if isinstance(outcome, RunResult):
             self._metrics[point.key] = outcome.metrics
-            if point.key in self._tracker.finished_keys():
+            if self._is_done(point.key):
                 return
         self._waiting[point.key] = self._later(point, outcome)
         if self.problem is None:
             self._try(point.key, lambda: self._log(point, outcome))
         elif self._clock() >= self._retry_at:
             self.log_waiting()
+
+    def _is_done(self, key: str) -> bool:
+        return key in self._tracker.finished_keys() and key not in self._tracker.keys_without_files()
 
     def log_waiting(self) -> None:
         """Log what is still to be logged, in the order in which it came, until the tracker fails."""
@@ -118,4 +121,8 @@ class RunLog:
             return
         reference = self._metrics.get(point.reference_key or point.key)
         record = describe_run(point, self._sweep, result=outcome, reference=reference)
-        self._tracker.log_run(record, status="FINISHED", reused=outcome.was_kept)
+        if point.key in self._tracker.finished_keys():
+            self._tracker.log_files(point.key, record.files)
+            self._say(f"{point}: the files of its run were gone; they are logged again")
+        else:
+            self._tracker.log_run(record, status="FINISHED", reused=outcome.was_kept)

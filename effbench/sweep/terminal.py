@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from effbench.analysis import Quality
+from effbench.sweep.messages import plain
 
 _HEADINGS = {
     "n_seeds": "seeds",
@@ -31,15 +33,26 @@ def terminal_console() -> Console:
     return console
 
 
+def print_line(line: str, console: Console) -> None:
+    """Print a line as it is: nothing in it colours or moves anything, and no secret is in it."""
+    console.print(Text(plain(line)), soft_wrap=True)
+
+
+def cell(text: object, /) -> Text:
+    """Return what stands in a cell of a table, which nothing in it can break."""
+    return Text(plain(text))
+
+
 def print_table(table: pd.DataFrame, quality: Quality, extras: Sequence[str], console: Console) -> None:
     """Print the table of points; `extras` are the columns of other qualities, shares of one."""
     rendered = Table(box=None, pad_edge=False, header_style="bold")
     shown = [name for name in table.columns if not _is_left_out(table, str(name), quality)]
     for name in shown:
-        rendered.add_column(_heading(str(name), quality), justify="right", no_wrap=True)
+        heading = Text("\n").join(map(cell, _heading(str(name), quality).split("\n")))
+        rendered.add_column(heading, justify="right", no_wrap=True)
     for _, row in table.iterrows():
-        rendered.add_row(*(_cell(str(name), row[name], quality, extras) for name in shown))
-    console.print(rendered, markup=False)
+        rendered.add_row(*(cell(_cell(str(name), row[name], quality, extras)) for name in shown))
+    console.print(rendered)
 
 
 def _is_left_out(table: pd.DataFrame, name: str, quality: Quality) -> bool:

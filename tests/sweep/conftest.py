@@ -14,6 +14,7 @@ class Memory:
         self.finished = {key: {} for key in finished}
         self.opened = []
         self.logged = []
+        self.lacking, self.restored = set(), {}
         self.later = {}
         self.closed = []
 
@@ -22,6 +23,13 @@ class Memory:
 
     def finished_keys(self):
         return frozenset(self.finished)
+
+    def keys_without_files(self):
+        return frozenset(self.lacking)
+
+    def log_files(self, key, files):
+        assert key in self.finished
+        self.restored[key] = files
 
     def log_run(self, record, *, status, reused=False):
         self.logged.append((record, status, reused))

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from effbench.sweep.printout import Printout, ui_command
+from effbench.sweep.printout import Printout
 
 QUALITY = {"name": "accuracy", "kind": "ratio", "unit": "points", "direction": "higher", "chance": 0.1}
 
@@ -60,12 +60,3 @@ def test_without_a_table_too(capsys):
     before = printout(table=None)
     after = Printout.from_plain(json.loads(json.dumps(before.to_plain())), runs="mlflow ui")
     assert after == before
-
-
-def test_the_command_that_shows_the_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert ui_command(None) == "mlflow ui"
-    elsewhere = f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
-    assert ui_command(elsewhere) == f"mlflow ui --backend-store-uri {elsewhere}"
-    assert ui_command("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
