@@ -51,16 +51,19 @@ def source_identity(target: Callable[..., Any], /, *, named: str | None = None) 
     """
     inner = inspect.unwrap(target)
     module, name = _module_of(inner), getattr(inner, "__qualname__", type(inner).__qualname__)
-    roots = [module, *sorted(set(_modules_of(target)))]
-    if named is not None:
-        roots.append(named.rpartition(".")[0])
-    sources, packages = _reached(tuple(dict.fromkeys(roots)))
+    sources, packages = _reached(_roots_of(target, named))
     identity = {"module": module, "name": name, "sources": sources, "packages": packages}
     if named is not None and _at(module, name) is not target:
         identity["named"] = named
     if getattr(sys.modules.get(module), "__file__", None) is None:  # written in a notebook
         identity["text"] = _text_of(inner)
     return identity
+
+
+def source_files(target: Callable[..., Any], /, *, named: str | None = None) -> set[str]:
+    """Return the files that hold the sources of `source_identity`."""
+    modules = _follow(_roots_of(target, named)).values()
+    return {str(module.stamp()[0]) for module in modules if module is not None}
 
 
 @contextmanager
@@ -71,6 +74,12 @@ def sources_as_loaded() -> Iterator[None]:
         yield
     finally:
         _as_loaded.reset(token)
+
+
+def _roots_of(target: Callable[..., Any], named: str | None) -> tuple[str, ...]:
+    """Return the modules from which what a target reaches is followed."""
+    where = [] if named is None else [named.rpartition(".")[0]]
+    return tuple(dict.fromkeys([_module_of(inspect.unwrap(target)), *sorted(set(_modules_of(target))), *where]))
 
 
 def _module_of(target: Any) -> str:

@@ -13,6 +13,8 @@ from effbench.run.sweep_records import SweepRecord, needed_by_unfinished, read_r
 
 ABANDONED_SECONDS = 3600
 """What its writer has not touched for so long was left behind."""
+_KINDS = ("models", "tensors", "findings", "runs", "latency", "figures", "layouts", "sweeps", "answers")
+"""Folders of entries."""
 _OF_NETWORKS = ("models", "tensors", "findings")
 _NOBODYS = ("foreign", "launcher", "layouts")
 """Kinds that belong to no sweep, and stay: others' files, those of launchers, what is known of this machine."""
@@ -94,11 +96,7 @@ def _kind(path: Path) -> str:
             return "launcher"
         case ("sweeps", _, _):
             return "output"
-        case (
-            "entries",
-            "models" | "tensors" | "findings" | "runs" | "latency" | "figures" | "layouts" | "sweeps" as kind,
-            _,
-        ):
+        case ("entries", kind, _) if kind in _KINDS:
             return kind
     return "foreign"
 
@@ -123,6 +121,8 @@ class _Users:
                 return self._users_of(path.stem)
             case "latency":
                 return frozenset(self._measured_by(path))
+            case "answers":
+                return frozenset(self._answered_by(path))
             case "figures":
                 return frozenset(self._shown_by(path))
             case "sweeps":
@@ -145,6 +145,14 @@ class _Users:
         except (OSError, ValueError):
             return
         yield from (record.id for record in self._records if runs <= record.points.keys())
+
+    def _answered_by(self, path: Path) -> Iterator[str]:
+        """Yield the sweep whose answer this is."""
+        try:
+            sweep = (read_json_entry(self._root, f"answers/{path.name}") or {}).get("sweep")
+        except (OSError, ValueError):
+            return
+        yield from (record.id for record in self._records if record.id == sweep)
 
     def _shown_by(self, path: Path) -> Iterator[str]:
         """Yield the sweeps whose answer has this figure."""

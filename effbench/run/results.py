@@ -37,9 +37,14 @@ class RunResult:
     """Whether it comes from the store: this run, or one of another sweep, was there before."""
 
 
+def parts_of(key: str, /) -> tuple[str, str, str]:
+    """Return the names of the entries that a run's result is kept in: its record, its file, its counts."""
+    return f"runs/{key}.json", f"runs/{key}.effb", f"runs/{key}.npz"
+
+
 def is_kept(key: str, store: Store, /) -> bool:
     """Whether the store has a result of that run (unchecked: `load_result` may still find it damaged)."""
-    return store.has(f"runs/{key}.json")
+    return store.has(parts_of(key)[0])
 
 
 def load_result(key: str, store: Store, /) -> RunResult | None:
@@ -47,17 +52,17 @@ def load_result(key: str, store: Store, /) -> RunResult | None:
 
     Where a part is missing, damaged or of another version, the run has none: that is said, and it is computed again.
     """
-    parts = {part: f"runs/{key}.{part}" for part in ("json", "effb", "npz")}
-    record, blob, counts = store.get_json(parts["json"]), store.get(parts["effb"]), store.get(parts["npz"])
+    parts = of_record, of_file, of_counts = parts_of(key)
+    record, blob, counts = store.get_json(of_record), store.get(of_file), store.get(of_counts)
     if record is None or blob is None or counts is None:
-        missing = [name for name in parts.values() if not store.has(name)]
+        missing = [name for name in parts if not store.has(name)]
         if record is not None and missing:  # the record is written last
             store.give_up(missing[0], "it is gone, and the run's record is there")
         return None
     try:
         counts_val, counts_test = unpack_counts(counts)
     except ValueError as error:
-        store.give_up(parts["npz"], str(error))
+        store.give_up(of_counts, str(error))
         return None
     try:
         return RunResult(
@@ -72,14 +77,15 @@ def load_result(key: str, store: Store, /) -> RunResult | None:
             tables=dict(record["tables"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        store.give_up(parts["json"], kind_and_line(error))
+        store.give_up(of_record, kind_and_line(error))
         return None
 
 
 def keep_result(key: str, result: RunResult, store: Store, /) -> None:
     """Keep a result; the record goes last, so that it is never there without its parts."""
-    store.put(f"runs/{key}.effb", result.blob)
-    store.put(f"runs/{key}.npz", pack_counts(val=result.counts_val, test=result.counts_test))
+    of_record, of_file, of_counts = parts_of(key)
+    store.put(of_file, result.blob)
+    store.put(of_counts, pack_counts(val=result.counts_val, test=result.counts_test))
     record = {
         "metrics": result.metrics,
         "cached_steps": result.cached_steps,
@@ -87,7 +93,7 @@ def keep_result(key: str, result: RunResult, store: Store, /) -> None:
         "words": result.words,
         "tables": result.tables,
     }
-    store.put_json(f"runs/{key}.json", record)
+    store.put_json(of_record, record)
 
 
 def n_kept_steps(chain: Chain, store: Store, /) -> int:

@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(MESSAGE, INTERRUPTED)
 
 
-def _main(arguments: Sequence[str]) -> int:
+def _main(arguments: Sequence[str], *, is_command: bool = False) -> int:
+    """Run a sweep. is_command: this process is here for nothing else; its workers' server may begin at once."""
     from effbench.sweep.messages import log_to_stderr
 
     log_to_stderr()
@@ -40,6 +41,14 @@ def _main(arguments: Sequence[str]) -> int:
 
         print(help_page())
         return 0
+    from effbench.sweep.again import answer_again
+
+    if answer_again(arguments):
+        return 0
+    if is_command:
+        from effbench.run.forkserver import begin_server_for
+
+        begin_server_for(arguments)
     from effbench.config.read import read_sweep
     from effbench.run.store import Store
 
@@ -52,10 +61,10 @@ def _main(arguments: Sequence[str]) -> int:
 
         print_plan(sweep, Store(Path(sweep.store.root), read_only=True))
         return 0
-    return _run(sweep)
+    return _run(arguments, sweep)
 
 
-def _run(sweep: Sweep) -> int:
+def _run(arguments: Sequence[str], sweep: Sweep) -> int:
     from effbench.run.dropping import use_of
     from effbench.run.outcomes import STORAGE_ERRORS
     from effbench.run.store import Store
@@ -74,7 +83,7 @@ def _run(sweep: Sweep) -> int:
     try:
         store.clear_unfinished()
         with store.lock(f"sweep-{sweep.plan.sweep_id}", waiting=_say_waiting), use_of(store, by=sweep) as use:
-            return _carry_out(sweep, use, uri)
+            return _carry_out(arguments, sweep, use, uri)
     except TrackingError as error:
         what = str(error)
     except OSError as error:
@@ -83,7 +92,8 @@ def _run(sweep: Sweep) -> int:
     return _complain(f"{what}; what was finished is kept, and the same command goes on from there", FAILED)
 
 
-def _carry_out(sweep: Sweep, use: Use, uri: str) -> int:
+def _carry_out(arguments: Sequence[str], sweep: Sweep, use: Use, uri: str) -> int:
+    from effbench.sweep.again import keep_answer
     from effbench.sweep.answer import give_answer
     from effbench.sweep.carry_out import carry_out
     from effbench.sweep.progress import ProgressDisplay
@@ -98,8 +108,11 @@ def _carry_out(sweep: Sweep, use: Use, uri: str) -> int:
             with _abandoned_on_error(tracker):
                 outcome = carry_out(sweep, store, tracker, display, runs)
     with _abandoned_on_error(tracker):
-        is_logged = give_answer(sweep, outcome, store, tracker)
-    return 0 if outcome.is_whole and is_logged else FAILED
+        printout = give_answer(sweep, outcome, store, tracker)
+    if printout is None or not outcome.is_whole:
+        return FAILED
+    keep_answer(arguments, sweep, printout, store)
+    return 0
 
 
 @contextmanager
@@ -144,13 +157,11 @@ def _command() -> int:
     """Run the command of this process: what Ctrl-C finds is ended within two seconds, wherever it is."""
     hide_arguments()  # first: it may begin this process anew
     heed()
-    from effbench.run.forkserver import begin_server_for
     from effbench.sweep.messages import guard_process
 
     guard_process()
-    begin_server_for(sys.argv[1:])
     try:
-        return _main(given_arguments(sys.argv[1:]))
+        return _main(given_arguments(sys.argv[1:]), is_command=True)
     except KeyboardInterrupt:
         end_now(MESSAGE)
 

@@ -26,10 +26,10 @@ FIGURE_VERSION = 2
 """Bumped when the figure of equal values comes to be drawn in another way."""
 
 
-def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Tracker, /) -> bool:
+def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Tracker, /) -> Printout | None:
     """Print what came out, save table and figure, and end the sweep's parent run with them.
 
-    Returns whether all of it is logged; where it is not, that is printed, too.
+    Returns what was printed; None where not all is logged, which is printed, too.
     """
     found, no_answer = _answers(outcome, sweep.tolerance)
     check()
@@ -48,7 +48,7 @@ def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Trac
     )
     printout.show()
     check()
-    return _close(sweep, outcome, tracker, printout, metrics, files)
+    return printout if _close(sweep, outcome, tracker, printout, metrics, files) else None
 
 
 def _close(

@@ -51,15 +51,10 @@ def measure_points(
     could not measure: these have no metrics, the others do. `progress` is told how many passes are done, of how many.
     """
     latencies: dict[str, dict[str, float]] = {point.key: {} for point in points}
-    passes = [
-        Pass(engine, blueprint, batch, threads)
-        for engine, blueprint in sweep.engines.items()
-        for batch in sweep.measure.batch
-        for threads in sweep.measure.threads
-    ]
+    passes = _passes(sweep)
     for position, one in enumerate(passes if points else []):
         progress(position, len(passes))
-        entry = f"latency/{_pass_key(points, one, sweep)}.json"
+        entry = _entry(points, one, sweep)
         measured = store.get_json(entry)
         if measured is None or not _is_of(measured, points):
             report = partial(_report, progress, position, len(passes))
@@ -71,6 +66,24 @@ def measure_points(
             latencies[key] |= metrics
     progress(len(passes), len(passes))
     return latencies
+
+
+def is_measured(points: Sequence[Point], sweep: Sweep, store: Store, /) -> bool:
+    """Whether what `measure_points` gives is kept: it was measured on this machine, and undisturbed."""
+    return all(store.has(_entry(points, one, sweep)) for one in _passes(sweep))
+
+
+def _passes(sweep: Sweep) -> list[Pass]:
+    return [
+        Pass(engine, blueprint, batch, threads)
+        for engine, blueprint in sweep.engines.items()
+        for batch in sweep.measure.batch
+        for threads in sweep.measure.threads
+    ]
+
+
+def _entry(points: Sequence[Point], one: Pass, sweep: Sweep) -> str:
+    return f"latency/{_pass_key(points, one, sweep)}.json"
 
 
 def _is_of(measured: Mapping[str, object], points: Sequence[Point]) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 
 from effbench.tracking import names
 from effbench.tracking.logged import LoggedRuns, Values
+from effbench.tracking.relocation import has_files
 
 WAIT_SECONDS = 5.0
 """How long to wait for somebody who is writing."""
@@ -57,7 +58,7 @@ class Database:
 
 
 def is_finished(path: Path, experiment: str, sweep_id: str, keys: Collection[str], /) -> bool:
-    """Whether a sweep's parent run is FINISHED, with runs of all these keys FINISHED under it.
+    """Whether a sweep's parent run is FINISHED, with runs of all these keys FINISHED under it and their files there.
 
     Of several parents of one sweep the one that started first counts, which is the one that is continued. Deleted runs
     and experiments count as none; so does a database that can't be read.
@@ -67,10 +68,11 @@ def is_finished(path: Path, experiment: str, sweep_id: str, keys: Collection[str
             found = database.execute(_PARENT, (experiment, names.SWEEP, sweep_id, names.PARENT)).fetchone()
             if found is None or found[1] != "FINISHED":
                 return False
-            children = database.execute(_FINISHED_KEYS, (names.RUN_KEY, names.PARENT, found[0])).fetchall()
+            wanted = (names.RUN_KEY, names.FILES, names.PARENT, found[0])
+            children = database.execute(_FINISHED_RUNS, wanted).fetchall()
     except sqlite3.Error:
         return False
-    return set(keys) <= {key for (key,) in children}
+    return set(keys) <= {key for key, uri, listed in children if has_files(uri, listed)}
 
 
 @contextmanager
@@ -164,8 +166,9 @@ AND sweep.key = ? AND sweep.value = ?
 AND NOT EXISTS (SELECT 1 FROM tags AS parent WHERE parent.run_uuid = runs.run_uuid AND parent.key = ?)
 ORDER BY runs.start_time, runs.run_uuid LIMIT 1
 """
-_FINISHED_KEYS = """
-SELECT own.value FROM tags AS parent JOIN runs USING (run_uuid) JOIN tags AS own ON own.run_uuid = runs.run_uuid
-AND own.key = ? WHERE parent.key = ? AND parent.value = ?
-AND runs.status = 'FINISHED' AND runs.lifecycle_stage = 'active'
+_FINISHED_RUNS = """
+SELECT own.value, runs.artifact_uri, files.value
+FROM tags AS parent JOIN runs USING (run_uuid) JOIN tags AS own ON own.run_uuid = runs.run_uuid AND own.key = ?
+LEFT JOIN tags AS files ON files.run_uuid = runs.run_uuid AND files.key = ?
+WHERE parent.key = ? AND parent.value = ? AND runs.status = 'FINISHED' AND runs.lifecycle_stage = 'active'
 """

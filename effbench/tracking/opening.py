@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import filelock
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 from effbench.tracking.experiment import artifact_uri
@@ -39,6 +38,8 @@ def _create_database(path: Path) -> None:
 
     MLflow's migrations take a second, and a database that was left in the middle of them can't be opened any more.
     """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
     part = path.with_name(f"{path.name}.part")
     for left in path.parent.iterdir():
         if left.name.startswith(part.name):  # of one that was killed, and its journal

@@ -8,6 +8,7 @@ rewritten, all or none. What the user put elsewhere stays there.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlparse
 
-from effbench.tracking.names import EXPERIMENT_KIND, FOLDER, SWEEP
+from effbench.tracking.names import EXPERIMENT_KIND, FILES_OF_EVERY_RUN, FOLDER, SWEEP
 
 ARTIFACTS = "mlruns"
 """The folder beside a database that holds the files of its runs."""
@@ -52,6 +53,16 @@ def local_path(uri: str, /) -> Path | None:
     if uri.startswith("file:"):
         return Path(unquote(urlparse(uri).path))
     return None if "://" in uri or uri.startswith("mlflow-artifacts:") else Path(uri)
+
+
+def has_files(artifact_uri: str, listed: str | None, /) -> bool:
+    """Whether the files of a run are there; where they are kept elsewhere than in a folder, they count as such.
+
+    listed: the value of its tag `names.FILES`, None of a run without one.
+    """
+    folder = local_path(artifact_uri)
+    expected = FILES_OF_EVERY_RUN if listed is None else json.loads(listed)
+    return folder is None or all((folder / name).is_file() for name in expected)
 
 
 def moves_of(database: Path, /) -> tuple[Move, ...]:

@@ -41,8 +41,10 @@ MEASURE = {"batch": (1, 8), "threads": (1,), "seconds": 0.5}
         (StoreSettings, {"root": "a", "limit": "much"}, "limit=much: must be a size above 0, such as 20GB"),
         (StoreSettings, {"root": "a", "limit": 0}, "limit=0: must be a size above 0"),
         (StoreSettings, {"root": "a", "limit": True}, "limit=true: must be "),
-        (WorkerSettings, {"jobs": 0}, "jobs=0: must be auto or a whole number, 1 or more"),
-        (WorkerSettings, {"jobs": "two"}, "jobs=two: must be auto or a whole number"),
+        (WorkerSettings, {"jobs": 0, "timeout": None}, "jobs=0: must be auto or a whole number, 1 or more"),
+        (WorkerSettings, {"jobs": "two", "timeout": None}, "jobs=two: must be auto or a whole number"),
+        (WorkerSettings, {"jobs": 1, "timeout": 0}, "timeout=0: must be a number above 0, or null; seconds"),
+        (WorkerSettings, {"jobs": 1, "timeout": "1h"}, "timeout=1h: must be a number above 0, or null; seconds"),
     ],
 )
 def test_what_can_not_be_is_named(kind, given, message):
@@ -60,5 +62,6 @@ def test_what_can_be_is_taken_as_it_is():
     assert MeasureSettings(**MEASURE, memory="2GB").memory_bytes() == 2 * 10**9
     assert TrackingSettings(uri=None, experiment="a").uri is None
     assert [StoreSettings(root="a", limit=limit).limit_bytes for limit in (None, 7, "20GB")] == [None, 7, 20 * 10**9]
-    assert [WorkerSettings(jobs=jobs).jobs for jobs in ("auto", 3)] == ["auto", 3]
+    assert [WorkerSettings(jobs=jobs, timeout=None).jobs for jobs in ("auto", 3)] == ["auto", 3]
+    assert WorkerSettings(jobs="auto", timeout=60).timeout == 60.0
     assert AxisFacts(neutral=1.0, realised={"bytes": "removed"}, moves=["size_bytes"]).neutral == 1.0

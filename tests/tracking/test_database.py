@@ -24,7 +24,7 @@ def finished(uri, opened, record):
     tracker = opened(uri)
     for key in "ab":
         tracker.log_run(record(key), status="FINISHED")
-    tracker.close_sweep(status="FINISHED", metrics={}, files={})
+    tracker.close_sweep(status="FINISHED", metrics={}, files={}, tags={})
     return tracker
 
 
@@ -47,9 +47,9 @@ def test_neither_a_parent_nor_a_run_with_another_end_is_finished(path, uri, open
     tracker.log_run(record("a"), status="FINISHED")
     if status != "RUNNING":
         tracker.log_run(record("b"), status=status)
-        tracker.close_sweep(status=status, metrics={}, files={})
+        tracker.close_sweep(status=status, metrics={}, files={}, tags={})
     assert not is_finished(path, "effbench", SWEEP, ["a"])
-    tracker.close_sweep(status="FINISHED", metrics={}, files={})
+    tracker.close_sweep(status="FINISHED", metrics={}, files={}, tags={})
     assert is_finished(path, "effbench", SWEEP, ["a"])
     assert not is_finished(path, "effbench", SWEEP, ["a", "b"])
 
@@ -57,7 +57,7 @@ def test_neither_a_parent_nor_a_run_with_another_end_is_finished(path, uri, open
 def test_the_runs_of_another_sweep_do_not_count(path, uri, finished, opened, record):
     other = opened(uri, sweep_id="another")
     other.log_run(record("c"), status="FINISHED")
-    other.close_sweep(status="FINISHED", metrics={}, files={})
+    other.close_sweep(status="FINISHED", metrics={}, files={}, tags={})
     assert not is_finished(path, "effbench", SWEEP, ["a", "c"])
     assert not is_finished(path, "effbench", "another", ["a", "c"])
     assert is_finished(path, "effbench", "another", ["c"])
@@ -80,12 +80,11 @@ def test_a_deleted_experiment_is_not_there(path, uri, finished):
     assert not is_finished(path, "effbench", SWEEP, ["a", "b"])
 
 
-def test_of_two_parents_the_last_counts(path, uri, finished):
+def test_of_two_parents_the_first_counts(path, uri, finished):
     client = MlflowClient(uri)
-    later = client.create_run("1", run_name="later", tags={"effbench.sweep": SWEEP}, start_time=2**42).info.run_id
-    assert not is_finished(path, "effbench", SWEEP, ["a"])
-    client.set_terminated(later)
-    assert is_finished(path, "effbench", SWEEP, [])
+    client.create_run("1", run_name="later", tags={"effbench.sweep": SWEEP}, start_time=2**42)
+    assert is_finished(path, "effbench", SWEEP, ["a"])
+    client.create_run("1", run_name="earlier", tags={"effbench.sweep": SWEEP}, start_time=1)
     assert not is_finished(path, "effbench", SWEEP, ["a"])
 
 

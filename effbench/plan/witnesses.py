@@ -1,0 +1,82 @@
+"""What decides a sweep beside its command, as far as files and packages show it, and whether any of it has changed.
+
+This module imports nothing heavy: it is asked before a sweep is planned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parents[1]
+VARIABLES = ("PYTHONPATH", "MLFLOW_TRACKING_URI")
+"""Variables of the environment that decide where code and runs are found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Witnesses:
+    """Files, folders and packages on which a result rests."""
+
+    files: frozenset[str]
+    folders: frozenset[str]
+    """All that is in them counts, but for compiled Python."""
+    packages: frozenset[str]
+    """Distributions by their names."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what changes when anything of it does, as JSON-able data. OSError where something is gone.
+
+        Of files their size, and the times when content and anything else of them was changed last: the second no tool
+        sets back, so that a file which is copied over with its old date is noticed.
+        """
+        return {
+            "files": {path: stamp(path) for path in sorted(self.files)},
+            "folders": {path: _digest(path) for path in sorted(self.folders)},
+            "packages": {name: _version(name) for name in sorted(self.packages)},
+            "variables": {name: os.environ.get(name) for name in VARIABLES},
+            "python": sys.version,
+            "machine": [platform.node(), platform.machine(), os.cpu_count()],
+        }
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any], /) -> Witnesses:
+        """Return the witnesses whose state that was."""
+        return cls(
+            files=frozenset(state["files"]),
+            folders=frozenset(state["folders"]),
+            packages=frozenset(state["packages"]),
+        )
+
+
+def stamp(path: str, /) -> list[int]:
+    """Return what changes when a file does: its size in bytes and two times in nanoseconds."""
+    status = os.stat(path)
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _digest(folder: str) -> str:
+    """Return a digest of the names and stamps of all files in a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(_files_in(folder)):
+        digest.update(f"{path!r} {stamp(path)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _files_in(folder: str) -> Iterable[str]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        yield from (os.path.join(place, name) for name in files)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

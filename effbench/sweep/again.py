@@ -1,0 +1,91 @@
+"""The command of a finished sweep, once more: its answer from the store, without torch, Hydra or MLflow.
+
+An answer is kept with the state of all that decides it: effbench's own files, the user's code and data, the versions
+of packages, what the store has. While nothing of that has changed and MLflow's database has the runs, planning the
+sweep again could only come to the same. Anything else is left to the long way: another database than SQLite, a data
+set of the user's own (what it reads is not known), a run that failed, a latency that should be measured again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from effbench.plan.witnesses import Witnesses
+from effbench.run.entry import entry_path, read_json_entry
+from effbench.tracking.location import for_writing, sqlite_path, ui_command
+
+if TYPE_CHECKING:
+    from effbench.plan.sweep import Sweep
+    from effbench.run.store import Store
+    from effbench.sweep.printout import Printout
+
+VERSION = 1
+"""Bumped when what is kept of an answer changes."""
+DEFAULT_ROOT = ".effbench"
+"""The default of `store.root`."""
+
+
+def answer_again(arguments: Sequence[str], /) -> bool:
+    """Print the answer that the same command gave, if it would come to the same now; returns whether it did."""
+    roots = [text.partition("=")[2] for text in arguments if re.match(r"\+{0,2}store\.root=", text)]
+    root = Path(roots[-1] if roots else DEFAULT_ROOT)
+    try:
+        kept = read_json_entry(root, _entry(arguments))
+        if kept is None or not _is_valid(kept):
+            return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    from effbench.sweep.printout import Printout
+
+    Printout.from_plain(kept["printout"], runs=ui_command(for_writing(kept["uri"]))).show()
+    with suppress(OSError):  # it is somebody else's: `effbench.store` then says less about its last use
+        os.utime(entry_path(root, f"sweeps/{kept['sweep']}.json"))
+    return True
+
+
+def keep_answer(arguments: Sequence[str], sweep: Sweep, printout: Printout, store: Store, /) -> None:
+    """Keep the answer of a sweep all of whose runs are finished and logged, where its command can come to no other."""
+    from effbench.sweep.timing import is_measured
+    from effbench.sweep.witnesses import witnesses_of
+
+    path = sqlite_path(for_writing(sweep.tracking.uri))
+    witnesses = witnesses_of(sweep, store, printout)
+    if path is None or witnesses is None or not is_measured(sweep.plan.points, sweep, store):
+        return
+    kept = {
+        "version": VERSION,
+        "sweep": sweep.plan.sweep_id,
+        "runs": [point.key for point in sweep.plan.points],
+        "uri": sweep.tracking.uri,
+        "experiment": sweep.tracking.experiment,
+        "database": str(path.resolve()),
+        "state": witnesses.state(),
+        "printout": printout.to_plain(),
+    }
+    store.put_json(_entry(arguments), kept)
+
+
+def _entry(arguments: Sequence[str]) -> str:
+    """Return the name of the entry for a command; its arguments, which may hold a password, are not in it."""
+    return f"answers/{hashlib.sha256(json.dumps(list(arguments)).encode()).hexdigest()[:20]}.json"
+
+
+def _is_valid(kept: Mapping[str, Any]) -> bool:
+    """Whether planning the sweep again would come to what was kept."""
+    if kept["version"] != VERSION:
+        return False
+    state, path = kept["state"], sqlite_path(for_writing(kept["uri"]))
+    if path is None or str(path.resolve()) != kept["database"]:
+        return False
+    if Witnesses.of_state(state).state() != state:
+        return False
+    from effbench.tracking.database import is_finished
+
+    return is_finished(path, kept["experiment"], kept["sweep"], kept["runs"])
