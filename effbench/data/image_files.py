@@ -26,6 +26,8 @@ from effbench.data.pixel_values import UnknownValuesError, in_mode, treatment
 
 MAX_PIXELS = 89_478_485
 """Images of more pixels are refused before they are decoded: 256 MiB of RGB, where Pillow begins to warn of them."""
+MAX_RATIO = 200
+"""Images that are longer than so many times their width are refused: resized by their short side they would be huge."""
 _LARGE_PIXELS = 2**24
 _N_BYTES_SHOWN = 12
 
@@ -103,9 +105,10 @@ def _with_image(path: Path, source: Path | io.BytesIO, use: Callable[[Image.Imag
         if isinstance(source, Path):
             _check_file(source)
         with Image.open(source) as image:
+            if image.format == "EPS":  # Pillow would have another program run it
+                raise _RefusedError("is PostScript, not an image file; remove or convert it")
+            _check_size(image.size)
             n_pixels = image.width * image.height
-            if n_pixels > MAX_PIXELS:
-                raise _RefusedError(_too_large(f"{image.width} x {image.height} pixels"))
             with _one_large_image if n_pixels > _LARGE_PIXELS else nullcontext():
                 return use(image)
 
@@ -121,7 +124,7 @@ def _with_path(path: Path, use: Callable[[], Result]) -> Result:
         reason = _too_large("too many pixels")
     except UnidentifiedImageError:
         begin = _with_path(path, lambda: _begin(path))
-        reason = f"not a readable image (no known kind; it begins with {begin!r}); mend or remove it"
+        reason = f"not a readable image (of no kind that Pillow knows; it begins with {begin!r}); mend or remove it"
     except OSError as error:
         if error.errno is not None:
             reason = f"can't be read ({error.strerror})"
@@ -139,6 +142,14 @@ def _check_file(path: Path) -> None:
         raise _RefusedError("is no file any more; remove it")
     if about.st_size == 0:
         raise _RefusedError("not a readable image (it is empty); mend or remove it")
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    pixels = f"{size[0]} x {size[1]} pixels"
+    if size[0] * size[1] > MAX_PIXELS:
+        raise _RefusedError(_too_large(pixels))
+    if max(size) > MAX_RATIO * min(size):
+        raise _RefusedError(f"has {pixels}, one side more than {MAX_RATIO} times the other; crop it, or remove it")
 
 
 def _content(path: Path) -> bytes:
