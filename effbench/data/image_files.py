@@ -1,9 +1,8 @@
 """Image files opened and checked: each that can't be used is named in one line, in bounded memory.
 
-`check_header` reads a file's head alone: that it is a file that can be read, an image of a known kind, not too large.
-`read_image_file` reads all of it, so that a truncated one is found. What only the decoding of every pixel shows (damage
-within a JPEG's data that is no gap, floats out of range in a folder that is too large to be read) is an error that
-names the file whenever it is decoded.
+`check_header` reads a file's head and its last bytes: that it is a file that can be read, an image of a known kind, not
+too large, not cut off. `read_image_file` reads all of it. What only the decoding of every pixel shows (damage in the
+middle of a file) is an error that names the file whenever it is decoded.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from typing import TypeVar
 from PIL import Image, UnidentifiedImageError
 
 from effbench.checks.errors import kind_and_line
+from effbench.data.file_ends import has_end
 from effbench.data.paths import shown
 from effbench.data.pixel_values import UnknownValuesError, in_mode, treatment
 
@@ -58,9 +58,16 @@ def open_image(path: Path, mode: str, /) -> Image.Image:
 def check_header(path: Path, /) -> str:
     """Return what will be done to an image (`pixel_values.treatment`), by its head. ValueError names one that is none.
 
-    Nothing is decoded.
+    It is decoded only where its values may have no meaning (32 bits), or its end is not there.
     """
-    return _with_image(path, path, lambda image: treatment(image, is_loaded=False))
+    done, is_enough = _with_image(
+        path,
+        path,
+        lambda image: (treatment(image, is_loaded=False), image.mode not in ("I", "F") and has_end(image, path)),
+    )
+    if not is_enough:
+        read_image_file(path)
+    return done
 
 
 def read_image_file(path: Path, /) -> tuple[bytes, str]:

@@ -95,7 +95,7 @@ class TestRefusals:
         assert refusal(check, tmp_path / "a.png") == "can't be read (Permission denied)"
 
     @pytest.mark.parametrize("kind", ["png", "jpg", "gif", "tif", "webp", "bmp", "ppm"])
-    @pytest.mark.parametrize("check", [read_image_file, lambda path: open_image(path, "RGB")])
+    @pytest.mark.parametrize("check", CHECKS)
     def test_what_is_cut_off(self, tmp_path, kind, check):
         path = tmp_path / f"a.{kind}"
         noise((64, 64)).save(path)
@@ -130,6 +130,11 @@ class TestRefusals:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
         (tmp_path / "b.png").write_bytes(png_header(2**20, 2**20))
         assert "has 1048576 x 1048576 pixels" in refusal(check_header, tmp_path / "b.png")
+
+    @pytest.mark.parametrize("check", CHECKS)
+    def test_what_has_values_without_a_meaning(self, tmp_path, check):
+        Image.new("F", (9, 9), 2).save(tmp_path / "a.tif")
+        assert refusal(check, tmp_path / "a.tif").startswith("holds floats from 2 to 2, of which white can't be known")
 
     def test_names_are_escaped(self, tmp_path):
         path = tmp_path / os.fsdecode(b"\xff\n\x1b[2J.png")
