@@ -56,8 +56,12 @@ def data_folder(root: object, /) -> Path:
     except UnicodeEncodeError:
         # The folder's name and path are logged, and databases hold Unicode.
         raise ValueError(f"data.root={shown(root)}: its name is not UTF-8; rename it, or give a link to it") from None
-    if is_there and not os.access(folder, os.R_OK | os.X_OK):
-        raise ValueError(f"data.root={shown(root)}: you may not read this folder")
+    if is_there:
+        try:
+            os.scandir(folder).close()
+            os.stat(os.path.join(folder, os.curdir))  # a folder that may be listed, but not entered
+        except OSError as error:
+            raise ValueError(f"data.root={shown(root)}: this folder can't be read ({error.strerror})") from None
     return folder
 
 

@@ -62,9 +62,17 @@ class TestDataFolder:
             data_folder(folder)
         assert str(refused.value).isprintable()
 
-    def test_a_folder_that_may_not_be_read(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
-        with pytest.raises(ValueError, match="you may not read this folder"):
+    @pytest.mark.parametrize("name", ["scandir", "stat"])
+    def test_a_folder_that_may_not_be_listed_or_entered(self, tmp_path, monkeypatch, name):
+        plain, denied = getattr(os, name), f"{tmp_path}{'' if name == 'scandir' else '/.'}"
+
+        def deny(path, *args, **options):
+            if str(path) == denied:
+                raise PermissionError(13, "Permission denied", str(path))  # root may read everything
+            return plain(path, *args, **options)
+
+        monkeypatch.setattr(os, name, deny)
+        with pytest.raises(ValueError, match=r"this folder can't be read \(Permission denied\)"):
             data_folder(tmp_path)
 
 
