@@ -15,6 +15,11 @@ def test_what_can_not_be_printed_is_escaped(name):
     assert shown("ein Ordner/é 猫.png") == "ein Ordner/é 猫.png"
 
 
+def test_a_long_one_keeps_its_begin_and_its_end():
+    said = shown("a" * 3000 + "/b.png")
+    assert len(said) < 500 and said.startswith("aaa") and said.endswith("a/b.png") and "…" in said
+
+
 def test_many_names_are_a_few_and_dots():
     assert listed(["a", "b\n"]) == r"a, 'b\n'"
     assert listed(map(str, range(9)), most=3) == "0, 1, 2, …"
