@@ -46,3 +46,22 @@ def test_plain_and_effbench_loops_train_alike(load, toy_data, monkeypatch):
     tallies = step.measure("lenet_300_100", toy_data, seeds=1, epochs=4)
     assert list(tallies) == ["plain", "layout", "float32", "bfloat16"]
     assert min(tally.accuracy[0] for tally in tallies.values()) > 0.9
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*", "ignore::DeprecationWarning:sqlalchemy.*")
+def test_copied_runs_are_read_as_runs_of_their_own(load, empty_database, tmp_path):
+    import effbench
+    from effbench.tracking.tracker import RunRecord
+    from effbench.tracking.write import MlflowTracker
+
+    script, path = load("load_runs"), tmp_path / "mlflow.db"
+    path.write_bytes(empty_database.read_bytes())
+    tracker = MlflowTracker(f"sqlite:///{path}", "effbench")
+    tracker.open_sweep("0123456789ab", name="a sweep", params={}, tags={})
+    for key in "ab":
+        record = RunRecord(name=key, key=key, params={"seed": 0}, tags={"effbench.point": key}, metrics={"loss": 2.0})
+        tracker.log_run(record, status="FINISHED")
+    script.fill(path, 40)
+    runs = effbench.load_runs(tracking_uri=f"sqlite:///{path}")
+    assert len(runs) == runs["run_id"].nunique() == runs["point"].nunique() == runs["loss"].nunique() + 1 == 40
+    assert runs["sweep"].nunique() == script.N_SWEEPS  # the first of them is the one that was copied

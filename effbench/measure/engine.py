@@ -10,11 +10,16 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 import effbench.measure.engines
+from effbench.measure.size import tensor_bytes
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """Something that runs a model. One file in `measure/engines/` each, with one class that has the file's `name`."""
+    """Something that runs a model. One file in `measure/engines/` each, with one class that has the file's `name`.
+
+    It may also have `prepared_bytes(model, example_input, /) -> int`: what it holds of a model once that is prepared,
+    where that is not about what the model's tensors take.
+    """
 
     @property
     def name(self) -> str:
@@ -29,6 +34,16 @@ class Engine(Protocol):
 
     def synchronise(self) -> None:
         """Wait until what was started is done."""
+
+
+def prepared_bytes(engine: Engine, model: nn.Module, example_input: Tensor, /) -> int:
+    """Return about how many bytes stay in use for a model that an engine has prepared.
+
+    Unless the engine says it: the model's parameters and buffers as plain tensors, and the input. Activations are there
+    for one model at a time, and do not count.
+    """
+    own: Callable[[nn.Module, Tensor], int] | None = getattr(engine, "prepared_bytes", None)
+    return tensor_bytes(model) + example_input.nbytes if own is None else own(model, example_input)
 
 
 def engine_names() -> tuple[str, ...]:

@@ -6,7 +6,6 @@ and 90th percentile, no outlier dropped.
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 import time
@@ -20,14 +19,11 @@ from torch import Tensor, nn
 
 from effbench.measure.engine import Engine, find_engine
 from effbench.measure.input_size import checked_size, input_dtype
-from effbench.measure.stopwatch import Clock, call_for, quiet, timed
+from effbench.measure.rounds import sample_rounds, samples_frame
+from effbench.measure.stopwatch import Clock, quiet, timed
 
 NamedModels = Mapping[str, nn.Module] | Sequence[nn.Module] | nn.Module
 InputSize = Sequence[int] | Mapping[str, Sequence[int]]
-
-WARM_UP_CALLS = 3
-WARM_UP_SHARE = 0.1
-"""Share of `seconds` that each model runs unmeasured, at least `WARM_UP_CALLS` times."""
 
 
 def measure_latency(
@@ -137,24 +133,15 @@ def sample_latency(
     named = _named(models)
     sizes = _sizes(named, input_size)
     _check_options(threads=threads, batch=batch, n_rounds=n_rounds, seconds=seconds)
-    samples: dict[str, list[tuple[str, int, float]]] = {name: [] for name in named}
-    order, generator = list(named), random.Random(seed)
     with quiet(threads):
         calls = {
             name: timed(
-                engine.prepare(model, _values(model, (batch, *sizes[name]), seed), threads=threads), engine, clock
+                engine.prepare(model, example_input(model, (batch, *sizes[name]), seed), threads=threads), engine, clock
             )
             for name, model in named.items()
         }
-        for call in calls.values():
-            call_for(call, WARM_UP_SHARE * seconds, at_least=WARM_UP_CALLS)
-        for number in range(n_rounds):
-            generator.shuffle(order)
-            for name in order:
-                calls[name]()
-                times = call_for(calls[name], seconds / n_rounds, at_least=1)
-                samples[name] += [(name, number, 1e3 * taken) for taken in times]
-    return pd.DataFrame(itertools.chain(*samples.values()), columns=["model", "round", "latency_ms"])
+        samples = sample_rounds(calls, seconds=seconds, n_rounds=n_rounds, generator=random.Random(seed))
+    return samples_frame(samples, named)
 
 
 def summarise_latency(samples: pd.DataFrame, /, *, reference: str) -> pd.DataFrame:
@@ -165,9 +152,9 @@ def summarise_latency(samples: pd.DataFrame, /, *, reference: str) -> pd.DataFra
 
     The speed-up is the median over rounds of the reference's median ÷ the model's median in that round, not the ratio
     of the overall medians: both halves of a round's ratio were measured in the same moments, so that what slows the
-    machine down for some rounds cancels out. Its interval is that of a median, from the ranks of the rounds' ratios
-    (Conover 1999, Practical Nonparametric Statistics, section 3.2): it asks for no distribution. ValueError if the
-    reference has no samples.
+    machine down for some rounds cancels out. Rounds that only one of them was in do not count. Its interval is that of
+    a median, from the ranks of the rounds' ratios (Conover 1999, Practical Nonparametric Statistics, section 3.2): it
+    asks for no distribution. ValueError if the reference has no samples.
     """
     if not (samples["model"] == reference).any():
         raise ValueError(f"reference must be one of the models measured, got {reference!r}")
@@ -176,7 +163,8 @@ def summarise_latency(samples: pd.DataFrame, /, *, reference: str) -> pd.DataFra
     rows = []
     for name, times in samples.groupby("model", sort=False)["latency_ms"]:
         low, median, high, p90 = times.quantile([0.25, 0.5, 0.75, 0.9])
-        speedup_low, speedup, speedup_high = speedups[name].quantile([0.25, 0.5, 0.75])
+        paired = speedups[name].dropna()
+        speedup_low, speedup, speedup_high = paired.quantile([0.25, 0.5, 0.75])
         rows.append(
             {
                 "model": name,
@@ -186,7 +174,7 @@ def summarise_latency(samples: pd.DataFrame, /, *, reference: str) -> pd.DataFra
                 "latency_ms_iqr": high - low,
                 "speedup": speedup,
                 "speedup_iqr": speedup_high - speedup_low,
-                **dict(zip(("speedup_low", "speedup_high"), median_interval(speedups[name].to_numpy()), strict=True)),
+                **dict(zip(("speedup_low", "speedup_high"), median_interval(paired.to_numpy()), strict=True)),
             }
         )
     return pd.DataFrame(rows)
@@ -195,11 +183,14 @@ def summarise_latency(samples: pd.DataFrame, /, *, reference: str) -> pd.DataFra
 def median_interval(values: NDArray[np.float64], /, *, level: float = 0.95) -> tuple[float, float]:
     """Return the ends of an interval of a median, which are values: by ranks, so that outliers count as ranks only.
 
-    values: (n,). The interval has at least the level wanted where n allows it (6 values for 95 %), else all of them.
+    values: (n,); of none, both ends are NaN. The interval has at least the level wanted where n allows it (6 values for
+    95 %), else all of them.
 
     >>> median_interval(np.arange(20.0))
     (5.0, 14.0)
     """
+    if not len(values):
+        return math.nan, math.nan
     ordered = np.sort(values)
     n, tail = len(ordered), 0.0
     rank = 0
@@ -230,8 +221,8 @@ def _sizes(named: Iterable[str], input_size: InputSize) -> dict[str, tuple[int, 
     return {name: checked_size(input_size[name]) for name in named}
 
 
-def _values(model: nn.Module, size: tuple[int, ...], seed: int) -> Tensor:
-    """Return the input that a model is timed on."""
+def example_input(model: nn.Module, size: tuple[int, ...], seed: int) -> Tensor:
+    """Return the input that a model is timed on. size: with the batch."""
     return torch.randn(size, generator=torch.Generator().manual_seed(seed)).to(input_dtype(model))
 
 

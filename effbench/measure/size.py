@@ -25,3 +25,20 @@ def float32_bytes(model: nn.Module, /) -> int:
         if buffer is not None and buffer.is_floating_point()
     }
     return 4 * (n_parameters + sum(buffers.values()))
+
+
+def tensor_bytes(model: nn.Module, /) -> int:
+    """Return the bytes of a model's parameters and buffers in their own types, constraints baked into plain tensors.
+
+    >>> tensor_bytes(nn.Linear(3, 2).double()), tensor_bytes(nn.BatchNorm1d(5))
+    (64, 88)
+    """
+    model = plain_network(model)
+    parameters = sum(place.value().nbytes for place in parameter_places(model) if place.is_first)
+    buffers = {
+        id(buffer): buffer.nbytes
+        for _name, module in standing_modules(model)
+        for buffer in module._buffers.values()
+        if buffer is not None
+    }
+    return parameters + sum(buffers.values())

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 
 from effbench.checks.fields import check_fields
+from effbench.checks.sizes import n_bytes
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.point import Plan
 
@@ -28,10 +29,20 @@ class MeasureSettings:
     threads: tuple[Threads, ...]
     seconds: Annotated[float, Field(gt=0)]
     """Of timing for each model and engine."""
+    memory: Annotated[str | int | float, Field(description="a size, such as 2GB")] | None = None
+    """How much memory the models may take that are measured together, as in 2GB; None: half of what is free then."""
 
     def __post_init__(self) -> None:
         """Refuse what can't be measured."""
         check_fields(self)
+        self.memory_bytes()
+
+    def memory_bytes(self) -> int | None:
+        """Return `memory` in bytes. ValueError where it is no size."""
+        try:
+            return None if self.memory is None else n_bytes(self.memory)
+        except ValueError as error:
+            raise ValueError(f"memory={error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +51,8 @@ class TrackingSettings:
 
     uri: str | None
     experiment: Annotated[str, Field(pattern=r"\S", description="a name, such as effbench")]
+    artifacts: Annotated[str, Field(pattern=r"\S", description="a folder, or a URI such as s3://bucket")] | None = None
+    """Where the files of a new experiment go; None: beside a SQLite database, else where the server keeps them."""
 
     def __post_init__(self) -> None:
         """Refuse what is no name."""
@@ -48,13 +61,26 @@ class TrackingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
-    """Where models and results are kept."""
+    """Where models and results are kept, and how many of them."""
 
     root: Annotated[str, Field(pattern=r"\S", description="a folder, such as .effbench")]
+    keep: Literal["needed", "all"] = "needed"
+    """`needed` drops networks that are only passed through once their points are done, see `plan.needs`."""
+    limit: str | int | None = None
+    """The most that the store may hold, as in 20GB; None: no limit."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no folder."""
+        """Refuse what is no folder and no limit."""
         check_fields(self)
+        _ = self.limit_bytes
+
+    @property
+    def limit_bytes(self) -> int | None:
+        """The limit as a number of bytes."""
+        try:
+            return None if self.limit is None else n_bytes(self.limit)
+        except ValueError as error:
+            raise ValueError(f"limit={error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +88,7 @@ class WorkerSettings:
     """How the runs of a sweep are spread over the machine."""
 
     jobs: Literal["auto"] | AtLeastOne
+    timeout: Annotated[float, Field(gt=0, description="seconds")] | None
 
     def __post_init__(self) -> None:
         """Refuse what is no number of workers."""
@@ -93,6 +120,8 @@ class Sweep:
     store: StoreSettings
     jobs: int | None
     """How many runs at once; None: as many as pay off."""
+    timeout: float | None = None
+    """The seconds that a run may take, after which it fails; None: as many as it takes."""
     launcher: tuple[str, ...]
     """Overrides of the Hydra launcher that runs the points; empty: effbench itself."""
     dry_run: bool

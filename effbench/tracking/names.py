@@ -28,8 +28,18 @@ ERROR = "effbench.error"
 """Tag: the exception of a failed run."""
 REUSED = "effbench.reused_from"
 """Tag: the run of another sweep that computed the result."""
+OWNER = "effbench.owner"
+"""Tag of a child: the process that logs it. With a slash and a name, of the parent: when that process was heard of."""
+FILES = "effbench.files"
+"""Tag: the names of the run's artifacts, as JSON."""
+FOLDER = "effbench.folder"
+"""Tag of an experiment: the folder of the database in which it was made, beside which its artifacts lie."""
+EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
+"""Tag of an experiment that makes MLflow's pages open on runs and metrics, not on prompts and traces."""
 COUNTS = "counts.npz"
 """Artifact: what each example of validation and test adds to the run's quality."""
+FILES_OF_EVERY_RUN = ("config.yaml", "model.effb", COUNTS)
+"""The artifacts of finished runs, where no tag says them."""
 QUALITY = "quality"
 """Prefix of the tags that say what the quality is."""
 EXTRA_QUALITIES = "effbench.extra_qualities"
@@ -39,3 +49,8 @@ QUALITY_COLUMNS = tuple(f"{QUALITY}_{field}" for field in ("name", "kind", "unit
 PARENT = "mlflow.parentRunId"
 RUN_NAME = "mlflow.runName"
 NOTE = "mlflow.note.content"
+READ = (
+    *(SWEEP, RUN_KEY, REFERENCE, CONTROL, MOVES, POINT, AXES, ERROR, EXTRA_QUALITIES, RUN_NAME),
+    *QUALITY_COLUMNS,
+)
+"""The tags that are read back into tables of runs."""

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from effbench.measure.latency import WARM_UP_CALLS, measure_latency, sample_latency, summarise_latency
+from effbench.measure.latency import measure_latency, sample_latency, summarise_latency
+from effbench.measure.rounds import WARM_UP_CALLS
 
 
 class Machine:

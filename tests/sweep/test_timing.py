@@ -1,12 +1,16 @@
 """The latency pass: once per engine, batch and number of threads, for all runs together; kept by what it measured."""
 
 import dataclasses
+import os
+import signal
 
 import pandas as pd
 import pytest
-from torch import nn
 
+from effbench.codec import encode
 from effbench.config.read import read_sweep
+from effbench.measure.grouped import GroupedSamples
+from effbench.plan.blueprint import Blueprint
 from effbench.run.results import keep_result
 from effbench.sweep import timing
 from effbench.sweep.timing import measure_points
@@ -15,24 +19,31 @@ TINY = ["model.channels=[4,4]", "data.side=8"]
 
 
 @pytest.fixture
-def measured(monkeypatch):
+def here(monkeypatch):
+    """Have passes made in this process."""
+    monkeypatch.setattr(timing, "call_apart", lambda function, *args, report: function(*args, report=report))
+
+
+@pytest.fixture
+def measured(here, monkeypatch):
     """Have each model take 2 ms where it is a reference, else 1 ms; return what was asked for."""
     asked = []
 
-    def sample(models, sizes, *, engine, threads, batch, seconds):
+    def sample(models, sizes, *, engine, threads, batch, seconds, **others):
         asked.append({"models": list(models), "sizes": dict(sizes), "threads": threads, "batch": batch, "s": seconds})
+        asked[-1] |= others
         rows = [(key, number, 2.0 if key in references else 1.0) for number in range(3) for key in models]
-        return pd.DataFrame(rows, columns=["model", "round", "latency_ms"])
+        return GroupedSamples(samples=pd.DataFrame(rows, columns=["model", "round", "latency_ms"]), failures={})
 
     references = set()
-    monkeypatch.setattr(timing, "sample_latency", sample)
-    monkeypatch.setattr(timing, "_model", lambda point, store: nn.Identity())
+    monkeypatch.setattr(timing, "sample_in_groups", sample)
     monkeypatch.setattr(timing, "describe_machine", lambda: "a machine")
     return references, asked
 
 
 def planned(*arguments):
-    return read_sweep([*TINY, *arguments])
+    given = {argument.partition("=")[0] for argument in arguments}
+    return read_sweep([*(argument for argument in TINY if argument.partition("=")[0] not in given), *arguments])
 
 
 def test_every_run_has_its_latency_and_its_speedup_over_its_own_reference(measured, store):
@@ -52,6 +63,7 @@ def test_every_run_has_its_latency_and_its_speedup_over_its_own_reference(measur
             "speedup_low/eager": speedup,
             "speedup_high/eager": speedup,
         }
+    assert asked[0]["references"] == {point.key: point.reference_key or point.key for point in points}
     (one_pass,) = asked  # all of them in turn: a noisy moment disturbs every one alike
     assert one_pass["models"] == [point.key for point in points]
     assert set(one_pass["sizes"].values()) == {(1, 8, 8)}
@@ -91,16 +103,17 @@ def test_what_was_measured_of_the_same_runs_is_kept(measured, store, monkeypatch
 
 def test_what_a_disturbed_pass_measured_is_told_but_not_kept(measured, store, monkeypatch):
     sweep, (_, asked) = planned("prune=0.5"), measured
-    quiet = timing.sample_latency
+    quiet = timing.sample_in_groups
 
     def disturbed(models, sizes, **options):
-        samples = quiet(models, sizes, **options)
-        return samples.assign(latency_ms=[(1.0, 1.0, 21.0)[number] for number in samples["round"]])
+        samples = quiet(models, sizes, **options).samples
+        samples["latency_ms"] = [(1.0, 1.0, 21.0)[number] for number in samples["round"]]
+        return GroupedSamples(samples=samples, failures={})
 
-    monkeypatch.setattr(timing, "sample_latency", disturbed)
+    monkeypatch.setattr(timing, "sample_in_groups", disturbed)
     found = measure_points(sweep.plan.points, sweep, store)
     assert {metrics["latency_ms/eager"] for metrics in found.values()} == {1.0}
-    monkeypatch.setattr(timing, "sample_latency", quiet)
+    monkeypatch.setattr(timing, "sample_in_groups", quiet)
     again = measure_points(sweep.plan.points, sweep, store)
     assert again != found and len(asked) == 2
     assert measure_points(sweep.plan.points, sweep, store) == again and len(asked) == 2
@@ -130,3 +143,94 @@ def test_a_result_that_is_gone_is_an_error_in_a_line(store, result_of):
     keep_result(point.key, result_of(point), store)
     with pytest.raises(ValueError):  # it is no file of a network
         timing._model(point, store)
+
+
+@pytest.fixture
+def kept(store, result_of):
+    """Return what plans a sweep and keeps a network of each of its points."""
+
+    def make(*arguments):
+        sweep = planned(*arguments, "measure.seconds=0.01")
+        for point in sweep.plan.points:
+            blob = encode(point.chain.fresh_network())
+            keep_result(point.key, dataclasses.replace(result_of(point), blob=blob), store)
+        return sweep
+
+    return make
+
+
+class Moody:
+    """An engine that refuses the networks with so many channels at their end, or dies of them."""
+
+    name = "moody"
+
+    def __init__(self, refuses=(), dies_of=()):
+        self.refuses, self.dies_of = refuses, dies_of
+
+    def prepare(self, model, example_input, /, *, threads):
+        (*_, layer) = (module for module in model.modules() if hasattr(module, "out_channels"))
+        if layer.out_channels in self.dies_of:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if layer.out_channels in self.refuses:
+            raise RuntimeError("no kernel for that\nand more")
+        return lambda: None
+
+    def synchronise(self):
+        """Nothing is behind."""
+
+
+def with_engines(sweep, **engines):
+    blueprints = {name: Blueprint(f"{__name__}.Moody", options) for name, options in engines.items()}
+    return dataclasses.replace(sweep, engines=blueprints)
+
+
+def test_passes_are_made_in_a_process_of_their_own(kept, store):
+    sweep, told = kept("prune=0.5"), []
+    found = measure_points(sweep.plan.points, sweep, store, lambda *step: told.append(step))
+    assert all(metrics["latency_ms/eager"] > 0 for metrics in found.values())
+    assert told[0] == (0, 1) and told[-1] == (1, 1)
+    assert len(told) == 22 and told == sorted(told)  # round by round
+    assert measure_points(sweep.plan.points, sweep, store) == found
+
+
+def test_a_run_that_an_engine_refuses_is_named_and_the_others_are_measured(here, kept, store):
+    sweep = with_engines(kept("model.channels=[4,4],[4,6]", "prune=0.5"), picky={"refuses": (6,)})
+    lines = []
+    found = measure_points(sweep.plan.points, sweep, store, lambda *_: None, lines.append)
+    refused = [point for point in sweep.plan.points if "latency_ms/picky" not in found[point.key]]
+    assert lines == [
+        f"latency_ms/picky: {point} could not be measured: RuntimeError: no kernel for that" for point in refused
+    ]
+    assert len(refused) == 2 and len(sweep.plan.points) == 4
+    again = []  # what was refused is not kept: another version of the engine may take it
+    measure_points(sweep.plan.points, sweep, store, lambda *_: None, again.append)
+    assert again == lines
+
+
+def test_a_pass_whose_process_dies_costs_its_own_metrics_only(kept, store):
+    sweep = with_engines(kept("prune=0.5"), deadly={"dies_of": (4,)}, sound={})
+    lines = []
+    found = measure_points(sweep.plan.points, sweep, store, lambda *_: None, lines.append)
+    (line,) = lines
+    assert line.startswith(
+        "latency_ms/deadly: not measured: its process died (signal SIGKILL); out of memory? a smaller measure.memory="
+    )
+    assert all("latency_ms/sound" in metrics and "latency_ms/deadly" not in metrics for metrics in found.values())
+
+
+def test_memory_is_what_was_asked_for_else_half_of_what_is_free(measured, store, monkeypatch):
+    monkeypatch.setattr(timing, "free_memory", lambda: 1000)
+    for arguments, expected in (((), 500), (("measure.memory=2KB",), 2000), (("measure.memory=1e3",), 1000)):
+        sweep = planned("prune=0.5", "measure.seconds=0.5", *arguments)
+        monkeypatch.setattr(timing, "VERSION", expected)  # nothing is kept
+        measure_points(sweep.plan.points, sweep, store)
+        assert measured[1][-1]["memory"] == expected
+
+
+def test_memory_is_in_no_key(measured, store):
+    plain, limited = planned("prune=0.5"), planned("prune=0.5", "measure.memory=1GB")
+    assert plain.plan.sweep_id == limited.plan.sweep_id
+    assert [point.key for point in plain.plan.points] == [point.key for point in limited.plan.points]
+    measure_points(plain.plan.points, plain, store)
+    measure_points(limited.plan.points, limited, store)
+    assert len(measured[1]) == 1

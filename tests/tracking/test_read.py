@@ -1,6 +1,12 @@
 """Runs read back as one table, and the counts of their examples."""
 
+import shutil
+import sqlite3
+import subprocess
+import sys
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from effbench.run.counts import pack_counts
@@ -18,6 +24,80 @@ def test_unknown_experiments_and_sweeps_are_named(uri, opened, record):
     with pytest.raises(ValueError, match="sweep=ffff: there is none of that id; there are 0123456789ab"):
         load_runs(sweep="ffff")
     assert len(load_runs(sweep="0123")) == 1
+
+
+def test_a_database_is_read_without_mlflow_and_torch(awkward):
+    program = (
+        "import sys; from effbench import load_runs; assert len(load_runs()) == 5;"
+        "print([name for name in ('mlflow', 'sqlalchemy', 'torch', 'hydra') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize("name", ["a b.db", "100%.db", "50%25.db", "a#b.db", "é 日本.db"])
+def test_the_database_may_have_any_name(here, awkward, name):
+    shutil.move(here / "mlflow.db", here / name)
+    assert len(load_runs(tracking_uri=f"sqlite:///{here / name}")) == 5
+
+
+OTHER_SCHEMA = "ALTER TABLE runs RENAME COLUMN run_uuid TO run_id"
+"""As a version of MLflow may have it, or come to have it."""
+
+
+def test_what_only_mlflow_can_read_is_read_by_it(awkward, monkeypatch):
+    expected = load_runs()
+
+    def unreadable(*_):
+        raise sqlite3.OperationalError("no such column")
+
+    monkeypatch.setattr("effbench.tracking.database._read", unreadable)
+    pd.testing.assert_frame_equal(load_runs(), expected, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    "change", ["DROP INDEX index_latest_metrics_run_uuid", "DROP INDEX index_params_run_uuid", "ANALYZE"]
+)
+def test_the_order_of_a_database_does_not_depend_on_its_indices(here, awkward, change):
+    expected = load_runs()
+    with sqlite3.connect(here / "mlflow.db") as database:
+        database.executescript(change)
+    database.close()
+    found = load_runs()
+    pd.testing.assert_frame_equal(found, expected[found.columns], check_exact=True)
+    assert set(found.columns) == set(expected.columns)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        OTHER_SCHEMA,
+        "UPDATE alembic_version SET version_num = 'of the future'; DROP TABLE params",
+        "DROP TABLE latest_metrics",
+        "DELETE FROM alembic_version; DROP TABLE tags",
+    ],
+)
+def test_a_database_that_nobody_can_read_is_said_in_a_line(here, awkward, change):
+    with sqlite3.connect(here / "mlflow.db") as database:
+        database.executescript(change)
+    database.close()
+    with pytest.raises(ValueError, match=r"^tracking_uri=sqlite:.*: can't be read \(.+\)$"):
+        load_runs()
+
+
+def test_runs_are_read_while_somebody_writes(here, awkward):
+    expected = load_runs()
+    writer = sqlite3.connect(here / "mlflow.db")
+    try:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("DELETE FROM latest_metrics")
+        pd.testing.assert_frame_equal(load_runs(), expected, check_exact=True)
+        writer.rollback()
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("DELETE FROM latest_metrics")
+        pd.testing.assert_frame_equal(load_runs(), expected, check_exact=True)
+    finally:
+        writer.close()
 
 
 def test_ids_that_look_like_numbers_stay_text(uri, opened, record):
