@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from effbench.checks.text import printable
+
 log = logging.getLogger(__name__)
 
 _MOST_CHARACTERS = 400
@@ -16,17 +18,15 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 
 
 def shown(text: object, /) -> str:
-    r"""Return a name or a message as it can be printed, with escapes where a character can't be.
+    r"""Return a name or a message as it can be printed (`checks.text`); of a long one the middle is left out.
 
-    Of a long one the middle is left out.
-
-    >>> shown("cat/é 1.png"), shown("cat\n\x1b[2J.png")
-    ('cat/é 1.png', "'cat\\n\\x1b[2J.png'")
+    >>> shown("cat/é 1.png"), shown("cat\n.png")
+    ('cat/é 1.png', 'cat\\n.png')
     """
     plain = str(text)
     if len(plain) > _MOST_CHARACTERS:
         plain = f"{plain[: _MOST_CHARACTERS // 2]}…{plain[-_MOST_CHARACTERS // 2 :]}"
-    return plain if plain.isprintable() else repr(plain)
+    return printable(plain)
 
 
 def listed(names: Iterable[str], /, *, most: int = 5) -> str:
