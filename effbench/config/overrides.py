@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString, Transformer, ValueType
 from hydra.errors import HydraException
 
+_PATH = re.compile(r"(~|[^'\"\\$,=(){}\[\]]*/)[^'\"\\$,=(){}\[\]]*")
 EXAMPLES = "+prune=0.1,0.5,0.9 or model=lenet_5"
 
 
@@ -60,7 +63,7 @@ def _parse_one(parser: OverridesParser, argument: str) -> Override:
     try:
         override = parser.parse_override(argument)
     except HydraException:
-        raise ValueError(f"{argument}: must be key=value, as in {EXAMPLES}; see --help") from None
+        override = _parse_path(parser, argument)
     key = override.key_or_group
     if not key or override.package is not None:
         raise ValueError(f"{argument}: must be key=value, as in {EXAMPLES}; see --help")
@@ -69,3 +72,12 @@ def _parse_one(parser: OverridesParser, argument: str) -> Override:
     if override.value_type in (ValueType.GLOB_CHOICE_SWEEP, ValueType.INTERVAL_SWEEP):
         raise ValueError(f"{argument}: can't be swept; write the values out, as in {key}=0.1,0.5")
     return override
+
+
+def _parse_path(parser: OverridesParser, argument: str) -> Override:
+    """Parse what Hydra's grammar refuses because of a path with a ~ or letters beyond a to z: as if it were quoted."""
+    key, _, value = argument.partition("=")
+    if _PATH.fullmatch(value):
+        with suppress(HydraException):
+            return parser.parse_override(f"{key}='{value}'")
+    raise ValueError(f"{argument}: must be key=value, as in {EXAMPLES}; see --help")

@@ -36,17 +36,20 @@ def find_files(root: Path, shares: Shares, /, *, split_seed: int) -> tuple[tuple
     for split in parts:
         with_split = [(label, found[split]) for label, found in enumerate(places.values()) if split in found]
         listed_files[split] = [(path, label) for label, place in with_split for path in list_images(place, others)]
-    _check_splits(folder, listed_files)
+    _check_splits(folder, listed_files, others)
     classes = tuple(places)
     _check_classes(folder, classes, listed_files)
     _remark_on_left_out(folder, parts, others)
     return classes, _divided(folder, classes, listed_files, shares, split_seed)
 
 
-def _check_splits(folder: Path, files: Mapping[Split, Files]) -> None:
+def _check_splits(folder: Path, files: Mapping[Split, Files], others: Counter[str]) -> None:
     if not any(files.values()):
         what = "holds images itself" if count_images(folder) else "holds no images"
-        raise ValueError(f"data.root={shown(folder)}: {what}; one folder a class is expected, with {_suffixes()} files")
+        there = f"; what is there: {_kinds(others)}" if others else ""
+        raise ValueError(
+            f"data.root={shown(folder)}: {what}; one folder a class is expected, with {_suffixes()} files{there}"
+        )
     for split, of_split in files.items():
         if not of_split:
             raise ValueError(f"data.root={shown(folder)}: its {split} folder holds no images")
@@ -75,8 +78,7 @@ def _check_classes(folder: Path, classes: Sequence[str], files: Mapping[Split, F
 
 def _remark_on_left_out(folder: Path, parts: Mapping[Split, Path], others: Counter[str]) -> None:
     if others:
-        kinds = [f"{n} {suffix or 'without a suffix'}" for suffix, n in others.most_common()]
-        remark(f"data.root={shown(folder)}: files that are no images are left out: {listed(kinds)}")
+        remark(f"data.root={shown(folder)}: files that are no images are left out: {_kinds(others)}")
     for part in parts.values():
         n = count_images(part)
         if n:
@@ -123,6 +125,10 @@ def _divide(pool: Files, names: Sequence[Split], shares: Shares, seed: int) -> d
     labels = np.array([label for _, label in pool])
     parts = stratified_split(labels, shares, seed=seed)
     return {name: [pool[i] for i in parts[split]] for name, split in zip(names, SPLITS, strict=True)}
+
+
+def _kinds(others: Counter[str]) -> str:
+    return listed([f"{n} {suffix or 'without a suffix'}" for suffix, n in others.most_common()])
 
 
 def _suffixes() -> str:

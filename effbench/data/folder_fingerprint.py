@@ -23,8 +23,8 @@ def fingerprint_of(about: str, entries: Sequence[Entry], /, *, most_bytes: int) 
     """Return a digest of `about` and the files, 16 hexadecimal digits. ValueError names a file that can't be used.
 
     Of at most `most_bytes` in all, every file is read, and its content counts. Of more, names, sizes and times of
-    change must do, and the head of every file is opened, once: that all are well is remembered beside the user's other
-    caches, until one of these differs.
+    change must do, and of every file head and end are looked at, once: that all are well is remembered beside the
+    user's other caches, until one of these differs.
     """
     digest = hashlib.sha256(about.encode())
     paths = [path for _, path in entries]

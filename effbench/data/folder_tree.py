@@ -78,12 +78,12 @@ def list_images(folder: Path, /, others: Counter[str]) -> list[Path]:
     pending: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(folder, ())]
     while pending:
         place, above = pending.pop()
-        about = place.stat()
-        if (about.st_dev, about.st_ino) in above:
+        identity = _identity(place)
+        if identity in above:
             raise ValueError(f"{shown(place)}: is a link to a folder that it lies in; remove it")
         for entry in _visible(place):
             if _is_folder(entry) and not is_image_name(entry.name):
-                pending.append((place / entry.name, (*above, (about.st_dev, about.st_ino))))
+                pending.append((place / entry.name, (*above, identity)))
             elif not is_image_name(entry.name):
                 _check_link(entry)
                 others[PurePath(entry.name).suffix.lower()] += 1
@@ -99,7 +99,20 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not is_hidden(entry.name)]
     except OSError as error:
-        raise ValueError(f"{shown(folder)}: this folder can't be read ({error.strerror})") from None
+        raise _unreadable(folder, error) from None
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """Return what tells a folder from another, however it is reached."""
+    try:
+        about = folder.stat()
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+    return about.st_dev, about.st_ino
+
+
+def _unreadable(folder: Path, error: OSError) -> ValueError:
+    return ValueError(f"{shown(folder)}: this folder can't be read ({error.strerror})")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

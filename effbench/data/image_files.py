@@ -1,9 +1,8 @@
 """Image files opened and checked: each that can't be used is named in one line, in bounded memory.
 
-`check_header` reads a file's head alone: that it is a file that can be read, an image of a known kind, not too large.
-`read_image_file` reads all of it, so that a truncated one is found. What only the decoding of every pixel shows (damage
-within a JPEG's data that is no gap, floats out of range in a folder that is too large to be read) is an error that
-names the file whenever it is decoded.
+`check_header` reads a file's head and its last bytes: that it is a file that can be read, an image of a known kind, not
+too large, not cut off. `read_image_file` reads all of it. What only the decoding of every pixel shows (damage in the
+middle of a file) is an error that names the file whenever it is decoded.
 """
 
 from __future__ import annotations
@@ -21,11 +20,14 @@ from typing import TypeVar
 from PIL import Image, UnidentifiedImageError
 
 from effbench.checks.errors import kind_and_line
+from effbench.data.file_ends import has_end
 from effbench.data.paths import shown
 from effbench.data.pixel_values import UnknownValuesError, in_mode, treatment
 
 MAX_PIXELS = 89_478_485
 """Images of more pixels are refused before they are decoded: 256 MiB of RGB, where Pillow begins to warn of them."""
+MAX_RATIO = 200
+"""Images that are longer than so many times their width are refused: resized by their short side they would be huge."""
 _LARGE_PIXELS = 2**24
 _N_BYTES_SHOWN = 12
 
@@ -56,9 +58,16 @@ def open_image(path: Path, mode: str, /) -> Image.Image:
 def check_header(path: Path, /) -> str:
     """Return what will be done to an image (`pixel_values.treatment`), by its head. ValueError names one that is none.
 
-    Nothing is decoded.
+    It is decoded only where its values may have no meaning (32 bits), or its end is not there.
     """
-    return _with_image(path, path, lambda image: treatment(image, is_loaded=False))
+    done, is_enough = _with_image(
+        path,
+        path,
+        lambda image: (treatment(image, is_loaded=False), image.mode not in ("I", "F") and has_end(image, path)),
+    )
+    if not is_enough:
+        read_image_file(path)
+    return done
 
 
 def read_image_file(path: Path, /) -> tuple[bytes, str]:
@@ -103,9 +112,10 @@ def _with_image(path: Path, source: Path | io.BytesIO, use: Callable[[Image.Imag
         if isinstance(source, Path):
             _check_file(source)
         with Image.open(source) as image:
+            if image.format == "EPS":  # Pillow would have another program run it
+                raise _RefusedError("is PostScript, not an image file; remove or convert it")
+            _check_size(image.size)
             n_pixels = image.width * image.height
-            if n_pixels > MAX_PIXELS:
-                raise _RefusedError(_too_large(f"{image.width} x {image.height} pixels"))
             with _one_large_image if n_pixels > _LARGE_PIXELS else nullcontext():
                 return use(image)
 
@@ -121,7 +131,7 @@ def _with_path(path: Path, use: Callable[[], Result]) -> Result:
         reason = _too_large("too many pixels")
     except UnidentifiedImageError:
         begin = _with_path(path, lambda: _begin(path))
-        reason = f"not a readable image (no known kind; it begins with {begin!r}); mend or remove it"
+        reason = f"not a readable image (of no kind that Pillow knows; it begins with {begin!r}); mend or remove it"
     except OSError as error:
         if error.errno is not None:
             reason = f"can't be read ({error.strerror})"
@@ -139,6 +149,14 @@ def _check_file(path: Path) -> None:
         raise _RefusedError("is no file any more; remove it")
     if about.st_size == 0:
         raise _RefusedError("not a readable image (it is empty); mend or remove it")
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    pixels = f"{size[0]} x {size[1]} pixels"
+    if size[0] * size[1] > MAX_PIXELS:
+        raise _RefusedError(_too_large(pixels))
+    if max(size) > MAX_RATIO * min(size):
+        raise _RefusedError(f"has {pixels}, one side more than {MAX_RATIO} times the other; crop it, or remove it")
 
 
 def _content(path: Path) -> bytes:

@@ -9,19 +9,24 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from effbench.checks.text import printable
+
 log = logging.getLogger(__name__)
 
+_MOST_CHARACTERS = 400
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 
 
 def shown(text: object, /) -> str:
-    r"""Return a name or a message as it can be printed: quoted with escapes where a character can't be.
+    r"""Return a name or a message as it can be printed (`checks.text`); of a long one the middle is left out.
 
-    >>> shown("cat/é 1.png"), shown("cat\n\x1b[2J.png")
-    ('cat/é 1.png', "'cat\\n\\x1b[2J.png'")
+    >>> shown("cat/é 1.png"), shown("cat\n.png")
+    ('cat/é 1.png', 'cat\\n.png')
     """
     plain = str(text)
-    return plain if plain.isprintable() else repr(plain)
+    if len(plain) > _MOST_CHARACTERS:
+        plain = f"{plain[: _MOST_CHARACTERS // 2]}…{plain[-_MOST_CHARACTERS // 2 :]}"
+    return printable(plain)
 
 
 def listed(names: Iterable[str], /, *, most: int = 5) -> str:
@@ -56,8 +61,12 @@ def data_folder(root: object, /) -> Path:
     except UnicodeEncodeError:
         # The folder's name and path are logged, and databases hold Unicode.
         raise ValueError(f"data.root={shown(root)}: its name is not UTF-8; rename it, or give a link to it") from None
-    if is_there and not os.access(folder, os.R_OK | os.X_OK):
-        raise ValueError(f"data.root={shown(root)}: you may not read this folder")
+    if is_there:
+        try:
+            os.scandir(folder).close()
+            os.stat(os.path.join(folder, os.curdir))  # a folder that may be listed, but not entered
+        except OSError as error:
+            raise ValueError(f"data.root={shown(root)}: this folder can't be read ({error.strerror})") from None
     return folder
 
 

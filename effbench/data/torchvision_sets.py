@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,8 @@ def _read(kind: str, root: str, *, train: bool) -> tuple[Tensor, Tensor]:
 def _downloaded(source: Any, kind: str, folder: Path, *, train: bool) -> Any:
     """Return the data set after its download. ValueError where that fails; then no empty folder is left behind."""
     place = folder / _FOLDERS[kind]
-    is_there = place.is_dir()
-    made = [path for path in (place, *place.parents) if not path.exists()]
+    is_there = os.path.isdir(place)  # False also where it can't be told
+    made = [path for path in (place, *place.parents) if not os.path.exists(path)]
     try:
         return source(folder, train=train, download=True)
     except Exception as error:

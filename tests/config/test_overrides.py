@@ -13,6 +13,9 @@ from effbench.config.overrides import flat, list_line, parse, single_lines, valu
         ("x=[1,2]", [[1, 2]], ["++x=[1,2]"]),
         ("x=choice(a,b)", ["a", "b"], ["++x=a", "++x=b"]),
         ("+x=null", [None], ["++x=null"]),
+        ("x=~", ["~"], ["++x='~'"]),
+        ("x=~/my data", ["~/my data"], ["++x='~/my data'"]),
+        ("x=/home/josé/猫 #1", ["/home/josé/猫 #1"], ["++x='/home/josé/猫 #1'"]),
     ],
 )
 def test_overrides_as_values_and_as_lines(text, values, lines):
@@ -42,6 +45,8 @@ def test_a_list_and_its_elements_mean_the_same():
         (["x=glob(*)"], "x=glob(*): can't be swept; write the values out"),
         (["x=1", "+x=2"], "+x=2: x is given already (x=1); write several values as x=a,b"),
         (["x={a:"], "x={a:: must be key=value"),
+        (["x=~/a'b"], "x=~/a'b: must be key=value"),
+        (["x y=~/a"], "x y=~/a: must be key=value"),
     ],
 )
 def test_what_is_none_is_refused_in_one_line(arguments, message):

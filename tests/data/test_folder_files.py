@@ -140,6 +140,13 @@ class TestRefusals:
         with pytest.raises(ValueError, match="it holds no images of labels; add some, or remove the class"):
             list_files(tmp_path)
 
+    def test_images_of_other_kinds_alone(self, tmp_path, touch_images):
+        touch_images(tmp_path, 2)
+        for path in tmp_path.rglob("*.png"):
+            path.rename(path.with_suffix(".heic"))
+        with pytest.raises(ValueError, match=r"holds no images; .*; what is there: 6 \.heic$"):
+            list_files(tmp_path)
+
     def test_an_archive_and_a_file(self, tmp_path):
         (tmp_path / "images.zip").touch()
         with pytest.raises(ValueError, match="is an archive; unpack it"):

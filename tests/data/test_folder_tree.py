@@ -131,6 +131,19 @@ def test_a_folder_that_can_not_be_read_is_named(tmp_path, monkeypatch):
             read(tmp_path / "cat")
 
 
+def test_a_folder_that_can_be_listed_but_not_entered_is_named(tmp_path, monkeypatch):
+    stat = Path.stat
+
+    def deny(path, **options):
+        if path.name == "cat":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", deny)
+    with pytest.raises(ValueError, match=r"cat: this folder can't be read \(Permission denied\)"):
+        list_images(tmp_path / "cat", Counter())
+
+
 def test_names_that_are_not_utf_8_are_images_as_well(tmp_path):
     raw = os.fsencode(tmp_path) + b"/\xff\n.png"
     Path(os.fsdecode(raw)).touch()

@@ -69,6 +69,11 @@ class TestRefusals:
         refusal(check, tmp_path / "a.jpg")
 
     @pytest.mark.parametrize("check", CHECKS)
+    def test_what_is_a_program(self, tmp_path, check):
+        (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+        assert refusal(check, tmp_path / "a.png") == "is PostScript, not an image file; remove or convert it"
+
+    @pytest.mark.parametrize("check", CHECKS)
     def test_what_is_no_file_and_never_waits(self, tmp_path, check):
         os.mkfifo(tmp_path / "a.png")
         assert refusal(check, tmp_path / "a.png").startswith("is no file any more")
@@ -90,7 +95,7 @@ class TestRefusals:
         assert refusal(check, tmp_path / "a.png") == "can't be read (Permission denied)"
 
     @pytest.mark.parametrize("kind", ["png", "jpg", "gif", "tif", "webp", "bmp", "ppm"])
-    @pytest.mark.parametrize("check", [read_image_file, lambda path: open_image(path, "RGB")])
+    @pytest.mark.parametrize("check", CHECKS)
     def test_what_is_cut_off(self, tmp_path, kind, check):
         path = tmp_path / f"a.{kind}"
         noise((64, 64)).save(path)
@@ -100,7 +105,7 @@ class TestRefusals:
             path.write_bytes(whole[:n_bytes])
             assert "not a readable image (" in refusal(check, path)
 
-    @pytest.mark.parametrize("size", [(13_000, 13_000), (MAX_PIXELS + 1, 1), (2**31 - 1, 2**31 - 1)])
+    @pytest.mark.parametrize("size", [(13_000, 13_000), (1, MAX_PIXELS + 1), (2**31 - 1, 2**31 - 1)])
     @pytest.mark.parametrize("check", CHECKS)
     def test_what_is_too_large(self, tmp_path, size, check):
         (tmp_path / "a.png").write_bytes(png_header(*size))
@@ -108,6 +113,15 @@ class TestRefusals:
             message = refusal(check, tmp_path / "a.png")
         assert message.endswith("more than the 89,478,485 that are decoded; make it smaller, or remove it")
         assert (f"{size[0]} x {size[1]} pixels" if size[0] < 2**31 - 1 else "too many pixels") in message
+
+    @pytest.mark.parametrize("size", [(1, 201), (2_011, 10), (1, 10**7)])
+    @pytest.mark.parametrize("check", CHECKS)
+    def test_what_is_too_long(self, tmp_path, size, check):
+        (tmp_path / "a.png").write_bytes(png_header(*size))
+        said = f"has {size[0]} x {size[1]} pixels, one side more than 200 times the other; crop it, or remove it"
+        assert refusal(check, tmp_path / "a.png") == said
+        Image.new("RGB", (1, 200)).save(tmp_path / "b.png")
+        check(tmp_path / "b.png")
 
     def test_a_limit_of_the_user_s_own_is_kept(self, tmp_path, monkeypatch):
         noise((20, 20)).save(tmp_path / "a.png")
@@ -117,12 +131,17 @@ class TestRefusals:
         (tmp_path / "b.png").write_bytes(png_header(2**20, 2**20))
         assert "has 1048576 x 1048576 pixels" in refusal(check_header, tmp_path / "b.png")
 
+    @pytest.mark.parametrize("check", CHECKS)
+    def test_what_has_values_without_a_meaning(self, tmp_path, check):
+        Image.new("F", (9, 9), 2).save(tmp_path / "a.tif")
+        assert refusal(check, tmp_path / "a.tif").startswith("holds floats from 2 to 2, of which white can't be known")
+
     def test_names_are_escaped(self, tmp_path):
         path = tmp_path / os.fsdecode(b"\xff\n\x1b[2J.png")
         path.write_bytes(b"")
         with pytest.raises(ValueError, match="it is empty") as refused:
             check_header(path)
-        assert str(refused.value).isprintable() and r"\udcff\n\x1b[2J.png" in str(refused.value)
+        assert str(refused.value).isprintable() and r"\xff\n\x1b[2J.png" in str(refused.value)
 
 
 @pytest.mark.filterwarnings("error")

@@ -233,7 +233,7 @@ class TestRefusals:
         path.unlink()
         if not is_gone:
             path.write_bytes(b"no image")
-        said = "can't be read (No such file or directory)" if is_gone else "not a readable image (no known kind"
+        said = "can't be read (No such file or directory)" if is_gone else "not a readable image (of no kind that"
         with pytest.raises(ValueError, match=r"dog.004\.png: ") as refused:
             one_pass(data)
         assert str(refused.value).startswith(f"{path}: {said}"), "in its first line, also from another process"

@@ -15,8 +15,13 @@ def test_what_can_not_be_printed_is_escaped(name):
     assert shown("ein Ordner/é 猫.png") == "ein Ordner/é 猫.png"
 
 
+def test_a_long_one_keeps_its_begin_and_its_end():
+    said = shown("a" * 3000 + "/b.png")
+    assert len(said) < 500 and said.startswith("aaa") and said.endswith("a/b.png") and "…" in said
+
+
 def test_many_names_are_a_few_and_dots():
-    assert listed(["a", "b\n"]) == r"a, 'b\n'"
+    assert listed(["a", "b\n"]) == r"a, b\n"
     assert listed(map(str, range(9)), most=3) == "0, 1, 2, …"
 
 
@@ -62,9 +67,17 @@ class TestDataFolder:
             data_folder(folder)
         assert str(refused.value).isprintable()
 
-    def test_a_folder_that_may_not_be_read(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
-        with pytest.raises(ValueError, match="you may not read this folder"):
+    @pytest.mark.parametrize("name", ["scandir", "stat"])
+    def test_a_folder_that_may_not_be_listed_or_entered(self, tmp_path, monkeypatch, name):
+        plain, denied = getattr(os, name), f"{tmp_path}{'' if name == 'scandir' else '/.'}"
+
+        def deny(path, *args, **options):
+            if str(path) == denied:
+                raise PermissionError(13, "Permission denied", str(path))  # root may read everything
+            return plain(path, *args, **options)
+
+        monkeypatch.setattr(os, name, deny)
+        with pytest.raises(ValueError, match=r"this folder can't be read \(Permission denied\)"):
             data_folder(tmp_path)
 
 
