@@ -11,6 +11,7 @@ from pathlib import Path
 
 import filelock
 
+from effbench.run.entry import entry_lock
 from effbench.run.inventory import Inventory, StoredFile
 
 UNUSED, OLDER = "unused", "older="
@@ -76,7 +77,7 @@ def clear(inventory: Inventory, clearing: Clearing, /) -> Cleared:
         stopped = []
         for sweep in clearing.sweeps:
             try:
-                stack.enter_context(_lock(inventory, f"sweep-{sweep}"))
+                stack.enter_context(entry_lock(inventory.root, f"sweep-{sweep}", waits=False))
                 stopped.append(sweep)
             except filelock.Timeout:
                 cleared.running.append(sweep)
@@ -88,6 +89,7 @@ def clear(inventory: Inventory, clearing: Clearing, /) -> Cleared:
         for sweep in stopped:
             with suppress(OSError):
                 (inventory.root / "sweeps" / sweep).rmdir()
+            with suppress(OSError):
                 _lock_path(inventory, f"sweep-{sweep}").unlink()
     return cleared
 
@@ -100,11 +102,11 @@ def _order(file: StoredFile) -> tuple[int, bool]:
 def _delete(file: StoredFile, inventory: Inventory, cleared: Cleared) -> None:
     try:
         if file.kind == "lock":
-            with filelock.FileLock(file.path, blocking=False):
+            with entry_lock(inventory.root, file.path.stem, waits=False):
                 file.path.unlink(missing_ok=True)
         elif file.network is not None:
             name = f"tensor-{file.path.name}" if file.kind == "tensors" else file.network
-            with _lock(inventory, name):
+            with entry_lock(inventory.root, name, waits=False):
                 file.path.unlink(missing_ok=True)
                 _lock_path(inventory, name).unlink(missing_ok=True)
         else:
@@ -116,10 +118,6 @@ def _delete(file: StoredFile, inventory: Inventory, cleared: Cleared) -> None:
         return
     cleared.n_files += 1
     cleared.n_bytes += file.n_bytes
-
-
-def _lock(inventory: Inventory, name: str) -> filelock.BaseFileLock:
-    return filelock.FileLock(_lock_path(inventory, name), blocking=False)
 
 
 def _lock_path(inventory: Inventory, name: str) -> Path:

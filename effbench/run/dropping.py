@@ -12,7 +12,7 @@ import filelock
 
 from effbench.checks.sizes import shown_size
 from effbench.plan.sweep import Sweep
-from effbench.run.entry import entry_path
+from effbench.run.entry import entry_lock, entry_path
 from effbench.run.outcomes import Outcomes
 from effbench.run.recording import keep_record, record_of
 from effbench.run.results import RunResult, is_kept
@@ -89,7 +89,7 @@ def _has_use_for(key: str, other: SweepRecord, store: Store) -> bool:
 def _delete(key: str, store: Store) -> None:
     """Delete a network, unless another process is at it just now. Whoever looks for it afterwards makes it again."""
     try:
-        with filelock.FileLock(store.root / "locks" / f"{key}.lock", blocking=False):
+        with entry_lock(store.root, key, waits=False):
             for folder in ("models", "findings"):
                 entry_path(store.root, f"{folder}/{key}").unlink(missing_ok=True)
     except (OSError, filelock.Timeout):  # in use, or somebody else's: it stays

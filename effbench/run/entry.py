@@ -7,12 +7,22 @@ import json
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 DIGEST_BYTES = 32
 
 
 def entry_path(root: Path, name: str, /) -> Path:
     """Return the file of an entry."""
     return root / "entries" / name
+
+
+def entry_lock(root: Path, key: str, /, *, waits: bool = True) -> filelock.BaseFileLock:
+    """Return the lock of what `key` names; one that does not wait raises `filelock.Timeout` where it is taken.
+
+    Whoever shares the store can take it, as far as the umask allows.
+    """
+    return filelock.FileLock(root / "locks" / f"{key}.lock", mode=0o666, blocking=waits)
 
 
 def checksum(name: str, content: bytes, /) -> bytes:
@@ -23,12 +33,14 @@ def checksum(name: str, content: bytes, /) -> bytes:
 
 
 def read_entry(root: Path, name: str, /) -> bytes | None:
-    """Return the content of an entry; None where there is none. ValueError where it is damaged."""
+    """Return the content of an entry; None where there is none. ValueError where it is damaged, or not to be read."""
     path = entry_path(root, name)
     try:
         stored = path.read_bytes()
     except FileNotFoundError:
         return None
+    except (PermissionError, IsADirectoryError) as error:
+        raise ValueError(f"{path} can't be read ({error.strerror})") from None
     content = stored[DIGEST_BYTES:]
     if checksum(name, content) != stored[:DIGEST_BYTES]:
         raise ValueError(f"{path} is damaged or not an entry of that name (its checksum differs)")

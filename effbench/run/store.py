@@ -23,7 +23,7 @@ from effbench.checks.errors import first_line
 from effbench.compression.constraints.described import describe, impose
 from effbench.compression.structure.edits import Edit, edits_of
 from effbench.compression.structure.rebuild import apply_edits
-from effbench.run.entry import checksum, entry_path, read_entry
+from effbench.run.entry import checksum, entry_lock, entry_path, read_entry
 from effbench.run.room import make_room
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Store:
     def clear_unfinished(self) -> None:
         """Delete what writers that were killed left behind: parts of entries that nobody has touched for an hour."""
         for path in (self.root / "entries").rglob(".*.part"):
-            with suppress(FileNotFoundError):  # its writer was alive
+            with suppress(OSError):  # its writer was alive, or it is somebody else's
                 if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
                     path.unlink()
 
@@ -184,7 +184,7 @@ class Store:
     @contextmanager
     def lock(self, key: str, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
         """Let one process at a time compute what `key` names; `waiting` is called if another one is at it."""
-        lock = filelock.FileLock(self.root / "locks" / f"{key}.lock", mode=0o666)
+        lock = entry_lock(self.root, key)
         if waiting is not None:
             try:
                 lock.acquire(blocking=False)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from effbench.checks.sizes import shown_size
+from effbench.checks.text import printable
 from effbench.run.clearing import Cleared, Clearing
 from effbench.run.inventory import Inventory, StoredFile
 
@@ -49,7 +50,7 @@ def listing(inventory: Inventory, /) -> Iterator[str]:
         )
     yield ""
     yield from _groups("in all", inventory.files)
-    yield from (f"damaged: {_printable(line)}" for line in inventory.damaged)
+    yield from (f"damaged: {printable(line)}" for line in inventory.damaged)
     yield from _named("not the store's", [file for file in inventory.files if file.kind == "foreign"])
 
 
@@ -64,7 +65,7 @@ def cleared_lines(cleared: Cleared, /) -> Iterator[str]:
     """Yield the lines that say what went, and what stayed."""
     yield f"cleared {_count(cleared.n_files, 'file')}, {shown_size(cleared.n_bytes)}"
     yield from (f"sweep {sweep} is under way: it stays" for sweep in cleared.running)
-    yield from (f"could not be deleted: {_printable(line)}" for line in cleared.errors)
+    yield from (f"could not be deleted: {printable(line)}" for line in cleared.errors)
 
 
 def _table(inventory: Inventory) -> Iterator[str]:
@@ -74,7 +75,7 @@ def _table(inventory: Inventory) -> Iterator[str]:
         n_bytes = sum(file.n_bytes for file in inventory.used_only_by(frozenset({record.id})))
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.last_used))
         points = f"{n_done}/{len(record.points)}"
-        rows.append((record.id, points, shown_size(n_bytes), used, _printable(record.command)))
+        rows.append((record.id, points, shown_size(n_bytes), used, printable(record.command)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
@@ -111,11 +112,6 @@ def _count(number: int, what: str) -> str:
 
 
 def _named(title: str, files: Sequence[StoredFile]) -> Iterator[str]:
-    yield from (f"{title}: {_printable(str(file.path))}" for file in files[:_MOST_NAMED])
+    yield from (f"{title}: {printable(str(file.path))}" for file in files[:_MOST_NAMED])
     if len(files) > _MOST_NAMED:
         yield f"{title}: {len(files) - _MOST_NAMED} more"
-
-
-def _printable(text: str) -> str:
-    """Return a text from a file without what a terminal would take for a command."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -47,6 +47,7 @@ def test_a_sweep_goes_with_all_that_only_it_uses(filled):
     assert models(filled) == ["b", "c", "lost", "shared"]
     assert not list((filled.root / "entries" / "runs").glob("run-abc1.*"))
     assert not (filled.root / "sweeps" / "abc1").exists()
+    assert not (filled.root / "locks" / "sweep-abc1.lock").exists()
     assert [record.id for record in read_records(filled.root)[0]] == ["abd2", "xyz3"]
     cleared(filled, "abd2")
     assert models(filled) == ["c", "lost"]

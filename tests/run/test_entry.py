@@ -1,8 +1,9 @@
 """An entry as a file."""
 
+import filelock
 import pytest
 
-from effbench.run.entry import checksum, entry_path, read_entry, read_json_entry
+from effbench.run.entry import checksum, entry_lock, entry_path, read_entry, read_json_entry
 
 
 @pytest.fixture
@@ -39,3 +40,22 @@ def test_one_that_is_no_json_object_is_damaged(write, tmp_path, content):
     write("a/b", content)
     with pytest.raises(ValueError, match="no JSON object"):
         read_json_entry(tmp_path, "a/b")
+
+
+def test_one_that_is_somebody_elses_is_named(write, tmp_path, monkeypatch):
+    path = write("a/b", b"content")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    with pytest.raises(ValueError, match=rf"^{path} can't be read \(Permission denied\)$"):
+        read_entry(tmp_path, "a/b")
+
+
+def test_a_lock_that_does_not_wait_says_that_it_is_taken(tmp_path):
+    (tmp_path / "locks").mkdir()
+    with entry_lock(tmp_path, "key"), pytest.raises(filelock.Timeout):
+        entry_lock(tmp_path, "key", waits=False).acquire()
+    with entry_lock(tmp_path, "key", waits=False):
+        pass

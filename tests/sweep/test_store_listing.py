@@ -44,7 +44,7 @@ def test_sweeps_what_they_share_and_what_nobody_knows(store):
     assert headings.split() == ["sweep", "points", "bytes", "last", "used", "command"]
     assert one.split()[:4] == ["one", "1/2", "1.00", "MB"]
     assert one.endswith("python -m effbench.sweep +prune=0.5")
-    assert two.endswith("x?[31m?[/bold]")
+    assert two.endswith(r"x\x1b[31m\n[/bold]")
     text = "\n".join(lines)
     assert "used by several sweeps\n  references: 1 file, 2.00 MB\n  teachers: 1 file, 2.00 MB\n" in text
     assert "the same command makes it known)\n  networks: 1 file, 2.00 MB\n" in text
