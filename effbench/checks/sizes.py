@@ -31,6 +31,18 @@ def n_bytes(size: str | int | float, /) -> int:
     return int(number)
 
 
+def shown_size(number: int, /) -> str:
+    """Return a number of bytes in three figures.
+
+    >>> [shown_size(n) for n in (0, 999, 12_345, 999_999, 4_000_000_000)]
+    ['0 B', '999 B', '12.3 KB', '1.00 MB', '4.00 GB']
+    """
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
+        if number >= 0.9995 * unit:
+            return f"{number / unit:#.3g}".rstrip(".") + f" {name}"
+    return f"{number} B"
+
+
 def _factor(prefix: str) -> int:
     """Return how many bytes a unit with that prefix has."""
     if not prefix:

@@ -4,6 +4,9 @@ The commonest symbol (a byte), the highest (a byte), the side of the images in a
 leaves it open; 0 for none), then the code of `context_models.code_values` for the symbols less the commonest. It has no
 tables: the probabilities are learned on the way, by writer and reader alike. Slow (10**6 symbols a second where most
 are zero, a third of that for dense ones of 8 bits); worth it where zeros and values are not spread at random.
+
+Bytes of any origin end: no bit is more probable than 65535 / 65536, so one byte makes at most 365,000 symbols, and the
+reader stops where they run out.
 """
 
 from __future__ import annotations

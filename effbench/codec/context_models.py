@@ -178,7 +178,7 @@ def code_magnitude(
     """Write a magnitude, 1..largest, or read and return one, which may be too large: bit by bit, the highest first."""
     slots, weights, chosen, logits, sets = model
     n_nodes, n_bits = len(slots) // (N_MAGNITUDE * 2 * 16), 0
-    while (largest - 1) >> n_bits:
+    while (largest - 1) >> n_bits > 0:  # where only 0 is possible it is below zero, and stays so however far it shifts
         n_bits += 1
     node = 1
     for k in range(n_bits - 1, -1, -1):

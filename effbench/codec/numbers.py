@@ -84,8 +84,9 @@ def read_integers(
         return np.empty(0, np.int64)
     lowest = reader.signed_varint("the lowest of some integers")
     width = reader.byte()
-    if width > 64:
-        raise damaged(f"integers of {width} bits")
+    widest = (limits[1] - limits[0]).bit_length()
+    if width > widest:  # before they are read: their time and memory grow with their width
+        raise damaged(f"integers of {width} bits, where {widest} hold all that are possible")
     dtype: np.dtype[np.unsignedinteger] = np.dtype("u1" if width <= 8 else "u4" if width <= 32 else "u8")
     offsets = _read_cuts(reader, n_values, width, dtype, arrangement)
     closes_gap = without_zero and lowest < 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import hydra
 import torch
@@ -20,14 +20,25 @@ from effbench.plan.point import Point
 from effbench.run.one import run_point
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.store import Store
+from effbench.run.workers import run_in_workers
 
 
 def run_by_launcher(
-    points: Sequence[Point], store: Store, device: torch.device, observer: Observer, *, overrides: Sequence[str]
+    points: Sequence[Point],
+    store: Store,
+    device: torch.device,
+    observer: Observer,
+    *,
+    overrides: Sequence[str],
+    timeout: float | None = None,
 ) -> Outcomes:
-    """Run the references, then the other points, by the launcher that `overrides` name; the store must be shared."""
+    """Run the references, then the other points, by the launcher that `overrides` name; the store must be shared.
+
+    A run that takes longer than `timeout` seconds fails: its job ends the process that it began for it.
+    """
     by_key = {point.key: point for point in points}
-    task = partial(_run, points=by_key, root=store.root.resolve(), device=device)
+    shared = replace(store, root=store.root.resolve())
+    task = partial(_run, points=by_key, store=shared, device=device, timeout=timeout)
     folder = store.root.resolve() / "launcher"
     settings = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=${hydra.job.num}", "hydra.output_subdir=null"]
     GlobalHydra.instance().clear()
@@ -48,12 +59,32 @@ def run_by_launcher(
             n_launched += len(wave)
 
 
-def _run(config: DictConfig, *, points: Mapping[str, Point], root: Path, device: torch.device) -> Outcome:
+def _run(
+    config: DictConfig, *, points: Mapping[str, Point], store: Store, device: torch.device, timeout: float | None
+) -> Outcome:
     """Run one point, wherever the launcher put it."""
+    point = points[str(config.launched_point)]
     try:
-        return run_point(points[str(config.launched_point)], Store(root), device=device)
+        if timeout is None:
+            return run_point(point, store, device=device)
+        runs = run_in_workers([point], store, device, _Unobserved(), n_workers=1, timeout=timeout)
+        ((_, outcome),) = runs
+        return outcome
     except Exception as error:
         return RunError.of(error)
+
+
+class _Unobserved:
+    """Nobody looks on in a job."""
+
+    def run_started(self, point: Point) -> None:
+        """Tell nobody."""
+
+    def step(self, point: Point, step: str, done: int, total: int) -> None:
+        """Tell nobody."""
+
+    def run_computed(self, point: Point) -> None:
+        """Tell nobody."""
 
 
 def _result(job: JobReturn) -> Outcome:

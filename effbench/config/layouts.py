@@ -72,7 +72,7 @@ def _fails_here(layer: StridedPointwise, root: Path, is_dry: bool) -> bool:
     name = f"layouts/{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:20]}"
     store = Store(root, read_only=is_dry)
     kept = store.get_json(name)
-    if kept is not None:
+    if kept is not None and "fails" in kept:
         return bool(kept["fails"])
     fails = fails_in_channels_last(layer)
     if not is_dry:

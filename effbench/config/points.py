@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from effbench.checks.fields import check_fields
+from effbench.checks.secrets import hide_in_values
 from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
 from effbench.config.command_line import CommandLine, Composed, members
@@ -18,6 +19,7 @@ from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
 from effbench.config.recipe import STATED, Recipe, check_layers, make_stage, moving_value, short, shown_axis
 from effbench.config.resolve import resolved, task_blueprint
+from effbench.config.targets import check_targets
 from effbench.config.teachers import with_teachers
 from effbench.config.trial import check_shapes, check_training, read_data
 from effbench.config.typed import typed
@@ -25,6 +27,7 @@ from effbench.data import ImageData
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain
 from effbench.plan.point import Plan, Point
+from effbench.plan.sources import fingerprint_of
 from effbench.plan.sweep import Threads
 
 SIDES = ("side", "eval_side")
@@ -86,6 +89,7 @@ class _Builder:
     def node(self) -> dict[str, Any]:
         """The configuration, resolved; the options of every stage are checked, also of those that no axis uses."""
         self._check_task()
+        check_targets(self.composed.node)
         node = resolved(self.composed.node)
         for name in sorted(node["stage"], key=lambda name: STATED.index(name) if name in STATED else len(STATED)):
             make_stage(name, {**node["stage"][name], **self._example_fields(name)})
@@ -143,7 +147,7 @@ class _Builder:
             network=network,
             task=task,
             data=data,
-            fingerprint=loaded.fingerprint,
+            fingerprint=fingerprint_of(data),
             side=sides["side"],
             seed=seed,
             threads=typed(_TrainSettings, {"threads": node["train"]["threads"]}, where="train").threads,
@@ -158,14 +162,14 @@ class _Builder:
         return Point(
             label=label,
             axes=dict(values),
-            swept=dict(self.composed.swept),
+            swept=hide_in_values(self.composed.swept),
             chain=chain,
             eval_side=sides["eval_side"],
             coder=_coder(node["coder"]),
             reference_bytes=trial.float32_bytes if reference is None else reference.reference_bytes,
             reference_key=None if reference is None else reference.key,
             is_control=self._is_control(values),
-            config={**config, "seed": seed, **values},
+            config=hide_in_values({**config, "seed": seed, **values}),
         )
 
     def _as_teacher(self, reference: Point) -> Chain:
@@ -228,7 +232,7 @@ class _Builder:
         return shown_axis(name, self.asked[name])
 
     def _label(self, values: Mapping[str, Value]) -> str:
-        parts = [f"{key}={value}" for key, value in self.composed.swept.items()]
+        parts = [f"{key}={value}" for key, value in hide_in_values(self.composed.swept).items()]
         moved = [f"{name}={short(value)}" for name, value in values.items() if not self.axes[name].is_neutral(value)]
         return ", ".join([*parts, *(moved or ["reference"])])
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from effbench.checks.fields import check_fields
+from effbench.checks.secrets import hide_in_uris
 from effbench.config.command_line import read_command_line
 from effbench.config.points import plan_of
 from effbench.config.resolve import engine_blueprints
@@ -45,7 +46,7 @@ def read_sweep(arguments: Sequence[str], /) -> Sweep:
     node = command.configurations[0].node
     measure = {key: _as_tuple(value) if key in LISTS else value for key, value in node["measure"].items()}
     answers = _Answers(tolerance=node["tolerance"], dry_run=node["dry_run"])
-    jobs = typed(WorkerSettings, node["sweep"], where="sweep").jobs
+    workers = typed(WorkerSettings, node["sweep"], where="sweep")
     return Sweep(
         device=resolve_device(str(node["device"])),
         tolerance=answers.tolerance,
@@ -53,7 +54,8 @@ def read_sweep(arguments: Sequence[str], /) -> Sweep:
         tracking=typed(TrackingSettings, node["tracking"], where="tracking"),
         store=typed(StoreSettings, node["store"], where="store"),
         plan=plan_of(command),
-        jobs=None if jobs == "auto" else int(jobs),
+        jobs=None if workers.jobs == "auto" else int(workers.jobs),
+        timeout=workers.timeout,
         launcher=command.launcher,
         dry_run=answers.dry_run,
         engines=engine_blueprints(node, command.engines),
@@ -62,7 +64,7 @@ def read_sweep(arguments: Sequence[str], /) -> Sweep:
             for name, axis in command.axes.items()
             if name in command.axis_values
         },
-        command=shlex.join(["python", "-m", "effbench.sweep", *arguments]),
+        command=shlex.join(["python", "-m", "effbench.sweep", *map(hide_in_uris, arguments)]),
     )
 
 

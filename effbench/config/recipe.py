@@ -51,7 +51,7 @@ def check_layers(steps: Steps, layers: Sequence[str], /) -> None:
 def make_stage(name: str, node: Node, /) -> Stage:
     """Return the stage that a node with a `_target_` describes. ValueError names the key that does not fit."""
     blueprint = Blueprint.from_node(node, leave_out=("_target_",))
-    kind = blueprint.callable
+    kind: object = blueprint.callable
     if not (isinstance(kind, type) and issubclass(kind, Stage)):
         raise ValueError(f"stage.{name}._target_={blueprint.target}: must be a class derived from Stage")
     where = name if name in STATED else f"stage.{name}"

@@ -7,8 +7,11 @@ from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
+from effbench.checks.errors import kind_and_line
 from effbench.config.keys import ENGINES
+from effbench.config.targets import check_target
 from effbench.config.trial import check_shapes, read_data
+from effbench.measure.engine import Engine
 from effbench.plan.blueprint import Blueprint
 from effbench.training.device import resolve_device
 from effbench.training.precision import TrainingPrecision, suited_precision
@@ -43,13 +46,19 @@ def engine_blueprints(node: Node, names: tuple[str, ...]) -> dict[str, Blueprint
     """
     config = OmegaConf.create(dict(node))
     config.device = str(resolve_device(str(config.device)))
+    for name in names:
+        check_target(f"engine.{name}", config[ENGINES][name], None)
     engines = {name: Blueprint.from_node(_plain(config[ENGINES][name])) for name in names}
     for name, engine in engines.items():
         try:
-            engine.build()
+            built = engine.build()
             resolve_device(str(engine.options.get("device", "cpu")))
         except ValueError as error:  # it begins with the name of the option
             raise ValueError(f"engine.{name}.{error}") from None
+        except (Exception, SystemExit) as error:
+            raise ValueError(f"engine.{name}: {engine.target} can't be made: {kind_and_line(error)}") from None
+        if not isinstance(built, Engine):
+            raise ValueError(f"engine.{name}._target_={engine.target}: gives a {type(built).__name__}, not an Engine")
     return engines
 
 

@@ -9,7 +9,7 @@ from effbench.config.command_line import members
 from effbench.config.trial import check_shapes, check_training
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain, Rounds, Step, Steps, map_steps
-from effbench.plan.sources import load_data
+from effbench.plan.sources import fingerprint_of
 from effbench.plan.teacher import TeacherRequest
 from effbench.stages.load import Load
 
@@ -71,7 +71,7 @@ def _another_network(request: TeacherRequest, reference: Chain, where: str) -> C
         reference,
         network=network,
         data=data,
-        fingerprint=load_data(data).fingerprint,
+        fingerprint=fingerprint_of(data),
         seed=reference.seed if request.seed is None else request.seed,
         steps=(training,),
     )

@@ -28,12 +28,28 @@ def read_data(data: Blueprint) -> ImageData:
         if isinstance(value, bool) or not isinstance(value, int) or value < (name == "side"):
             raise ValueError(f"data.{name}={value}: must be a whole number, {int(name == 'side')} or more")
     try:
-        return load_data(data)
+        loaded: object = load_data(data)
     except ValueError as error:
         message = str(error)
-        raise ValueError(message if message.startswith(("data", "_target_")) else f"data: {message}") from None
-    except Exception as error:
+        raise ValueError(message if message.startswith("data") else f"data: {message}") from None
+    except (Exception, SystemExit) as error:
         raise ValueError(f"data: {data.target} can't be loaded: {_what_and_where(error)}") from None
+    if not isinstance(loaded, ImageData):
+        raise ValueError(f"data._target_={data.target}: gives a {type(loaded).__name__}, not an ImageData")
+    return loaded
+
+
+def read_task(task: Blueprint) -> Task:
+    """Return the task. ValueError for what is no task, and for options of the wrong kind."""
+    try:
+        loaded: object = load_task(task)
+    except ValueError as error:
+        raise ValueError(f"task: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"task: {task.target} can't be made: {_what_and_where(error)}") from None
+    if not isinstance(loaded, Task):
+        raise ValueError(f"task._target_={task.target}: gives a {type(loaded).__name__}, not a Task")
+    return loaded
 
 
 @dataclass(frozen=True)
@@ -73,13 +89,13 @@ def check_training(chain: Chain, /, *, where: str) -> None:
 @lru_cache(maxsize=1024)
 def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, eval_side: int) -> Trial | str:
     """Return what a trial shows of a network, or why it can't be run."""
-    loaded, purpose = load_data(data), load_task(task)
+    loaded, purpose = load_data(data), read_task(task)
     try:
         with torch.random.fork_rng(devices=[]):
             model = build_network(network, purpose, loaded, side)
     except ValueError as error:
         return str(error)
-    except Exception as error:  # whatever a user's network raises
+    except (Exception, SystemExit) as error:  # whatever a user's network raises
         return f"{network.target} can't be built: {_what_and_where(error)}"
     strided: dict[int, set[StridedPointwise]] = {}
     for pixels in sorted({side, eval_side}):
@@ -87,7 +103,7 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
             with torch.random.fork_rng(devices=[]), torch.inference_mode(), WatchStridedPointwise() as watch:
                 strided[pixels] = watch.found
                 outputs = model.eval()(torch.zeros(1, loaded.channels, pixels, pixels))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return f"{network.target} can't take images of {pixels} x {pixels}: {_what_and_where(error)}"
         try:
             purpose.check_outputs(outputs, loaded, side=pixels)
@@ -129,12 +145,12 @@ def _training_problem(model: nn.Module, task: Task, data: ImageData, side: int) 
         if str(error).startswith("must give"):
             return f"in training {error}; leave out auxiliary outputs"
         return f"can't be trained: {_what_and_where(error)}"
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return f"can't be trained: {_what_and_where(error)}"
     return ""
 
 
-def _what_and_where(error: Exception) -> str:
+def _what_and_where(error: BaseException) -> str:
     """Return an exception in one line, with the line of the user's own file that raised it, if one did."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_NOT_THE_USERS)]
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -2,99 +2,120 @@
 
 from __future__ import annotations
 
-import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from effbench.data.base import SPLITS, Split
+from effbench.data.folder_layout import class_folders, find_parts
+from effbench.data.folder_tree import SUFFIXES, count_images, folders_in, list_images
+from effbench.data.paths import data_folder, listed, remark, shown
 from effbench.data.splits import stratified_split
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 
 Files = list[tuple[Path, int]]
 """Images and the numbers of their classes."""
 Shares = tuple[float, float, float]
 
 
-def find_files(folder: Path, shares: Shares, /, *, split_seed: int) -> tuple[tuple[str, ...], dict[Split, Files]]:
+def find_files(root: Path, shares: Shares, /, *, split_seed: int) -> tuple[tuple[str, ...], dict[Split, Files]]:
     """Return the class names and the files of each split; none of these is empty. ValueError says what is missing.
 
     What has no folder comes from a seeded, stratified split: class folders alone are divided by `shares`; without
     `val`, a part of `train` becomes validation (as large as shares say, relative to train); without `test`, `val` is
-    halved; `val` alone is divided as class folders are.
+    halved; `val` alone is divided as class folders are. A class without images is refused, and one of which a `train`
+    folder has none; one that validation or test lacks is remarked upon, as is what was left out. Nothing is opened.
     """
-    parts = _part_folders(folder)
-    classes = tuple(sorted({name for part in parts.values() for name in _folders_in(part)}))
-    listed = {split: _list_files(part, classes) for split, part in parts.items()}
-    if not any(listed.values()):
-        raise ValueError(
-            f"data.root={folder}: holds no images; one folder a class is expected, with {_suffixes()} files"
-        )
-    for split, files in listed.items():
-        if not files:
-            raise ValueError(f"data.root={folder}: its {split} folder holds no images")
-    if len(classes) < 2:
-        raise ValueError(
-            f"data.root={folder}: holds the one class {classes[0]}; two or more folders of images are needed"
-        )
-    if len(listed) == 1:
-        pool = next(iter(listed.values()))
-        return classes, _divide(pool, SPLITS, shares, split_seed)
-    return classes, _complete(listed, shares, split_seed)
-
-
-def open_image(path: Path, mode: str, /) -> Image.Image:
-    """Return a decoded image in Pillow's `mode`. ValueError names a file that can't be decoded."""
-    try:
-        with Image.open(path) as image:
-            return image.convert(mode)
-    except Exception as error:  # on damaged bytes Pillow's decoders raise nearly anything
-        raise _unreadable(path, error) from None
-
-
-def read_image_file(path: Path, /) -> bytes:
-    """Return what is in an image file, after a look at whether it can be decoded. ValueError names one that can't."""
-    content = path.read_bytes()
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.draft("L", (1, 1))  # a JPEG's small version: all of the file is read, little is computed
-            image.load()
-    except Exception as error:
-        raise _unreadable(path, error) from None
-    return content
-
-
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path}: not a readable image ({error}); mend or remove it")
-
-
-def _part_folders(folder: Path) -> dict[Split, Path]:
-    """Return the folders of class folders, by split; class folders alone count as one of them."""
+    folder = data_folder(root)
     if not folder.is_dir():
-        raise ValueError(f"data.root={folder}: there is no such folder")
-    parts = {split: folder / split for split in SPLITS if (folder / split).is_dir()}
-    if not parts or (set(parts) == {"test"} and len(_folders_in(folder)) > 1):  # a class may be named test
-        return {"train": folder}
-    if "train" not in parts and set(parts) != {"val"}:
-        raise ValueError(f"data.root={folder}: has {' and '.join(parts)} but no train folder")
-    return parts
+        raise ValueError(f"data.root={shown(folder)}: there is no such folder")
+    parts = find_parts(folder)
+    places, others = class_folders(parts, folder), Counter[str]()
+    listed_files: dict[Split, Files] = {}
+    for split in parts:
+        with_split = [(label, found[split]) for label, found in enumerate(places.values()) if split in found]
+        listed_files[split] = [(path, label) for label, place in with_split for path in list_images(place, others)]
+    _check_splits(folder, listed_files)
+    classes = tuple(places)
+    _check_classes(folder, classes, listed_files)
+    _remark_on_left_out(folder, parts, others)
+    return classes, _divided(folder, classes, listed_files, shares, split_seed)
 
 
-def _complete(listed: Mapping[Split, Files], shares: Shares, seed: int) -> dict[Split, Files]:
+def _check_splits(folder: Path, files: Mapping[Split, Files]) -> None:
+    if not any(files.values()):
+        what = "holds images itself" if count_images(folder) else "holds no images"
+        raise ValueError(f"data.root={shown(folder)}: {what}; one folder a class is expected, with {_suffixes()} files")
+    for split, of_split in files.items():
+        if not of_split:
+            raise ValueError(f"data.root={shown(folder)}: its {split} folder holds no images")
+
+
+def _check_classes(folder: Path, classes: Sequence[str], files: Mapping[Split, Files]) -> None:
+    """Refuse a class that can't be trained, and remark on one that can't be evaluated."""
+    if len(classes) < 2:
+        inner = folders_in(folder / classes[0]) if (folder / classes[0]).is_dir() else []
+        hint = f"; if its folders are the classes, give data.root={shown(folder / classes[0])}" if inner else ""
+        raise ValueError(
+            f"data.root={shown(folder)}: holds the one class {shown(classes[0])}; "
+            f"two or more folders of images are needed{hint}"
+        )
+    for split in (split for split in SPLITS if split in files):
+        missing = _without_images(classes, files[split])
+        where = f"its {split} folder" if len(files) > 1 else "it"
+        if missing and (split == "train" or len(files) == 1):
+            raise ValueError(
+                f"data.root={shown(folder)}: {where} holds no images of {listed(missing)}; "
+                "add some, or remove the class's folders"
+            )
+        if missing:
+            remark(f"data.root={shown(folder)}: {where} holds no images of {listed(missing)}")
+
+
+def _remark_on_left_out(folder: Path, parts: Mapping[Split, Path], others: Counter[str]) -> None:
+    if others:
+        kinds = [f"{n} {suffix or 'without a suffix'}" for suffix, n in others.most_common()]
+        remark(f"data.root={shown(folder)}: files that are no images are left out: {listed(kinds)}")
+    for part in parts.values():
+        n = count_images(part)
+        if n:
+            remark(f"{shown(part)}: {n} images beside the class folders are left out")
+
+
+def _divided(
+    folder: Path, classes: Sequence[str], files: Mapping[Split, Files], shares: Shares, seed: int
+) -> dict[Split, Files]:
+    """Return the files of all three splits: what has no folder is split off."""
+    if len(files) > 1:
+        return _complete(files, shares, seed)
+    divided = _divide(next(iter(files.values())), SPLITS, shares, seed)
+    missing = _without_images(classes, divided["train"])
+    if missing:
+        remark(
+            f"data.root={shown(folder)}: {len(missing)} of {len(classes)} classes have too few images: none is for "
+            f"training ({listed(missing)})"
+        )
+    return divided
+
+
+def _without_images(classes: Sequence[str], files: Files) -> list[str]:
+    present = {label for _, label in files}
+    return [name for label, name in enumerate(classes) if label not in present]
+
+
+def _complete(files: Mapping[Split, Files], shares: Shares, seed: int) -> dict[Split, Files]:
     """Split off what is missing beside `train`."""
-    if "val" not in listed:
+    if "val" not in files:
         total = shares[0] + shares[1]
         if total <= 0:
             raise ValueError(f"data.shares={list(shares)}: nothing is left for train and validation")
-        divided = _divide(listed["train"], ("train", "val", "test"), (shares[0] / total, shares[1] / total, 0.0), seed)
-        return {**divided, "test": listed["test"]}
-    if "test" not in listed:
-        halves = _divide(listed["val"], ("val", "test", "train"), (0.5, 0.5, 0.0), seed)
-        return {"train": listed["train"], "val": halves["val"], "test": halves["test"]}
-    return dict(listed)
+        divided = _divide(files["train"], ("train", "val", "test"), (shares[0] / total, shares[1] / total, 0.0), seed)
+        return {**divided, "test": files["test"]}
+    if "test" not in files:
+        halves = _divide(files["val"], ("val", "test", "train"), (0.5, 0.5, 0.0), seed)
+        return {"train": files["train"], "val": halves["val"], "test": halves["test"]}
+    return dict(files)
 
 
 def _divide(pool: Files, names: Sequence[Split], shares: Shares, seed: int) -> dict[Split, Files]:
@@ -102,20 +123,6 @@ def _divide(pool: Files, names: Sequence[Split], shares: Shares, seed: int) -> d
     labels = np.array([label for _, label in pool])
     parts = stratified_split(labels, shares, seed=seed)
     return {name: [pool[i] for i in parts[split]] for name, split in zip(names, SPLITS, strict=True)}
-
-
-def _folders_in(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder; hidden ones (.ipynb_checkpoints) are no classes."""
-    return [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-
-
-def _list_files(part: Path, classes: Sequence[str]) -> Files:
-    return [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in sorted((part / name).glob("**/*"))
-        if path.suffix.lower() in SUFFIXES
-    ]
 
 
 def _suffixes() -> str:

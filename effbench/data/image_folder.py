@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +13,15 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import v2 as transforms
 
 from effbench.data.base import SPLITS, Batches, ImageData, Pass, Split
-from effbench.data.folder_files import find_files, open_image, read_image_file
+from effbench.data.folder_files import find_files
+from effbench.data.folder_fingerprint import fingerprint_of
+from effbench.data.image_files import open_image, quiet_pillow
 from effbench.data.in_memory import InMemoryData
+from effbench.data.paths import data_folder
 
 HASHED_BYTES = 256 * 2**20
 """Up to this total size the fingerprint reads every file; beyond it names, sizes and times of change must do."""
@@ -28,6 +30,7 @@ IN_MEMORY_BYTES = 2**30
 N_DECODED_TOGETHER = 64
 
 FolderAugmentation = Literal["none", "crop_flip", "resized_crop"]
+Example = tuple[Tensor, int]
 _MODES = {1: "L", 3: "RGB"}
 
 
@@ -53,22 +56,15 @@ class ImageFolder(ImageData):
     def fingerprint(self) -> str:
         """A digest of the files, the splits and what is done to the images.
 
-        Up to `HASHED_BYTES` all files are read, and ValueError names one that can't be decoded.
+        ValueError names a file that can't be used: see `folder_fingerprint`.
         """
         kept = (self.classes, self.side, self.channels, self.mean, self.std, self.crop_share, self.augment)
-        digest = hashlib.sha256(repr(kept).encode())
-        entries = [(split, path, label) for split in SPLITS for path, label in self.files[split]]
-        is_read = sum(path.stat().st_size for _, path, _ in entries) <= HASHED_BYTES
-        with ThreadPoolExecutor() as threads:
-            parts = threads.map(_digest_of_content if is_read else _digest_of_change, [path for _, path, _ in entries])
-            try:
-                for (split, path, label), part in zip(entries, parts, strict=True):
-                    digest.update(f"{split} {path.relative_to(self.root).as_posix()} {label}\n".encode())
-                    digest.update(part)
-            except ValueError:
-                threads.shutdown(wait=False, cancel_futures=True)
-                raise
-        return digest.hexdigest()[:16]
+        entries = [
+            (f"{split} {path.relative_to(self.root).as_posix()} {label}", path)
+            for split in SPLITS
+            for path, label in self.files[split]
+        ]
+        return fingerprint_of(repr(kept), entries, most_bytes=HASHED_BYTES)
 
     def _batches(self, wanted: Pass, /) -> Batches:
         chosen = wanted.examples(self.n_examples(wanted.split))
@@ -86,8 +82,12 @@ class ImageFolder(ImageData):
             num_workers=min(self.n_workers, _n_processors(), len(files) // wanted.batch_size),
             # A generator of its own: without one the loader would draw from the global generator.
             generator=torch.Generator().manual_seed(0),
+            collate_fn=_batch,
         )
-        yield from loader
+        for batch in loader:
+            if isinstance(batch, ValueError):
+                raise batch
+            yield batch
 
     def decoded(self) -> InMemoryData:
         """Decode every image to the base side and keep it (crop_flip then shifts black borders in).
@@ -117,7 +117,7 @@ class ImageFolder(ImageData):
                 image = np.array(crop(open_image(files[position][0], _MODES[self.channels])))
                 pixels[position] = torch.from_numpy(image).view(self.side, self.side, -1).permute(2, 0, 1)
 
-        with ThreadPoolExecutor() as threads:
+        with quiet_pillow(), ThreadPoolExecutor() as threads:
             try:
                 list(threads.map(decode, range(0, len(files), N_DECODED_TOGETHER)))
             except ValueError:
@@ -144,21 +144,12 @@ class ImageFolder(ImageData):
         return transforms.Compose([*crop, *to_tensor, transforms.Normalize(self.mean, self.std)])
 
 
-def _digest_of_content(path: Path) -> bytes:
-    return hashlib.sha256(read_image_file(path)).digest()
-
-
-def _digest_of_change(path: Path) -> bytes:
-    stat = path.stat()
-    return f"{stat.st_size} {stat.st_mtime_ns}".encode()
-
-
 def _n_processors() -> int:
     """Return how many processors this process may use: torch warns of more workers than that."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Files(Dataset[tuple[Tensor, int]]):
+class _Files(Dataset[Example | ValueError]):
     """The images of one pass, decoded and transformed on demand."""
 
     def __init__(
@@ -174,12 +165,28 @@ class _Files(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> Example | ValueError:
         path, label = self.files[index]
-        image = open_image(path, self.mode)
+        try:
+            with quiet_pillow():
+                image = open_image(path, self.mode)
+        except ValueError as error:
+            return error
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seeds[index])
             return self.pipeline(image).as_subclass(torch.Tensor), label
+
+
+def _batch(examples: Sequence[Example | ValueError]) -> tuple[Tensor, Tensor] | ValueError:
+    """Return examples as a batch, or what is wrong with one of them.
+
+    An error that a worker raises comes out as its traceback, in many lines, of which the first names no file.
+    """
+    for example in examples:
+        if isinstance(example, ValueError):
+            return example
+    batch: tuple[Tensor, Tensor] = tuple(default_collate(list(examples)))
+    return batch
 
 
 def image_folder(
@@ -202,6 +209,7 @@ def image_folder(
     part of `train` becomes validation (as large as shares say, relative to train); without `test`, `val` is halved.
     `mean` and `std` default to ImageNet's. in_memory: decode every image once, to the base side, and keep it; None does
     so where all images take at most 1 GiB and `augment` works on kept images (resized_crop needs the files).
+    `folder_layout` says which names are those of splits, `pixel_values` what is made of images that are not plain.
     ValueError says what is wrong with a folder, a file or a value.
     """
     if side < 1:
@@ -218,9 +226,10 @@ def image_folder(
         mean, std = (sum(mean) / 3,), (sum(std) / 3,)
     if not len(mean) == len(std) == channels:
         raise ValueError(f"data.mean={list(mean)}, data.std={list(std)}: must be {channels} each, one per channel")
-    folder = Path(root).expanduser().resolve()
+    folder = data_folder(root)
     classes, files = find_files(folder, (shares[0], shares[1], shares[2]), split_seed=split_seed)
-    open_image(files["train"][0][0], "RGB")
+    with quiet_pillow():
+        open_image(files["train"][0][0], _MODES[channels])
     streamed = ImageFolder(
         name=folder.name,
         n_classes=len(classes),

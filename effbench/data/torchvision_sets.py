@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torchvision.datasets
 from torch import Tensor
 
-from effbench.checks.errors import first_line
+from effbench.checks.errors import first_line, kind_and_line
 from effbench.data.augment import Augmentation
 from effbench.data.base import Split
 from effbench.data.digits import MNIST_MEAN, MNIST_STD
 from effbench.data.in_memory import InMemoryData
+from effbench.data.paths import data_folder, shown
 from effbench.data.splits import stratified_split
+
+_FOLDERS = {"MNIST": "MNIST/raw", "FashionMNIST": "FashionMNIST/raw", "CIFAR10": "cifar-10-batches-py"}
+"""Where torchvision keeps each set, in its root."""
 
 
 def mnist(
@@ -70,20 +76,46 @@ def _load(
 
 def _read(kind: str, root: str, *, train: bool) -> tuple[Tensor, Tensor]:
     """Return images (n, channels, side, side) uint8 and labels (n,) int64. ValueError where they can't be had."""
-    folder = Path(root).expanduser()
+    folder = data_folder(root)
     source = getattr(torchvision.datasets, kind)
     try:
         dataset = source(folder, train=train, download=False)
-    except RuntimeError:  # torchvision's word for "not there, or not whole"
-        try:
-            dataset = source(folder, train=train, download=True)
-        except (RuntimeError, OSError) as error:
-            reason = first_line(error)
-            raise ValueError(
-                f"data.root={root}: {kind} is not there and can't be downloaded ({reason}); "
-                f"give the folder that holds torchvision's copy"
-            ) from None
-    pixels = np.asarray(dataset.data)
+    except RuntimeError as error:
+        if "not found" not in str(error):  # torchvision's words for "not there, or not whole"
+            raise _unreadable(kind, folder, error) from None
+        dataset = _downloaded(source, kind, folder, train=train)
+    except Exception as error:  # whatever reading half a file raises
+        raise _unreadable(kind, folder, error) from None
+    pixels, labels = np.asarray(dataset.data), torch.as_tensor(dataset.targets, dtype=torch.int64)
+    if len(pixels) != len(labels):
+        raise _unreadable(kind, folder, f"{len(pixels)} images, {len(labels)} labels")
     pixels = pixels[..., None] if pixels.ndim == 3 else pixels
-    images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
-    return images, torch.as_tensor(dataset.targets, dtype=torch.int64)
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))), labels
+
+
+def _downloaded(source: Any, kind: str, folder: Path, *, train: bool) -> Any:
+    """Return the data set after its download. ValueError where that fails; then no empty folder is left behind."""
+    place = folder / _FOLDERS[kind]
+    is_there = place.is_dir()
+    made = [path for path in (place, *place.parents) if not path.exists()]
+    try:
+        return source(folder, train=train, download=True)
+    except Exception as error:
+        what, reason = "is not whole there" if is_there else "is not there", shown(first_line(error).rstrip(":"))
+        raise ValueError(
+            f"data.root={shown(folder)}: {kind} {what} and can't be downloaded ({reason}); "
+            f"give the folder that holds torchvision's copy"
+        ) from None
+    finally:
+        for path in made:
+            with suppress(OSError):  # it is not there, or holds what was downloaded
+                path.rmdir()
+
+
+def _unreadable(kind: str, folder: Path, reason: Exception | str) -> ValueError:
+    said = reason if isinstance(reason, str) else kind_and_line(reason)
+    place = folder / _FOLDERS[kind]
+    return ValueError(
+        f"data.root={shown(folder)}: {kind} can't be read ({shown(said)}); "
+        f"remove {shown(place)}, and it is downloaded again"
+    )

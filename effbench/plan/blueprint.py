@@ -6,17 +6,17 @@ A blueprint is plain data: it can be hashed, logged, sent to another process and
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import json
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from effbench.plan.source_code import is_own, source_identity
+from effbench.plan.targets import find_target
 
 BESIDE_OPTIONS = ("_target_", "epochs", "tasks")
 """Keys of a configuration's node that are no options of its target: what it is, how long to train on it, for what."""
@@ -40,14 +40,7 @@ class Blueprint:
     @cached_property
     def callable(self) -> Callable[..., Any]:
         """The object that the target names. ValueError where there is none."""
-        module_name, _, name = self.target.rpartition(".")
-        try:
-            target = getattr(importlib.import_module(module_name), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ValueError(f"_target_={self.target}: can't be imported ({error})") from None
-        if not callable(target):
-            raise ValueError(f"_target_={self.target}: is not callable")
-        return target  # type: ignore[no-any-return]
+        return find_target(self.target)
 
     @cached_property
     def parameters(self) -> frozenset[str]:
@@ -88,12 +81,16 @@ class Blueprint:
         files = {name: _content(value) for name, value in options.items() if isinstance(value, str) and _is_file(value)}
         more = {"files": files} if files else {}
         if not is_own(self.callable):
-            return {**source_identity(self.callable), "options": options, **more}
+            return {**source_identity(self.callable, named=self.target), "options": options, **more}
         defaults = {name: p.default for name, p in inspect.signature(self.callable).parameters.items()}
         changed = {n: value for n, value in options.items() if n in OFFERED or not _is_equal(value, defaults.get(n))}
         unwrapped = inspect.unwrap(self.callable)
         number = getattr(unwrapped, "VERSION", getattr(sys.modules[unwrapped.__module__], "VERSION", 1))
         return {"name": unwrapped.__qualname__, "version": number, "options": changed, **more}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Go to another process without the callable, which is found there by its name: it may be a lambda."""
+        return {"target": self.target, "options": self.options}
 
     def __hash__(self) -> int:
         """Hash by target and options, so that built objects can be cached by their blueprint."""
@@ -107,6 +104,11 @@ def _is_equal(value: Any, default: Any) -> bool:
     return value == default and isinstance(value, bool) == isinstance(default, bool)
 
 
+def is_absolute(value: Any, /) -> bool:
+    """Whether an option is an absolute path: where something lies on a machine decides no result."""
+    return isinstance(value, str) and Path(value).is_absolute()
+
+
 def _is_file(value: str) -> bool:
     try:
         return Path(value).is_file()
@@ -115,4 +117,11 @@ def _is_file(value: str) -> bool:
 
 
 def _content(path: str) -> str:
+    status = Path(path).stat()
+    return _digest(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: str, _written: int, _size: int) -> str:
+    """Return a digest of a file; read once, as long as it is not written."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

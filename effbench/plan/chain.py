@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
@@ -16,7 +16,8 @@ from effbench.checks.fields import check_fields
 from effbench.data import ImageData
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.keys import prefix_keys, seed_of
-from effbench.plan.sources import build_network, load_data, load_task
+from effbench.plan.source_code import is_own, sources_as_loaded
+from effbench.plan.sources import build_network, fingerprint_of, load_data, load_task
 from effbench.plan.stage import Stage
 from effbench.tasks import Task
 
@@ -116,6 +117,17 @@ def map_steps(steps: Steps, change: Callable[[Step], Step], /) -> Steps:
     )
 
 
+def _parts_with_sources(content: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield every identity of a user's class or function within JSON-able data."""
+    if isinstance(content, Mapping):
+        if "sources" in content:
+            yield content
+        content = list(content.values())
+    if isinstance(content, list):
+        for part in content:
+            yield from _parts_with_sources(part)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Chain:
     """A network from its initial weights through its steps: everything that decides the result, and nothing else."""
@@ -124,7 +136,7 @@ class Chain:
     task: Blueprint
     data: Blueprint
     fingerprint: str
-    """Of the data set: `ImageData.fingerprint`."""
+    """Of the data set: see `plan.sources.fingerprint_of`."""
     side: int
     """The side in pixels at which the network sees the data."""
     seed: int
@@ -143,7 +155,32 @@ class Chain:
             "threads": self.threads,
             "torch": torch.__version__,
         }
+        _ = self.user_code  # goes to the workers with the keys
         return prefix_keys(root, self.steps)
+
+    @cached_property
+    def user_code(self) -> dict[str, str]:
+        """The sources of a user's that decide the network: their digest by the name of what needs them.
+
+        As they were when this was first asked: in a worker, what the plan knew. Those of data are in the fingerprint.
+        """
+        parts = [self.network.identity(), self.task.identity(), *(step.identity() for step in self.plain_steps)]
+        return {f"{part['module']}.{part['name']}": str(part["sources"]) for part in _parts_with_sources(parts)}
+
+    def check_code(self) -> None:
+        """Refuse to compute with other code of a user's than was planned. ValueError names what was changed since."""
+        with sources_as_loaded():
+            loaded = dataclasses.replace(self).user_code if self.user_code else {}
+            changed = [name for name, sources in self.user_code.items() if loaded.get(name) != sources]
+            if not is_own(type(self.loaded_data())) and fingerprint_of(self.data) != self.fingerprint:
+                changed.append(self.data.target)
+        if changed:
+            raise ValueError(
+                f"{changed[0]}: its code, or what it imports, was changed after the sweep was planned (in a notebook: "
+                "after it was imported); begin anew, and the same command computes it with the new code"
+            )
+        for teacher in (step.teacher for step in self.plain_steps if step.teacher is not None):
+            teacher.check_code()
 
     @property
     def key(self) -> str:

@@ -1,119 +1,204 @@
 """Which code a user's class or factory reaches: what tells one version of it from another.
 
 effbench's own classes carry a VERSION. A user's have none: they are their sources, those of all modules that these
-import outside of site-packages, the standard library and effbench, and the versions of the packages that they import.
+import outside of installed packages, the standard library and effbench, and the versions of the packages that they
+import. What code reads when it runs (files, environment) can't be known.
 """
 
 from __future__ import annotations
 
-import ast
+import functools
 import hashlib
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache, lru_cache
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
-from pathlib import Path
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-_EFFBENCH = Path(__file__).resolve().parents[1]
+from effbench.plan.imports import Imports, imports_of
+from effbench.plan.modules import UserModule, distributions_of, is_namespace, submodules, user_module
+
+Reached = tuple[str, dict[str, str]]
+"""A digest of sources, and the versions of packages by their names."""
+
+_as_loaded = ContextVar("as_loaded", default=False)
+_kept: dict[object, tuple[list[tuple[UserModule, object]], Reached]] = {}
+"""What modules reach, as long as no file of theirs is written."""
+_first_seen: dict[str, tuple[object, bytes]] = {}
+"""Of modules that this process has imported: their specification, and their content when it was first read."""
 
 
 def is_own(target: Callable[..., Any], /) -> bool:
-    """Whether a class or function is effbench's."""
-    return _module_name(target).partition(".")[0] == "effbench"
+    """Whether a class or function is effbench's, and nothing of a user's is wrapped around it."""
+    *wrappers, inner = _layers_of(target)
+    if (
+        isinstance(target, functools.partial)
+        or not hasattr(inner, "__qualname__")
+        or not _is_effbenchs(_module_of(inner))
+    ):
+        return False
+    return not any(user_module(_written_in(wrapper)) for wrapper in wrappers)
 
 
-def source_identity(target: Callable[..., Any], /) -> dict[str, Any]:
+def source_identity(target: Callable[..., Any], /, *, named: str | None = None) -> dict[str, Any]:
     """Return what tells a class or function from outside effbench from another version of itself, as JSON-able data.
 
-    {"module", "name", "sources": a digest, "packages": versions by name}. Of one in an installed package, only that
-    package's version.
+    named: the dotted name under which it was asked for, which need not be where it is defined.
+    {"module", "name", "sources": a digest, "packages": versions by name}, and "named" where these don't lead back to
+    it, as of a partial or a lambda. Of one in an installed package, only that package's version.
     """
-    target = inspect.unwrap(target)
-    module = _module_name(target)
-    sources, packages = _reached(module)
-    return {
-        "module": module,
-        "name": getattr(target, "__qualname__", type(target).__qualname__),
-        "sources": sources,
-        "packages": dict(packages),
-    }
+    inner = inspect.unwrap(target)
+    module, name = _module_of(inner), getattr(inner, "__qualname__", type(inner).__qualname__)
+    roots = [module, *sorted(set(_modules_of(target)))]
+    if named is not None:
+        roots.append(named.rpartition(".")[0])
+    sources, packages = _reached(tuple(dict.fromkeys(roots)))
+    identity = {"module": module, "name": name, "sources": sources, "packages": packages}
+    if named is not None and _at(module, name) is not target:
+        identity["named"] = named
+    if getattr(sys.modules.get(module), "__file__", None) is None:  # written in a notebook
+        identity["text"] = _text_of(inner)
+    return identity
 
 
-def _module_name(target: Callable[..., Any]) -> str:
-    return str(getattr(inspect.unwrap(target), "__module__", type(target).__module__))
-
-
-@lru_cache(maxsize=256)
-def _reached(module: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return a digest of all sources that a module reaches, and the versions of the packages that they import."""
-    content, packages, waiting, seen = hashlib.sha256(), set[str](), [module], {module}
-    while waiting:
-        name = waiting.pop()
-        path = _user_file(name)
-        if path is None:
-            packages.add(name.partition(".")[0])
-            continue
-        text = path.read_bytes()
-        content.update(hashlib.sha256(name.encode() + b"\0" + text).digest())
-        for imported in sorted(set(_imports(text, name, is_package=path.name == "__init__.py"))):
-            if imported not in seen:
-                seen.add(imported)
-                waiting.append(imported)
-    versions = {distribution: _version(distribution) for distribution in map(_distribution, packages)}
-    kept = {name: number for name, number in versions.items() if number and name != "effbench"}
-    return content.hexdigest()[:16], tuple(sorted(kept.items()))
-
-
-def _user_file(module: str) -> Path | None:
-    """Return the source of a module that is the user's own; None of a package, the standard library or effbench."""
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if file is None:
-        try:
-            spec = importlib.util.find_spec(module)
-        except Exception:  # a name in a module, which `from a import b` may be; or what its package raises
-            return None
-        file = spec.origin if spec is not None else None
-    if file is None or not file.endswith(".py"):
-        return None
-    path = Path(file).resolve()
-    inside = path.is_relative_to(_EFFBENCH) or "site-packages" in path.parts or "dist-packages" in path.parts
-    standard = module.partition(".")[0] in sys.stdlib_module_names
-    return None if inside or standard or not path.is_file() else path
-
-
-def _imports(text: bytes, module: str, *, is_package: bool) -> Iterator[str]:
-    """Yield the full names of what a source imports; `from a import b` gives a and a.b, which may be a module."""
+@contextmanager
+def sources_as_loaded() -> Iterator[None]:
+    """Have identities tell the code that this process has imported, were its files written since."""
+    token = _as_loaded.set(True)
     try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _with_parents(alias.name)
-        elif isinstance(node, ast.ImportFrom):
-            parents = module.split(".") if is_package else module.split(".")[:-1]
-            base = ".".join(parents[: len(parents) - node.level + 1]) if node.level else ""
-            name = ".".join(filter(None, (base, node.module)))
-            yield from _with_parents(name)
-            yield from (f"{name}.{alias.name}" for alias in node.names if _user_file(f"{name}.{alias.name}"))
+        yield
+    finally:
+        _as_loaded.reset(token)
 
 
-def _with_parents(name: str) -> Iterator[str]:
+def _module_of(target: Any) -> str:
+    while isinstance(target, functools.partial):
+        target = target.func
+    return str(getattr(target, "__module__", None) or type(target).__module__)
+
+
+def _written_in(function: Any) -> str:
+    """Return the module in which a function was really written: `functools.wraps` gives it another one's name."""
+    return str(getattr(function, "__globals__", {}).get("__name__") or _module_of(function))
+
+
+def _is_effbenchs(module: str) -> bool:
+    return module.partition(".")[0] == "effbench"
+
+
+def _layers_of(target: Any) -> Iterator[Any]:
+    """Yield a target and what it is wrapped around, from the outside in."""
+    yield target
+    while hasattr(target, "__wrapped__") or isinstance(target, functools.partial):
+        target = target.func if isinstance(target, functools.partial) else target.__wrapped__
+        yield target
+
+
+def _modules_of(target: Any) -> Iterator[str]:
+    """Yield the modules of all that a target is made of: its layers, what these were given, base classes."""
+    for layer in _layers_of(target):
+        yield _written_in(layer)
+        if isinstance(layer, functools.partial):
+            given = (*layer.args, *layer.keywords.values())
+            yield from (module for value in given if callable(value) for module in _modules_of(value))
+        if isinstance(layer, type):
+            yield from (base.__module__ for base in layer.__mro__)
+
+
+def _text_of(target: Any) -> str:
+    try:
+        return hashlib.sha256(inspect.getsource(target).encode()).hexdigest()[:16]
+    except (OSError, TypeError):  # nobody has it
+        return ""
+
+
+def _at(module: str, name: str) -> Any:
+    """Return what stands in a module under a name, as in "Class.method"; None where there is nothing."""
+    return functools.reduce(lambda found, part: getattr(found, part, None), name.split("."), sys.modules.get(module))
+
+
+def _reached(roots: tuple[str, ...]) -> Reached:
+    key = (roots, _as_loaded.get())
+    stamps, reached = _kept.get(key, (None, None))
+    if stamps is not None and reached is not None and all(_stamp(module) == stamp for module, stamp in stamps):
+        return reached
+    modules = _follow(roots)
+    stamps = [(module, _stamp(module)) for module in modules.values() if module is not None]
+    content, packages = hashlib.sha256(), set[str]()
+    for name, module in modules.items():
+        if module is not None:
+            content.update(hashlib.sha256(name.encode() + b"\0" + _content(module)).digest())
+        elif not (_is_effbenchs(name) or is_namespace(name)):
+            packages.add(name.partition(".")[0])
+    versions = {owner: _version(owner) for package in packages for owner in distributions_of(package)}
+    reached = content.hexdigest()[:16], {name: number for name, number in sorted(versions.items()) if number}
+    _kept[key] = stamps, reached
+    return reached
+
+
+def _follow(roots: tuple[str, ...]) -> dict[str, UserModule | None]:
+    """Return every module that the roots import, and those import, and so on; None of those that are not the user's."""
+    found: dict[str, UserModule | None] = {}
+    seen: set[str] = set()
+    for start in (name for root in roots for name in (root, *_with_parents(root))):  # packages are imported with them
+        waiting = [start] if start and start not in seen else []
+        seen.update(waiting)
+        while waiting:
+            name = waiting.pop()
+            found[name] = module = user_module(name)
+            if module is not None:
+                new = sorted(_imported_by(module) - seen)
+                seen.update(new)
+                waiting += new
+    return found
+
+
+def _imported_by(module: UserModule) -> set[str]:
+    imports = _imports(module)
+    possible = set(imports.possible)
+    for package in imports.stars:
+        starred = user_module(package)
+        possible |= {f"{package}.{name}" for name in (_imports(starred).public if starred else ())}
+    for package in imports.families:
+        possible |= set(submodules(package))
+        imports.certain.add(package)
+    certain = {name for full in imports.certain for name in _with_parents(full)}
+    return certain | {name for full in possible if user_module(full) for name in (full, *_with_parents(full))}
+
+
+def _imports(module: UserModule) -> Imports:
+    return imports_of(_content(module), module.name, is_package=module.is_package) if module.is_source else Imports()
+
+
+def _with_parents(name: str) -> list[str]:
     parts = name.split(".")
-    yield from (".".join(parts[: n + 1]) for n in range(len(parts)) if parts[0])
+    return [".".join(parts[: n + 1]) for n in range(len(parts))] if parts[0] else []
 
 
-@cache
-def _distributions() -> dict[str, list[str]]:
-    return dict(packages_distributions())
+def _content(module: UserModule) -> bytes:
+    """Return a module's content; within `sources_as_loaded`, that with which this process imported it.
+
+    That is what it was when it was first looked at, which is when the plan was made or a worker got its first run.
+    """
+    content = module.content()
+    loaded = sys.modules.get(module.name)
+    if loaded is None:
+        return content
+    spec = getattr(loaded, "__spec__", None)
+    if (
+        module.name not in _first_seen or _first_seen[module.name][0] is not spec
+    ):  # a module that is reloaded has another
+        _first_seen[module.name] = spec, content
+    return _first_seen[module.name][1] if _as_loaded.get() else content
 
 
-def _distribution(package: str) -> str:
-    return next(iter(_distributions().get(package, [package])), package)
+def _stamp(module: UserModule) -> object:
+    try:
+        return module.stamp(), id(getattr(sys.modules.get(module.name), "__spec__", None))
+    except OSError:
+        return None
 
 
 def _version(distribution: str) -> str:

@@ -8,7 +8,9 @@ from torch import nn
 
 from effbench.compression.constraints.copies import plain_network
 from effbench.data import ImageData
-from effbench.plan.blueprint import Blueprint
+from effbench.plan.blueprint import Blueprint, is_absolute
+from effbench.plan.keys import digest
+from effbench.plan.source_code import is_own, source_identity
 from effbench.tasks import Task
 
 
@@ -17,6 +19,21 @@ def load_data(blueprint: Blueprint) -> ImageData:
     """Return the data set of a blueprint; loaded once a process."""
     data: ImageData = blueprint.build()
     return data
+
+
+def fingerprint_of(blueprint: Blueprint, /) -> str:
+    """Return what tells a data set from another.
+
+    Of effbench's kinds its own fingerprint, whoever fills them: they hold every pixel. One of a user's own kind need
+    not show how it prepares images: its code and options count as well, but for absolute paths.
+    """
+    data = load_data(blueprint)
+    if is_own(type(data)):
+        return data.fingerprint
+    identity = blueprint.identity()
+    options = {name: value for name, value in identity["options"].items() if not is_absolute(value)}
+    code = {**identity, "options": options, "class": source_identity(type(data))}
+    return digest({"data": data.fingerprint, "code": code})
 
 
 @lru_cache(maxsize=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -208,4 +209,13 @@ def _plain(value: Any) -> Any:
         return [[key, _plain(entry)] for key, entry in value.items()]
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
+    if callable(value):
+        return _plain_callable(value)
     return copy.copy(value)
+
+
+def _plain_callable(value: Callable[..., Any]) -> Any:
+    """Return what tells a function, a class or a partial of one; effbench's by its name."""
+    if isinstance(value, functools.partial):
+        return {"partial": _plain_callable(value.func), "of": [_plain(value.args), _plain(value.keywords)]}
+    return f"effbench:{value.__qualname__}" if is_own(value) else source_identity(value)

@@ -51,6 +51,8 @@ class TrackingSettings:
 
     uri: str | None
     experiment: Annotated[str, Field(pattern=r"\S", description="a name, such as effbench")]
+    artifacts: Annotated[str, Field(pattern=r"\S", description="a folder, or a URI such as s3://bucket")] | None = None
+    """Where the files of a new experiment go; None: beside a SQLite database, else where the server keeps them."""
 
     def __post_init__(self) -> None:
         """Refuse what is no name."""
@@ -59,13 +61,26 @@ class TrackingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
-    """Where models and results are kept."""
+    """Where models and results are kept, and how many of them."""
 
     root: Annotated[str, Field(pattern=r"\S", description="a folder, such as .effbench")]
+    keep: Literal["needed", "all"] = "needed"
+    """`needed` drops networks that are only passed through once their points are done, see `plan.needs`."""
+    limit: str | int | None = None
+    """The most that the store may hold, as in 20GB; None: no limit."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no folder."""
+        """Refuse what is no folder and no limit."""
         check_fields(self)
+        _ = self.limit_bytes
+
+    @property
+    def limit_bytes(self) -> int | None:
+        """The limit as a number of bytes."""
+        try:
+            return None if self.limit is None else n_bytes(self.limit)
+        except ValueError as error:
+            raise ValueError(f"limit={error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +88,7 @@ class WorkerSettings:
     """How the runs of a sweep are spread over the machine."""
 
     jobs: Literal["auto"] | AtLeastOne
+    timeout: Annotated[float, Field(gt=0, description="seconds")] | None
 
     def __post_init__(self) -> None:
         """Refuse what is no number of workers."""
@@ -104,6 +120,8 @@ class Sweep:
     store: StoreSettings
     jobs: int | None
     """How many runs at once; None: as many as pay off."""
+    timeout: float | None = None
+    """The seconds that a run may take, after which it fails; None: as many as it takes."""
     launcher: tuple[str, ...]
     """Overrides of the Hydra launcher that runs the points; empty: effbench itself."""
     dry_run: bool

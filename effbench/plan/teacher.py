@@ -46,4 +46,6 @@ class Teacher:
         classes.
         """
         name = hashlib.sha256(f"logits/{self.key}/{data.fingerprint}/{self.side}".encode()).hexdigest()[:20]
-        return self.keep(name, lambda: label_examples(self.network(), data, side=self.side, device=device))
+        return self.keep(
+            f"{self.key}-{name}", lambda: label_examples(self.network(), data, side=self.side, device=device)
+        )

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar, cast
 
 from effbench.run.forkserver import worker_context
+from effbench.run.interruption import check
 from effbench.run.outcomes import RunError
 from effbench.run.workers import end_with_parent, how_ended
 
@@ -43,6 +44,7 @@ def call_apart(function: Callable[..., T], /, *args: Any, report: Callable[..., 
             wait([ours, process.sentinel])
             message = _received(ours)
             if message is None:
+                check()  # before one that was ended for that is taken for dead
                 process.join()
                 raise ProcessDied(process.exitcode or 0)
             kind, content = message

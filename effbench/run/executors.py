@@ -10,6 +10,7 @@ import torch
 
 from effbench.plan.point import Point
 from effbench.run.forkserver import begin_server
+from effbench.run.interruption import check
 from effbench.run.one import run_point
 from effbench.run.outcomes import Executor, Observer, Outcome, Outcomes, RunError
 from effbench.run.results import is_kept
@@ -20,6 +21,7 @@ from effbench.run.workers import run_in_workers
 def run_here(points: Sequence[Point], store: Store, device: torch.device, observer: Observer) -> Outcomes:
     """Run the points in this process, in their order; yield each with its result or its error."""
     for point in points:
+        check()
         observer.run_started(point)
 
         def progress(step: str, done: int, total: int, point: Point = point) -> None:
@@ -34,17 +36,19 @@ def run_here(points: Sequence[Point], store: Store, device: torch.device, observ
         yield point, result
 
 
-def choose_executor(points: Sequence[Point], store: Store, device: torch.device, *, jobs: int | None) -> Executor:
-    """Return what runs the points: workers where several are to be computed and cores are free, else this process.
+def choose_executor(
+    points: Sequence[Point], store: Store, device: torch.device, *, jobs: int | None, timeout: float | None = None
+) -> Executor:
+    """Return what runs the points: workers; this process, where all are kept or one job is asked for.
 
-    Each run keeps to its own number of threads: `jobs` None means as many workers as fit the cores; one on a GPU.
+    Each run keeps to its own number of threads: `jobs` None means as many workers as fit the cores; one on a GPU. A run
+    that takes longer than `timeout` seconds is ended, for which it needs a worker.
     """
     n_missing = sum(not is_kept(point.key, store) for point in points)
+    if n_missing == 0 or (jobs == 1 and timeout is None):
+        return run_here
     if jobs is None:
         threads = max((point.chain.threads for point in points), default=1)
         jobs = 1 if device.type != "cpu" else max(1, (os.cpu_count() or 1) // threads)
-    n_workers = min(jobs, n_missing)
-    if n_workers < 2:
-        return run_here
     begin_server()
-    return partial(run_in_workers, n_workers=n_workers)
+    return partial(run_in_workers, n_workers=min(jobs, n_missing), timeout=timeout)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Sequence
-from multiprocessing import forkserver
+from multiprocessing import forkserver, util
 from multiprocessing.context import ForkServerContext, SpawnContext
 
+FOLDER = "EFFBENCH_FORKSERVER_FOLDER"
+"""The variable that tells the server in which temporary folder its socket lies."""
 _DONE_WITHOUT = ("-h", "--help", "dry_run=true", "sweep.jobs=1")
 
 
@@ -26,11 +29,17 @@ def worker_context() -> ForkServerContext | SpawnContext:
 def begin_server() -> None:
     """Begin the server, where there is such a thing; it imports while this process goes on."""
     if worker_context().get_start_method() == "forkserver":
-        forkserver.ensure_running()
+        os.environ[FOLDER] = util.get_temp_dir()  # a process that is killed can't take it away itself
+        # It inherits the mask: Ctrl-C is for this process, also while the other one does not yet ignore it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def begin_server_for(arguments: Sequence[str]) -> None:
     """Begin the server for a command of which nothing is known but its arguments, where it may need workers."""
     launched = any("hydra/launcher" in argument for argument in arguments)
-    if (os.cpu_count() or 1) > 1 and not launched and not any(argument in _DONE_WITHOUT for argument in arguments):
+    if not launched and not any(argument in _DONE_WITHOUT for argument in arguments):
         begin_server()

@@ -78,41 +78,53 @@ class _Maker:
     def _resume(self, trail: Trail) -> tuple[Made, int]:
         """Return the network after the longest prefix that is kept, and how many steps that is."""
         for n_done in range(len(trail), 0, -1):
-            model = self._kept_model(trail[n_done - 1][1])
-            if model is not None:
-                findings = Findings()
-                for _, key in trail[:n_done]:
-                    findings.take_over(self._kept_findings(key))
-                return Made(
-                    model=model, findings=findings, cached=tuple(str(step) for step, _ in trail[:n_done])
-                ), n_done
+            made = self._kept(trail[:n_done])
+            if made is not None:
+                return replace(made, cached=tuple(str(step) for step, _ in trail[:n_done])), n_done
         return Made(model=self.chain.fresh_network()), 0
 
-    def _kept_model(self, key: str) -> nn.Module | None:
-        return self.store.get_model(key, self.chain.fresh_network()) if self.store.has_model(key) else None
+    def _kept(self, trail: Trail) -> Made | None:
+        """Return the network that is kept for the end of a trail, with all that was found on it; None without both."""
+        key = trail[-1][1]
+        if not self.store.has_model(key):
+            return None
+        kept = self.store.get_model_with_findings(key, self.chain.fresh_network())
+        if kept is None:
+            return None
+        model, plain = kept
+        findings = self._findings_apart(trail) if plain is None else Findings.from_plain(plain)
+        return None if findings is None else Made(model=model, findings=findings, cached=(str(trail[-1][0]),))
 
-    def _kept_findings(self, key: str) -> Findings:
-        """Return what a kept step found; most found nothing."""
-        plain = self.store.get_json(f"findings/{key}")
-        return Findings() if plain is None else Findings.from_plain(plain)
+    def _findings_apart(self, trail: Trail) -> Findings | None:
+        """Return what an earlier version kept beside its networks, by step; None where some of it is damaged.
+
+        Most steps found nothing, and have no such entry.
+        """
+        findings = Findings()
+        for name in (f"findings/{key}" for _, key in trail):
+            plain = self.store.get_json(name)
+            if plain is not None:
+                findings.take_over(Findings.from_plain(plain))
+            elif self.store.has(name):
+                return None
+        return findings
 
     def _take(self, before: Made, trail: Trail) -> Made:
-        """Return what the last step of a trail makes of a network, and keep it."""
+        """Return what the last step of a trail makes of a network, and keep it with all that was found on the trail."""
         step, key = trail[-1]
         with self.store.lock(key):
-            model = self._kept_model(key)
-            if model is not None:  # another process was quicker
-                return before.followed_by(Made(model=model, findings=self._kept_findings(key), cached=(str(step),)))
+            kept = self._kept(trail)
+            if kept is not None:  # another process was quicker
+                return before.followed_by(kept)
             watch = Stopwatch()
             if isinstance(step, Rounds):
-                made = self._run_rounds(step, before.model, trail)
+                made = self._run_rounds(step, before, trail)
             else:
                 made = self._apply(step, before.model, trail, watch)
-            if not made.findings.is_empty:
-                self.store.put_json(f"findings/{key}", made.findings.to_plain())
+            after = before.followed_by(made)
             if watch.seconds > WORTH_KEEPING_SECONDS:
-                self.store.put_model(key, made.model)
-        return before.followed_by(made)
+                self.store.put_model(key, after.model, after.findings.to_plain())
+        return after
 
     def _apply(self, step: Step, model: nn.Module, trail: Trail, watch: Stopwatch) -> Made:
         findings = Findings()
@@ -120,9 +132,10 @@ class _Maker:
         result = step.stage.apply(model, context).eval()
         return Made(model=result, findings=findings, seconds=watch.seconds)
 
-    def _run_rounds(self, rounds: Rounds, model: nn.Module, trail: Trail) -> Made:
+    def _run_rounds(self, rounds: Rounds, before: Made, trail: Trail) -> Made:
         """Run rounds; what a round took counts, whether or not it was good enough."""
-        taken = Made(model=model)
+        model = before.model
+        taken = Made(model=model, findings=before.findings)  # to be kept after each step
 
         def take(network: nn.Module, number: int) -> nn.Module:
             nonlocal taken

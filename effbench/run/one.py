@@ -21,6 +21,7 @@ def run_point(point: Point, store: Store, /, *, device: torch.device, progress: 
         kept = load_result(point.key, store)
         if kept is not None:
             return kept
+        point.chain.check_code()
         torch.set_num_threads(point.chain.threads)
         made = make_model(point.chain, store, device=device, progress=progress)
         files = encode_each(made.model, coders=dict.fromkeys((point.coder, "none")))

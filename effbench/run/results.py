@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from effbench.checks.errors import kind_and_line
 from effbench.plan.chain import Chain
 from effbench.plan.findings import Rows
 from effbench.run.counts import pack_counts, unpack_counts
@@ -42,23 +43,37 @@ def is_kept(key: str, store: Store, /) -> bool:
 
 
 def load_result(key: str, store: Store, /) -> RunResult | None:
-    """Return the kept result of a run, or None; a part that is damaged or missing makes it none."""
-    record, blob = store.get_json(f"runs/{key}.json"), store.get(f"runs/{key}.effb")
-    counts = store.get(f"runs/{key}.npz")
+    """Return the kept result of a run, or None.
+
+    Where a part is missing, damaged or of another version, the run has none: that is said, and it is computed again.
+    """
+    parts = {part: f"runs/{key}.{part}" for part in ("json", "effb", "npz")}
+    record, blob, counts = store.get_json(parts["json"]), store.get(parts["effb"]), store.get(parts["npz"])
     if record is None or blob is None or counts is None:
+        missing = [name for name in parts.values() if not store.has(name)]
+        if record is not None and missing:  # the record is written last
+            store.give_up(missing[0], "it is gone, and the run's record is there")
         return None
-    counts_val, counts_test = unpack_counts(counts)
-    return RunResult(
-        metrics=record["metrics"],
-        cached_steps=tuple(record["cached_steps"]),
-        unknown_operations=tuple(record["unknown_operations"]),
-        blob=blob,
-        counts_val=counts_val,
-        counts_test=counts_test,
-        was_kept=True,
-        words=record["words"],
-        tables=record["tables"],
-    )
+    try:
+        counts_val, counts_test = unpack_counts(counts)
+    except ValueError as error:
+        store.give_up(parts["npz"], str(error))
+        return None
+    try:
+        return RunResult(
+            metrics=dict(record["metrics"]),
+            cached_steps=tuple(record["cached_steps"]),
+            unknown_operations=tuple(record["unknown_operations"]),
+            blob=blob,
+            counts_val=counts_val,
+            counts_test=counts_test,
+            was_kept=True,
+            words=dict(record["words"]),
+            tables=dict(record["tables"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        store.give_up(parts["json"], kind_and_line(error))
+        return None
 
 
 def keep_result(key: str, result: RunResult, store: Store, /) -> None:

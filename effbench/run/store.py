@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,19 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
+from effbench.checks.errors import first_line
 from effbench.compression.constraints.described import describe, impose
 from effbench.compression.structure.edits import Edit, edits_of
 from effbench.compression.structure.rebuild import apply_edits
+from effbench.run.entry import checksum, entry_path, read_entry
+from effbench.run.room import make_room
 
 log = logging.getLogger(__name__)
 
-_DIGEST_BYTES = 32
 _ABANDONED_SECONDS = 3600
 _CONSTRAINTS = "effbench.constraints"
 _EDITS = "effbench.edits"
+_FINDINGS = "effbench.findings"
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Store:
     root: Path
     read_only: bool = False
     """Whether it is only looked at: a folder that is not there is not made."""
+    limit: int | None = None
+    """Bytes that it may hold: networks and tensors that were not used for long make room for new ones."""
 
     def __post_init__(self) -> None:
         """Make the folder. ValueError where it can't be written."""
@@ -55,10 +61,12 @@ class Store:
         """Write an entry; a reader sees all of it or nothing."""
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        # With the rights that the user's umask gives; those of mkstemp would lock out who shares the store.
+        temporary = path.parent / f".{path.name[:100]}-{secrets.token_hex(8)}.part"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with os.fdopen(handle, "wb") as stream:
-                stream.write(_checksum(name, content))
+                stream.write(checksum(name, content))
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -70,16 +78,11 @@ class Store:
 
     def get(self, name: str) -> bytes | None:
         """Return an entry, or None where there is none; a damaged one is named in a warning and counts as none."""
-        path = self._path(name)
         try:
-            stored = path.read_bytes()
-        except FileNotFoundError:
+            return read_entry(self.root, name)
+        except ValueError as error:
+            log.warning("%s: it is computed again", error)
             return None
-        content = stored[_DIGEST_BYTES:]
-        if _checksum(name, content) != stored[:_DIGEST_BYTES]:
-            log.warning("%s is damaged or not an entry of that name (its checksum differs): it is computed again", path)
-            return None
-        return content
 
     def has(self, name: str) -> bool:
         """Whether there is an entry of that name (unchecked: `get` may still find it damaged)."""
@@ -97,29 +100,55 @@ class Store:
         self.put(name, json.dumps(content, sort_keys=True).encode())
 
     def get_json(self, name: str) -> dict[str, Any] | None:
-        """Return an entry that `put_json` wrote, or None."""
+        """Return an entry that `put_json` wrote, or None; a damaged one as `get` does."""
         content = self.get(name)
-        return None if content is None else json.loads(content)
+        try:
+            return None if content is None else dict(json.loads(content))
+        except (ValueError, TypeError):
+            self.give_up(name, "no JSON object")
+            return None
 
-    def put_model(self, key: str, model: nn.Module) -> None:
-        """Keep a network's state, its structural edits and its constraints, bit by bit."""
+    def give_up(self, name: str, why: str) -> None:
+        """Name an entry whose checksum is right and which still says nothing, in a warning."""
+        log.warning("%s can't be used (%s): it is computed again", self._path(name), why)
+
+    def put_model(self, key: str, model: nn.Module, findings: Mapping[str, Any] | None = None) -> None:
+        """Keep a network's state, its structural edits and its constraints, bit by bit; and what was found on its way.
+
+        findings: JSON-able; in the same entry, so that neither is there without the other.
+        """
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
         edits = {path: edit.to_plain() for path, edit in edits_of(model).items()}
         metadata = {_CONSTRAINTS: json.dumps(describe(model)), _EDITS: json.dumps(edits)}
-        self.put(f"models/{key}", safetensors.torch.save(tensors, metadata))
+        if findings is not None:
+            metadata[_FINDINGS] = json.dumps(findings)
+        self._put_snapshot(f"models/{key}", safetensors.torch.save(tensors, metadata))
 
     def get_model(self, key: str, network: nn.Module) -> nn.Module | None:
-        """Turn a fresh `network` into the one kept under `key` and return it; None where there is none."""
+        """Turn a fresh `network` into the one kept under `key` and return it; None where there is none that fits it."""
+        kept = self.get_model_with_findings(key, network)
+        return None if kept is None else kept[0]
+
+    def get_model_with_findings(self, key: str, network: nn.Module) -> tuple[nn.Module, dict[str, Any] | None] | None:
+        """Turn a fresh `network` into the one kept under `key`; return it with what was found on its way.
+
+        None where there is none, or one that does not fit the network; findings None of an entry that has none: earlier
+        versions kept them elsewhere.
+        """
         content = self.get(f"models/{key}")
         if content is None:
             return None
-        metadata = _metadata(content)
-        edits = json.loads(metadata[_EDITS])
-        apply_edits(network, {path: Edit.from_plain(plain) for path, plain in edits.items()})
-        impose(network, json.loads(metadata[_CONSTRAINTS]))
-        tensors: dict[str, Tensor] = safetensors.torch.load(content)
-        network.load_state_dict(tensors, strict=True)
-        return network.eval()
+        try:
+            metadata = _metadata(content)
+            findings = json.loads(metadata[_FINDINGS]) if _FINDINGS in metadata else None
+            apply_edits(network, {p: Edit.from_plain(plain) for p, plain in json.loads(metadata[_EDITS]).items()})
+            impose(network, json.loads(metadata[_CONSTRAINTS]))
+            network.load_state_dict(safetensors.torch.load(content), strict=True)
+        except _UNFIT as error:
+            self.give_up(f"models/{key}", first_line(error))
+            return None
+        self._touch(f"models/{key}")
+        return network.eval(), findings
 
     def has_model(self, key: str) -> bool:
         """Whether a network is kept under `key`."""
@@ -127,18 +156,35 @@ class Store:
 
     def keep_tensor(self, name: str, make: Callable[[], Tensor]) -> Tensor:
         """Return the tensor kept under `name`; where there is none, the one that `make` gives, kept from then on."""
+        entry = f"tensors/{name}"
         with self.lock(f"tensor-{name}"):
-            content = self.get(f"tensors/{name}")
-            if content is None:
-                tensor = make().detach().cpu().contiguous()
-                self.put(f"tensors/{name}", safetensors.torch.save({"tensor": tensor}))
-                return tensor
-            return safetensors.torch.load(content)["tensor"]
+            content = self.get(entry)
+            if content is not None:
+                try:
+                    tensor: Tensor = safetensors.torch.load(content)["tensor"]
+                    self._touch(entry)
+                    return tensor
+                except _UNFIT as error:
+                    self.give_up(entry, first_line(error))
+            tensor = make().detach().cpu().contiguous()
+            self._put_snapshot(entry, safetensors.torch.save({"tensor": tensor}))
+            return tensor
+
+    def _put_snapshot(self, name: str, content: bytes) -> None:
+        """Write what can be made again, and see to it that the store keeps within its limit."""
+        self.put(name, content)
+        if self.limit is not None:
+            make_room(self.root, self.limit, written=len(content))
+
+    def _touch(self, name: str) -> None:
+        """Note that an entry was used: what was not for longest goes first where room is needed."""
+        with suppress(OSError):  # it is somebody else's, or was dropped just now
+            os.utime(self._path(name))
 
     @contextmanager
     def lock(self, key: str, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
         """Let one process at a time compute what `key` names; `waiting` is called if another one is at it."""
-        lock = filelock.FileLock(self.root / "locks" / f"{key}.lock")
+        lock = filelock.FileLock(self.root / "locks" / f"{key}.lock", mode=0o666)
         if waiting is not None:
             try:
                 lock.acquire(blocking=False)
@@ -151,14 +197,11 @@ class Store:
             lock.release(force=True)
 
     def _path(self, name: str) -> Path:
-        return self.root / "entries" / name
+        return entry_path(self.root, name)
 
 
-def _checksum(name: str, content: bytes) -> bytes:
-    """Return what an entry begins with. It covers the name: a file that was copied to another name is noticed."""
-    checksum = hashlib.sha256(f"{name}\0".encode())
-    checksum.update(content)
-    return checksum.digest()
+_UNFIT = (ValueError, KeyError, TypeError, AttributeError, RuntimeError, safetensors.SafetensorError)
+"""What entries raise that another version wrote, or that are of another network than their name says."""
 
 
 def _metadata(content: bytes) -> dict[str, str]:

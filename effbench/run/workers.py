@@ -10,55 +10,73 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess, SpawnProcess
-from pathlib import Path
 from typing import cast
 
 import torch
 
 from effbench.plan.point import Point
+from effbench.run.children import end_process
 from effbench.run.forkserver import worker_context
+from effbench.run.interruption import check
 from effbench.run.one import run_point
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.store import Store
 from effbench.training.layout import CRASHES
 
+Progress = tuple[str, int, int]
+"""A step, how much of it is done, and of how much."""
+_BEGUN: Progress = ("", 0, 0)
+"""What a worker says when it begins a run: until then it may have been imports that took their time."""
+
 
 def run_in_workers(
-    points: Sequence[Point], store: Store, device: torch.device, observer: Observer, *, n_workers: int
+    points: Sequence[Point],
+    store: Store,
+    device: torch.device,
+    observer: Observer,
+    *,
+    n_workers: int,
+    timeout: float | None = None,
 ) -> Outcomes:
     """Run the points in `n_workers` processes, at once; yield each as it is done.
 
     A point that shares stages with an earlier one starts when that one is done: nobody waits for a lock while there is
-    other work.
+    other work. One that takes longer than `timeout` seconds fails, and its process is ended.
     """
-    runs = _runs_in_workers(points, store, device, observer, n_workers)
+    runs = _runs_in_workers(points, store, device, observer, n_workers, timeout)
     next(runs)  # the first points are under way
     return cast(Outcomes, runs)
 
 
 def _runs_in_workers(
-    points: Sequence[Point], store: Store, device: torch.device, observer: Observer, n_workers: int
+    points: Sequence[Point],
+    store: Store,
+    device: torch.device,
+    observer: Observer,
+    n_workers: int,
+    timeout: float | None,
 ) -> Generator[tuple[Point, Outcome] | None, None, None]:
     """Yield None as soon as every worker has what it can do, then each point with its result."""
     queue = _Queue(points)
     workers: list[_Worker] = []
     try:
-        workers += [_Worker(store.root, device) for _ in range(n_workers)]
+        workers += [_Worker(store, device, timeout) for _ in range(n_workers)]
         _keep_busy(workers, queue, observer)
         yield None
         while not queue.is_empty:
-            busy = {worker.connection: worker for worker in workers if worker.point is not None}
-            for connection in wait(list(busy)):
-                worker = busy[connection]  # type: ignore[index]
+            for worker in _ready([worker for worker in workers if worker.point is not None]):
+                check()  # before one that was ended for that is taken for dead, and begun anew
                 message = worker.receive()
                 point = worker.point
                 assert point is not None
                 if isinstance(message, tuple):
-                    observer.step(point, *message)
+                    if message != _BEGUN:
+                        observer.step(point, *message)
                     continue
                 worker.point = None
                 queue.finish(point)
@@ -68,6 +86,14 @@ def _runs_in_workers(
     finally:
         for worker in workers:
             worker.stop()
+
+
+def _ready(busy: Sequence[_Worker]) -> list[_Worker]:
+    """Wait until workers have something to tell, or their time is over; return those."""
+    deadlines = [worker.deadline for worker in busy if worker.deadline is not None]
+    seconds = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+    heard = wait([worker.connection for worker in busy], seconds)
+    return [worker for worker in busy if worker.connection in heard or worker.is_late]
 
 
 def _keep_busy(workers: Sequence[_Worker], queue: _Queue, observer: Observer) -> None:
@@ -114,60 +140,80 @@ class _Queue:
 class _Worker:
     """A process that runs points, and this end of the pipe to it. Begun anew when it dies."""
 
-    root: Path
+    store: Store
     device: torch.device
+    timeout: float | None
+    """The seconds that a run may take."""
     point: Point | None = None
+    deadline: float | None = None
+    """When the run that is under way must be done, by time.monotonic; None before it begins, and where nothing says."""
 
     def __post_init__(self) -> None:
         self._begin_process()
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the run under way should be done by now."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
     def begin(self, point: Point) -> None:
         """Send a point."""
-        self.point = point
+        self.point, self.deadline = point, None
         try:
             self.connection.send(point)
         except OSError:  # it died while idle
             self._begin_process()
             self.connection.send(point)
 
-    def receive(self) -> tuple[str, int, int] | Outcome:
-        """Return progress, or how the run ended; a process that died is an exception, and replaced."""
+    def receive(self) -> Progress | Outcome:
+        """Return progress, or how the run ended; a process that died or is late is an exception, and replaced."""
+        if self.is_late and not self.connection.poll():
+            self.stop()
+            self._begin_process()
+            return _failed(f"took longer than sweep.timeout={self.timeout:g} seconds; its process was ended")
         try:
-            message: tuple[str, int, int] | Outcome = self.connection.recv()
+            message: Progress | Outcome = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode or 0
             self._begin_process()
-            text = f"the worker process died ({how_ended(code)}); {_remedy(code)}"
-            return RunError(text, text)
+            return _failed(f"the worker process died ({how_ended(code)}); {_remedy(code)}")
+        if message == _BEGUN and self.timeout is not None:
+            self.deadline = time.monotonic() + self.timeout
         return message
 
     def stop(self) -> None:
         """End the process, whatever it does."""
         self.connection.close()
-        self._process.terminate()
+        if self._process.pid is not None:
+            end_process(self._process.pid)
         self._process.join()
 
     def _begin_process(self) -> None:
         context = worker_context()
         self.connection, theirs = context.Pipe()
         self._process: ForkServerProcess | SpawnProcess = context.Process(
-            target=_serve, args=(theirs, self.root, self.device), daemon=False
+            target=_serve, args=(theirs, self.store, self.device), daemon=False
         )
         self._process.start()
         theirs.close()
 
 
-def _serve(connection: Connection, root: Path, device: torch.device) -> None:
+def _failed(reason: str) -> RunError:
+    return RunError(reason, reason)
+
+
+def _serve(connection: Connection, store: Store, device: torch.device) -> None:
     """Run points until the pipe is closed, or the process that began this one is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the sweep
     threading.Thread(target=end_with_parent, daemon=True).start()
-    store = Store(root)
     while True:
         try:
             point: Point = connection.recv()
         except (EOFError, OSError):
             return
+
+        connection.send(_BEGUN)
 
         def progress(step: str, done: int, total: int) -> None:
             if done % max(1, total // 20) == 0 or done == total:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -12,27 +10,31 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from effbench.run.forkserver import begin_server_for
+from effbench.run.interruption import INTERRUPTED, MESSAGE, end_now, heed, open_until_closed
+from effbench.sweep.hidden_arguments import given_arguments, hide_arguments
 
 if TYPE_CHECKING:
     from effbench.plan.sweep import Sweep
+    from effbench.run.dropping import Use
     from effbench.run.outcomes import Executor
     from effbench.run.store import Store
     from effbench.tracking.tracker import Tracker
 
-FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+FAILED, WRONG_INPUT = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sweep; returns the exit status: 0, 1 when runs failed, 2 for wrong input, 130 after Ctrl-C."""
     try:
-        return _main(sys.argv[1:] if arguments is None else arguments)
+        return _main(given_arguments(sys.argv[1:]) if arguments is None else arguments)
     except KeyboardInterrupt:
-        return _complain("interrupted; the same command goes on where this one stopped", INTERRUPTED)
+        return _complain(MESSAGE, INTERRUPTED)
 
 
 def _main(arguments: Sequence[str]) -> int:
-    logging.basicConfig(format="effbench: %(message)s", level=logging.WARNING)
+    from effbench.sweep.messages import log_to_stderr
+
+    log_to_stderr()
     if any(argument in ("-h", "--help") for argument in arguments):
         from effbench.config.help import help_page
 
@@ -46,7 +48,7 @@ def _main(arguments: Sequence[str]) -> int:
     except ValueError as error:
         return _complain(error, WRONG_INPUT)
     if sweep.dry_run:
-        from effbench.sweep.terminal import print_plan
+        from effbench.sweep.dry_run import print_plan
 
         print_plan(sweep, Store(Path(sweep.store.root), read_only=True))
         return 0
@@ -54,23 +56,25 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 def _run(sweep: Sweep) -> int:
+    from effbench.run.dropping import use_of
     from effbench.run.outcomes import STORAGE_ERRORS
     from effbench.run.store import Store
-    from effbench.tracking.location import for_writing, why_unwritable
+    from effbench.tracking.experiment import why_refused
+    from effbench.tracking.location import for_writing
     from effbench.tracking.tracker import TrackingError
 
-    uri = for_writing(sweep.tracking.uri)
-    wrong = why_unwritable(uri)
-    if wrong is not None:
-        return _complain(f"tracking.uri={uri}: {wrong}", WRONG_INPUT)
     try:
-        store = Store(Path(sweep.store.root))
+        uri = for_writing(sweep.tracking.uri)
+        wrong = why_refused(uri, sweep.tracking.experiment, sweep.tracking.artifacts)
+        if wrong is not None:
+            return _complain(wrong, WRONG_INPUT)
+        store = Store(Path(sweep.store.root), limit=sweep.store.limit_bytes)
     except ValueError as error:
         return _complain(error, WRONG_INPUT)
     try:
         store.clear_unfinished()
-        with store.lock(f"sweep-{sweep.plan.sweep_id}", waiting=_say_waiting):
-            return _carry_out(sweep, store, uri)
+        with store.lock(f"sweep-{sweep.plan.sweep_id}", waiting=_say_waiting), use_of(store, by=sweep) as use:
+            return _carry_out(sweep, use, uri)
     except TrackingError as error:
         what = str(error)
     except OSError as error:
@@ -79,22 +83,23 @@ def _run(sweep: Sweep) -> int:
     return _complain(f"{what}; what was finished is kept, and the same command goes on from there", FAILED)
 
 
-def _carry_out(sweep: Sweep, store: Store, uri: str) -> int:
+def _carry_out(sweep: Sweep, use: Use, uri: str) -> int:
     from effbench.sweep.answer import give_answer
     from effbench.sweep.carry_out import carry_out
     from effbench.sweep.progress import ProgressDisplay
 
+    store = use.store
     execute = _executor(sweep, store)
     with ProgressDisplay(sweep.plan) as display:
-        with closing(execute(sweep.plan.points, store, sweep.device, display)) as runs:
+        with closing(use.follow(execute(sweep.plan.points, store, sweep.device, display))) as runs:
             from effbench.tracking.write import MlflowTracker  # takes seconds, in which workers run already
 
-            tracker = MlflowTracker(uri, sweep.tracking.experiment)
+            tracker = MlflowTracker(uri, sweep.tracking.experiment, artifacts=sweep.tracking.artifacts)
             with _abandoned_on_error(tracker):
                 outcome = carry_out(sweep, store, tracker, display, runs)
     with _abandoned_on_error(tracker):
-        give_answer(sweep, outcome, store, tracker)
-    return 0 if outcome.is_whole else FAILED
+        is_logged = give_answer(sweep, outcome, store, tracker)
+    return 0 if outcome.is_whole and is_logged else FAILED
 
 
 @contextmanager
@@ -102,12 +107,13 @@ def _abandoned_on_error(tracker: Tracker) -> Iterator[None]:
     """See to it that what does not come to its end says so."""
     from effbench.tracking.tracker import TrackingError
 
-    try:
-        yield
-    except BaseException:
-        with suppress(TrackingError):
-            tracker.abandon_sweep()
-        raise
+    with open_until_closed(tracker.abandon_sweep):
+        try:
+            yield
+        except BaseException:
+            with suppress(TrackingError):
+                tracker.abandon_sweep()
+            raise
 
 
 def _executor(sweep: Sweep, store: Store) -> Executor:
@@ -115,24 +121,41 @@ def _executor(sweep: Sweep, store: Store) -> Executor:
     if sweep.launcher:
         from effbench.config.launcher import run_by_launcher
 
-        return partial(run_by_launcher, overrides=sweep.launcher)
+        return partial(run_by_launcher, overrides=sweep.launcher, timeout=sweep.timeout)
     from effbench.run.executors import choose_executor
 
-    return choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs)
+    return choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs, timeout=sweep.timeout)
 
 
 def _say_waiting() -> None:
-    print("effbench: another process runs the same sweep; waiting for it", file=sys.stderr)
+    from effbench.sweep.messages import say
+
+    say("another process runs the same sweep; waiting for it")
 
 
 def _complain(error: object, status: int) -> int:
-    print(f"effbench: {error}", file=sys.stderr)
+    from effbench.sweep.messages import say
+
+    say(error)
     return status
 
 
-if __name__ == "__main__":
+def _command() -> int:
+    """Run the command of this process: what Ctrl-C finds is ended within two seconds, wherever it is."""
+    hide_arguments()  # first: it may begin this process anew
+    heed()
+    from effbench.run.forkserver import begin_server_for
+    from effbench.sweep.messages import guard_process
+
+    guard_process()
     begin_server_for(sys.argv[1:])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: open runs are closed
-    status = main()
+    try:
+        return _main(given_arguments(sys.argv[1:]))
+    except KeyboardInterrupt:
+        end_now(MESSAGE)
+
+
+if __name__ == "__main__":
+    status = _command()
     gc.freeze()  # at its end Python would search all that torch and MLflow have loaded for cycles: one or two seconds
     sys.exit(status)

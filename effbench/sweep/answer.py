@@ -2,66 +2,111 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from effbench.analysis import Answer, Counts, Quality, answers, plot_saturation, points_table
 from effbench.plan.sweep import Sweep
+from effbench.run.interruption import check
 from effbench.run.store import Store
 from effbench.sweep.carry_out import SweepOutcome
-from effbench.sweep.terminal import print_failures, print_table, terminal_console
-from effbench.tracking.location import for_writing, sqlite_path
-from effbench.tracking.tracker import Tracker
+from effbench.sweep.messages import say
+from effbench.sweep.printout import Printout
+from effbench.sweep.records import asked_of_the_sweep, note
+from effbench.tracking import names
+from effbench.tracking.location import for_writing, ui_command
+from effbench.tracking.tracker import RunStatus, Tracker, TrackingError
 
 FIGURE_VERSION = 2
 """Bumped when the figure of equal values comes to be drawn in another way."""
 
 
-def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Tracker, /) -> None:
-    """Print what came out, save table and figure, and end the sweep's parent run with them."""
-    console = terminal_console()
-    frame, plan = outcome.frame, sweep.plan
-    files: dict[str, bytes] = {}
-    metrics: dict[str, float] = {"n_runs": len(plan.points), "n_failed": len(outcome.failures)}
-    if len(frame):
-        table = points_table(frame, axes=[*plan.axes, *_swept(frame, sweep)])
-        print_table(table, Quality.of_frame(frame), frame.attrs["extra_qualities"], console)
-        files["table.csv"] = table.to_csv(index=False).encode()
-        found = _answers(outcome, sweep.tolerance, console)
-        console.print()
-        for line in (*_lines(found), *outcome.shares):
-            console.print(line, highlight=False, markup=False)
-        drawn = [answer for answer in found if answer.cost is not None]
-        if drawn:
-            files["saturation.png"] = _kept_figure(drawn, sweep.tolerance, outcome.counts, store)
-            metrics |= _saturation_metrics(drawn)
-    print_failures(outcome.failures, console)
-    for line in outcome.unmeasured:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    folder = store.root / "sweeps" / plan.sweep_id
+def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Tracker, /) -> bool:
+    """Print what came out, save table and figure, and end the sweep's parent run with them.
+
+    Returns whether all of it is logged; where it is not, that is printed, too.
+    """
+    found, no_answer = _answers(outcome, sweep.tolerance)
+    check()
+    files, metrics = _files(found, sweep, outcome, store), _metrics(found, sweep, outcome)
+    folder = store.root / "sweeps" / sweep.plan.sweep_id
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    tracker.close_sweep(status="FINISHED" if outcome.is_whole else "FAILED", metrics=metrics, files=files)
-    if "saturation.png" in files:
-        console.print(f"figure: {_shown(folder / 'saturation.png')}", highlight=False)
-    console.print(f"runs:   {_ui_command(sweep)}", highlight=False)
+    printout = Printout(
+        table=_table(outcome.frame, sweep) if len(outcome.frame) else None,
+        lines=[*([f"no answer: {no_answer}"] if no_answer else _lines(found)), *outcome.shares],
+        failures={name: error.summary for name, error in outcome.failures.items()},
+        unmeasured=outcome.unmeasured,
+        figure=str(folder / "saturation.png") if "saturation.png" in files else None,
+        runs=ui_command(for_writing(sweep.tracking.uri)),
+    )
+    printout.show()
+    check()
+    return _close(sweep, outcome, tracker, printout, metrics, files)
 
 
-def _answers(outcome: SweepOutcome, tolerance: float, console: Console) -> list[Answer]:
-    """Return the answers; none, and say why, where the runs allow none: what was measured is not lost by that."""
+def _close(
+    sweep: Sweep,
+    outcome: SweepOutcome,
+    tracker: Tracker,
+    printout: Printout,
+    metrics: Mapping[str, float],
+    files: Mapping[str, bytes],
+) -> bool:
+    """End the parent run; what could not be logged of the sweep is told in a line."""
+    problem, missing = outcome.tracking_problem, "the answer"
+    if outcome.n_unlogged:
+        missing = f"{outcome.n_unlogged} of {len(sweep.plan.points)} runs"
+    elif problem is not None:
+        missing = "latencies"
+    if problem is None:
+        tags = {names.NOTE: note(sweep.command, printout.lines), **asked_of_the_sweep(sweep)}
+        status: RunStatus = "FINISHED" if outcome.is_whole else "FAILED"
+        try:
+            tracker.close_sweep(status=status, metrics=metrics, files=files, tags=tags)
+        except TrackingError as error:
+            problem = error
+    if problem is not None:
+        say(f"not logged: {missing} ({problem}); the same command logs what is missing")
+    return problem is None
+
+
+def _files(found: Sequence[Answer], sweep: Sweep, outcome: SweepOutcome, store: Store) -> dict[str, bytes]:
+    """Return the files of an answer by their names: its table, and its figure where there is something to draw."""
+    files: dict[str, bytes] = {}
+    if len(outcome.frame):
+        files["table.csv"] = _table(outcome.frame, sweep).to_csv(index=False).encode()
+    drawn = [answer for answer in found if answer.cost is not None]
+    if drawn:
+        files["saturation.png"] = _kept_figure(drawn, sweep.tolerance, outcome.counts, store)
+    return files
+
+
+def _table(frame: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
+    table = points_table(frame, axes=[*sweep.plan.axes, *_swept(frame, sweep)])
+    table.attrs = {"quality": dataclasses.asdict(Quality.of_frame(frame)), "extras": frame.attrs["extra_qualities"]}
+    return table
+
+
+def _metrics(found: Sequence[Answer], sweep: Sweep, outcome: SweepOutcome) -> dict[str, float]:
+    drawn = [answer for answer in found if answer.cost is not None]
+    return {"n_runs": len(sweep.plan.points), "n_failed": len(outcome.failures), **_saturation_metrics(drawn)}
+
+
+def _answers(outcome: SweepOutcome, tolerance: float) -> tuple[list[Answer], str]:
+    """Return the answers; none, and why, where the runs allow none: what was measured is not lost by that."""
+    if not len(outcome.frame):
+        return [], ""
     try:
-        return answers(outcome.frame, tolerance=tolerance, counts=outcome.counts)
+        return answers(outcome.frame, tolerance=tolerance, counts=outcome.counts), ""
     except ValueError as error:
-        console.print(f"\nno answer: {error}", highlight=False, markup=False)
-        return []
+        return [], str(error)
 
 
 def _lines(found: Sequence[Answer]) -> list[str]:
@@ -136,17 +181,3 @@ def _saturation_metrics(found: Sequence[Answer]) -> dict[str, float]:
             f"saturation_{answer.saturation.quality}/{answer.cost}{group}": float(point[answer.saturation.quality]),
         }
     return metrics
-
-
-def _shown(path: Path) -> str:
-    return os.path.relpath(path)
-
-
-def _ui_command(sweep: Sweep) -> str:
-    """Return the command that shows the runs."""
-    uri = for_writing(sweep.tracking.uri)
-    path = sqlite_path(uri)
-    if path is None:
-        return uri
-    here = path.parent == Path.cwd()
-    return "mlflow ui" if here else f"mlflow ui --backend-store-uri {uri}"

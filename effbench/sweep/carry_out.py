@@ -17,11 +17,12 @@ from effbench.plan.sweep import Sweep
 from effbench.run.outcomes import STORAGE_ERRORS, Observer, Outcomes, RunError
 from effbench.run.store import Store
 from effbench.sweep.environment import describe_environment
-from effbench.sweep.records import describe_run, extra_qualities, quality_columns, sweep_params
+from effbench.sweep.records import extra_qualities, note, quality_columns, sweep_params
+from effbench.sweep.run_log import RunLog
 from effbench.sweep.shares import share_lines
 from effbench.sweep.timing import measure_points
 from effbench.tracking import names
-from effbench.tracking.tracker import Tracker
+from effbench.tracking.tracker import Tracker, TrackingError
 
 PREPARING = ("augment", "side")
 """Options of data sets that change the images, and not which they are."""
@@ -36,6 +37,9 @@ class Display(Observer, Protocol):
     def measuring(self, done: float, total: int) -> None:
         """Show how far the latency pass is."""
 
+    def say(self, line: str) -> None:
+        """Print a line beside what is shown."""
+
 
 @dataclass(frozen=True)
 class SweepOutcome:
@@ -48,6 +52,10 @@ class SweepOutcome:
     """What each validation example adds to the runs' quality; None where the runs have not the same examples."""
     shares: Sequence[str] = ()
     """On which share of the weights techniques acted, where that was not all: a line each."""
+    n_unlogged: int = 0
+    """How many runs could not be logged; the store has their results."""
+    tracking_problem: TrackingError | None = None
+    """Why the tracker did not take something that is still to be logged; None where all is."""
     unmeasured: Sequence[str] = ()
     """Whose latency could not be measured, and why: a line each."""
 
@@ -64,8 +72,9 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
         plan.sweep_id,
         name=sweep.command.partition("effbench.sweep ")[2] or "reference",
         params=sweep_params(sweep),
-        tags={names.AXES: ",".join(plan.axes), names.NOTE: f"`{sweep.command}`", **describe_environment()},
+        tags={names.AXES: ",".join(plan.axes), names.NOTE: note(sweep.command), **describe_environment()},
     )
+    log = RunLog(sweep, store, tracker, say=display.say)
     metrics: dict[str, Mapping[str, float]] = {}
     words: dict[str, Mapping[str, str]] = {}
     failures: dict[str, RunError] = {}
@@ -75,27 +84,30 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
             if result.errno is not None and result.errno in STORAGE_ERRORS:
                 raise OSError(result.errno, os.strerror(result.errno))
             failures[str(point)] = result
-            tracker.log_run(describe_run(point, sweep, error=result), status="FAILED")
         else:
             metrics[point.key], counts[point.key] = result.metrics, result.counts_val
             words[point.key] = result.words
-            if point.key not in tracker.finished_keys():
-                reference = metrics.get(point.reference_key or point.key)
-                record = describe_run(point, sweep, result=result, reference=reference)
-                tracker.log_run(record, status="FINISHED", reused=result.was_kept)
+        log.log(point, result)
         display.run_ended(point, failed=isinstance(result, RunError))
     finished = [point for point in plan.points if point.key in metrics]
     unmeasured: list[str] = []
     latencies = measure_points(finished, sweep, store, display.measuring, unmeasured.append)
-    for key, values in latencies.items():
-        tracker.log_metrics(key, values)
+    log.log_waiting()
+    log.log_metrics(latencies)
     rows = [_row(point, {**metrics[point.key], **latencies.get(point.key, {})}) for point in finished]
     frame = pd.DataFrame(rows)
     frame.attrs["extra_qualities"] = extra_qualities(plan.points[0])
     frame.attrs["moves"] = {name: list(axis.moves) for name, axis in sweep.axes.items()}
     frame.attrs["failed"] = [_failed(point) for point in plan.points if point.key not in metrics]
-    shares = share_lines(finished, metrics, words)
-    return SweepOutcome(frame, failures, _counts(finished, counts), shares, unmeasured)
+    return SweepOutcome(
+        frame,
+        failures,
+        counts=_counts(finished, counts),
+        shares=share_lines(finished, metrics, words),
+        n_unlogged=log.n_waiting,
+        tracking_problem=log.problem,
+        unmeasured=unmeasured,
+    )
 
 
 def _failed(point: Point) -> dict[str, object]:

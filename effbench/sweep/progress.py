@@ -21,6 +21,8 @@ from rich.progress import (
 from rich.text import Text
 
 from effbench.plan.point import Plan, Point
+from effbench.sweep.messages import plain
+from effbench.sweep.terminal import print_line
 
 _REMEMBERED = 10
 
@@ -32,7 +34,12 @@ class ProgressDisplay:
         """Show a sweep of that many runs; `clock` gives seconds."""
         console = Console(stderr=True) if console is None else console
         self.forecast = Forecast(len(plan.points), clock)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         self._progress = Progress(*columns, _TimeLeft(self), console=console, disable=not console.is_terminal)
         self.runs = self._progress.add_task("runs", total=len(plan.points))
         self._under_way: dict[str, TaskID] = {}
@@ -51,13 +58,15 @@ class ProgressDisplay:
 
     def run_started(self, point: Point) -> None:
         """Show a bar for the run."""
-        self._under_way[point.key] = self._progress.add_task(str(point), total=None)
+        self._under_way[point.key] = self._progress.add_task(plain(point), total=None)
         self.forecast.run_started(point.key)
         self._describe()
 
     def step(self, point: Point, step: str, done: int, total: int) -> None:
         """Move the run's bar."""
-        self._progress.update(self._under_way[point.key], description=f"{point}: {step}", completed=done, total=total)
+        self._progress.update(
+            self._under_way[point.key], description=plain(f"{point}: {step}"), completed=done, total=total
+        )
         self.forecast.run_worked(point.key)
 
     def run_computed(self, point: Point) -> None:
@@ -78,6 +87,10 @@ class ProgressDisplay:
         if task is None:
             task = self._under_way["latency"] = self._progress.add_task("latency", total=total)
         self._progress.update(task, completed=done, total=total)
+
+    def say(self, line: str) -> None:
+        """Print a line above the bars."""
+        print_line(f"effbench: {line}", self._progress.console)
 
     def _describe(self) -> None:
         running = f", {len(self._under_way)} running" if self._under_way else ""

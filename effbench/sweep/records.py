@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +14,8 @@ import torch
 import yaml
 
 from effbench.analysis import plot_sensitivity
+from effbench.checks.secrets import hide_in_values, without_secrets
+from effbench.checks.text import printable
 from effbench.measure.compute import count_cost
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.findings import Rows
@@ -71,8 +73,8 @@ def describe_run(
         files |= {"model.effb": result.blob, names.COUNTS: counts}
         files |= table_files(result.tables)
     if error is not None:
-        tags[names.ERROR] = error.summary
-        files["traceback.txt"] = error.trace.encode()
+        tags[names.ERROR] = printable(without_secrets(error.summary))
+        files["traceback.txt"] = without_secrets(error.trace).encode(errors="backslashreplace")
     return RunRecord(
         name=str(point),
         key=point.key,
@@ -102,12 +104,31 @@ def extra_qualities(point: Point, /) -> tuple[str, ...]:
 
 
 def sweep_params(sweep: Sweep) -> dict[str, Any]:
-    """Return the params of the parent run: what its runs have in common."""
+    """Return the params of the parent run: what its runs have in common, and no later command of it changes."""
     common: dict[str, Any] = {}
     for position, point in enumerate(sweep.plan.points):
         params = _run_params(point, sweep)
         common = params if position == 0 else {k: v for k, v in common.items() if params.get(k) == v}
-    return common
+    return {name: value for name, value in common.items() if not _is_asked(name)}
+
+
+def asked_of_the_sweep(sweep: Sweep) -> dict[str, str]:
+    """Return tags of what was last asked of the whole sweep: another command may ask otherwise, of the same runs."""
+    params = _run_params(sweep.plan.points[0], sweep)
+    return {f"{names.PREFIX}{name}": str(value) for name, value in params.items() if _is_asked(name)}
+
+
+_ASKED = ("tolerance", "measure", "engine", "engines", "sweep", "store", "tracking", "device", "dry_run")
+"""Keys that decide no run: params, which MLflow never changes, are not the place for them on a parent."""
+
+
+def _is_asked(name: str) -> bool:
+    return name.partition(".")[0] in _ASKED
+
+
+def note(command: str, lines: Sequence[str] = ()) -> str:
+    """Return the note of a parent run, in Markdown: the command, and what its answer says."""
+    return "\n\n".join([f"`{command}`", *lines])
 
 
 def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:
@@ -119,7 +140,7 @@ def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:
     config = {
         k: v for k, v in point.config.items() if k not in ("stage", "recipe", "task", "model", "data", *point.axes)
     }
-    return {
+    params = {
         **point.axes,
         "seed": point.seed,
         "model": point.network_name,
@@ -135,6 +156,8 @@ def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:
         **{k: v for name in techniques for k, v in _flat(f"stage.{name}", point.config["stage"][name])},
         **{k: v for name, node in config.items() for k, v in _flat(name, node)},
     }
+    hidden: dict[str, Any] = hide_in_values(params)
+    return hidden
 
 
 def _flat(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:

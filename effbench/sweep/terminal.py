@@ -1,18 +1,16 @@
-"""What a sweep prints on stdout: its plan, and its answer."""
+"""The terminal: the console of stdout, and the table of points as it is shown there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from effbench.analysis import Quality
-from effbench.plan.sweep import Sweep
-from effbench.run.outcomes import RunError
-from effbench.run.results import is_kept, n_kept_steps
-from effbench.run.store import Store
+from effbench.sweep.messages import plain
 
 _HEADINGS = {
     "n_seeds": "seeds",
@@ -27,34 +25,6 @@ DETAILS = ("calibration_error",)
 _COUNTS = ("size_bytes", "macs", "macs_effective", "params_nonzero")
 
 
-def print_plan(sweep: Sweep, store: Store) -> None:
-    """Print what a sweep would do: its runs, which steps are there already, what would be measured."""
-    console = terminal_console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("run", "seed", "status", "steps (kept ones in brackets)"):
-        table.add_column(heading, no_wrap=True)
-    n_kept = 0
-    for point in sweep.plan.points:
-        kept = is_kept(point.key, store)
-        n_kept += kept
-        all_steps = point.chain.steps
-        n_steps = len(all_steps) if kept else n_kept_steps(point.chain, store)
-        steps = [f"({step})" if number < n_steps else str(step) for number, step in enumerate(all_steps)]
-        table.add_row(point.label, str(point.seed), "kept" if kept else "to run", " → ".join(steps))
-    console.print(table, markup=False)
-    n_runs = len(sweep.plan.points)
-    console.print(f"sweep {sweep.plan.sweep_id}: {n_runs} runs, {n_kept} kept, {n_runs - n_kept} to run")
-    measure = sweep.measure
-    console.print(
-        f"latency: {', '.join(sweep.engines)}; batch {_listed(measure.batch)}, {_listed(measure.threads)} threads, "
-        f"{measure.seconds:g} s a model"
-    )
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
-
-
 def terminal_console() -> Console:
     """Return the console of stdout; where that is no terminal, lines are as long as they need."""
     console = Console(soft_wrap=True)
@@ -63,15 +33,26 @@ def terminal_console() -> Console:
     return console
 
 
+def print_line(line: str, console: Console) -> None:
+    """Print a line as it is: nothing in it colours or moves anything, and no secret is in it."""
+    console.print(Text(plain(line)), soft_wrap=True)
+
+
+def cell(text: object, /) -> Text:
+    """Return what stands in a cell of a table, which nothing in it can break."""
+    return Text(plain(text))
+
+
 def print_table(table: pd.DataFrame, quality: Quality, extras: Sequence[str], console: Console) -> None:
     """Print the table of points; `extras` are the columns of other qualities, shares of one."""
     rendered = Table(box=None, pad_edge=False, header_style="bold")
     shown = [name for name in table.columns if not _is_left_out(table, str(name), quality)]
     for name in shown:
-        rendered.add_column(_heading(str(name), quality), justify="right", no_wrap=True)
+        heading = Text("\n").join(map(cell, _heading(str(name), quality).split("\n")))
+        rendered.add_column(heading, justify="right", no_wrap=True)
     for _, row in table.iterrows():
-        rendered.add_row(*(_cell(str(name), row[name], quality, extras) for name in shown))
-    console.print(rendered, markup=False)
+        rendered.add_row(*(cell(_cell(str(name), row[name], quality, extras)) for name in shown))
+    console.print(rendered)
 
 
 def _is_left_out(table: pd.DataFrame, name: str, quality: Quality) -> bool:
@@ -118,11 +99,3 @@ def _count(value: float) -> str:
         if value >= 0.9995 * unit:  # as in three figures
             return f"{value / unit:#.3g}".rstrip(".") + suffix
     return f"{value:.0f}"
-
-
-def print_failures(failures: Mapping[str, RunError], console: Console) -> None:
-    """Name every failed run and why it failed."""
-    for name, error in failures.items():
-        console.print(f"failed: {name}: {error.summary}", highlight=False, markup=False, soft_wrap=True)
-    if failures:
-        console.print("the same command tries the failed runs again, and only those", highlight=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,7 +61,7 @@ def measure_points(
         progress(position, len(passes))
         entry = f"latency/{_pass_key(points, one, sweep)}.json"
         measured = store.get_json(entry)
-        if measured is None:
+        if measured is None or not _is_of(measured, points):
             report = partial(_report, progress, position, len(passes))
             found = _measured(points, one, sweep, store, report, complain)
             measured = _metrics(found.samples, points, name=one.name)
@@ -71,6 +71,11 @@ def measure_points(
             latencies[key] |= metrics
     progress(len(passes), len(passes))
     return latencies
+
+
+def _is_of(measured: Mapping[str, object], points: Sequence[Point]) -> bool:
+    """Whether what was kept is metrics of these very runs."""
+    return measured.keys() == {point.key for point in points} and all(isinstance(m, dict) for m in measured.values())
 
 
 @dataclass(frozen=True)

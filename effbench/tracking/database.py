@@ -59,7 +59,7 @@ class Database:
 def is_finished(path: Path, experiment: str, sweep_id: str, keys: Collection[str], /) -> bool:
     """Whether a sweep's parent run is FINISHED, with runs of all these keys FINISHED under it.
 
-    Of several parents of one sweep the one that started last counts, which is the one that is continued. Deleted runs
+    Of several parents of one sweep the one that started first counts, which is the one that is continued. Deleted runs
     and experiments count as none; so does a database that can't be read.
     """
     try:
@@ -162,7 +162,7 @@ JOIN tags AS sweep ON sweep.run_uuid = runs.run_uuid
 WHERE experiments.name = ? AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active'
 AND sweep.key = ? AND sweep.value = ?
 AND NOT EXISTS (SELECT 1 FROM tags AS parent WHERE parent.run_uuid = runs.run_uuid AND parent.key = ?)
-ORDER BY runs.start_time DESC, runs.run_uuid LIMIT 1
+ORDER BY runs.start_time, runs.run_uuid LIMIT 1
 """
 _FINISHED_KEYS = """
 SELECT own.value FROM tags AS parent JOIN runs USING (run_uuid) JOIN tags AS own ON own.run_uuid = runs.run_uuid

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
 from effbench.analysis import Counts
 from effbench.checks.errors import first_line
+from effbench.checks.secrets import without_secrets
 from effbench.run.counts import unpack_counts
 from effbench.tracking import names
 from effbench.tracking.database import Database
 from effbench.tracking.frame import runs_frame
 from effbench.tracking.location import for_reading, sqlite_path, why_unusable
 from effbench.tracking.logged import LoggedRuns
+from effbench.tracking.relocation import Move, local_path, moves_of
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 
 class Source(Protocol):
@@ -64,16 +70,33 @@ def load_counts(runs: pd.DataFrame, /, *, quality: str | None = None, tracking_u
     own = str(names_there[0])
     if quality not in (None, own, f"{own}_val"):
         raise ValueError(f"quality={quality}: counts are known of {own}_val and of {own}")
-    client = MlflowClient(for_reading(tracking_uri))
+    uri = for_reading(tracking_uri)
+    client, moves = MlflowClient(uri), _moves_of(uri)
     by_run = {}
     for run_id, key in zip(runs["run_id"], runs["run_key"], strict=True):
         try:
-            content = Path(client.download_artifacts(run_id, names.COUNTS)).read_bytes()
-        except (MlflowException, OSError) as error:
-            raise ValueError(f"run {key}: its counts can't be read ({first_line(error)})") from None
-        val, test = unpack_counts(content)
+            val, test = unpack_counts(_artifact(client, run_id, names.COUNTS, moves))
+        except (MlflowException, OSError, ValueError) as error:
+            reason = without_secrets(first_line(error))
+            raise ValueError(f"run {key}: its counts can't be read ({reason})") from None
         by_run[key] = test if quality == own else val
     return Counts(kind=runs["quality_kind"].iloc[0], by_run=by_run)
+
+
+def _moves_of(uri: str) -> tuple[Move, ...]:
+    """Return where the files of a database are now, if it was moved and nothing was logged to it since."""
+    path = sqlite_path(uri)
+    return () if path is None else moves_of(path)
+
+
+def _artifact(client: MlflowClient, run_id: str, name: str, moves: Iterable[Move]) -> bytes:
+    """Return a file of a run, from beside the database where that was moved."""
+    if moves:
+        written = client.get_run(run_id).info.artifact_uri
+        for folder in (local_path(uri) for move in moves if (uri := move.applied_to(written)) is not None):
+            if folder is not None:
+                return (folder / name).read_bytes()
+    return Path(client.download_artifacts(run_id, name)).read_bytes()
 
 
 def _logged(experiment: str, sweep: str | None, uri: str) -> LoggedRuns:

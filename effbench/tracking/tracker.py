@@ -48,11 +48,30 @@ class Tracker(Protocol):
     def log_run(self, record: RunRecord, *, status: RunStatus, reused: bool = False) -> None:
         """Log a run that ended; `reused`: its result was there before this sweep, and is marked with where from."""
 
+    def keys_without_files(self) -> frozenset[str]:
+        """Return the keys of finished runs whose files are gone from where they were kept."""
+
+    def log_files(self, key: str, files: Mapping[str, bytes]) -> None:
+        """Keep files of a finished run, once more where they are there."""
+
     def log_metrics(self, key: str, metrics: Mapping[str, float]) -> None:
         """Add metrics to a finished run."""
 
     def abandon_sweep(self) -> None:
-        """End the parent, and whatever is open, as KILLED: the sweep did not come to its end."""
+        """End what this process has open as KILLED, and the parent unless another process is still at it.
 
-    def close_sweep(self, *, status: RunStatus, metrics: Mapping[str, float], files: Mapping[str, bytes]) -> None:
-        """End the parent."""
+        The sweep did not come to its end.
+        """
+
+    def close_sweep(
+        self,
+        *,
+        status: RunStatus,
+        metrics: Mapping[str, float],
+        files: Mapping[str, bytes],
+        tags: Mapping[str, str],
+    ) -> None:
+        """End the parent with what came out, unless another process is still at the same sweep.
+
+        What an earlier command left there, and is no more, goes.
+        """

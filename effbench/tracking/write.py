@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import filelock
 from mlflow.entities import Dataset as MlflowDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from effbench.checks.errors import first_line
+from effbench.checks.secrets import hide_in_uris, without_secrets
 from effbench.tracking import names
 from effbench.tracking.location import sqlite_path, why_unwritable
+from effbench.tracking.opening import open_database
+from effbench.tracking.owner import Heartbeat, Owner, beat, living
+from effbench.tracking.relocation import local_path
 from effbench.tracking.tracker import Dataset, RunRecord, RunStatus, TrackingError
 
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""What makes MLflow's pages open on runs and metrics, not on prompts and traces."""
 MAX_PARAM_LENGTH = 500
 BATCH = 100
 """MLflow takes at most 100 params in one request."""
@@ -37,18 +37,33 @@ class MlflowTracker:
     Every method raises TrackingError, in one line, when MLflow can't be reached or can't write.
     """
 
-    def __init__(self, uri: str, experiment: str) -> None:
-        """Open the database (creating it once, even when several processes start together)."""
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        *,
+        artifacts: str | None = None,
+        owner: Owner | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Open the database (creating it once, even when several processes start together).
+
+        artifacts: where the files of a new experiment go; owner: as whom to write; clock: seconds since 1970.
+        """
         self._uri = uri
         wrong = why_unwritable(uri)
         if wrong is not None:
-            raise TrackingError(f"tracking.uri={uri}: {wrong}")
+            raise TrackingError(f"tracking.uri={hide_in_uris(uri)}: {wrong}")
         with self._speaking_plainly():
-            self._client, self._experiment_id = _open(uri, experiment)
+            self._client, self._experiment_id = open_database(uri, experiment, artifacts)
+        self._owner = Owner.here() if owner is None else owner
+        self._clock = clock
+        self._heartbeat: Heartbeat | None = None
         self._sweep_id = ""
         self._parent = ""
         self._run_ids: dict[str, str] = {}
         self._logged: dict[str, Mapping[str, float]] = {}
+        self._without_files: set[str] = set()
 
     def open_sweep(self, sweep_id: str, *, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Continue the parent of that sweep, or begin one."""
@@ -56,32 +71,74 @@ class MlflowTracker:
         with self._speaking_plainly():
             logged = self._search(f"tags.`{names.SWEEP}` = '{sweep_id}'")
             parents = [run for run in logged if names.PARENT not in run.data.tags]
-            if not parents:
-                run_tags = {names.SWEEP: sweep_id, **tags}
-                self._parent = self._client.create_run(self._experiment_id, run_name=name, tags=run_tags).info.run_id
-                self._log_values(self._parent, params, {})
-                return
-            self._parent = parents[0].info.run_id
-            self._client.update_run(self._parent, status="RUNNING")
-            there = parents[0].data.params  # all of them, unless whoever began it was killed at once
-            self._log_values(self._parent, {key: value for key, value in params.items() if key not in there}, {})
-            for run in logged:
-                if run.data.tags.get(names.PARENT) != self._parent:
-                    continue
-                if run.info.status == "FINISHED":
-                    self._run_ids[run.data.tags[names.RUN_KEY]] = run.info.run_id
-                    self._logged[run.data.tags[names.RUN_KEY]] = run.data.metrics
-                elif run.info.status == "RUNNING":  # whoever was logging it was killed
-                    self._client.set_terminated(run.info.run_id, "KILLED")
+            if parents:
+                self._continue(min(parents, key=_first), logged, params)
+            else:
+                self._begin(name, params, {names.SWEEP: sweep_id, **tags})
+        self._heartbeat = Heartbeat(self.beat)
+
+    def _begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        mark = {self._owner.tag: beat(self._owner, self._clock())}
+        run = self._client.create_run(self._experiment_id, run_name=name, tags={**tags, **mark})
+        # Where two commands begin one sweep at once, both find both parents, and take the same.
+        logged = self._search(f"tags.`{names.SWEEP}` = '{self._sweep_id}'")
+        first = min((other for other in logged if names.PARENT not in other.data.tags), key=_first, default=run)
+        if first.info.run_id == run.info.run_id:
+            self._parent = run.info.run_id
+            self._log_values(self._parent, params, {})
+        else:
+            self._client.delete_run(run.info.run_id)
+            self._continue(first, logged, params)
+
+    def _continue(self, parent: Run, logged: list[Run], params: Mapping[str, Any]) -> None:
+        self._parent = parent.info.run_id
+        self.beat()
+        self._client.update_run(self._parent, status="RUNNING")
+        there = parent.data.params  # all of them, unless whoever began it was killed at once
+        self._log_values(self._parent, {key: value for key, value in params.items() if key not in there}, {})
+        alive = living(parent.data.tags, self._clock()) - {self._owner}
+        for tag in set(_owner_tags(parent)) - {owner.tag for owner in (*alive, self._owner)}:
+            self._client.delete_tag(self._parent, tag)
+        for run in logged:
+            if run.data.tags.get(names.PARENT) != self._parent:
+                continue
+            if run.info.status == "FINISHED":
+                key = run.data.tags[names.RUN_KEY]
+                self._run_ids[key], self._logged[key] = run.info.run_id, run.data.metrics
+                if sqlite_path(self._uri) is not None and not _has_files(run):
+                    self._without_files.add(key)
+            elif run.info.status == "RUNNING" and _owner_of(run) not in alive:  # whoever was logging it was killed
+                self._client.set_terminated(run.info.run_id, "KILLED")
+
+    def beat(self) -> None:
+        """Say that this process is alive."""
+        self._client.set_tag(self._parent, self._owner.tag, beat(self._owner, self._clock()))
 
     def finished_keys(self) -> frozenset[str]:
         """Return the keys of the runs that the sweep has as FINISHED."""
         return frozenset(self._run_ids)
 
+    def keys_without_files(self) -> frozenset[str]:
+        """Return the keys of finished runs whose files are gone from where they were kept."""
+        return frozenset(self._without_files)
+
+    def log_files(self, key: str, files: Mapping[str, bytes]) -> None:
+        """Keep files of a finished run, once more where they are there."""
+        with self._speaking_plainly():
+            self._log_files(self._run_ids[key], files)
+        self._without_files.discard(key)
+
     def log_run(self, record: RunRecord, *, status: RunStatus, reused: bool = False) -> None:
         """Log a run that ended: its values first, its end last."""
         with self._speaking_plainly():
-            tags = {names.PARENT: self._parent, names.SWEEP: self._sweep_id, names.RUN_KEY: record.key, **record.tags}
+            tags = {
+                names.PARENT: self._parent,
+                names.SWEEP: self._sweep_id,
+                names.RUN_KEY: record.key,
+                names.OWNER: str(self._owner),
+                names.FILES: json.dumps(list(record.files)),
+                **record.tags,
+            }
             origin = self._origin(record.key) if reused else None
             if origin is not None:
                 tags[names.REUSED] = origin
@@ -102,31 +159,58 @@ class MlflowTracker:
             with self._speaking_plainly():
                 self._client.log_batch(self._run_ids[key], metrics=_metrics(new))
 
-    def close_sweep(self, *, status: RunStatus, metrics: Mapping[str, float], files: Mapping[str, bytes]) -> None:
-        """End the parent."""
+    def close_sweep(
+        self,
+        *,
+        status: RunStatus,
+        metrics: Mapping[str, float],
+        files: Mapping[str, bytes],
+        tags: Mapping[str, str],
+    ) -> None:
+        """End the parent with what came out, unless another process is still at the same sweep.
+
+        MLflow deletes no metric: one that is no more becomes NaN.
+        """
         with self._speaking_plainly():
-            self._client.log_batch(self._parent, metrics=_metrics(metrics))
+            gone = self._client.get_run(self._parent).data.metrics.keys() - metrics.keys()
+            now = round(time.time() * 1000)
+            entries = [*_metrics(metrics), *(Metric(name, math.nan, now, 0) for name in sorted(gone))]
+            run_tags = [RunTag(key, value) for key, value in tags.items()]
+            self._client.log_batch(self._parent, metrics=entries, tags=run_tags)
             self._log_files(self._parent, files)
-            self._client.set_terminated(self._parent, status)
+            self._leave(status)
 
     def abandon_sweep(self) -> None:
-        """End the parent, and whatever is open, as KILLED."""
+        """End what this process has open, and the parent unless another one is still at it, as KILLED."""
         if not self._parent:
             return
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         with self._speaking_plainly():
             for run in self._search(f"tags.`{names.SWEEP}` = '{self._sweep_id}' and attributes.status = 'RUNNING'"):
-                if run.info.run_id == self._parent or run.data.tags.get(names.PARENT) == self._parent:
+                if run.data.tags.get(names.PARENT) == self._parent and _owner_of(run) == self._owner:
                     self._client.set_terminated(run.info.run_id, "KILLED")
+            self._leave("KILLED")
+
+    def _leave(self, status: RunStatus) -> None:
+        """Take this owner's mark from the parent, and end it where nobody else's is left."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        with suppress(MlflowException):  # it is gone already
+            self._client.delete_tag(self._parent, self._owner.tag)
+        if not living(self._client.get_run(self._parent).data.tags, self._clock()) - {self._owner}:
+            self._client.set_terminated(self._parent, status)
 
     @contextmanager
     def _speaking_plainly(self) -> Iterator[None]:
         """Turn whatever MLflow and its database raise into a TrackingError."""
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
             reason = first_line(error) or type(error).__name__
             remedy = _remedy(error, self._uri)
-            raise TrackingError(f"tracking.uri={self._uri}: can't be used ({reason}){remedy}") from error
+            message = f"tracking.uri={hide_in_uris(self._uri)}: can't be used ({reason}){remedy}"
+            raise TrackingError(without_secrets(message)) from error
 
     def _origin(self, key: str) -> str | None:
         """Return the finished run of another sweep with that key, if one is logged here."""
@@ -153,38 +237,32 @@ class MlflowTracker:
     def _log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         if not files:
             return
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as private:
+            folder = Path(private, "files")  # whose rights are copied, too: those that the user's umask gives
+            folder.mkdir()
             for name, content in files.items():
-                Path(folder, name).write_bytes(content)
-            self._client.log_artifacts(run_id, folder)
+                (folder / name).write_bytes(content)
+            self._client.log_artifacts(run_id, str(folder))
 
 
-def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
-    """Return a client and the experiment's id."""
-    path = sqlite_path(uri)
-    if path is None:
-        client = MlflowClient(uri)
-        return client, _experiment_id(client, experiment, None)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes that create the database at once would both run MLflow's migrations, and one would crash.
-    with filelock.FileLock(f"{path}.lock"):
-        if not path.exists() or path.stat().st_size == 0:
-            _create_database(path)
-        client = MlflowClient(uri)
-        return client, _experiment_id(client, experiment, (path.parent / "mlruns").resolve().as_uri())
+def _first(run: Run) -> tuple[int, str]:
+    """Order runs by their beginning; any process orders them alike."""
+    return int(run.info.start_time), str(run.info.run_id)
 
 
-def _create_database(path: Path) -> None:
-    """Make an empty database: whole or not at all.
+def _owner_of(run: Run) -> Owner | None:
+    return Owner.of_text(run.data.tags.get(names.OWNER, ""))
 
-    MLflow's migrations take a second, and a database that was left in the middle of them can't be opened any more.
-    """
-    part = path.with_name(f"{path.name}.part")
-    for left in path.parent.iterdir():
-        if left.name.startswith(part.name):  # of one that was killed, and its journal
-            left.unlink()
-    MlflowClient(f"sqlite:///{part}")
-    os.replace(part, path)
+
+def _owner_tags(parent: Run) -> Iterator[str]:
+    return (name for name in parent.data.tags if name.startswith(f"{names.OWNER}/"))
+
+
+def _has_files(run: Run) -> bool:
+    """Whether the files that were logged of a run are there; where they are kept elsewhere, they count as such."""
+    folder = local_path(run.info.artifact_uri)
+    expected = json.loads(run.data.tags.get(names.FILES, json.dumps(names.FILES_OF_EVERY_RUN)))
+    return folder is None or all((folder / name).is_file() for name in expected)
 
 
 _PASSING = ("locked", "disk is full", "disk I/O", "readonly", "unable to open")
@@ -192,17 +270,10 @@ _PASSING = ("locked", "disk is full", "disk I/O", "readonly", "unable to open")
 
 def _remedy(error: Exception, uri: str) -> str:
     """Return what helps where a database's file itself is at fault, not a lock, a full disk or a missing right."""
-    is_sound = not isinstance(error, SQLAlchemyError) and "sqlite3." not in str(error)
+    is_sound = not isinstance(error, SQLAlchemyError | sqlite3.Error) and "sqlite3." not in str(error)
     if sqlite_path(uri) is None or is_sound or any(words in str(error) for words in _PASSING):
         return ""
     return "; move that file away, or name another tracking.uri"
-
-
-def _experiment_id(client: MlflowClient, name: str, artifact_location: str | None) -> str:
-    existing = client.get_experiment_by_name(name)
-    if existing is not None:
-        return str(existing.experiment_id)
-    return str(client.create_experiment(name, artifact_location, tags=EXPERIMENT_TAGS))
 
 
 def _metrics(metrics: Mapping[str, float]) -> list[Metric]:

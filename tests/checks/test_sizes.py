@@ -2,7 +2,7 @@
 
 import pytest
 
-from effbench.checks.sizes import n_bytes
+from effbench.checks.sizes import n_bytes, shown_size
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,8 @@ def test_what_is_no_size_is_named(size):
     with pytest.raises(ValueError) as refusal:
         n_bytes(size)
     assert str(refusal.value).startswith(f"{size}: must be a size above 0, such as 20GB, 1.5GiB")
+
+
+@pytest.mark.parametrize("number", [1, 999, 1000, 999_499, 999_500, 12_345_678, 987_654_321_000])
+def test_what_is_shown_can_be_read_back(number):
+    assert n_bytes(shown_size(number)) == pytest.approx(number, rel=0.01)

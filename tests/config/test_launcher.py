@@ -59,3 +59,12 @@ def test_an_error_of_the_launcher_itself_fails_the_run(tmp_path, points, monkeyp
     monkeypatch.setattr("effbench.config.launcher._run", lost)
     ended = list(run_by_launcher(points[:1], Store(tmp_path / "s"), CPU, Recorder(), overrides=()))
     assert [outcome.summary for _, outcome in ended] == ["ConnectionError: the cluster is gone"]
+
+
+def test_a_run_that_takes_too_long_is_ended_in_its_job(tmp_path, points, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = run_by_launcher(points[:1], Store(tmp_path / "s"), CPU, Recorder(), overrides=(), timeout=0.01)
+    ((_, outcome),) = runs
+    assert outcome.summary == "took longer than sweep.timeout=0.01 seconds; its process was ended"
+    ((_, outcome),) = run_by_launcher(points[:1], Store(tmp_path / "s"), CPU, Recorder(), overrides=(), timeout=60)
+    assert outcome.metrics["accuracy"] > 0

@@ -83,6 +83,11 @@ class TestEngines:
         ("measure.batch=0", "measure.batch=0: must be a whole number, 1 or more"),
         ("measure.threads=1,300", "measure.threads=300: must be a whole number, 1 to 256"),
         ("measure.seconds=0", "measure.seconds=0: must be a number above 0"),
+        (
+            "store.limit=much",
+            "store.limit=much: must be a size above 0, such as 20GB, 1.5GiB, 500MB, or a number of bytes",
+        ),
+        ("store.keep=some", "store.keep=some: must be needed or all"),
         ("store.root=", "store.root=: must be text; a folder, such as .effbench"),
     ],
 )

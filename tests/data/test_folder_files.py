@@ -1,26 +1,16 @@
-import io
+import os
 import shutil
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from effbench.data import SPLITS
-from effbench.data.folder_files import find_files, open_image, read_image_file
+from effbench.data.folder_files import find_files
 
 CLASSES = ("cat", "dog", "emu")
 
 
-def touch_images(folder, n_per_class, *, classes=CLASSES):
-    """Make class folders of empty files: none of them is opened to be listed."""
-    for name in classes:
-        (folder / name).mkdir(parents=True)
-        for number in range(n_per_class):
-            (folder / name / f"{number:03}.png").touch()
-
-
 @pytest.fixture
-def whole_folder(tmp_path):
+def whole_folder(tmp_path, touch_images):
     """Folders for train (10 per class), val (4) and test (5)."""
     for split, n_per_class in (("train", 10), ("val", 4), ("test", 5)):
         touch_images(tmp_path / split, n_per_class)
@@ -56,7 +46,7 @@ class TestLayouts:
         assert paths["val"] | paths["test"] == {f"val/{c}/{i:03}.png" for c in CLASSES for i in range(4)}
 
     @pytest.mark.parametrize("inside", [".", "val", "train"])
-    def test_class_folders_alone_are_divided_by_the_shares(self, tmp_path, inside):
+    def test_class_folders_alone_are_divided_by_the_shares(self, tmp_path, touch_images, inside):
         touch_images(tmp_path / inside, 10)
         classes, paths = list_files(tmp_path)
         assert classes == CLASSES
@@ -64,21 +54,21 @@ class TestLayouts:
             assert [sum(f"{c}/" in path for path in paths[split]) for c in CLASSES] == [n_of_each] * 3
         assert len(set.union(*paths.values())) == 30
 
-    def test_the_split_follows_its_seed(self, tmp_path):
+    def test_the_split_follows_its_seed(self, tmp_path, touch_images):
         touch_images(tmp_path, 10)
         first, again, second = (list_files(tmp_path, split_seed=seed)[1] for seed in (0, 0, 1))
         assert first == again != second
 
-    def test_a_class_may_be_called_test(self, tmp_path):
+    def test_a_class_may_be_called_test(self, tmp_path, touch_images):
         touch_images(tmp_path, 10, classes=("control", "test"))
         assert list_files(tmp_path)[0] == ("control", "test")
 
-    def test_hidden_folders_are_no_classes(self, tmp_path):
+    def test_hidden_folders_are_no_classes(self, tmp_path, touch_images):
         touch_images(tmp_path, 10)
         (tmp_path / ".ipynb_checkpoints").mkdir()
         assert list_files(tmp_path)[0] == CLASSES
 
-    def test_images_may_lie_deeper_and_other_files_are_passed_over(self, tmp_path):
+    def test_images_may_lie_deeper_and_other_files_are_passed_over(self, tmp_path, touch_images):
         touch_images(tmp_path, 10)
         (tmp_path / "cat" / "more").mkdir()
         shutil.move(tmp_path / "cat" / "000.png", tmp_path / "cat" / "more" / "000.PNG")
@@ -112,7 +102,7 @@ class TestRefusals:
         with pytest.raises(ValueError, match=f"has {' and '.join(kept)} but no train folder"):
             list_files(whole_folder)
 
-    def test_a_single_class(self, tmp_path):
+    def test_a_single_class(self, tmp_path, touch_images):
         touch_images(tmp_path / "images", 5)  # a folder too high
         with pytest.raises(ValueError, match="holds the one class images; two or more"):
             list_files(tmp_path)
@@ -122,24 +112,81 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"data\.shares=\[0.0, 0.0, 1.0\]: nothing is left"):
             list_files(whole_folder, shares=(0.0, 0.0, 1.0))
 
+    @pytest.mark.parametrize("classes", [(), ("cat",)])
+    def test_images_without_class_folders(self, tmp_path, classes):
+        for name in (".", *classes):
+            (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / "000.png").touch()
+        with pytest.raises(ValueError, match="holds images itself; one folder a class is expected"):
+            list_files(tmp_path)
 
-class TestFiles:
-    def test_are_decoded_in_the_mode_asked_for(self, tmp_path):
-        pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "a.png")
-        assert np.array_equal(open_image(tmp_path / "a.png", "RGB"), pixels)
-        assert np.asarray(open_image(tmp_path / "a.png", "L")).shape == (5, 7)
+    def test_a_level_too_high(self, tmp_path, touch_images):
+        touch_images(tmp_path / "images", 5)
+        with pytest.raises(ValueError, match=rf"the one class images; .*, give data\.root={tmp_path}/images"):
+            list_files(tmp_path)
 
-    def test_come_as_they_are_on_disk(self, tmp_path):
-        stream = io.BytesIO()
-        Image.new("RGB", (5, 7)).save(stream, "JPEG")
-        (tmp_path / "a.jpg").write_bytes(stream.getvalue())
-        assert read_image_file(tmp_path / "a.jpg") == stream.getvalue()
+    @pytest.mark.parametrize("is_there", [True, False])
+    def test_a_class_without_training_images(self, whole_folder, is_there):
+        shutil.rmtree(whole_folder / "train" / "dog")
+        if is_there:
+            (whole_folder / "train" / "dog").mkdir()
+        with pytest.raises(ValueError, match="its train folder holds no images of dog; add some, or remove the class"):
+            list_files(whole_folder)
 
-    @pytest.mark.parametrize("n_bytes", [0, 20, 60])
-    @pytest.mark.parametrize("read", [read_image_file, lambda path: open_image(path, "RGB")])
-    def test_damaged_ones_are_named(self, tmp_path, n_bytes, read):
-        Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9, 3)).astype(np.uint8)).save(tmp_path / "a.png")
-        (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:n_bytes])
-        with pytest.raises(ValueError, match=r"a\.png: not a readable image .*; mend or remove it"):
-            read(tmp_path / "a.png")
+    def test_a_class_without_images(self, tmp_path, touch_images):
+        touch_images(tmp_path, 5)
+        (tmp_path / "labels").mkdir()
+        (tmp_path / "labels" / "000.txt").touch()
+        with pytest.raises(ValueError, match="it holds no images of labels; add some, or remove the class"):
+            list_files(tmp_path)
+
+    def test_an_archive_and_a_file(self, tmp_path):
+        (tmp_path / "images.zip").touch()
+        with pytest.raises(ValueError, match="is an archive; unpack it"):
+            list_files(tmp_path / "images.zip")
+
+
+class TestRemarks:
+    """Each is made once a process, and has the folder's name, which no other test has."""
+
+    @pytest.mark.parametrize("split", ["val", "test"])
+    @pytest.mark.parametrize("is_there", [True, False])
+    def test_a_class_that_can_not_be_evaluated(self, whole_folder, caplog, split, is_there):
+        shutil.rmtree(whole_folder / split / "dog")
+        if is_there:
+            (whole_folder / split / "dog").mkdir()
+        assert list_files(whole_folder)[0] == CLASSES
+        assert [record.message for record in caplog.records] == [
+            f"data.root={whole_folder}: its {split} folder holds no images of dog"
+        ]
+
+    def test_what_is_left_out(self, whole_folder, caplog):
+        for name in ("a.heic", "b.HEIC", "notes.txt", ".hidden"):
+            (whole_folder / "train" / "cat" / name).touch()
+        (whole_folder / "test" / "preview.png").touch()
+        _, paths = list_files(whole_folder)
+        assert len(paths["train"]) == 30 and len(paths["test"]) == 15
+        assert [record.message for record in caplog.records] == [
+            f"data.root={whole_folder}: files that are no images are left out: 2 .heic, 1 .txt",
+            f"{whole_folder}/test: 1 images beside the class folders are left out",
+        ]
+
+    def test_classes_too_small_to_be_divided(self, tmp_path, touch_images, caplog):
+        touch_images(tmp_path, 1, classes=[f"{number:02}" for number in range(10)])
+        list_files(tmp_path)
+        assert "4 of 10 classes have too few images: none is for training" in caplog.text
+
+    def test_nothing_to_remark(self, whole_folder, caplog):
+        list_files(whole_folder)
+        assert not caplog.records
+
+
+def test_names_of_any_bytes(tmp_path, touch_images):
+    touch_images(tmp_path, 5, classes=[os.fsdecode(b"\xff"), "\n", "\x1b[2J"])
+    classes, paths = list_files(tmp_path)
+    assert len(classes) == 3 and sum(map(len, paths.values())) == 15
+    (tmp_path / "\x1b[2J" / "001.png").unlink()
+    (tmp_path / "\x1b[2J" / "001.png").mkdir()
+    with pytest.raises(ValueError, match=r"x1b\[2J.001\.png'?: is a folder") as refused:
+        list_files(tmp_path)
+    assert str(refused.value).isprintable()

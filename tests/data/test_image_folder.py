@@ -225,11 +225,18 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"data\.root=.*nowhere: there is no such folder"):
             load(tmp_path / "nowhere")
 
-    def test_an_unreadable_image_while_streaming(self, whole_folder):
-        data = stream(whole_folder)
-        (whole_folder / "train" / "dog" / "004.png").write_bytes(b"no image")
-        with pytest.raises(ValueError, match=r"dog.004\.png: not a readable image .*; mend or remove it"):
+    @pytest.mark.parametrize("n_workers", [0, 2])
+    @pytest.mark.parametrize("is_gone", [True, False])
+    def test_an_unreadable_image_while_streaming(self, whole_folder, n_workers, is_gone):
+        data = stream(whole_folder, n_workers=n_workers)
+        path = whole_folder / "train" / "dog" / "004.png"
+        path.unlink()
+        if not is_gone:
+            path.write_bytes(b"no image")
+        said = "can't be read (No such file or directory)" if is_gone else "not a readable image (no known kind"
+        with pytest.raises(ValueError, match=r"dog.004\.png: ") as refused:
             one_pass(data)
+        assert str(refused.value).startswith(f"{path}: {said}"), "in its first line, also from another process"
 
     def test_a_first_image_that_is_unreadable_is_noticed_before_training(self, whole_folder):
         (whole_folder / "train" / "cat" / "000.png").write_bytes(b"")
@@ -251,3 +258,58 @@ class TestRefusals:
     def test_values_out_of_range(self, whole_folder, option, named):
         with pytest.raises(ValueError, match=rf"data\.{named}"):
             load(whole_folder, **option)
+
+
+class TestKinds:
+    """Images of any kind: the same pixels streamed and kept, and a fingerprint that knows what is done to them."""
+
+    def write(self, root, image, suffix, **options):
+        for name in ("a", "b"):
+            (root / name).mkdir(parents=True)
+            for number in range(5):
+                image.save(root / name / f"{number}{suffix}", **options)
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    @pytest.mark.parametrize("kind", ["16 bits", "float", "transparent", "turned"])
+    def test_are_the_same_streamed_and_in_memory(self, tmp_path, kind, channels):
+        ramp = np.linspace(0, 1, 12 * 12).reshape(12, 12)
+        if kind == "16 bits":
+            self.write(tmp_path, Image.fromarray((ramp * 65535).astype(np.uint16)), ".png")
+        elif kind == "float":
+            self.write(tmp_path, Image.fromarray(ramp.astype(np.float32)), ".tif")
+        elif kind == "transparent":
+            alpha = Image.fromarray((255 * (1 - ramp)).astype(np.uint8))
+            self.write(tmp_path, Image.merge("LA", [Image.new("L", (12, 12)), alpha]), ".png")
+        else:
+            exif = Image.Exif()
+            exif[0x0112] = 3
+            self.write(tmp_path, Image.fromarray((255 * ramp[::-1, ::-1]).astype(np.uint8)), ".png", exif=exif)
+        options = {"mean": [0.0] * channels, "std": [1.0] * channels, "channels": channels}
+        for in_memory in (False, True):
+            images, _ = one_pass(load(tmp_path, in_memory=in_memory, **options))
+            assert images.shape[1] == channels
+            assert np.abs(images[0, 0].numpy() - ramp).max() < 1.01 / 255
+
+    def test_that_nobody_can_tell_are_refused_before_training(self, tmp_path):
+        self.write(tmp_path, Image.new("F", (12, 12), 0.5), ".tif")
+        path = tmp_path / "b" / "3.tif"
+        Image.new("F", (12, 12), 255).save(path)
+        with pytest.raises(ValueError, match=r"b/3\.tif: holds floats from 255 to 255, of which white can't be known"):
+            load(tmp_path, in_memory=True)
+        data = stream(tmp_path)
+        with pytest.raises(ValueError, match=r"b/3\.tif: holds floats from 255 to 255"):
+            _ = data.fingerprint
+
+
+def test_fingerprints_of_plain_folders_are_those_in_the_keys_of_earlier_runs(tmp_path):
+    for split, n_images in (("train", 3), ("val", 1), ("test", 2)):
+        for name in ("cat", "é"):
+            for number in range(n_images):
+                path = tmp_path / split / name / f"{number}.ppm"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"P6 4 3 255\n" + bytes(range(number, number + 36)))
+                path.with_suffix(".pgm").write_bytes(b"P5 4 3 255\n" + bytes(range(number, number + 12)))
+    options = {"side": 3, "augment": "none"}
+    assert stream(tmp_path, **options).fingerprint == "b81471122f895448"
+    assert stream(tmp_path, channels=1, **options).fingerprint == "a50373e85c73d374"
+    assert load(tmp_path, in_memory=True, **options).fingerprint == "6f8f4966bb3b7541"

@@ -118,3 +118,72 @@ def test_what_is_not_there_and_cannot_be_downloaded(monkeypatch, tmp_path, name,
     with pytest.raises(ValueError, match=rf"data\.root={tmp_path}: {name} is not there and can't be downloaded \(.*\)"):
         factory(root=str(tmp_path))
     assert asked == [False, True]
+    assert list(tmp_path.iterdir()) == []
+
+
+SETS = [("MNIST", mnist), ("FashionMNIST", fashion_mnist), ("CIFAR10", cifar10)]
+
+
+def without_network(monkeypatch):
+    """Downloads fail, as torchvision's own functions see it."""
+
+    def urlopen(request, *args, **kwargs):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+
+
+@pytest.mark.parametrize(("name", "factory"), SETS)
+@pytest.mark.parametrize("inside", [".", "no/such"])
+def test_a_failed_download_leaves_no_folder(monkeypatch, tmp_path, name, factory, inside):
+    without_network(monkeypatch)
+    with pytest.raises(
+        ValueError, match=f"{name} is not there and can't be downloaded .*(no route to host|Error downloading)"
+    ):
+        factory(root=str(tmp_path / inside))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "factory"), SETS)
+def test_a_failed_download_leaves_what_was_there(monkeypatch, tmp_path, name, factory):
+    without_network(monkeypatch)
+    place = tmp_path / {"CIFAR10": "cifar-10-batches-py"}.get(name, f"{name}/raw")
+    place.mkdir(parents=True)
+    with pytest.raises(ValueError, match=f"{name} is not whole there and can't be downloaded"):
+        factory(root=str(tmp_path))
+    assert place.is_dir()
+
+
+@pytest.mark.parametrize(("name", "factory"), SETS)
+def test_roots_that_are_no_folder(tmp_path, name, factory):
+    (tmp_path / "set.tar.gz").touch()
+    (tmp_path / "set").touch()
+    with pytest.raises(ValueError, match=r"data\.root=.*is an archive; unpack it"):
+        factory(root=str(tmp_path / "set.tar.gz"))
+    with pytest.raises(ValueError, match=r"data\.root=.*is a file"):
+        factory(root=str(tmp_path / "set"))
+    with pytest.raises(ValueError, match=r"data\.root=: must name a folder"):
+        factory(root="")
+
+
+def test_the_home_folder_may_be_given_by_its_sign(grey_set, monkeypatch):
+    root, _, factory = grey_set
+    monkeypatch.setenv("HOME", str(root))
+    assert factory(root="~", n_val=20).fingerprint == factory(root=str(root), n_val=20).fingerprint
+
+
+@pytest.mark.parametrize("n_bytes", [0, 3, 10, 1000])
+@pytest.mark.parametrize("part", ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3"])
+def test_half_a_file_is_said(grey_set, part, n_bytes):
+    root, _, factory = grey_set
+    path = next(root.glob(f"*/raw/{part}-ubyte"))
+    path.write_bytes(path.read_bytes()[:n_bytes])
+    if n_bytes == 1000 and "labels" in part:
+        content = bytearray(path.read_bytes()[:-9])
+        content[4:8] = (len(content) - 8).to_bytes(4)  # fewer labels than images
+        path.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"data\.root=.* can't be read \(.*\); remove .*/raw, and it is downloaded"
+    ) as error:
+        factory(root=str(root), n_val=20)
+    assert str(error.value).isprintable()

@@ -184,7 +184,7 @@ def test_a_full_disk_ends_the_sweep_in_one_line_and_what_was_finished_stays(fold
     assert len(folder.children()) == 3
 
 
-def test_a_database_that_stops_answering_ends_the_sweep_in_one_line(folder, sweep, monkeypatch):
+def test_while_a_database_does_not_answer_the_sweep_goes_on_and_says_what_is_not_logged(folder, sweep, monkeypatch):
     create = MlflowClient.create_run
 
     def locked(client, *arguments, tags, **options):
@@ -194,13 +194,37 @@ def test_a_database_that_stops_answering_ends_the_sweep_in_one_line(folder, swee
 
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "create_run", locked)
-        status, _, err = sweep("+prune=0.9")
+        status, out, err = sweep("+prune=0.5,0.9")
     assert status == 1
-    assert len(err.strip().splitlines()) == 1
-    assert "database is locked" in err
+    first, last = err.strip().splitlines()
+    assert "database is locked" in first and first.endswith(
+        "the sweep goes on, and logs at its end what it can't log now"
+    )
+    assert "not logged: 2 of 3 runs (" in last and last.endswith("; the same command logs what is missing")
+    assert "size_bytes:" in out
     assert points(folder.children("FINISHED")) == ["reference"]
-    assert sweep("+prune=0.9")[0] == 0
-    assert points(folder.children("FINISHED")) == ["prune=0.9", "reference"]
+    with monkeypatch.context() as patch:
+        patch.setattr("effbench.run.one.make_model", lambda *_, **__: pytest.fail("computed again"))
+        status, again, err = sweep("+prune=0.5,0.9")
+    assert (status, err) == (0, "")
+    assert again.splitlines()[:6] == out.splitlines()[:6]
+    assert points(folder.children("FINISHED")) == ["prune=0.5", "prune=0.9", "reference"]
+    assert [run.info.status for run in folder.parents()] == ["FINISHED"]
+    assert not folder.children("RUNNING")
+
+
+def test_a_run_that_hangs_fails_at_its_limit_and_the_others_are_finished(folder, trouble):
+    code = folder.path / "code" / "troubled_networks.py"
+    code.write_text(code.read_text().replace("os.abort()", "__import__('time').sleep(600)"))
+    quick = "train.epochs=1 finetune.epochs=0 train.fraction=0.1 measure.seconds=0.02 sweep.jobs=2 sweep.timeout=8"
+    finished = folder.run(f"model._target_=troubled_networks.troubled +alpha=1.5,2 {quick}")
+    assert finished.returncode == 1
+    reason = "took longer than sweep.timeout=8 seconds; its process was ended"
+    assert f"failed: alpha=1.5, seed=0: {reason}" in finished.stdout
+    assert points(folder.children("FINISHED")) == ["alpha=2", "reference"]
+    assert points(folder.children("FAILED")) == ["alpha=1.5"]
+    trouble.unlink()
+    assert folder.run(f"model._target_=troubled_networks.troubled +alpha=1.5,2 {quick}").returncode == 0
 
 
 def test_a_locked_database_is_said_so(folder, sweep):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import pickle
+import sys
 
 import pytest
 import torch
@@ -167,3 +169,36 @@ class TestChain:
         assert chain.loaded_data().name == "digits"
         assert chain.loaded_task().name == "classification"
         assert chain.loaded_data() is make_chain([TRAIN], seed=3).loaded_data()
+
+
+class TestUsersCode:
+    NETWORK = "import users_width\nfrom torch import nn\n\ndef net():\n    return nn.Linear(users_width.N, 10)\n"
+
+    @pytest.fixture
+    def folder(self, tmp_path, monkeypatch):
+        (tmp_path / "users_chain.py").write_text(self.NETWORK)
+        (tmp_path / "users_width.py").write_text("N = 4\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        yield tmp_path
+        for name in ("users_chain", "users_width"):
+            sys.modules.pop(name, None)
+
+    def test_what_was_changed_after_the_plan_is_not_computed_under_its_key(self, folder, make_chain):
+        """As by a worker that begins later; one that has imported the planned code goes on with that."""
+        chain = make_chain([TRAIN], network=Blueprint("users_chain.net"))
+        student = make_chain([dataclasses.replace(TRAIN, teacher=chain)])
+        assert chain.key and student.key and chain.user_code.keys() == {"users_chain.net"}
+        sent = pickle.loads(pickle.dumps(chain))
+        assert sent.fresh_network().in_features == 4
+        (folder / "users_width.py").write_text("N = 400\n")
+        sent.check_code()
+        for name in ("users_chain", "users_width"):
+            del sys.modules[name]
+        for late in (chain, student, pickle.loads(pickle.dumps(chain))):
+            with pytest.raises(ValueError, match=r"^users_chain\.net: its code, or what it imports, was changed after"):
+                late.check_code()
+
+    def test_code_of_effbenchs_own_is_not_asked_for(self, make_chain):
+        chain = make_chain([TRAIN, PRUNE])
+        assert chain.user_code == {}
+        chain.check_code()

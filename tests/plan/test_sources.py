@@ -1,11 +1,13 @@
 """What blueprints stand for, built: data and tasks once, networks every time anew."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
 
 from effbench.plan.blueprint import Blueprint
-from effbench.plan.sources import build_network, load_data, load_task
+from effbench.plan.sources import build_network, fingerprint_of, load_data, load_task
 from effbench.tasks.classification import Classification
 
 DIGITS = {"side": 14, "split_seed": 0}
@@ -41,3 +43,46 @@ def test_what_is_no_network_is_refused():
     data = load_data(Blueprint("effbench.data.digits.digits", DIGITS))
     with pytest.raises(ValueError, match=r"model\._target_=os\.getcwd: gives a str, not a torch\.nn\.Module"):
         build_network(Blueprint("os.getcwd"), Classification(), data, 28)
+
+
+OWN_KIND = """
+from dataclasses import dataclass
+from effbench.data.digits import digits
+from effbench.data.in_memory import InMemoryData
+
+BLUR = 1
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Blurred(InMemoryData):
+    def _batches(self, wanted, /):
+        yield from super()._batches(wanted)
+
+def blurred(root, factor=1):
+    known = digits(side=14)
+    parts = ("name", "n_classes", "images", "labels", "mean", "std", "side")
+    return Blurred(**{part: getattr(known, part) for part in parts})
+
+def plain(root, factor=1):
+    return digits(side=14)
+"""
+
+
+@pytest.fixture
+def users_data(tmp_path, monkeypatch):
+    (tmp_path / "users_data.py").write_text(OWN_KIND)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield lambda name, **options: Blueprint(f"users_data.{name}", {"root": "/somewhere", **options})
+    sys.modules.pop("users_data", None)
+
+
+def test_data_of_a_users_own_kind_are_told_by_their_code_and_options(users_data, tmp_path):
+    def prints(name):
+        return fingerprint_of(users_data(name)), fingerprint_of(users_data(name, factor=2))
+
+    own, other = prints("blurred")
+    assert own != other
+    assert own == fingerprint_of(users_data("blurred", root="/elsewhere"))
+    assert len(set(prints("plain"))) == 1  # what effbench's kinds hold says everything
+    (tmp_path / "users_data.py").write_text(OWN_KIND.replace("BLUR = 1", "BLUR = 22"))
+    assert prints("blurred")[0] != own
+    assert prints("plain") == (load_data(users_data("plain")).fingerprint,) * 2

@@ -1,13 +1,16 @@
 """What every stage gets from its base class: checked fields, values for single layers, an identity."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated, ClassVar
 
 import pytest
 from pydantic import Field
 from torch import nn
 
+from effbench.models import lenet_5
 from effbench.plan.stage import Stage
 from effbench.stages.prune import Prune
 from effbench.stages.quantize import Quantize
@@ -140,3 +143,27 @@ class TestIdentity:
     def test_lists_and_tuples_are_alike(self):
         assert Shrink(factor=0.5, steps=(1, 2)).identity() == Shrink(factor=0.5, steps=[1, 2]).identity()
         assert Shrink(factor=0.5, steps=()).identity() == Shrink(factor=0.5).identity()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calling(Stage):
+    """A stage with a function of a user's in a field."""
+
+    VERSION: ClassVar[int] = 1
+    score: Callable[..., float] = max
+
+    def apply(self, model, context, /):
+        return model
+
+
+def test_a_function_in_a_field_is_told_by_its_code():
+    def own():
+        return 1.0
+
+    identities = [
+        Calling(score=score).identity()["fields"].get("score")
+        for score in (max, min, own, partial(own), partial(own, 1), lenet_5)
+    ]
+    assert identities[0] is None
+    assert len({json.dumps(identity) for identity in identities}) == 6
+    assert identities[-1] == "effbench:lenet_5"

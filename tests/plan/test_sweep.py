@@ -37,6 +37,10 @@ MEASURE = {"batch": (1, 8), "threads": (1,), "seconds": 0.5}
         (TrackingSettings, {"uri": 3, "experiment": "a"}, "uri=3: must be text, or null"),
         (TrackingSettings, {"uri": None, "experiment": " "}, "experiment= : must be text; a name, such as effbench"),
         (StoreSettings, {"root": ""}, "root=: must be text; a folder, such as .effbench"),
+        (StoreSettings, {"root": "a", "keep": "some"}, "keep=some: must be needed or all"),
+        (StoreSettings, {"root": "a", "limit": "much"}, "limit=much: must be a size above 0, such as 20GB"),
+        (StoreSettings, {"root": "a", "limit": 0}, "limit=0: must be a size above 0"),
+        (StoreSettings, {"root": "a", "limit": True}, "limit=true: must be "),
         (WorkerSettings, {"jobs": 0}, "jobs=0: must be auto or a whole number, 1 or more"),
         (WorkerSettings, {"jobs": "two"}, "jobs=two: must be auto or a whole number"),
     ],
@@ -55,5 +59,6 @@ def test_what_can_be_is_taken_as_it_is():
     assert measure.memory_bytes() is None
     assert MeasureSettings(**MEASURE, memory="2GB").memory_bytes() == 2 * 10**9
     assert TrackingSettings(uri=None, experiment="a").uri is None
+    assert [StoreSettings(root="a", limit=limit).limit_bytes for limit in (None, 7, "20GB")] == [None, 7, 20 * 10**9]
     assert [WorkerSettings(jobs=jobs).jobs for jobs in ("auto", 3)] == ["auto", 3]
     assert AxisFacts(neutral=1.0, realised={"bytes": "removed"}, moves=["size_bytes"]).neutral == 1.0

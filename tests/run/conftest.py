@@ -5,6 +5,8 @@ import torch
 
 from effbench.compression.constraints.stack import bake
 from effbench.config.read import read_sweep
+from effbench.run.store import Store
+from effbench.run.sweep_records import SweepRecord
 
 TINY = ["model.channels=[4,4]", "data.side=8", "train.epochs=1", "finetune.epochs=1", "train.fraction=0.3"]
 
@@ -30,3 +32,31 @@ def same_bits():
 def everything_is_kept(monkeypatch):
     """Have the store keep the network after every step, however quick it was."""
     monkeypatch.setattr("effbench.run.making.WORTH_KEEPING_SECONDS", 0.0)
+
+
+@pytest.fixture(scope="session")
+def tiny_sweep():
+    """Return what plans a sweep of tiny networks."""
+    return lambda *arguments: read_sweep([*TINY, *arguments])
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Return an empty store."""
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def record():
+    """Return a factory of records: record("id", {"run": ("network", …)}, lasting=["network"])."""
+
+    def make(sweep, points, *, lasting=(), references=(), teachers=()):
+        groups = {"lasting": lasting, "references": references, "teachers": teachers}
+        return SweepRecord(
+            id=sweep,
+            command=f"python -m effbench.sweep +prune={sweep}",
+            points=points,
+            **{name: frozenset(keys) for name, keys in groups.items()},
+        )
+
+    return make

@@ -1,6 +1,8 @@
 """Counts of examples as a file: small, and the same numbers when read back."""
 
 import io
+import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -41,8 +43,61 @@ def test_ten_thousand_examples_take_a_few_kilobytes():
     assert len(pack_counts(val=shares[:0], test=shares)) < 4_000
 
 
-def test_what_is_no_such_file_can_not_run_code():
-    content = io.BytesIO()
-    np.savez(content, val=np.array([{"a": 1}], dtype=object), test=np.zeros(1))
-    with pytest.raises(ValueError, match="allow_pickle=False"):
-        unpack_counts(content.getvalue())
+def npz(**parts):
+    stream = io.BytesIO()
+    np.savez(stream, **parts)
+    return stream.getvalue()
+
+
+def claiming(header, *, data=b""):
+    """Return a file of counts whose first array says something of itself."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("val", "test"):
+            array = io.BytesIO()
+            np.lib.format.write_array_header_1_0(array, {"fortran_order": False, **header})
+            archive.writestr(f"{name}.npy", array.getvalue() + data)
+    return stream.getvalue()
+
+
+GOOD = np.ones((3, 1, 2), np.uint8)
+DAMAGED = {
+    "empty": b"",
+    "text": b"accuracy: 1.0",
+    "cut off": npz(val=GOOD, test=GOOD)[:-40],
+    "one array": npz(val=GOOD),
+    "pickled": npz(val=np.array([{"a": 1}], dtype=object), test=GOOD),
+    "floats": npz(val=GOOD.astype(float), test=GOOD),
+    "signed": npz(val=GOOD.astype(np.int16), test=GOOD),
+    "flat": npz(val=GOOD.ravel(), test=GOOD),
+    "triples": npz(val=np.ones((2, 1, 3), np.uint8), test=GOOD),
+    "fortran": npz(val=np.asfortranarray(np.ones((3, 4, 2), np.uint8)), test=GOOD),
+    "too large": npz(val=np.full((1, 1, 2), 2**63, np.uint64), test=GOOD),
+    "short": claiming({"descr": "|u1", "shape": (10**12, 1, 2)}, data=b"\0\0"),
+    "long": claiming({"descr": "|u1", "shape": (1, 1, 2)}, data=bytes(50)),
+    "below nothing": claiming({"descr": "|u1", "shape": (-1, -1, 2)}, data=b"\0\0"),
+    "no header": claiming({"descr": "nonsense", "shape": (1, 1, 2)}),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
+def test_anything_else_is_one_clear_error(content):
+    with pytest.raises(ValueError, match=r"^these are no counts of examples, or damaged ones \(.+\)$"):
+        unpack_counts(content)
+
+
+def test_a_small_file_does_not_become_a_large_one(monkeypatch):
+    monkeypatch.setattr("effbench.run.counts.MOST_BYTES", 10_000)
+    packed = pack_counts(val=np.zeros((100_000, 1, 2), np.int64), test=GOOD)
+    assert len(packed) < 10_000
+    with pytest.raises(ValueError, match="would have 200128 bytes, the most is 10000"):
+        unpack_counts(packed)
+
+
+@given(st.data())
+def test_whatever_is_flipped_is_an_error_or_counts(data):
+    packed = bytearray(npz(val=GOOD, test=GOOD))
+    packed[data.draw(st.integers(0, len(packed) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with suppress(ValueError):
+        for counts in unpack_counts(bytes(packed)):
+            assert counts.dtype == np.int64 and counts.shape[2] == 2

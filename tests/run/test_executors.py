@@ -79,28 +79,39 @@ def begun(monkeypatch):
     return calls
 
 
+def workers(n_workers, timeout=None):
+    return {"n_workers": n_workers, "timeout": timeout}
+
+
 def test_as_many_workers_as_there_is_work_and_cores(begun, tmp_path):
     store, points = Store(tmp_path), [point(str(number)) for number in range(6)]
-    assert choose_executor(points, store, CPU, jobs=None).keywords == {"n_workers": 4}
-    assert choose_executor(points[:3], store, CPU, jobs=None).keywords == {"n_workers": 3}
-    assert choose_executor(points, store, CPU, jobs=2).keywords == {"n_workers": 2}
-    assert len(begun) == 3
+    assert choose_executor(points, store, CPU, jobs=None).keywords == workers(4)
+    assert choose_executor(points[:3], store, CPU, jobs=None).keywords == workers(3)
+    assert choose_executor(points[:1], store, CPU, jobs=8).keywords == workers(1)
+    assert choose_executor(points, store, CPU, jobs=2).keywords == workers(2)
+    assert choose_executor(points, store, torch.device("cuda"), jobs=None).keywords == workers(1)
+    assert len(begun) == 5
     two_threads = [point(str(number), threads=2) for number in range(6)]
-    assert choose_executor(two_threads, store, CPU, jobs=None).keywords == {"n_workers": 2}
+    assert choose_executor(two_threads, store, CPU, jobs=None).keywords == workers(2)
+    assert choose_executor([*points, point("wide", threads=4)], store, CPU, jobs=None).keywords == workers(1)
 
 
-def test_this_process_where_workers_do_not_pay_off(begun, tmp_path):
+def test_this_process_where_one_job_is_asked_for_or_there_is_none(begun, tmp_path):
     store, points = Store(tmp_path), [point(str(number)) for number in range(6)]
     assert choose_executor(points, store, CPU, jobs=1) is run_here
-    assert choose_executor(points[:1], store, CPU, jobs=8) is run_here
     assert choose_executor([], store, CPU, jobs=8) is run_here
-    assert choose_executor(points, store, torch.device("cuda"), jobs=None) is run_here
-    assert choose_executor([*points, point("wide", threads=4)], store, CPU, jobs=None) is run_here
     assert begun == []
+
+
+def test_what_may_have_to_be_ended_is_never_this_process(begun, tmp_path):
+    chosen = choose_executor([point("a")], Store(tmp_path), CPU, jobs=1, timeout=5.0)
+    assert chosen.keywords == workers(1, timeout=5.0)
 
 
 def test_runs_that_are_kept_need_no_worker(begun, tmp_path):
     store, points = Store(tmp_path), [point(str(number)) for number in range(6)]
     for kept in points[:5]:
         store.put_json(f"runs/{kept.key}.json", {})
+    assert choose_executor(points, store, CPU, jobs=8).keywords == workers(1)
+    store.put_json(f"runs/{points[5].key}.json", {})
     assert choose_executor(points, store, CPU, jobs=8) is run_here

@@ -15,7 +15,7 @@ from effbench.run import forkserver
     [
         (["+prune=0.5"], 2, True),
         (["+prune=0.5", "sweep.jobs=2"], 2, True),
-        (["+prune=0.5"], 1, False),
+        (["+prune=0.5"], 1, True),
         (["+prune=0.5", "sweep.jobs=1"], 2, False),
         (["+prune=0.5", "dry_run=true"], 2, False),
         (["+prune=0.5", "hydra/launcher=joblib"], 2, False),

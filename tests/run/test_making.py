@@ -261,3 +261,66 @@ def test_a_run_has_what_its_kept_steps_found(tmp_path, tiny_points, everything_i
     whole = make(pruned, store)
     assert len(whole.cached) == 3 and whole.seconds == 0
     assert whole.findings.peaks == second.findings.peaks
+
+
+class TestFindings:
+    @pytest.fixture
+    def chain(self, make_chain):
+        """Return a chain whose last step finds something, and the one before it too."""
+        steps = steps_of("train", "finetune")
+        noting = dataclasses.replace(steps[1], name="noting", stage=Asking(name="init"))
+        return make_chain([steps[0], noting, steps[1]])
+
+    def test_those_of_quick_steps_are_kept_with_the_next_network(self, chain, tmp_path, monkeypatch):
+        fresh = make(chain, Store(tmp_path / "fresh")).findings
+        monkeypatch.setattr("effbench.run.making.WORTH_KEEPING_SECONDS", math.inf)
+        store = Store(tmp_path)
+        assert make(chain, store).findings == fresh
+        assert not (tmp_path / "entries" / "models").exists()
+        monkeypatch.setattr("effbench.run.making.WORTH_KEEPING_SECONDS", 0.0)
+        make(chain, store)
+        for key in chain.prefix_keys[1:-1]:  # the last entry alone has them all
+            (tmp_path / "entries" / "models" / key).unlink()
+        kept = make(chain, store)
+        assert len(kept.cached) == 3
+        assert kept.findings == fresh
+
+    def keep_as_before(self, chain, store):
+        """Keep a chain's networks as earlier versions did: what each step found in an entry of its own."""
+        made = make(chain, Store(store.root / "now"))
+        for number in range(1, len(chain.prefix_keys)):
+            part = dataclasses.replace(chain, steps=chain.steps[:number])
+            store.put_model(part.key, make(part, Store(store.root / "now")).model)
+            found = make(part, Store(store.root / "now")).findings
+            store.put_json(f"findings/{part.key}", found.to_plain())
+        return made.findings
+
+    def test_a_store_of_an_earlier_version_is_read(self, chain, tmp_path, everything_is_kept):
+        store = Store(tmp_path)
+        found = self.keep_as_before(chain, store)
+        kept = make(chain, store)
+        assert kept.seconds == 0
+        assert kept.findings == found
+
+    @pytest.mark.parametrize("damaged", [1, 2, 3])
+    def test_where_they_are_damaged_the_step_runs_again(self, chain, tmp_path, everything_is_kept, damaged):
+        store = Store(tmp_path)
+        found = self.keep_as_before(chain, store)
+        path = tmp_path / "entries" / "findings" / chain.prefix_keys[damaged]
+        path.write_bytes(path.read_bytes()[:-4])
+        again = make(chain, store)
+        assert len(again.cached) == damaged - 1
+        assert again.findings == found
+        assert len(make(chain, store).cached) == 3  # and has them now
+
+    def test_within_rounds_each_network_has_what_was_found_before_them(self, make_chain, tmp_path, everything_is_kept):
+        steps = steps_of("train", ["prune", "finetune"], rounds=2, max_loss=0.999)
+        noting = dataclasses.replace(steps[0], name="noting", stage=Asking(name="init"))
+        chosen = make_chain([steps[0], noting, *steps[1:]])
+        fresh = make(chosen, Store(tmp_path)).findings
+        assert "sum/noting" in fresh.metrics
+        written = make_chain([steps[0], noting, *chosen.steps[-1].steps])
+        kept = make(written, Store(tmp_path))
+        assert len(kept.cached) == len(written.steps)
+        assert kept.findings.metrics["sum/noting"] == fresh.metrics["sum/noting"]
+        assert "rounds_done" not in kept.findings.metrics

@@ -77,3 +77,39 @@ def test_how_many_steps_are_kept(tmp_path, make_chain, toy_network):
         assert n_kept_steps(chain, store) == number
     assert n_kept_steps(make_chain([train, prune]), store) == 1
     assert n_kept_steps(make_chain(()), store) == 0
+
+
+def keep_json(store, **changes):
+    record = {"metrics": {"accuracy": 1}, "cached_steps": [], "unknown_operations": [], "words": {}, "tables": {}}
+    store.put_json("runs/key.json", {**record, **changes})
+
+
+@pytest.mark.parametrize(
+    ("part", "damage"),
+    [
+        ("json", lambda store: store.put("runs/key.json", b"{")),
+        ("json", lambda store: store.put("runs/key.json", b"[]")),
+        ("json", lambda store: store.put_json("runs/key.json", {})),  # of another version
+        ("json", lambda store: keep_json(store, metrics=3)),
+        ("json", lambda store: keep_json(store, tables=None)),
+        ("npz", lambda store: store.put("runs/key.npz", b"no counts")),
+        ("npz", lambda store: (store.root / "entries/runs/key.npz").unlink()),
+        ("effb", lambda store: (store.root / "entries/runs/key.effb").unlink()),
+    ],
+)
+def test_a_part_whose_checksum_is_right_and_that_says_nothing_is_named(tmp_path, result, part, damage, caplog):
+    store = Store(tmp_path)
+    keep_result("key", result, store)
+    damage(store)
+    assert load_result("key", store) is None
+    (line,) = caplog.messages
+    assert f"runs/key.{part}" in line
+    assert line.endswith("it is computed again")
+
+
+def test_a_writer_that_was_killed_before_the_record_is_no_damage(tmp_path, result, caplog):
+    store = Store(tmp_path)
+    keep_result("key", result, store)
+    (tmp_path / "entries" / "runs" / "key.json").unlink()
+    assert load_result("key", store) is None
+    assert not caplog.messages

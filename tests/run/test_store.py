@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -183,6 +184,41 @@ def test_a_damaged_network_counts_as_none(store, toy_network, caplog):
     path.write_bytes(content)
     assert store.get_model("key", toy_network()) is None
     assert "is damaged" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no tensors",
+        safetensors.torch.save({"0.weight": torch.zeros(2)}),
+        safetensors.torch.save({"0.weight": torch.zeros(2)}, {"effbench.edits": "{}", "effbench.constraints": "[]"}),
+        safetensors.torch.save({}, {"effbench.edits": "[3]", "effbench.constraints": "?"}),
+    ],
+)
+def test_an_entry_that_fits_no_network_counts_as_none(store, toy_network, content, caplog):
+    """As of another version, or of another network: a right checksum does not make it one."""
+    store.put("models/key", content)
+    store.put("tensors/key", content)
+    assert store.get_model("key", toy_network()) is None
+    assert torch.equal(store.keep_tensor("key", lambda: torch.ones(1)), torch.ones(1))
+    assert [message.endswith("it is computed again") for message in caplog.messages] == [True, True]
+    assert torch.equal(store.keep_tensor("key", lambda: torch.zeros(1)), torch.ones(1))
+
+
+def test_what_was_found_on_the_way_comes_back_with_the_network(store, toy_network):
+    found = {"metrics": {"a": 0.1}, "words": {"α": "β"}}
+    store.put_model("key", toy_network(), found)
+    assert store.get_model_with_findings("key", toy_network(1))[1] == found
+    store.put_model("plain", toy_network())
+    assert store.get_model_with_findings("plain", toy_network(1))[1] is None
+
+
+@pytest.mark.parametrize("content", [b"[1]x", b"3", b"null"])
+def test_what_is_no_json_object_counts_as_none(store, content, caplog):
+    store.put("a.json", content)
+    assert store.get_json("a.json") is None
+    assert "no JSON object" in caplog.text
 
 
 COUNT_UP = """

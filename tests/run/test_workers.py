@@ -85,6 +85,7 @@ from pathlib import Path
 import torch
 from effbench.config.read import read_sweep
 from effbench.run.store import Store
+from effbench.run.forkserver import begin_server
 from effbench.run.workers import run_in_workers
 
 class Silence:
@@ -93,6 +94,7 @@ class Silence:
     def run_computed(self, point): ...
 
 if __name__ == "__main__":
+    begin_server()
     sweep = read_sweep(["train.lr=0.001,0.002", "train.epochs=500", "train.batch_size=512"])
     store, cpu = Store(Path("store")), torch.device("cpu")
     list(run_in_workers(sweep.plan.points, store, cpu, Silence(), n_workers=2))
@@ -103,7 +105,15 @@ if __name__ == "__main__":
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 def test_workers_end_by_themselves_when_their_parent_is_gone(tmp_path):
     (tmp_path / "parent.py").write_text(PARENT)
-    process = subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "parent.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
     assert process.stdout.readline() == "started\n"
     assert process.stdout.readline() == "started\n"
     time.sleep(1)
@@ -124,6 +134,7 @@ def test_workers_end_by_themselves_when_their_parent_is_gone(tmp_path):
     process.stdout.close()
     for _ in range(200):
         if not here():
+            assert not list(temporary.glob("pymp-*"))  # the server has taken its socket's folder away
             return
         time.sleep(0.05)
     pytest.fail(f"still there: {here()}")

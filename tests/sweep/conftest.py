@@ -14,6 +14,7 @@ class Memory:
         self.finished = {key: {} for key in finished}
         self.opened = []
         self.logged = []
+        self.lacking, self.restored = set(), {}
         self.later = {}
         self.closed = []
 
@@ -22,6 +23,13 @@ class Memory:
 
     def finished_keys(self):
         return frozenset(self.finished)
+
+    def keys_without_files(self):
+        return frozenset(self.lacking)
+
+    def log_files(self, key, files):
+        assert key in self.finished
+        self.restored[key] = files
 
     def log_run(self, record, *, status, reused=False):
         self.logged.append((record, status, reused))
@@ -35,8 +43,9 @@ class Memory:
     def abandon_sweep(self):
         raise AssertionError("nothing to abandon")
 
-    def close_sweep(self, *, status, metrics, files):
+    def close_sweep(self, *, status, metrics, files, tags):
         self.closed.append((status, metrics, files))
+        self.tags = tags
 
 
 class Silence:
@@ -44,6 +53,7 @@ class Silence:
 
     def __init__(self):
         self.ended = []
+        self.said = []
 
     def run_started(self, point): ...
 
@@ -55,6 +65,9 @@ class Silence:
         self.ended.append((str(point), failed))
 
     def measuring(self, done, total): ...
+
+    def say(self, line):
+        self.said.append(line)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a sweep prints: its plan with what is kept, its table in words and figures that can be read."""
+"""The table of points as it is shown: in words and figures that can be read."""
 
 import io
 
@@ -7,12 +7,8 @@ import pytest
 from rich.console import Console
 
 from effbench.analysis import Quality
-from effbench.config.read import read_sweep
-from effbench.run.outcomes import RunError
-from effbench.run.results import keep_result
-from effbench.sweep.terminal import print_failures, print_plan, print_table
+from effbench.sweep.terminal import print_table
 
-BEST = "best of 0 to 1 × (finetune)".split()
 ACCURACY = Quality(name="accuracy", kind="ratio", unit="points", direction="higher")
 
 
@@ -23,34 +19,6 @@ def console():
 
 def printed(console):
     return console.file.getvalue()
-
-
-class TestPlan:
-    def test_runs_steps_and_what_would_be_measured(self, store, capsys):
-        print_plan(read_sweep(["prune=0.5", "measure.batch=1,8", "measure.threads=1,2"]), store)
-        lines = capsys.readouterr().out.splitlines()
-        assert lines[0].split() == ["run", "seed", "status", "steps", "(kept", "ones", "in", "brackets)"]
-        assert lines[1].split() == ["reference", "0", "to", "run", "train", "→", *BEST]
-        assert lines[2].split() == ["prune=0.5", "0", "to", "run", "train", "→", "prune", "→", "finetune"]
-        assert lines[3].endswith(": 2 runs, 0 kept, 2 to run")
-        assert lines[4] == "latency: eager; batch 1, 8, 1, 2 threads, 1 s a model"
-
-    def test_what_is_kept_stands_in_brackets(self, store, capsys, result_of, toy_network):
-        sweep = read_sweep(["prune=0.5,0.9"])
-        reference, half, tenth = sweep.plan.points
-        keep_result(reference.key, result_of(reference), store)
-        store.put_model(half.chain.prefix_keys[2], toy_network())
-        print_plan(sweep, store)
-        lines = capsys.readouterr().out.splitlines()
-        assert lines[1].split()[2:] == ["kept", "(train)", "→", "(best", *BEST[1:-1], "(finetune))"]
-        assert lines[2].split()[2:] == ["to", "run", "(train)", "→", "(prune)", "→", "finetune"]
-        assert lines[3].split()[2:] == ["to", "run", "train", "→", "prune", "→", "finetune"]
-        assert lines[4].endswith(": 3 runs, 1 kept, 2 to run")
-        assert tenth.label in lines[3]
-
-    def test_brackets_of_a_value_are_no_markup(self, store, capsys):
-        print_plan(read_sweep(["recipe.steps=[train],[train,finetune]"]), store)
-        assert "recipe.steps=[train,finetune], reference" in capsys.readouterr().out
 
 
 class TestTable:
@@ -106,14 +74,3 @@ class TestTable:
     def test_brackets_of_a_value_are_no_markup(self, console):
         print_table(pd.DataFrame({"recipe.steps": ["[train,finetune]"], "accuracy": [0.5]}), ACCURACY, (), console)
         assert "[train,finetune]" in printed(console)
-
-
-def test_failures_are_named_each_in_a_line(console):
-    print_failures({}, console)
-    assert printed(console) == ""
-    error = RunError("ValueError: [bold]no[/bold]\nmore", "trace")
-    print_failures({"prune=0.5, seed=0": error}, console)
-    assert printed(console).splitlines() == [
-        "failed: prune=0.5, seed=0: ValueError: [bold]no[/bold]",
-        "the same command tries the failed runs again, and only those",
-    ]

@@ -78,7 +78,7 @@ def test_a_sweep_is_continued_and_what_was_left_open_is_closed(uri, opened, reco
     assert client.get_run(left_open.info.run_id).info.status == "KILLED"
     assert client.get_run(parent.info.run_id).info.status == "RUNNING"
     assert client.get_run(parent.info.run_id).data.params == {"lr": "1", "later": "2"}
-    again.close_sweep(status="FINISHED", metrics={"n_runs": 1}, files={"table.csv": b"x"})
+    again.close_sweep(status="FINISHED", metrics={"n_runs": 1}, files={"table.csv": b"x"}, tags={})
     assert client.get_run(parent.info.run_id).info.status == "FINISHED"
 
 

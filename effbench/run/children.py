@@ -1,0 +1,33 @@
+"""The processes that this one began, ended: at once, whatever they do, and with them those that they began."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+
+def end_children() -> None:
+    """End every process that descends from this one: workers, their server, their data loaders. None is waited for."""
+    import psutil
+
+    _end(psutil.Process().children(recursive=True))
+
+
+def end_process(pid: int, /) -> None:
+    """End a process and its descendants; none is waited for."""
+    import psutil
+
+    with suppress(psutil.Error):  # it is gone already
+        process = psutil.Process(pid)
+        _end([process, *process.children(recursive=True)])
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    import psutil
+
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()

@@ -1,0 +1,49 @@
+"""An entry of the store as a file: it begins with the SHA-256 of its name and of what follows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+DIGEST_BYTES = 32
+
+
+def entry_path(root: Path, name: str, /) -> Path:
+    """Return the file of an entry."""
+    return root / "entries" / name
+
+
+def checksum(name: str, content: bytes, /) -> bytes:
+    """Return what an entry begins with. It covers the name: a file that was copied to another name is noticed."""
+    digest = hashlib.sha256(f"{name}\0".encode())
+    digest.update(content)
+    return digest.digest()
+
+
+def read_entry(root: Path, name: str, /) -> bytes | None:
+    """Return the content of an entry; None where there is none. ValueError where it is damaged."""
+    path = entry_path(root, name)
+    try:
+        stored = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    content = stored[DIGEST_BYTES:]
+    if checksum(name, content) != stored[:DIGEST_BYTES]:
+        raise ValueError(f"{path} is damaged or not an entry of that name (its checksum differs)")
+    return content
+
+
+def read_json_entry(root: Path, name: str, /) -> dict[str, Any] | None:
+    """Return an entry of JSON-able data; None where there is none. ValueError where it is damaged."""
+    content = read_entry(root, name)
+    if content is None:
+        return None
+    try:
+        plain = json.loads(content)
+    except ValueError:
+        plain = None
+    if not isinstance(plain, dict):
+        raise ValueError(f"{entry_path(root, name)} is damaged (it is no JSON object)")
+    return plain

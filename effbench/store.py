@@ -1,0 +1,83 @@
+"""`python -m effbench.store`: what lies in the store and which sweeps use it; and clear it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from effbench.config.typed import unknown_name
+from effbench.run.clearing import choose, clear
+from effbench.run.inventory import take_inventory
+from effbench.sweep.store_listing import cleared_lines, clearing_lines, listing
+
+HELP = """\
+python -m effbench.store [key=value …]
+List what lies in the store: sweeps with what only they use, what they share, what belongs to none; or clear it.
+
+keys
+  store.root=      the store (default .effbench)
+  clear=unused     deletes what no known sweep needs: left-over files, networks that sweeps only passed through, entries
+                   of versions before this one (the same command makes them known: run it first for what is to stay)
+  clear=<sweep>    deletes all that only this sweep (its id, or the beginning of it) uses: networks, results, its answer
+  clear=older=30d  deletes likewise what was not used for 30 days; also 12h, 2w
+  dry_run=true     only says what would go
+
+What a running sweep uses stays, and so does what others put there. MLflow's runs are not touched.
+exit status: 0, 1 when something could not be deleted, 2 for wrong input"""
+
+DEFAULTS = {"store.root": ".effbench", "clear": "", "dry_run": "false"}
+FAILED, WRONG_INPUT = 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """List or clear a store; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(arguments):
+        print(HELP)
+        return 0
+    try:
+        keys = _read(arguments)
+        inventory = take_inventory(Path(keys["store.root"]))
+        clearing = choose(inventory, keys["clear"]) if keys["clear"] else None
+    except ValueError as error:
+        print(f"effbench: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    if clearing is None:
+        print(*listing(inventory), sep="\n")
+        return 0
+    if keys["dry_run"] == "true":
+        print(*clearing_lines(clearing), sep="\n")
+        return 0
+    cleared = clear(inventory, clearing)
+    print(*cleared_lines(cleared), sep="\n")
+    return FAILED if cleared.running or cleared.errors else 0
+
+
+def _read(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the keys' values. ValueError for an argument that is none of them."""
+    given: dict[str, str] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        key = key.lstrip("+")
+        if not equals or not value:
+            raise ValueError(f"{argument}: must be key=value, as in clear=unused; see --help")
+        if key not in DEFAULTS:
+            raise ValueError(unknown_name(key, DEFAULTS, "key"))
+        if key in given:
+            raise ValueError(f"{argument}: {key} is given already")
+        given[key] = value
+    keys = {**DEFAULTS, **given}
+    keys["dry_run"] = keys["dry_run"].lower()
+    if keys["dry_run"] not in ("true", "false"):
+        raise ValueError(f"dry_run={keys['dry_run']}: must be true or false")
+    if "dry_run" in given and not keys["clear"]:
+        raise ValueError("dry_run: says what clear=… would delete; give that too, as in clear=unused")
+    return keys
+
+
+if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader such as `head` has enough
+    sys.exit(main())

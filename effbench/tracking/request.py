@@ -1,0 +1,100 @@
+"""One request to an MLflow server, without MLflow, whose import takes a second, and without its minutes of patience."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from effbench.checks.secrets import login_of
+
+ANSWER_SECONDS = 5
+USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
+"""MLflow's own variables."""
+_before: dict[str, str | None] = {}
+"""What stood in those variables before `sign_in` wrote there."""
+
+
+def sign_in(uri: str, /) -> str:
+    """Return a server's URI without user and password, which MLflow's own variables get; any other URI as it is.
+
+    A URI of another server that has none takes them away again: they are not for that one.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return uri
+    login = login_of(uri)
+    if login is None:
+        for name, value in _before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        _before.clear()
+        return uri
+    for name, value in ((USER, login.user), (PASSWORD, login.password)):
+        _before.setdefault(name, os.environ.get(name))
+        os.environ[name] = value
+    return login.uri
+
+
+def ask(uri: str, path: str, /, **query: str) -> bytes:
+    """Return what a server answers to a GET. OSError where it doesn't answer, HTTPError where it refuses."""
+    login = login_of(uri)
+    address = f"{(uri if login is None else login.uri).rstrip('/')}{path}"
+    if query:
+        address += f"?{urllib.parse.urlencode(query)}"
+    headers = _authorization(login.user if login else None, login.password if login else None)
+    try:
+        request = urllib.request.Request(address, headers=headers)
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS, context=_trust()) as answer:
+            content: bytes = answer.read()
+            return content
+    except ValueError as error:  # no address
+        raise OSError(str(error)) from None
+    except urllib.error.URLError:
+        raise
+    except Exception as error:  # what answers speaks no HTTP: http.client has exceptions of its own
+        if isinstance(error, OSError):
+            raise
+        raise OSError(f"{type(error).__name__}: {error}") from None
+
+
+def ask_json(uri: str, path: str, /, **query: str) -> Mapping[str, Any] | None:
+    """Return what a server answers to a GET as JSON; None where what is asked for is not there."""
+    try:
+        answer = json.loads(ask(uri, path, **query))
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == 404 and b"RESOURCE_DOES_NOT_EXIST" in error.read():
+                return None
+        raise
+    except ValueError:
+        raise OSError("what answers there is no MLflow server") from None
+    if not isinstance(answer, dict):
+        raise OSError("what answers there is no MLflow server")
+    return answer
+
+
+def _authorization(user: str | None, password: str | None) -> dict[str, str]:
+    """Return the header that says who asks, as MLflow itself would."""
+    user, password = user or os.environ.get(USER), password or os.environ.get(PASSWORD)
+    token = os.environ.get(TOKEN)
+    if user and password:
+        return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _trust() -> ssl.SSLContext | None:
+    """Return whom to believe, as MLflow's own variables say."""
+    certificate = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH")
+    if os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1"):
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    return ssl.create_default_context(cafile=certificate) if certificate else None

@@ -1,0 +1,36 @@
+"""The plan of a sweep, printed, with what is kept."""
+
+from effbench.config.read import read_sweep
+from effbench.run.results import keep_result
+from effbench.sweep.dry_run import print_plan
+
+BEST = "best of 0 to 1 × (finetune)".split()
+
+
+def test_runs_steps_and_what_would_be_measured(store, capsys):
+    print_plan(read_sweep(["prune=0.5", "measure.batch=1,8", "measure.threads=1,2"]), store)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["run", "seed", "status", "steps", "(kept", "ones", "in", "brackets)"]
+    assert lines[1].split() == ["reference", "0", "to", "run", "train", "→", *BEST]
+    assert lines[2].split() == ["prune=0.5", "0", "to", "run", "train", "→", "prune", "→", "finetune"]
+    assert lines[3].endswith(": 2 runs, 0 kept, 2 to run")
+    assert lines[4] == "latency: eager; batch 1, 8, 1, 2 threads, 1 s a model"
+
+
+def test_what_is_kept_stands_in_brackets(store, capsys, result_of, toy_network):
+    sweep = read_sweep(["prune=0.5,0.9"])
+    reference, half, tenth = sweep.plan.points
+    keep_result(reference.key, result_of(reference), store)
+    store.put_model(half.chain.prefix_keys[2], toy_network())
+    print_plan(sweep, store)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[2:] == ["kept", "(train)", "→", "(best", *BEST[1:-1], "(finetune))"]
+    assert lines[2].split()[2:] == ["to", "run", "(train)", "→", "(prune)", "→", "finetune"]
+    assert lines[3].split()[2:] == ["to", "run", "train", "→", "prune", "→", "finetune"]
+    assert lines[4].endswith(": 3 runs, 1 kept, 2 to run")
+    assert tenth.label in lines[3]
+
+
+def test_brackets_of_a_value_are_no_markup(store, capsys):
+    print_plan(read_sweep(["recipe.steps=[train],[train,finetune]"]), store)
+    assert "recipe.steps=[train,finetune], reference" in capsys.readouterr().out

@@ -1,0 +1,161 @@
+"""Runs logged to a tracker that comes and goes: nothing is lost, and it is not asked all the time."""
+
+import dataclasses
+
+import pytest
+
+from effbench.config.read import read_sweep
+from effbench.run.outcomes import RunError
+from effbench.run.results import keep_result
+from effbench.sweep.run_log import RETRY_SECONDS, RunLog
+from effbench.tracking.tracker import TrackingError
+
+
+class Away:
+    """A tracker in front of another, which can be away."""
+
+    def __init__(self, tracker):
+        self.tracker, self.is_away, self.n_asked = tracker, False, 0
+
+    def _answer(self):
+        self.n_asked += 1
+        if self.is_away:
+            raise TrackingError("tracking.uri=http://x: can't be used (no answer)")
+
+    def finished_keys(self):
+        return self.tracker.finished_keys()
+
+    def log_run(self, record, *, status, reused=False):
+        self._answer()
+        self.tracker.log_run(record, status=status, reused=reused)
+
+    def log_metrics(self, key, metrics):
+        self._answer()
+        self.tracker.log_metrics(key, metrics)
+
+
+@pytest.fixture
+def sweep():
+    return read_sweep(["+prune=0.1,0.5,0.9"])
+
+
+@pytest.fixture
+def tracker(make_tracker):
+    return Away(make_tracker())
+
+
+@pytest.fixture
+def now():
+    """The time, which a test moves on."""
+    return [0.0]
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def log(sweep, store, tracker, said, now):
+    return RunLog(sweep, store, tracker, say=said.append, clock=lambda: now[0])
+
+
+@pytest.fixture
+def ended(sweep, store, result_of):
+    """The points of the sweep and their results, which the store has, too."""
+    pairs = [(point, result_of(point)) for point in sweep.plan.points]
+    for point, result in pairs:
+        keep_result(point.key, result, store)
+    return pairs
+
+
+def logged(tracker):
+    return [(record.name, status) for record, status, _ in tracker.tracker.logged]
+
+
+def test_runs_are_logged_as_they_end(log, tracker, ended, said):
+    for point, result in ended:
+        log.log(point, result)
+    assert logged(tracker) == [(str(point), "FINISHED") for point, _ in ended]
+    assert (log.n_waiting, log.problem, said) == (0, None, [])
+
+
+def test_what_comes_while_it_is_away_is_logged_at_the_end_in_its_order(log, tracker, ended, said):
+    log.log(*ended[0])
+    tracker.is_away = True
+    log.log(*ended[1])
+    log.log(ended[2][0], RunError("ValueError: bad", "trace"))
+    log.log(*ended[3])
+    assert tracker.n_asked == 2  # it is not asked again at once
+    assert log.n_waiting == 3
+    assert len(said) == 1 and "no answer" in said[0] and "goes on" in said[0]
+    tracker.is_away = False
+    log.log_waiting()
+    assert logged(tracker) == [
+        (str(point), "FAILED" if number == 2 else "FINISHED") for number, (point, _) in enumerate(ended)
+    ]
+    assert (log.n_waiting, log.problem) == (0, None)
+    assert [reused for _, _, reused in tracker.tracker.logged] == [False] * 4
+    record = tracker.tracker.logged[1][0]
+    assert record.files["model.effb"] == b"file"
+    assert record.tags["effbench.realised/macs"] == "masked"
+
+
+def test_it_is_asked_again_now_and_then(log, tracker, ended, now):
+    tracker.is_away = True
+    log.log(*ended[0])
+    now[0] += RETRY_SECONDS - 1
+    log.log(*ended[1])
+    assert tracker.n_asked == 1
+    now[0] += 1
+    log.log(*ended[2])
+    assert tracker.n_asked == 2
+    tracker.is_away = False
+    now[0] += RETRY_SECONDS
+    log.log(*ended[3])
+    assert len(logged(tracker)) == 4
+
+
+def test_away_for_good_it_says_why_and_how_many_are_missing(log, tracker, ended):
+    log.log(*ended[0])
+    tracker.is_away = True
+    for point, result in ended[1:]:
+        log.log(point, result)
+    log.log_waiting()
+    log.log_metrics({point.key: {"latency_ms/eager": 1.0} for point, _ in ended})
+    assert log.n_waiting == 3
+    assert "no answer" in str(log.problem)
+    assert not tracker.tracker.later
+
+
+def test_what_is_missing_is_not_forgotten_when_something_else_is_taken(log, tracker, ended):
+    log.log(*ended[0])
+    tracker.is_away = True
+    log.log(*ended[1])
+    tracker.is_away = False
+    log.log_metrics({ended[0][0].key: {"latency_ms/eager": 1.0}})
+    assert log.n_waiting == 1
+    assert log.problem is not None
+
+
+def test_metrics_are_added_to_what_is_logged(log, tracker, ended):
+    for point, result in ended:
+        log.log(point, result)
+    log.log_metrics({point.key: {"latency_ms/eager": 1.0} for point, _ in ended})
+    assert set(tracker.tracker.later) == {point.key for point, _ in ended}
+
+
+def test_what_is_finished_there_is_not_logged_again_and_a_kept_result_says_so(log, tracker, ended):
+    tracker.tracker.finished[ended[0][0].key] = {}
+    log.log(*ended[0])
+    log.log(ended[1][0], dataclasses.replace(ended[1][1], was_kept=True))
+    assert [(record.name, reused) for record, _, reused in tracker.tracker.logged] == [(str(ended[1][0]), True)]
+
+
+def test_a_result_that_is_gone_when_it_is_to_be_logged_is_said_so(log, tracker, ended, store):
+    tracker.is_away = True
+    log.log(*ended[0])
+    tracker.is_away = False
+    (store.root / "entries" / "runs" / f"{ended[0][0].key}.effb").unlink()
+    with pytest.raises(OSError, match="the result of reference, seed=0 is gone"):
+        log.log_waiting()
