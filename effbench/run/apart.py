@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from collections.abc import Callable
@@ -75,6 +76,7 @@ def _serve(connection: Connection, function: Callable[..., object], args: tuple[
     """Call the function, and send what it reports, and how it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
     threading.Thread(target=end_with_parent, daemon=True).start()
+    gc.freeze()  # what was there before the fork is no garbage: searching it would copy all of its pages
 
     def report(*values: object) -> None:
         connection.send((_REPORT, values))
