@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString, Transformer, ValueType
 from hydra.errors import HydraException
 
+TEXTS = ("tracking.uri", "tracking.experiment", "tracking.artifacts", "store.root", "data.root")
+"""Keys whose values are taken as they stand where they are nothing in Hydra's grammar."""
 EXAMPLES = "+prune=0.1,0.5,0.9 or model=lenet_5"
 
 
@@ -56,11 +59,25 @@ def list_line(override: Override, prefix: str, /) -> str:
     return f"{prefix}{override.key_or_group}=[{values}]"
 
 
+def _quoted(argument: str) -> str:
+    """Return an override of a place or a name with its value in quotes: a path may hold what is no word of Hydra's."""
+    key, _, value = argument.partition("=")
+    if key.lstrip("+") not in TEXTS or value[:1] in ("'", '"'):
+        return argument
+    # Hydra takes back a \\ as one only before a quote.
+    end = len(value) - len(value.rstrip("\\"))
+    escaped = re.sub(r'(\\*)"', r"\1\1\"", value) + "\\" * end
+    return f'{key}="{escaped}"'
+
+
 def _parse_one(parser: OverridesParser, argument: str) -> Override:
     try:
         override = parser.parse_override(argument)
     except HydraException:
-        raise ValueError(f"{argument}: must be key=value, as in {EXAMPLES}; see --help") from None
+        try:
+            override = parser.parse_override(_quoted(argument))
+        except HydraException:
+            raise ValueError(f"{argument}: must be key=value, as in {EXAMPLES}; see --help") from None
     key = override.key_or_group
     if not key or override.package is not None:
         raise ValueError(f"{argument}: must be key=value, as in {EXAMPLES}; see --help")

@@ -19,6 +19,7 @@ import filelock
 import safetensors.torch
 from torch import Tensor, nn
 
+from effbench.checks.locks import file_lock
 from effbench.compression.constraints.described import describe, impose
 from effbench.compression.structure.edits import Edit, edits_of
 from effbench.compression.structure.rebuild import apply_edits
@@ -141,7 +142,7 @@ class Store:
     @contextmanager
     def lock(self, key: str, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
         """Let one process at a time compute what `key` names; `waiting` is called if another one is at it."""
-        lock = filelock.FileLock(self.root / "locks" / f"{key}.lock", mode=0o666)
+        lock = file_lock(self.root / "locks" / f"{key}.lock")
         if waiting is not None:
             try:
                 lock.acquire(blocking=False)
