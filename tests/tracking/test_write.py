@@ -312,7 +312,7 @@ def test_files_have_the_rights_that_the_umask_gives(uri, here, opened, record, u
     try:
         tracker = opened(uri)
         tracker.log_run(record("a"), status="FINISHED")
-        tracker.close_sweep(status="FINISHED", metrics={}, files={"x": b"1"})
+        tracker.close_sweep(status="FINISHED", metrics={}, files={"x": b"1"}, tags={})
     finally:
         os.umask(before)
     made = list((here / "mlruns").rglob("*"))
