@@ -1,6 +1,7 @@
 """Runs written to MLflow: whole or not at all, each once, in plain words where that fails."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import time
 import numpy as np
 import pytest
 from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from effbench.tracking import names
@@ -83,6 +85,41 @@ def test_a_sweep_is_continued_and_what_was_left_open_is_closed(uri, opened, reco
     assert client.get_run(parent.info.run_id).data.params == {"lr": "1", "later": "2"}
     again.close_sweep(status="FINISHED", metrics={"n_runs": 1}, files={"table.csv": b"x"}, tags={})
     assert client.get_run(parent.info.run_id).info.status == "FINISHED"
+
+
+def test_what_another_command_found_takes_the_place_of_what_was_there(uri, opened):
+    answers = [
+        (
+            {"n_runs": 3, "saturation/size_bytes": 0.5, "saturation/macs": 0.1},
+            {names.NOTE: "one", "effbench.tolerance": "0.02"},
+        ),
+        ({"n_runs": 3, "saturation/macs": 0.7}, {names.NOTE: "two", "effbench.tolerance": "0.5"}),
+    ]
+    for metrics, tags in answers:
+        tracker = opened(uri)
+        tracker.close_sweep(status="FINISHED", metrics=metrics, files={}, tags=tags)
+    client = MlflowClient(uri)
+    (parent,) = client.search_runs([client.get_experiment_by_name("effbench").experiment_id])
+    assert parent.data.metrics["saturation/macs"] == 0.7
+    assert math.isnan(parent.data.metrics["saturation/size_bytes"])
+    assert (parent.data.tags[names.NOTE], parent.data.tags["effbench.tolerance"]) == ("two", "0.5")
+
+
+def test_a_run_that_was_lost_in_the_middle_is_closed_at_the_end(uri, opened, record, monkeypatch):
+    tracker = opened(uri)
+    client = MlflowClient(uri)
+
+    def lost(*_, **__):
+        raise MlflowException("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifacts", lost)
+        with pytest.raises(TrackingError, match="no answer"):
+            tracker.log_run(record("a"), status="FINISHED")
+    tracker.log_run(record("a"), status="FINISHED")
+    tracker.close_sweep(status="FINISHED", metrics={}, files={}, tags={})
+    runs = client.search_runs([client.get_experiment_by_name("effbench").experiment_id])
+    assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED", "KILLED"]
 
 
 def test_an_abandoned_sweep_closes_its_own_runs_only(uri, opened):
