@@ -118,10 +118,10 @@ def _is_file(value: str) -> bool:
 
 def _content(path: str) -> str:
     status = Path(path).stat()
-    return _digest(path, status.st_mtime_ns, status.st_size)
+    return _digest(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 @lru_cache(maxsize=64)
-def _digest(path: str, _written: int, _size: int) -> str:
+def _digest(path: str, *_stamp: int) -> str:
     """Return a digest of a file; read once, as long as it is not written."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

@@ -40,11 +40,11 @@ class UserModule:
         data: bytes = Path(str(self.spec.origin)).read_bytes() if get_data is None else get_data(self.spec.origin)
         return data.replace(b"\r\n", b"\n") if self.is_source else hashlib.sha256(data).digest()
 
-    def stamp(self) -> tuple[str, int, int]:
-        """Return what changes when its file is written: path, time and size."""
+    def stamp(self) -> tuple[str, int, int, int]:
+        """Return what changes when its file is written: path, size, and two times, of which no tool sets back one."""
         path = str(getattr(self.spec.loader, "archive", self.spec.origin))
         status = os.stat(path)
-        return path, status.st_mtime_ns, status.st_size
+        return path, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def user_module(name: str, /) -> UserModule | None:

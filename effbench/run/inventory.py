@@ -13,16 +13,18 @@ from effbench.run.sweep_records import SweepRecord, needed_by_unfinished, read_r
 
 ABANDONED_SECONDS = 3600
 """What its writer has not touched for so long was left behind."""
-_KINDS = ("models", "tensors", "findings", "runs", "latency", "figures", "layouts", "sweeps", "answers")
+ENTRY_KINDS = ("models", "tensors", "findings", "runs", "latency", "figures", "layouts", "sweeps", "answers")
 """Folders of entries."""
 _OF_NETWORKS = ("models", "tensors", "findings")
+OTHER_KINDS = ("lock", "part", "output", "launcher", "foreign")
+"""What else there is: locks, entries that are being written, sweeps' tables and figures, what is not the store's."""
 _NOBODYS = ("foreign", "launcher", "layouts")
 """Kinds that belong to no sweep, and stay: others' files, those of launchers, what is known of this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
-    """A file of the store. `kind` is the folder that it is an entry of, or lock, part, output, launcher, foreign."""
+    """A file of the store; `kind` is one of `ENTRY_KINDS` or `OTHER_KINDS`."""
 
     path: Path
     kind: str
@@ -96,7 +98,7 @@ def _kind(path: Path) -> str:
             return "launcher"
         case ("sweeps", _, _):
             return "output"
-        case ("entries", kind, _) if kind in _KINDS:
+        case ("entries", kind, _) if kind in ENTRY_KINDS:
             return kind
     return "foreign"
 

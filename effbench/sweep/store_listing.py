@@ -10,7 +10,8 @@ from effbench.checks.text import printable
 from effbench.run.clearing import Cleared, Clearing
 from effbench.run.inventory import Inventory, StoredFile
 
-_KINDS = {
+WORDS = {
+    "answers": "answers of commands",
     "models": "networks",
     "tensors": "tensors",
     "findings": "findings",
@@ -25,6 +26,7 @@ _KINDS = {
     "launcher": "files of launchers",
     "foreign": "files that are not the store's",
 }
+"""What each kind of file is called."""
 _MOST_NAMED = 5
 
 
@@ -89,7 +91,7 @@ def _shared(files: Sequence[StoredFile], inventory: Inventory) -> Iterator[tuple
         if file.kind == "models" and file.network in teachers | references:
             yield ("teachers" if file.network in teachers - references else "references"), file
         else:
-            yield _KINDS[file.kind], file
+            yield WORDS[file.kind], file
 
 
 def _groups(title: str, files: Iterable[StoredFile | tuple[str, StoredFile]]) -> Iterator[str]:
@@ -98,7 +100,7 @@ def _groups(title: str, files: Iterable[StoredFile | tuple[str, StoredFile]]) ->
 
 
 def _by_kind(files: Iterable[StoredFile | tuple[str, StoredFile]]) -> Iterator[str]:
-    named = [file if isinstance(file, tuple) else (_KINDS[file.kind], file) for file in files]
+    named = [file if isinstance(file, tuple) else (WORDS[file.kind], file) for file in files]
     for kind in dict.fromkeys(sorted(kind for kind, _ in named)):
         yield f"{kind}: {_summary([file for name, file in named if name == kind])}"
 

@@ -5,11 +5,11 @@ import os
 import pytest
 
 from effbench.run.clearing import Cleared, choose
-from effbench.run.inventory import take_inventory
+from effbench.run.inventory import ENTRY_KINDS, OTHER_KINDS, take_inventory
 from effbench.run.recording import keep_record
 from effbench.run.store import Store
 from effbench.run.sweep_records import SweepRecord
-from effbench.sweep.store_listing import cleared_lines, clearing_lines, listing
+from effbench.sweep.store_listing import WORDS, cleared_lines, clearing_lines, listing
 
 
 @pytest.fixture
@@ -69,3 +69,10 @@ def test_what_would_go_and_what_went(store):
         "sweep two is under way: it stays",
         "could not be deleted: a: Permission denied",
     ]
+
+
+def test_every_kind_of_file_has_a_word(store):
+    assert set(WORDS) == {*ENTRY_KINDS, *OTHER_KINDS}
+    for kind in ENTRY_KINDS:
+        store.put(f"{kind}/some.json", b"")
+    assert len(list(listing(take_inventory(store.root)))) > len(ENTRY_KINDS)

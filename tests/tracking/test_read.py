@@ -179,6 +179,15 @@ def test_counts_that_are_not_there_are_named(uri, opened, record):
         load_counts(frame, quality="loss")
 
 
+@pytest.mark.parametrize("content", [b"", b"PK", b"no counts"])
+def test_counts_that_are_damaged_are_named(uri, opened, record, content):
+    opened(uri).log_run(record("a", files={names.COUNTS: content}), status="FINISHED")
+    with pytest.raises(
+        ValueError, match=r"^run a: its counts can't be read \(these are no counts of examples, or damag"
+    ):
+        load_counts(load_runs())
+
+
 def test_runs_of_several_qualities_have_no_counts_in_common(uri, opened, record):
     tracker = opened(uri)
     for key, name in (("a", "accuracy"), ("b", "miou")):
