@@ -13,9 +13,9 @@ from effbench.config.overrides import flat, list_line, parse, single_lines, valu
         ("x=[1,2]", [[1, 2]], ["++x=[1,2]"]),
         ("x=choice(a,b)", ["a", "b"], ["++x=a", "++x=b"]),
         ("+x=null", [None], ["++x=null"]),
-        ("x=~", ["~"], ["++x='~'"]),
-        ("x=~/my data", ["~/my data"], ["++x='~/my data'"]),
-        ("x=/home/josé/猫 #1", ["/home/josé/猫 #1"], ["++x='/home/josé/猫 #1'"]),
+        ("x=~", ["~"], ['++x="~"']),
+        ("x=~/my data", ["~/my data"], ['++x="~/my data"']),
+        ("x=/home/josé/猫 #1", ["/home/josé/猫 #1"], ['++x="/home/josé/猫 #1"']),
     ],
 )
 def test_overrides_as_values_and_as_lines(text, values, lines):
