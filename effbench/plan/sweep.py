@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -55,8 +56,9 @@ class StoreSettings:
     root: Annotated[str, Field(pattern=r"\S", description="a folder, such as .effbench")]
 
     def __post_init__(self) -> None:
-        """Refuse what is no folder."""
+        """Refuse what is no folder; ~ is the user's home, which no shell writes out after a key."""
         check_fields(self)
+        object.__setattr__(self, "root", os.path.expanduser(self.root))
 
 
 @dataclass(frozen=True, kw_only=True)

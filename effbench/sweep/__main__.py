@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -135,6 +136,10 @@ def _complain(error: object, status: int) -> int:
 if __name__ == "__main__":
     hide_arguments()  # first: it may begin this process anew
     guard_process()
+    try:
+        os.getcwd()
+    except OSError:  # before torch is imported, which dies of it
+        sys.exit(_complain("the working folder is gone; change to another one", WRONG_INPUT))
     begin_server_for(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: open runs are closed
     status = main()

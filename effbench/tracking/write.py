@@ -22,7 +22,7 @@ from effbench.tracking.database import open_database
 from effbench.tracking.entities import dataset_input, metric_entities, param_batches
 from effbench.tracking.location import sqlite_path, why_unwritable
 from effbench.tracking.owner import Heartbeat, Owner, beat, living
-from effbench.tracking.relocation import local_path
+from effbench.tracking.relocation import has_files
 from effbench.tracking.tracker import RunRecord, RunStatus, TrackingError
 
 
@@ -100,7 +100,7 @@ class MlflowTracker:
             if run.info.status == "FINISHED":
                 key = run.data.tags[names.RUN_KEY]
                 self._run_ids[key], self._logged[key] = run.info.run_id, run.data.metrics
-                if sqlite_path(self._uri) is not None and not _has_files(run):
+                if sqlite_path(self._uri) is not None and not has_files(run.info.artifact_uri, run.data.tags):
                     self._without_files.add(key)
             elif run.info.status == "RUNNING" and _owner_of(run) not in alive:  # whoever was logging it was killed
                 self._client.set_terminated(run.info.run_id, "KILLED")
@@ -237,13 +237,6 @@ def _owner_of(run: Run) -> Owner | None:
 
 def _owner_tags(parent: Run) -> Iterator[str]:
     return (name for name in parent.data.tags if name.startswith(f"{names.OWNER}/"))
-
-
-def _has_files(run: Run) -> bool:
-    """Whether the files that were logged of a run are there; where they are kept elsewhere, they count as such."""
-    folder = local_path(run.info.artifact_uri)
-    expected = json.loads(run.data.tags.get(names.FILES, json.dumps(names.FILES_OF_EVERY_RUN)))
-    return folder is None or all((folder / name).is_file() for name in expected)
 
 
 _PASSING = ("locked", "disk is full", "disk I/O", "readonly", "unable to open")

@@ -1,5 +1,6 @@
 """What a sweep prints: its plan with what is kept, its table in words and figures that can be read."""
 
+import dataclasses
 import io
 
 import pandas as pd
@@ -10,7 +11,7 @@ from effbench.analysis import Quality
 from effbench.config.read import read_sweep
 from effbench.run.outcomes import RunError
 from effbench.run.results import keep_result
-from effbench.sweep.terminal import print_failures, print_plan, print_table
+from effbench.sweep.terminal import print_failures, print_line, print_plan, print_table
 
 BEST = "best of 0 to 1 × (finetune)".split()
 ACCURACY = Quality(name="accuracy", kind="ratio", unit="points", direction="higher")
@@ -117,3 +118,30 @@ def test_failures_are_named_each_in_a_line(console):
         "failed: prune=0.5, seed=0: ValueError: [bold]no[/bold]",
         "the same command tries the failed runs again, and only those",
     ]
+
+
+HOSTILE = "[/bold]\x1b[31m\r\n\u202e[red]http://me:hunter2@there"
+SHOWN = "[/bold]\\x1b[31m\\r\\n\\u202e[red]http://me:***@there"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_names_of_others_do_nothing_to_a_table_or_a_line(is_terminal):
+    console = Console(file=io.StringIO(), width=240, force_terminal=is_terminal, color_system=None)
+    table = pd.DataFrame({HOSTILE: [HOSTILE], "accuracy": [0.5], f"latency_ms/{HOSTILE}": [1.0]})
+    print_table(table, ACCURACY, [], console)
+    print_line(HOSTILE, console)
+    print_failures({HOSTILE: RunError(HOSTILE, HOSTILE)}, console)
+    shown = printed(console)
+    assert "\r" not in shown and "\u202e" not in shown and "\x1b[31m" not in shown and "hunter2" not in shown
+    assert f"\n{SHOWN}\n" in shown
+    assert f"failed: {SHOWN}: [/bold]\\x1b[31m" in shown
+    assert all("[/bold]" in line for line in shown.splitlines() if "50.0 %" in line)
+
+
+def test_the_plan_shows_names_as_they_are(store, capsys, monkeypatch):
+    sweep = read_sweep(["prune=0.5"])
+    points = tuple(dataclasses.replace(point, label=HOSTILE) for point in sweep.plan.points)
+    plan = dataclasses.replace(sweep.plan, points=points)
+    print_plan(dataclasses.replace(sweep, plan=plan), store)
+    out = capsys.readouterr().out
+    assert SHOWN in out and "\x1b" not in out
