@@ -10,8 +10,9 @@ Method: medians of some rounds, in wall time and in processor time, which other 
   tracking a run    `log_run` of a point's record (some 40 params, 11 metrics, 3 files) to SQLite
   a point           `run_point` and `log_run` of a pruned point, without its stages and evaluations
   counting          count_cost of VGG-16 at 224 x 224: on the meta device, and with its 138 million weights
-  nothing to do     `python -m effbench.sweep` once more, after it has finished: 12 prune ratios, 2 seeds
-Expected: at most 6 s · 8 s · 0.1 s · 0.25 s · 0.05 s (meta) · 8 s.
+  nothing to do     `python -m effbench.sweep` once more, after it has finished: 12 prune ratios, 2 seeds; answered
+                    from the store where the latency pass was undisturbed, planned again where it was not
+Expected: at most 6 s · 8 s · 0.1 s · 0.25 s · 0.05 s (meta) · 3 s.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ START = """
 import json, logging, sys, time
 from contextlib import closing
 from pathlib import Path
-from effbench.forkserver import begin_server
+from effbench.run.forkserver import begin_server
 
 class Silence:
     def run_started(self, point): ...
@@ -46,9 +47,9 @@ class Silence:
 
 if __name__ == "__main__":
     begin_server()
-    from effbench.config.sweep import read_sweep
-    from effbench.execute import choose_executor
-    from effbench.store import Store
+    from effbench.config.read import read_sweep
+    from effbench.run.executors import choose_executor
+    from effbench.run.store import Store
     imported = time.time()
     logging.disable(logging.INFO)
     sweep = read_sweep(sys.argv[3:])

@@ -34,18 +34,20 @@ def write_edits(network: nn.Module, /) -> bytes:
 
 def read_edits(reader: Reader, network: nn.Module, /) -> None:
     """Make the edits of the next section on `network`, in place. ValueError for what does not fit it."""
-    remaining = list(places(network))
+    every, at = list(places(network)), 0
     edits: dict[str, Edit] = {}
-    for _ in range(reader.varint("the number of structural edits", at_most=len(remaining))):
-        head = reader.varint("the place of a structural edit", at_most=len(remaining) * _MAX_KINDS - 1)
+    for _ in range(reader.varint("the number of structural edits", at_most=len(every))):
+        head = reader.varint("the place of a structural edit", at_most=(len(every) - at) * _MAX_KINDS - 1)
         passed, number = divmod(head, _MAX_KINDS)
         if number not in list(EditKind):
             raise damaged(f"a structural edit has the unknown kind {number}")
-        path, module = remaining[passed]
+        path, module = every[at + passed]
         n = n_widths(EditKind(number), module)
         if n is None or not path:
             raise damaged(f"a {type(module).__name__} can't be {EditKind(number).name.lower()}")
         widths = (reader.varint("a width in a structural edit", at_most=_MAX_WIDTH) for _ in range(n))
         edits[path] = Edit(EditKind(number), tuple(widths))
-        remaining = [(name, other) for name, other in remaining[passed + 1 :] if not name.startswith(f"{path}.")]
+        at += passed + 1
+        while at < len(every) and every[at][0].startswith(f"{path}."):  # what is inside comes right after
+            at += 1
     apply_edits(network, edits)

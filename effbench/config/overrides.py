@@ -11,6 +11,9 @@ from hydra.core.override_parser.types import Override, QuotedString, Transformer
 from hydra.errors import HydraException
 
 _PATH = re.compile(r"(~|[^'\"\\$,=(){}\[\]]*/)[^'\"\\$,=(){}\[\]]*")
+"""What is a path and nothing else, whatever key it is given to."""
+TEXTS = ("tracking.uri", "tracking.experiment", "tracking.artifacts", "store.root", "data.root")
+"""Keys whose values are taken as they stand where they are nothing in Hydra's grammar."""
 EXAMPLES = "+prune=0.1,0.5,0.9 or model=lenet_5"
 
 
@@ -63,7 +66,7 @@ def _parse_one(parser: OverridesParser, argument: str) -> Override:
     try:
         override = parser.parse_override(argument)
     except HydraException:
-        override = _parse_path(parser, argument)
+        override = _parse_quoted(parser, argument)
     key = override.key_or_group
     if not key or override.package is not None:
         raise ValueError(f"{argument}: must be key=value, as in {EXAMPLES}; see --help")
@@ -74,10 +77,13 @@ def _parse_one(parser: OverridesParser, argument: str) -> Override:
     return override
 
 
-def _parse_path(parser: OverridesParser, argument: str) -> Override:
-    """Parse what Hydra's grammar refuses because of a path with a ~ or letters beyond a to z: as if it were quoted."""
+def _parse_quoted(parser: OverridesParser, argument: str) -> Override:
+    """Parse a path, or a name, that holds what is no word of Hydra's (a ~, letters beyond a to z): as if quoted."""
     key, _, value = argument.partition("=")
-    if _PATH.fullmatch(value):
+    if value[:1] not in ("'", '"') and (key.lstrip("+") in TEXTS or _PATH.fullmatch(value)):
+        # Hydra takes back a \\ as one only before a quote.
+        end = len(value) - len(value.rstrip("\\"))
+        escaped = re.sub(r'(\\*)"', r"\1\1\"", value) + "\\" * end
         with suppress(HydraException):
-            return parser.parse_override(f"{key}='{value}'")
+            return parser.parse_override(f'{key}="{escaped}"')
     raise ValueError(f"{argument}: must be key=value, as in {EXAMPLES}; see --help")

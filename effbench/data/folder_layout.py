@@ -103,13 +103,12 @@ def _check_cases(classes: Mapping[str, Mapping[Split, Path]], root: Path) -> Non
 
 def _are_classes(root: Path, named: Mapping[str, Split], beside: list[str]) -> bool:
     """Whether folders with the names of splits are classes, as those beside them are. ValueError where both may be."""
+    splits, has_images = set(named.values()), all(count_images(root / name) for name in named)
+    if len(splits) > 1 and "train" in splits and not has_images:
+        return False
     within = {name for folder in named for name in folders_in(root / folder)}
-    splits = set(named.values())
-    if not within & set(beside):
-        if len(splits) > 1 and "train" in splits and not all(count_images(root / name) for name in named):
-            return False
-        if all(count_images(root / name) for name in named) or not set(named) & {"train", "val"}:
-            return True
+    if not within & set(beside) and (has_images or not set(named) & {"train", "val"}):
+        return True
     raise ValueError(
         f"data.root={shown(root)}: {_and(named)} may be a split, or a class beside {listed(beside)}; "
         "move what is no split, or rename what is no class"

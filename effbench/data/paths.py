@@ -33,10 +33,10 @@ def listed(names: Iterable[str], /, *, most: int = 5) -> str:
     """Return names in a line, the first few of many.
 
     >>> listed(["a", "b", "c"], most=2)
-    'a, b, …'
+    'a, b, … (3 in all)'
     """
     every = list(map(shown, names))
-    return ", ".join(every[:most]) + (", …" if len(every) > most else "")
+    return ", ".join(every[:most]) + (f", … ({len(every)} in all)" if len(every) > most else "")
 
 
 def data_folder(root: object, /) -> Path:

@@ -65,9 +65,8 @@ def treatment(image: Image.Image, /, *, is_loaded: bool) -> str:
         raise UnknownValuesError(_refusal(image))
     elif has_alpha(image) and not (is_loaded and _over_white(image) is image):
         words.append("over white")
-    # A PNG may say how it is turned after its pixels; Pillow turns a TIFF itself when it is loaded.
-    in_header = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
-    if (is_loaded or in_header) and _orientation(image) in _TURNS:
+    # A PNG may say how it is turned after its pixels: asking would load it.
+    if (is_loaded or image.format != "PNG" or "exif" in image.info) and _orientation(image) in _TURNS:
         words.append("turned")
     return ", ".join(words)
 
@@ -108,6 +107,8 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":  # Pillow turns it itself when it is loaded; the tag may still be there
+        return 1
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # EXIF is often damaged where the picture is not

@@ -9,6 +9,8 @@ from typing import Any
 
 import filelock
 
+from effbench.checks.locks import file_lock
+
 DIGEST_BYTES = 32
 
 
@@ -22,7 +24,7 @@ def entry_lock(root: Path, key: str, /, *, waits: bool = True) -> filelock.BaseF
 
     Whoever shares the store can take it, as far as the umask allows.
     """
-    return filelock.FileLock(root / "locks" / f"{key}.lock", mode=0o666, blocking=waits)
+    return file_lock(root / "locks" / f"{key}.lock", waits=waits)
 
 
 def checksum(name: str, content: bytes, /) -> bytes:

@@ -12,7 +12,7 @@ import urllib.error
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlparse
+from urllib.parse import quote, unquote, urlparse
 
 from effbench.checks.errors import first_line
 from effbench.checks.secrets import hide_in_uris, login_of
@@ -92,13 +92,12 @@ def why_no_place(artifacts: str, /) -> str | None:
     if scheme != "file":
         known = ", ".join(ARTIFACT_SCHEMES)
         return None if scheme in ARTIFACT_SCHEMES else f"must be a folder, or a URI of {known}"
-    path = local_path(uri)
     try:
-        uri.encode()
-        assert path is not None
-        str(path).encode()
-    except UnicodeEncodeError:
+        unquote(urlparse(uri).path, errors="strict")
+    except UnicodeDecodeError:
         return "MLflow takes no name that is not UTF-8; name another folder"
+    path = local_path(uri)
+    assert path is not None
     return _why_not_writable(path)
 
 

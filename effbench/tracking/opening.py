@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import filelock
 from mlflow.tracking import MlflowClient
 
+from effbench.checks.locks import file_lock
 from effbench.tracking.experiment import artifact_uri
 from effbench.tracking.location import for_mlflow, sqlite_path
 from effbench.tracking.names import EXPERIMENT_KIND, FOLDER
@@ -24,7 +24,7 @@ def open_database(uri: str, experiment: str, artifacts: str | None) -> tuple[Mlf
         return client, _experiment_id(client, experiment, location, {})
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two processes that create the database at once would both run MLflow's migrations, and one would crash.
-    with filelock.FileLock(f"{path}.lock", mode=0o666):
+    with file_lock(path.with_name(f"{path.name}.lock")):
         if not path.exists() or path.stat().st_size == 0:
             _create_database(path)
         relocate(path)
@@ -38,7 +38,7 @@ def _create_database(path: Path) -> None:
 
     MLflow's migrations take a second, and a database that was left in the middle of them can't be opened any more.
     """
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # a second, which only this needs
 
     part = path.with_name(f"{path.name}.part")
     for left in path.parent.iterdir():

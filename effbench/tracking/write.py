@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 import tempfile
 import time
@@ -12,23 +11,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Dataset as MlflowDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from effbench.checks.errors import first_line
 from effbench.checks.secrets import hide_in_uris, without_secrets
 from effbench.tracking import names
+from effbench.tracking.entities import dataset_input, metric_entities, no_longer, param_batches
 from effbench.tracking.location import sqlite_path, why_unwritable
 from effbench.tracking.opening import open_database
 from effbench.tracking.owner import Heartbeat, Owner, beat, living
 from effbench.tracking.relocation import has_files
-from effbench.tracking.tracker import Dataset, RunRecord, RunStatus, TrackingError
-
-MAX_PARAM_LENGTH = 500
-BATCH = 100
-"""MLflow takes at most 100 params in one request."""
+from effbench.tracking.tracker import RunRecord, RunStatus, TrackingError
 
 
 class MlflowTracker:
@@ -147,7 +142,7 @@ class MlflowTracker:
             run_id = self._client.create_run(self._experiment_id, run_name=record.name, tags=tags).info.run_id
             self._log_values(run_id, record.params, record.metrics)
             if record.dataset is not None:
-                self._client.log_inputs(run_id, [_dataset_input(record.dataset)])
+                self._client.log_inputs(run_id, [dataset_input(record.dataset)])
             self._log_files(run_id, record.files)
             self._client.set_terminated(run_id, status)
         if status == "FINISHED":
@@ -159,7 +154,7 @@ class MlflowTracker:
         new = {name: value for name, value in metrics.items() if logged.get(name) != value}
         if new:
             with self._speaking_plainly():
-                self._client.log_batch(self._run_ids[key], metrics=_metrics(new))
+                self._client.log_batch(self._run_ids[key], metrics=metric_entities(new))
 
     def close_sweep(
         self,
@@ -175,9 +170,8 @@ class MlflowTracker:
         """
         with self._speaking_plainly():
             gone = self._client.get_run(self._parent).data.metrics.keys() - metrics.keys()
-            now = round(time.time() * 1000)
-            entries = [*_metrics(metrics), *(Metric(name, math.nan, now, 0) for name in sorted(gone))]
             run_tags = [RunTag(key, value) for key, value in tags.items()]
+            entries = [*metric_entities(metrics), *no_longer(gone)]
             self._client.log_batch(self._parent, metrics=entries, tags=run_tags)
             self._log_files(self._parent, files)
             self._leave(status)
@@ -186,18 +180,19 @@ class MlflowTracker:
         """End what this process has open, and the parent unless another one is still at it, as KILLED."""
         if not self._parent:
             return
-        if self._heartbeat is not None:
-            self._heartbeat.stop()
         with self._speaking_plainly():
-            for run in self._search(f"tags.`{names.SWEEP}` = '{self._sweep_id}' and attributes.status = 'RUNNING'"):
-                if run.data.tags.get(names.PARENT) == self._parent and _owner_of(run) == self._owner:
-                    self._client.set_terminated(run.info.run_id, "KILLED")
             self._leave("KILLED")
 
     def _leave(self, status: RunStatus) -> None:
-        """Take this owner's mark from the parent, and end it where nobody else's is left."""
+        """Take this owner's mark from the parent, and end it where nobody else's is left.
+
+        Runs that this process has still open, when it is interrupted or lost its server in the middle, were KILLED.
+        """
         if self._heartbeat is not None:
             self._heartbeat.stop()
+        for run in self._search(f"tags.`{names.SWEEP}` = '{self._sweep_id}' and attributes.status = 'RUNNING'"):
+            if run.data.tags.get(names.PARENT) == self._parent and _owner_of(run) == self._owner:
+                self._client.set_terminated(run.info.run_id, "KILLED")
         with suppress(MlflowException):  # it is gone already
             self._client.delete_tag(self._parent, self._owner.tag)
         if not living(self._client.get_run(self._parent).data.tags, self._clock()) - {self._owner}:
@@ -231,10 +226,10 @@ class MlflowTracker:
                 return runs
 
     def _log_values(self, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        entries = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in params.items()]
-        self._client.log_batch(run_id, params=entries[:BATCH], metrics=_metrics(metrics))
-        for start in range(BATCH, len(entries), BATCH):
-            self._client.log_batch(run_id, params=entries[start : start + BATCH])
+        first, *others = param_batches(params)
+        self._client.log_batch(run_id, params=first, metrics=metric_entities(metrics))
+        for batch in others:
+            self._client.log_batch(run_id, params=batch)
 
     def _log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         if not files:
@@ -269,19 +264,3 @@ def _remedy(error: Exception, uri: str) -> str:
     if sqlite_path(uri) is None or is_sound or any(words in str(error) for words in _PASSING):
         return ""
     return "; move that file away, or name another tracking.uri"
-
-
-def _metrics(metrics: Mapping[str, float]) -> list[Metric]:
-    now = round(time.time() * 1000)
-    return [Metric(name, float(value), now, 0) for name, value in metrics.items() if not math.isnan(value)]
-
-
-def _dataset_input(dataset: Dataset) -> DatasetInput:
-    entity = MlflowDataset(
-        name=dataset.name,
-        digest=dataset.digest,
-        source_type="code",
-        source=json.dumps({"tags": {"source": dataset.source}}),
-        profile=json.dumps({f"n_{split}": size for split, size in dataset.sizes.items()}),
-    )
-    return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])

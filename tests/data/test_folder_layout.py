@@ -82,9 +82,9 @@ class TestClassesThatAreCalledAsSplits:
         with pytest.raises(ValueError, match=f"{named} may be a split, or a class beside boat, plane"):
             parts_of(tmp_path)
 
-    @pytest.mark.parametrize("named", [("test",), ("train", "test")])
+    @pytest.mark.parametrize("named", ["train", "test", "Valid"])
     def test_that_repeat_the_classes_beside_them_are_refused(self, tmp_path, touch_images, named):
-        for folder in (".", *named):
+        for folder in (".", named):
             touch_images(tmp_path / folder, 3)
         with pytest.raises(ValueError, match="may be a split, or a class beside cat, dog, emu"):
             parts_of(tmp_path)
@@ -105,6 +105,12 @@ class TestFolders:
         assert parts_of(tmp_path) == {"train": "train", "val": "val"}
         assert "beside train and val, what is in unlabelled is left out" in caplog.text
         assert "annotations" not in caplog.text
+
+    def test_that_were_divided_into_splits_beside_them_are_left_out(self, tmp_path, touch_images, caplog):
+        for folder in (".", "train", "test"):
+            touch_images(tmp_path / folder, 3)
+        assert parts_of(tmp_path) == {"train": "train", "test": "test"}
+        assert "what is in cat, dog, emu is left out" in caplog.text
 
     @pytest.mark.parametrize("flat", [("test",), ("train", "test")])
     def test_of_splits_hold_class_folders(self, tmp_path, touch_images, flat):

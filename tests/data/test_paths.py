@@ -22,7 +22,7 @@ def test_a_long_one_keeps_its_begin_and_its_end():
 
 def test_many_names_are_a_few_and_dots():
     assert listed(["a", "b\n"]) == r"a, b\n"
-    assert listed(map(str, range(9)), most=3) == "0, 1, 2, …"
+    assert listed(map(str, range(9)), most=3) == "0, 1, 2, … (9 in all)"
 
 
 class TestDataFolder:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 import effbench.measure.engines
-from effbench.measure.engine import Engine, engine_names, find_engine
+from effbench.measure.engine import Engine, engine_names, find_engine, prepared_bytes
 from effbench.measure.engines.eager import EagerEngine
 
 
@@ -34,3 +35,13 @@ def test_what_lacks_a_part_is_none():
             return lambda: None
 
     assert not isinstance(Half(), Engine)
+
+
+def test_what_an_engine_holds_is_the_tensors_and_the_input_unless_it_says_so():
+    class Doubling:
+        def prepared_bytes(self, model, example_input):
+            return 2 * example_input.nbytes
+
+    model, values = torch.nn.Linear(3, 2), torch.zeros(4, 3)
+    assert prepared_bytes(find_engine("eager"), model, values) == 4 * (3 * 2 + 2) + 4 * 12
+    assert prepared_bytes(Doubling(), model, values) == 96

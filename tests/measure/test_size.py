@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.masks import Mask
-from effbench.measure.size import float32_bytes
+from effbench.measure.size import float32_bytes, tensor_bytes
 from effbench.models import lenet_300_100
 
 
@@ -27,3 +27,16 @@ def test_constraints_change_nothing():
 
 def test_a_model_of_half_precision_is_compared_with_the_same_bytes():
     assert float32_bytes(nn.Linear(6, 5).half()) == float32_bytes(nn.Linear(6, 5)) == 140
+
+
+def test_bytes_in_use_are_those_of_plain_tensors_in_their_own_types():
+    plain = nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4)).double()
+    assert tensor_bytes(plain) == 8 * (8 * 4 + 4 + 2 * 4 + 2 * 4) + 8  # and a counter of batches
+    tied = nn.ModuleList([plain[0], plain[0]])
+    assert tensor_bytes(tied) == 8 * (8 * 4 + 4)
+
+
+def test_constraints_count_as_what_they_make():
+    layer = nn.Linear(8, 4)
+    parametrize.register_parametrization(layer, "weight", Mask(torch.ones(4, 8, dtype=torch.bool)))
+    assert tensor_bytes(layer) == tensor_bytes(nn.Linear(8, 4))

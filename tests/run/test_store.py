@@ -195,6 +195,7 @@ def test_a_damaged_network_counts_as_none(store, toy_network, caplog):
         safetensors.torch.save({"0.weight": torch.zeros(2)}, {"effbench.edits": "{}", "effbench.constraints": "[]"}),
         safetensors.torch.save({}, {"effbench.edits": "[3]", "effbench.constraints": "?"}),
     ],
+    ids=["empty", "foreign", "without edits", "of another network", "edits that are none"],
 )
 def test_an_entry_that_fits_no_network_counts_as_none(store, toy_network, content, caplog):
     """As of another version, or of another network: a right checksum does not make it one."""

@@ -51,6 +51,19 @@ def test_table_answer_and_figure_are_printed_and_logged(outcome_of, store, make_
     assert f"mlflow ui --backend-store-uri sqlite:///{store.root / 'there.db'}" in out
 
 
+def test_the_parents_note_holds_the_answer_and_its_tags_what_was_asked(outcome_of, store, make_tracker, capsys):
+    sweep, outcome = outcome_of("prune=0.1,0.5,0.9", "tolerance=0.5")
+    tracker = make_tracker()
+    give_answer(sweep, outcome, store, tracker)
+    out = capsys.readouterr().out
+    command, *lines = tracker.tags["mlflow.note.content"].split("\n\n")
+    assert command == f"`{sweep.command}`"
+    assert len(lines) >= 2
+    assert all(line in out for line in lines)
+    assert tracker.tags["effbench.tolerance"] == "0.5"
+    assert tracker.tags["effbench.measure.seconds"] == "1.0"
+
+
 def test_the_figure_of_the_same_values_is_drawn_once(outcome_of, store, make_tracker, monkeypatch, capsys):
     sweep, outcome = outcome_of("prune=0.5,0.9")
     drawn, draw = [], answer.figure

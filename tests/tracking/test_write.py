@@ -1,6 +1,9 @@
 """Runs written to MLflow: whole or not at all, each once, in plain words where that fails."""
 
 import json
+import math
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -8,10 +11,12 @@ import time
 import numpy as np
 import pytest
 from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from effbench.tracking import names
 from effbench.tracking.location import sqlite_path
+from effbench.tracking.owner import Owner
 from effbench.tracking.read import load_runs
 from effbench.tracking.tracker import Dataset, TrackingError
 from effbench.tracking.write import MlflowTracker
@@ -80,6 +85,41 @@ def test_a_sweep_is_continued_and_what_was_left_open_is_closed(uri, opened, reco
     assert client.get_run(parent.info.run_id).data.params == {"lr": "1", "later": "2"}
     again.close_sweep(status="FINISHED", metrics={"n_runs": 1}, files={"table.csv": b"x"}, tags={})
     assert client.get_run(parent.info.run_id).info.status == "FINISHED"
+
+
+def test_what_another_command_found_takes_the_place_of_what_was_there(uri, opened):
+    answers = [
+        (
+            {"n_runs": 3, "saturation/size_bytes": 0.5, "saturation/macs": 0.1},
+            {names.NOTE: "one", "effbench.tolerance": "0.02"},
+        ),
+        ({"n_runs": 3, "saturation/macs": 0.7}, {names.NOTE: "two", "effbench.tolerance": "0.5"}),
+    ]
+    for metrics, tags in answers:
+        tracker = opened(uri)
+        tracker.close_sweep(status="FINISHED", metrics=metrics, files={}, tags=tags)
+    client = MlflowClient(uri)
+    (parent,) = client.search_runs([client.get_experiment_by_name("effbench").experiment_id])
+    assert parent.data.metrics["saturation/macs"] == 0.7
+    assert math.isnan(parent.data.metrics["saturation/size_bytes"])
+    assert (parent.data.tags[names.NOTE], parent.data.tags["effbench.tolerance"]) == ("two", "0.5")
+
+
+def test_a_run_that_was_lost_in_the_middle_is_closed_at_the_end(uri, opened, record, monkeypatch):
+    tracker = opened(uri)
+    client = MlflowClient(uri)
+
+    def lost(*_, **__):
+        raise MlflowException("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifacts", lost)
+        with pytest.raises(TrackingError, match="no answer"):
+            tracker.log_run(record("a"), status="FINISHED")
+    tracker.log_run(record("a"), status="FINISHED")
+    tracker.close_sweep(status="FINISHED", metrics={}, files={}, tags={})
+    runs = client.search_runs([client.get_experiment_by_name("effbench").experiment_id])
+    assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED", "KILLED"]
 
 
 def test_an_abandoned_sweep_closes_its_own_runs_only(uri, opened):
@@ -160,3 +200,164 @@ def test_a_run_is_read_as_it_was_written(uri, here, opened, record):
     assert json.loads(entry.dataset.profile) == {"n_train": 3, "n_val": 1, "n_test": 1}
     assert (here / "mlruns" / "").is_dir()
     assert next((here / "mlruns").glob("**/model.effb")).read_bytes() == b"\x00\x01"
+
+
+def runs_of(uri):
+    client = MlflowClient(uri)
+    return client.search_runs([client.get_experiment_by_name("effbench").experiment_id])
+
+
+def status_of(uri, run_id):
+    return MlflowClient(uri).get_run(run_id).info.status
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def writers(uri):
+    """Return what opens a sweep as somebody else: writers(owner) -> its tracker; writers.clock is everybody's."""
+    opened = []
+
+    def make(owner, sweep_id="0123456789ab"):
+        tracker = MlflowTracker(uri, "effbench", owner=owner, clock=make.clock)
+        tracker.open_sweep(sweep_id, name="a sweep", params={}, tags={})
+        opened.append(tracker)
+        return tracker
+
+    make.clock = Clock()
+    yield make
+    for tracker in opened:
+        tracker._heartbeat.stop()
+
+
+ELSEWHERE, THIRD = Owner("elsewhere", 7, "then"), Owner("third", 8, "then")
+GONE = Owner(Owner.here().host, Owner.here().process, "another start")
+
+
+def begin_child(uri, parent, owner, key):
+    """Begin a run as a writer that is about to end it would."""
+    tags = {names.PARENT: parent, names.SWEEP: "0123456789ab", names.RUN_KEY: key, names.OWNER: str(owner)}
+    experiment = MlflowClient(uri).get_experiment_by_name("effbench").experiment_id
+    return MlflowClient(uri).create_run(experiment, tags=tags).info.run_id
+
+
+def test_what_another_machine_has_open_is_left_alone_until_it_was_silent_for_five_minutes(uri, writers):
+    first = writers(ELSEWHERE)
+    child = begin_child(uri, first._parent, ELSEWHERE, "a")
+    second = writers(None)
+    assert second._parent == first._parent
+    assert status_of(uri, child) == "RUNNING"
+    writers.clock.now += 299
+    first.beat()
+    writers.clock.now += 299
+    second.abandon_sweep()
+    assert (status_of(uri, child), status_of(uri, first._parent)) == ("RUNNING", "RUNNING")
+    writers.clock.now += 2
+    writers(None)
+    assert status_of(uri, child) == "KILLED"
+
+
+def test_what_a_dead_process_of_this_machine_had_open_is_ended_at_once(uri, writers):
+    parent = writers(GONE)._parent
+    child = begin_child(uri, parent, GONE, "a")
+    tracker = writers(None)
+    assert status_of(uri, child) == "KILLED"
+    assert [tag for tag in MlflowClient(uri).get_run(parent).data.tags if tag.startswith("effbench.owner/")] == [
+        tracker._owner.tag
+    ]
+
+
+@pytest.mark.parametrize("end", ["close", "abandon"])
+def test_the_last_one_alive_ends_the_parent(uri, writers, end):
+    first, second = writers(ELSEWHERE), writers(THIRD)
+
+    def leave(tracker):
+        if end == "close":
+            tracker.close_sweep(status="FINISHED", metrics={}, files={}, tags={})
+        else:
+            tracker.abandon_sweep()
+
+    leave(first)
+    assert status_of(uri, second._parent) == "RUNNING"
+    leave(second)
+    assert status_of(uri, second._parent) == ("FINISHED" if end == "close" else "KILLED")
+    assert not [tag for tag in MlflowClient(uri).get_run(second._parent).data.tags if tag.startswith("effbench.owner")]
+
+
+def test_an_abandoned_sweep_ends_its_own_children_only(uri, writers):
+    first, second = writers(ELSEWHERE), writers(THIRD)
+    own, others = (begin_child(uri, first._parent, owner, "a") for owner in (ELSEWHERE, THIRD))
+    first.abandon_sweep()
+    assert (status_of(uri, own), status_of(uri, others)) == ("KILLED", "RUNNING")
+    second.abandon_sweep()
+
+
+def test_two_that_begin_one_sweep_at_once_have_one_parent(uri, writers, monkeypatch):
+    first = MlflowTracker(uri, "effbench", owner=ELSEWHERE, clock=writers.clock)
+    create = MlflowClient.create_run
+
+    def create_after_another(client, *arguments, **options):
+        monkeypatch.setattr(MlflowClient, "create_run", create)
+        writers(THIRD)
+        time.sleep(0.002)  # MLflow notes beginnings in milliseconds
+        return create(client, *arguments, **options)
+
+    monkeypatch.setattr(MlflowClient, "create_run", create_after_another)
+    first.open_sweep("0123456789ab", name="a sweep", params={}, tags={})
+    (parent,) = runs_of(uri)
+    assert first._parent == parent.info.run_id
+    first._heartbeat.stop()
+
+
+@pytest.mark.parametrize("deleted", ["parent", "child"])
+def test_runs_that_were_deleted_are_logged_anew(uri, opened, record, deleted):
+    tracker = opened(uri)
+    tracker.log_run(record("a"), status="FINISHED")
+    tracker.close_sweep(status="FINISHED", metrics={}, files={}, tags={})
+    MlflowClient(uri).delete_run(tracker._parent if deleted == "parent" else tracker._run_ids["a"])
+    again = opened(uri)
+    assert again.finished_keys() == frozenset()
+    assert (again._parent == tracker._parent) == (deleted == "child")
+    again.log_run(record("a"), status="FINISHED")
+    again.close_sweep(status="FINISHED", metrics={}, files={}, tags={})
+    assert len(load_runs()) == 1
+
+
+@pytest.mark.parametrize("gone", ["mlruns", "a file"])
+def test_files_that_are_gone_are_known_and_kept_once_more(uri, here, opened, record, gone):
+    tracker = opened(uri)
+    for key in "ab":
+        tracker.log_run(record(key, files={"model.effb": b"1", "x.csv": b"2"}), status="FINISHED")
+    assert opened(uri).keys_without_files() == frozenset()
+    (victim,) = here.glob(f"mlruns/{tracker._run_ids['a']}/artifacts/x.csv")
+    shutil.rmtree(here / "mlruns") if gone == "mlruns" else victim.unlink()
+    again = opened(uri)
+    assert again.keys_without_files() == ({"a", "b"} if gone == "mlruns" else {"a"})
+    again.log_files("a", {"model.effb": b"1", "x.csv": b"2"})
+    assert victim.read_bytes() == b"2"
+    assert "a" not in again.keys_without_files()
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_files_have_the_rights_that_the_umask_gives(uri, here, opened, record, umask):
+    before = os.umask(umask)
+    try:
+        tracker = opened(uri)
+        tracker.log_run(record("a"), status="FINISHED")
+        tracker.close_sweep(status="FINISHED", metrics={}, files={"x": b"1"}, tags={})
+    finally:
+        os.umask(before)
+    made = list((here / "mlruns").rglob("*"))
+    assert {path.stat().st_mode & 0o777 for path in made if path.is_file()} == {0o666 & ~umask}
+    assert {path.stat().st_mode & 0o777 for path in made if path.is_dir()} == {0o777 & ~umask}
+
+
+def test_no_password_is_in_what_goes_wrong(monkeypatch):
+    with pytest.raises(TrackingError) as caught:
+        MlflowTracker("http://me:hunter2-hunter2@127.0.0.1:9", "effbench")
+    assert str(caught.value).startswith("tracking.uri=http://me:***@127.0.0.1:9: no server answers")

@@ -1,0 +1,49 @@
+"""What is logged, as MLflow has it: metrics, params, data sets."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mlflow.entities import Dataset as MlflowDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param
+
+from effbench.tracking.tracker import Dataset
+
+MAX_PARAM_LENGTH = 500
+BATCH = 100
+"""MLflow takes at most 100 params in one request."""
+
+
+def metric_entities(metrics: Mapping[str, float], /) -> list[Metric]:
+    """Return metrics; those that are not a number are left out."""
+    now = round(time.time() * 1000)
+    return [Metric(name, float(value), now, 0) for name, value in metrics.items() if not math.isnan(value)]
+
+
+def no_longer(names: Iterable[str], /) -> list[Metric]:
+    """Return what says that metrics which were logged are no more: MLflow deletes none, so they become NaN."""
+    now = round(time.time() * 1000)
+    return [Metric(name, math.nan, now, 0) for name in sorted(names)]
+
+
+def param_batches(params: Mapping[str, Any], /) -> Iterator[list[Param]]:
+    """Yield params, as many at once as MLflow takes; at least one batch."""
+    entries = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in params.items()]
+    for start in range(0, max(1, len(entries)), BATCH):
+        yield entries[start : start + BATCH]
+
+
+def dataset_input(dataset: Dataset, /) -> DatasetInput:
+    """Return a data set as what a run was trained on."""
+    entity = MlflowDataset(
+        name=dataset.name,
+        digest=dataset.digest,
+        source_type="code",
+        source=json.dumps({"tags": {"source": dataset.source}}),
+        profile=json.dumps({f"n_{split}": size for split, size in dataset.sizes.items()}),
+    )
+    return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
