@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -58,7 +59,7 @@ def as_trained(chain: Chain, node: Mapping[str, Any], /) -> dict[str, Any]:
 
 def _fails(chain: Chain, node: Mapping[str, Any]) -> bool:
     trial = check_shapes(chain.network, chain.task, chain.data, chain.side, chain.side, where="reference")
-    root = Path(str(node["store"]["root"]))
+    root = Path(os.path.expanduser(str(node["store"]["root"])))
     failing = [layer for layer in sorted(trial.strided) if _fails_here(layer, root, bool(node["dry_run"]))]
     if failing:
         _say(failing[0], chain.network.target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -70,8 +71,9 @@ class StoreSettings:
     """The most that the store may hold, as in 20GB; None: no limit."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no folder and no limit."""
+        """Refuse what is no folder and no limit; ~ is the user's home, which no shell writes out after a key."""
         check_fields(self)
+        object.__setattr__(self, "root", os.path.expanduser(self.root))
         _ = self.limit_bytes
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -160,6 +161,10 @@ def _command() -> int:
     from effbench.sweep.messages import guard_process
 
     guard_process()
+    try:
+        os.getcwd()
+    except OSError:  # before torch is imported, which dies of it
+        return _complain("the working folder is gone; change to another one", WRONG_INPUT)
     try:
         return _main(given_arguments(sys.argv[1:]), is_command=True)
     except KeyboardInterrupt:

@@ -72,7 +72,11 @@ def is_finished(path: Path, experiment: str, sweep_id: str, keys: Collection[str
             children = database.execute(_FINISHED_RUNS, wanted).fetchall()
     except sqlite3.Error:
         return False
-    return set(keys) <= {key for key, uri, listed in children if has_files(uri, listed)}
+    return set(keys) <= {key for key, uri, listed in children if has_files(uri, _tags(listed))}
+
+
+def _tags(listed: str | None) -> dict[str, str]:
+    return {} if listed is None else {names.FILES: listed}
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlparse
 from effbench.checks.errors import first_line
 from effbench.checks.secrets import hide_in_uris, login_of
 from effbench.checks.text import shell_quoted
-from effbench.tracking.location import is_odd, sqlite_path, why_no_answer, why_no_uri, why_unwritable
+from effbench.tracking.location import is_odd, sqlite_path, why_no_answer, why_no_uri, why_unwritable, working_folder
 from effbench.tracking.relocation import local_path
 from effbench.tracking.request import ask_json
 
@@ -79,7 +79,7 @@ def artifact_uri(text: str, /) -> str:
     """Return the URI of a place for files: of a folder its absolute path's, any other as it is."""
     if text.startswith("file:") or "://" in text or text.startswith("mlflow-artifacts:"):
         return text.rstrip("/")
-    return Path(text).expanduser().absolute().as_uri()
+    return (working_folder() / os.path.expanduser(text)).as_uri()
 
 
 def why_no_place(artifacts: str, /) -> str | None:

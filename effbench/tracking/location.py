@@ -17,6 +17,8 @@ from effbench.tracking.request import ask, sign_in
 
 DATABASE = "mlflow.db"
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks", "uc")
+LONGEST_PATH = 490
+"""Of SQLite's 512 bytes some are for the names of its other files."""
 _SQLITE = re.compile(r"sqlite(?:\+pysqlite)?:///(?P<path>.*?)(?P<options>\?\w+=[^/?]*)?", re.DOTALL)
 _OPENED = Path("/proc/self/fd")
 """Where Linux has the folders that a process opened, under names without any odd character."""
@@ -72,7 +74,7 @@ def sqlite_path(uri: str, /) -> Path | None:
     text = match["path"]
     if text.startswith("file:") and "uri=" in (match["options"] or ""):
         return Path(unquote(re.sub(r"^file:(//[^/]*)?", "", text)))
-    path, decoded = Path(text).expanduser(), Path(unquote(text)).expanduser()
+    path, decoded = Path(os.path.expanduser(text)), Path(os.path.expanduser(unquote(text)))
     return decoded if not path.parent.is_dir() and decoded.parent.is_dir() else path
 
 
@@ -99,10 +101,14 @@ def for_mlflow(uri: str, /) -> str:
 
 def _why_unnameable(path: Path) -> str | None:
     """Return why no URI leads to a path."""
+    if "\0" in str(path):
+        return "no file has a null byte in its name; name another one"
     try:
         str(path).encode()
     except UnicodeEncodeError:
         return f"{path.parent}: MLflow takes no name that is not UTF-8; name another folder"
+    if len(os.fsencode(os.path.realpath(path))) > LONGEST_PATH:
+        return f"SQLite opens no path of more than {LONGEST_PATH} bytes; name a shorter one"
     if is_odd(path.name) or (is_odd(str(path)) and not _OPENED.is_dir()):
         return f"{path}: MLflow opens no database of that name; name one of letters, digits, - and _"
     return None

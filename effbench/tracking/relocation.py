@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlparse
 
-from effbench.tracking.names import EXPERIMENT_KIND, FILES_OF_EVERY_RUN, FOLDER, SWEEP
+from effbench.tracking.names import EXPERIMENT_KIND, FILES, FILES_OF_EVERY_RUN, FOLDER, SWEEP
 
 ARTIFACTS = "mlruns"
 """The folder beside a database that holds the files of its runs."""
@@ -55,13 +55,13 @@ def local_path(uri: str, /) -> Path | None:
     return None if "://" in uri or uri.startswith("mlflow-artifacts:") else Path(uri)
 
 
-def has_files(artifact_uri: str, listed: str | None, /) -> bool:
-    """Whether the files of a run are there; where they are kept elsewhere than in a folder, they count as such.
+def has_files(uri: str, tags: Mapping[str, str], /) -> bool:
+    """Whether the files of a run that its tags name are below a URI; where they are kept elsewhere, they count as such.
 
-    listed: the value of its tag `names.FILES`, None of a run without one.
+    uri: the run's own, as MLflow has it.
     """
-    folder = local_path(artifact_uri)
-    expected = FILES_OF_EVERY_RUN if listed is None else json.loads(listed)
+    folder = local_path(uri)
+    expected = json.loads(tags[FILES]) if FILES in tags else FILES_OF_EVERY_RUN
     return folder is None or all((folder / name).is_file() for name in expected)
 
 

@@ -100,9 +100,7 @@ class MlflowTracker:
             if run.info.status == "FINISHED":
                 key = run.data.tags[names.RUN_KEY]
                 self._run_ids[key], self._logged[key] = run.info.run_id, run.data.metrics
-                if sqlite_path(self._uri) is not None and not has_files(
-                    run.info.artifact_uri, run.data.tags.get(names.FILES)
-                ):
+                if sqlite_path(self._uri) is not None and not has_files(run.info.artifact_uri, run.data.tags):
                     self._without_files.add(key)
             elif run.info.status == "RUNNING" and _owner_of(run) not in alive:  # whoever was logging it was killed
                 self._client.set_terminated(run.info.run_id, "KILLED")

@@ -13,9 +13,9 @@ from effbench.config.overrides import flat, list_line, parse, single_lines, valu
         ("x=[1,2]", [[1, 2]], ["++x=[1,2]"]),
         ("x=choice(a,b)", ["a", "b"], ["++x=a", "++x=b"]),
         ("+x=null", [None], ["++x=null"]),
-        ("x=~", ["~"], ["++x='~'"]),
-        ("x=~/my data", ["~/my data"], ["++x='~/my data'"]),
-        ("x=/home/josé/猫 #1", ["/home/josé/猫 #1"], ["++x='/home/josé/猫 #1'"]),
+        ("x=~", ["~"], ['++x="~"']),
+        ("x=~/my data", ["~/my data"], ['++x="~/my data"']),
+        ("x=/home/josé/猫 #1", ["/home/josé/猫 #1"], ['++x="/home/josé/猫 #1"']),
     ],
 )
 def test_overrides_as_values_and_as_lines(text, values, lines):
@@ -54,3 +54,18 @@ def test_what_is_none_is_refused_in_one_line(arguments, message):
         parse(arguments)
     assert str(refusal.value).startswith(message)
     assert len(str(refusal.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "value", ["/a?b#c;d", "/a'b", '/a"b', "/a\\", '/a\\"b', "/x{y}", "(x", "/a\nb", "~/x", "p://u@h/?a=b&c=d"]
+)
+@pytest.mark.parametrize("key", ["store.root", "+tracking.uri"])
+def test_a_place_is_taken_as_it_stands(key, value):
+    (override,) = parse([f"{key}={value}"])
+    assert list(values_of(override)) == [value]
+
+
+@pytest.mark.parametrize("argument", ["model=a?b#c;d", "store.root='open", "+x.y=("])
+def test_what_is_no_place_keeps_to_the_grammar(argument):
+    with pytest.raises(ValueError, match="must be key=value"):
+        parse([argument])

@@ -306,3 +306,18 @@ def test_looking_at_a_store_that_is_not_there_makes_none(tmp_path):
     assert not store.has_model("key")
     assert store.get_json("runs/a.json") is None
     assert not store.root.exists()
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_entries_have_the_rights_that_the_umask_gives(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        shared = Store(tmp_path / "shared")
+        shared.put("runs/a.json", b"x")
+        with shared.lock("a"):
+            pass
+    finally:
+        os.umask(before)
+    made = list((tmp_path / "shared").rglob("*"))
+    assert {path.stat().st_mode & 0o777 for path in made if path.is_file()} == {0o666 & ~umask}
+    assert {path.stat().st_mode & 0o777 for path in made if path.is_dir()} == {0o777 & ~umask}

@@ -1,5 +1,7 @@
 """The plan of a sweep, printed, with what is kept."""
 
+import dataclasses
+
 from effbench.config.read import read_sweep
 from effbench.run.results import keep_result
 from effbench.sweep.dry_run import print_plan
@@ -34,3 +36,12 @@ def test_what_is_kept_stands_in_brackets(store, capsys, result_of, toy_network):
 def test_brackets_of_a_value_are_no_markup(store, capsys):
     print_plan(read_sweep(["recipe.steps=[train],[train,finetune]"]), store)
     assert "recipe.steps=[train,finetune], reference" in capsys.readouterr().out
+
+
+def test_names_are_shown_as_they_are_and_do_nothing_to_the_terminal(store, capsys):
+    sweep = read_sweep(["prune=0.5"])
+    hostile = "[/bold]\x1b[31m\r\n\u202e[red]"
+    points = tuple(dataclasses.replace(point, label=hostile) for point in sweep.plan.points)
+    print_plan(dataclasses.replace(sweep, plan=dataclasses.replace(sweep.plan, points=points)), store)
+    out = capsys.readouterr().out
+    assert "[/bold]\\x1b[31m\\r\\n\\u202e[red]" in out and "\x1b" not in out

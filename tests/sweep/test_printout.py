@@ -37,6 +37,14 @@ def test_failures_are_named_each_in_a_line(capsys):
     ]
 
 
+def test_reasons_do_nothing_to_the_terminal_and_tell_no_password(capsys):
+    hostile = "[/bold]\x1b[31m\r\u202ehttp://me:hunter2@there"
+    printout(table=None, lines=[hostile], failures={hostile: hostile}, unmeasured=[hostile], runs=hostile).show()
+    out = capsys.readouterr().out
+    assert out.count("[/bold]\\x1b[31m\\r\\u202ehttp://me:***@there") == 5
+    assert "hunter2" not in out and "\x1b" not in out
+
+
 @pytest.mark.parametrize(
     "columns",
     [

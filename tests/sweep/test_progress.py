@@ -147,3 +147,14 @@ def test_where_nobody_looks_nothing_is_written(clock):
         display.run_computed(point)
         display.run_ended(point, failed=False)
     assert console.file.getvalue() == ""
+
+
+def test_names_do_nothing_to_the_bars(clock):
+    point = Point(key="[/bold]\x1b[31m\n")
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=200)
+    with ProgressDisplay(SimpleNamespace(points=[point]), console=console, clock=clock) as display:
+        display.run_started(point)
+        display.step(point, "[/red]", 1, 2)
+        display._progress.refresh()
+    shown = console.file.getvalue()
+    assert "[/bold]\\x1b[31m\\n: [/red]" in shown and "\x1b[31m" not in shown

@@ -14,6 +14,7 @@ from effbench.config.read import read_sweep
 from effbench.measure.compute import count_cost
 from effbench.run.counts import unpack_counts
 from effbench.run.one import run_point
+from effbench.run.outcomes import RunError
 from effbench.run.results import load_result
 from effbench.run.store import Store
 from effbench.sweep.records import describe_run, extra_qualities, quality_columns, sweep_params, table_files
@@ -194,3 +195,16 @@ class TestRecord:
         assert set(columns) == set(names.QUALITY_COLUMNS)
         assert columns["quality_kind"] == "ratio"
         assert extra_qualities(point) == ("accuracy_top5",)
+
+
+def test_no_password_is_in_what_is_logged():
+    secret = "hunter2hunter2"
+    uri = f"tracking.uri=postgresql://me:{secret}@there/db?password={secret}x"
+    sweep = read_sweep([*TINY, "prune=0.5", uri, "data.split_seed=1"])
+    error = RunError(f"can't reach http://me:{secret}@there\nmore", f"Traceback\n  http://me:{secret}@there \udcff")
+    record = describe_run(sweep.plan.points[0], sweep, error=error)
+    assert record.params["tracking.uri"] == "postgresql://me:***@there/db?password=***"
+    assert record.files["traceback.txt"].endswith(b"http://me:***@there \\udcff")
+    logged = [sweep.command, str(sweep_params(sweep)), str(record.params), str(record.tags), str(record.files)]
+    assert not [text for text in logged if secret in text]
+    assert sweep.tracking.uri == uri.partition("=")[2]

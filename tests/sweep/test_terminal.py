@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from effbench.analysis import Quality
-from effbench.sweep.terminal import print_table
+from effbench.sweep.terminal import print_line, print_table
 
 ACCURACY = Quality(name="accuracy", kind="ratio", unit="points", direction="higher")
 
@@ -74,3 +74,19 @@ class TestTable:
     def test_brackets_of_a_value_are_no_markup(self, console):
         print_table(pd.DataFrame({"recipe.steps": ["[train,finetune]"], "accuracy": [0.5]}), ACCURACY, (), console)
         assert "[train,finetune]" in printed(console)
+
+
+HOSTILE = "[/bold]\x1b[31m\r\n\u202e[red]http://me:hunter2@there"
+SHOWN = "[/bold]\\x1b[31m\\r\\n\\u202e[red]http://me:***@there"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_names_of_others_do_nothing_to_a_table_or_a_line(is_terminal):
+    console = Console(file=io.StringIO(), width=240, force_terminal=is_terminal, color_system=None)
+    table = pd.DataFrame({HOSTILE: [HOSTILE], "accuracy": [0.5], f"latency_ms/{HOSTILE}": [1.0]})
+    print_table(table, ACCURACY, [], console)
+    print_line(HOSTILE, console)
+    shown = printed(console)
+    assert "\r" not in shown and "\u202e" not in shown and "\x1b[31m" not in shown and "hunter2" not in shown
+    assert f"\n{SHOWN}\n" in shown
+    assert all("[/bold]" in line for line in shown.splitlines() if "50.0 %" in line)

@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 from effbench.run.counts import pack_counts
 from effbench.tracking import names, relocation
 from effbench.tracking.read import load_counts, load_runs
-from effbench.tracking.relocation import Move, local_path, moves_of, relocate
+from effbench.tracking.relocation import Move, has_files, local_path, moves_of, relocate
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 COUNTS = pack_counts(val=np.ones((3, 1, 2), np.int64), test=np.ones((2, 1, 2), np.int64))
@@ -177,3 +177,13 @@ def test_a_move_knows_what_lies_below(tmp_path):
     assert local_path("s3://a/b") is local_path("mlflow-artifacts:/1") is None
     (tmp_path / "no.db").write_bytes(b"no database" * 99)
     assert moves_of(tmp_path / "no.db") == ()
+
+
+def test_a_run_has_its_files_where_all_that_it_names_are_there(tmp_path):
+    for name in names.FILES_OF_EVERY_RUN:
+        (tmp_path / name).touch()
+    assert has_files(tmp_path.as_uri(), {}) and has_files(str(tmp_path), {})
+    assert not has_files(tmp_path.as_uri(), {names.FILES: '["config.yaml", "other"]'})
+    assert has_files("s3://bucket/x", {names.FILES: '["other"]'})
+    (tmp_path / "model.effb").unlink()
+    assert not has_files(tmp_path.as_uri(), {})
