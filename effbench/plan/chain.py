@@ -128,6 +128,10 @@ def _parts_with_sources(content: Any) -> Iterator[Mapping[str, Any]]:
             yield from _parts_with_sources(part)
 
 
+def _name_of(identity: Mapping[str, Any]) -> str:
+    return str(identity.get("named", f"{identity['module']}.{identity['name']}"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Chain:
     """A network from its initial weights through its steps: everything that decides the result, and nothing else."""
@@ -165,7 +169,7 @@ class Chain:
         As they were when this was first asked: in a worker, what the plan knew. Those of data are in the fingerprint.
         """
         parts = [self.network.identity(), self.task.identity(), *(step.identity() for step in self.plain_steps)]
-        return {f"{part['module']}.{part['name']}": str(part["sources"]) for part in _parts_with_sources(parts)}
+        return {_name_of(part): str(part["sources"]) for part in _parts_with_sources(parts)}
 
     def check_code(self) -> None:
         """Refuse to compute with other code of a user's than was planned. ValueError names what was changed since."""

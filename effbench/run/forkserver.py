@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Sequence
 from multiprocessing import forkserver, util
 from multiprocessing.context import ForkServerContext, SpawnContext
 
 FOLDER = "EFFBENCH_FORKSERVER_FOLDER"
-"""The variable that tells the server in which temporary folder its socket lies."""
+"""The variable that tells the server who began it, and in which temporary folder its socket lies."""
 _DONE_WITHOUT = ("-h", "--help", "dry_run=true", "sweep.jobs=1")
 
 
@@ -29,13 +30,26 @@ def worker_context() -> ForkServerContext | SpawnContext:
 def begin_server() -> None:
     """Begin the server, where there is such a thing; it imports while this process goes on."""
     if worker_context().get_start_method() == "forkserver":
-        os.environ[FOLDER] = util.get_temp_dir()  # a process that is killed can't take it away itself
+        os.environ[FOLDER] = (
+            f"{os.getpid()}:{util.get_temp_dir()}"  # a process that is killed can't take it away itself
+        )
         # It inherits the mask: Ctrl-C is for this process, also while the other one does not yet ignore it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             forkserver.ensure_running()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def take_folder_away(owner: int, /) -> None:
+    """Delete the folder of a server's socket: Python does so at the end of whoever began it, unless that is killed.
+
+    Called by a server, whose clients are gone, and by a process that ends without its exit functions. owner: the
+    process that began the server; the variable may be that of another one, further up.
+    """
+    begun_by, _, folder = os.environ.get(FOLDER, "").partition(":")
+    if begun_by == str(owner) and os.path.basename(folder).startswith("pymp-"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def begin_server_for(arguments: Sequence[str]) -> None:

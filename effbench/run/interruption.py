@@ -101,6 +101,10 @@ def end_now(message: str = "") -> NoReturn:
     """End this process and those that it began, without what Python would do at its end, which may take seconds."""
     _ending.acquire()  # never released: whoever comes second waits for the end
     end_children()
+    with suppress(Exception):
+        from effbench.run.forkserver import take_folder_away
+
+        take_folder_away(os.getpid())
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # a pipe that nobody reads
             stream.flush()

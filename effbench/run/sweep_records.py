@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -72,6 +73,8 @@ def read_records(root: Path, /) -> tuple[list[SweepRecord], list[str]]:
     for path in sorted(entry_path(root, FOLDER).glob("*.json")):
         try:
             status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError("is no file")
             record = _read(root, path.name, status.st_mtime_ns, status.st_size)
         except FileNotFoundError:  # it was cleared
             continue

@@ -2,32 +2,23 @@
 
 import atexit
 import os
-import shutil
 import signal
 import threading
 
-from effbench.run.forkserver import FOLDER
+from effbench.run.forkserver import take_folder_away
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the sweep
 _parent = os.getppid()
 _is_done = threading.Event()
 
-
-def _take_folder_away() -> None:
-    """Delete the folder of the server's socket: whoever began the server does so as well, unless it was killed."""
-    folder = os.environ.get(FOLDER)
-    if folder and os.path.basename(folder).startswith("pymp-"):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-atexit.register(_take_folder_away)  # the server ends when all of its clients are gone; workers never come here
+atexit.register(take_folder_away, _parent)  # the server ends when all of its clients are gone; workers never come here
 
 
 def _end_with_parent() -> None:
     """End the server when whoever began it is gone: it would only notice after its imports."""
     while not _is_done.wait(0.05):
         if os.getppid() != _parent:
-            _take_folder_away()
+            take_folder_away(_parent)
             os._exit(0)
 
 

@@ -142,6 +142,7 @@ class TestInstalled:
     def test_half_of_a_package_of_names(self, installed, folder):
         """One that is split over site-packages and the working folder has the user's modules and others'."""
         (installed / "users_dist" / "__init__.py").rename(installed / "users_dist" / "theirs.py")
+        write(installed / "users_dist-1.0.dist-info" / "RECORD", "users_dist/theirs.py,,\n")
         write(folder / "users_dist" / "mine.py")
         assert is_namespace("users_dist")
         assert user_module("users_dist.mine") is not None

@@ -51,3 +51,16 @@ def cwd_of(process):
         return os.readlink(f"/proc/{process}/cwd")
     except OSError:
         return None
+
+
+@pytest.mark.parametrize(("owner", "name", "goes"), [(1, "pymp-a", True), (2, "pymp-a", False), (1, "mine", False)])
+def test_only_the_folder_of_its_own_socket_is_taken_away(tmp_path, monkeypatch, owner, name, goes):
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "listener").touch()
+    monkeypatch.setenv(forkserver.FOLDER, f"1:{folder}")
+    for _ in range(2):  # whoever is second finds nothing
+        forkserver.take_folder_away(owner)
+    assert folder.exists() is not goes
+    monkeypatch.delenv(forkserver.FOLDER)
+    forkserver.take_folder_away(owner)

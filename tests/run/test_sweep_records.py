@@ -1,5 +1,7 @@
 """What is known of sweeps without planning them again."""
 
+import os
+
 import pytest
 
 from effbench.run.entry import entry_path
@@ -23,12 +25,13 @@ def test_a_damaged_record_is_named_and_written_anew(store, record):
     keep_record(record("two", {}), store)
     path = entry_path(store.root, "sweeps/one.json")
     path.write_bytes(path.read_bytes()[:-3])
+    os.mkfifo(path.with_stem("fifth"))
     store.put_json("sweeps/three.json", {"version": 99})
     store.put_json("sweeps/four.json", {"version": 1, "id": "four"})
     records, damaged = read_records(store.root)
     assert [kept.id for kept in records] == ["two"]
     assert [line.partition(":")[0] for line in damaged] == [
-        str(path.with_stem(name)) for name in ("four", "one", "three")
+        str(path.with_stem(name)) for name in ("fifth", "four", "one", "three")
     ]
     keep_record(record("one", {}), store)
     assert [kept.id for kept in read_records(store.root)[0]] == ["one", "two"]
