@@ -23,6 +23,7 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
   engine=           {engines}; measure.batch=1,8 measure.threads=1,2 measure.seconds=1: measured within each run
                     engine.<name>.<option>= sets an option of an engine
   tracking.uri=     where MLflow is (default: MLFLOW_TRACKING_URI, else mlflow.db here); tracking.experiment=
+                    tracking.artifacts= where the files of a new experiment go, such as s3://bucket
   store.root=       where models and results are kept (default .effbench)
   sweep.jobs=       runs at once: auto (default) or a number; hydra/launcher=joblib has Hydra spread them
   dry_run=true      prints the plan: what is kept already, what would run, what would be measured
