@@ -24,6 +24,7 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
                     measure.memory=2GB: models measured together (default: half of the free memory); more go in groups
                     engine.<name>.<option>= sets an option of an engine
   tracking.uri=     where MLflow is (default: MLFLOW_TRACKING_URI, else mlflow.db here); tracking.experiment=
+                    tracking.artifacts= where the files of a new experiment go, such as s3://bucket
   store.root=       where models and results are kept (default .effbench); python -m effbench.store lists and clears it
   store.keep=       needed (default) drops networks that no point ends in once their points are done; all keeps them
   store.limit=20GB  a ceiling: networks that were not used for longest go first; results stay
