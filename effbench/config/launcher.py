@@ -70,7 +70,7 @@ def _run(
         runs = run_in_workers([point], store, device, _Unobserved(), n_workers=1, timeout=timeout)
         ((_, outcome),) = runs
         return outcome
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return RunError.of(error)
 
 

@@ -84,6 +84,6 @@ def _serve(connection: Connection, function: Callable[..., object], args: tuple[
     message: tuple[str, object]
     try:
         message = _RESULT, function(*args, report=report)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = _ERROR, RunError.of(error)
     connection.send(message)

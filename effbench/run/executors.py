@@ -30,7 +30,7 @@ def run_here(points: Sequence[Point], store: Store, device: torch.device, observ
         result: Outcome
         try:
             result = run_point(point, store, device=device, progress=progress)
-        except Exception as error:  # whatever a network or a stage raises: the other runs go on
+        except (Exception, SystemExit) as error:  # whatever a network or a stage raises: the other runs go on
             result = RunError.of(error)
         observer.run_computed(point)
         yield point, result

@@ -46,7 +46,7 @@ class RunError(RuntimeError):
         return first_line(self)
 
     @classmethod
-    def of(cls, error: Exception) -> RunError:
+    def of(cls, error: BaseException) -> RunError:
         """Return an exception as a run's."""
         trace = "".join(traceback.format_exception(error))
         return cls(f"{type(error).__name__}: {error}", trace, getattr(error, "errno", None))

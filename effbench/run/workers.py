@@ -221,7 +221,7 @@ def _serve(connection: Connection, store: Store, device: torch.device) -> None:
 
         try:
             message: Outcome = run_point(point, store, device=device, progress=progress)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             message = RunError.of(error)
         try:
             connection.send(message)

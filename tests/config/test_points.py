@@ -6,7 +6,6 @@ import pytest
 
 from effbench.config import trial
 from effbench.config.read import read_sweep
-from effbench.plan import source_code
 from effbench.plan.sources import load_data
 from effbench.stages.train import Train
 
@@ -153,7 +152,6 @@ def test_edited_code_of_a_network_has_another_key(tmp_path, monkeypatch):
     keys = set()
     for extra in ("", "# edited\n"):
         (tmp_path / "edited_networks.py").write_text(source + extra)
-        source_code._reached.cache_clear()
         sys.modules.pop("edited_networks", None)
         keys.add(plan("model._target_=edited_networks.net").points[0].key)
     assert len(keys) == 2

@@ -75,11 +75,15 @@ def broken_data():
     return 1 / 0
 
 
+def gives_text():
+    return "a network"
+
+
 @pytest.fixture(autouse=True)
 def users(monkeypatch):
     """Let the functions above be importable, and nothing be remembered of them."""
     named = ["raises_value", "raises_key", "grouped", "of_seven_classes", "random_inside", "broken_data"]
-    named += ["auxiliary_tuple", "auxiliary_dict", "without_gradient", "not_trained", "of_any_keyword"]
+    named += ["auxiliary_tuple", "auxiliary_dict", "without_gradient", "not_trained", "of_any_keyword", "gives_text"]
     monkeypatch.setitem(sys.modules, "users_things", SimpleNamespace(**{name: globals()[name] for name in named}))
     trial._try_out.cache_clear()
     yield
@@ -111,7 +115,8 @@ def test_what_is_known_of_a_network_that_runs():
             "users_things.of_seven_classes",
             r"^users_things\.of_seven_classes must give \(1, 10\) scores for one image, but",
         ),
-        ("os.getcwd", r"^model\._target_=os\.getcwd: gives a str"),
+        ("os.getcwd", r"^_target_=os\.getcwd: is a part of Python itself"),
+        ("users_things.gives_text", r"^model\._target_=users_things\.gives_text: gives a str"),
     ],
 )
 def test_a_network_that_can_not_be_is_named_with_why(name, message):
@@ -180,7 +185,7 @@ def test_trying_draws_nothing_from_the_global_generator_and_is_done_once(monkeyp
         (DIGITS.target, {"split_seed": True}, r"^data\.split_seed=True: must be a whole number, 0 or more$"),
         (DIGITS.target, {"root": "x"}, r"^data: effbench\.data\.digits\.digits takes no option 'root'"),
         (DIGITS.target, {"augment": "warp"}, r"^data\.augment=warp: must be none"),
-        ("nowhere.data", {}, r"^_target_=nowhere\.data: can't be imported"),
+        ("nowhere.data", {}, r"^data: _target_=nowhere\.data: can't be imported"),
         (
             "users_things.broken_data",
             {},

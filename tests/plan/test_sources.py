@@ -41,8 +41,11 @@ def test_a_network_is_built_anew_for_its_task_its_data_and_the_side():
 
 def test_what_is_no_network_is_refused():
     data = load_data(Blueprint("effbench.data.digits.digits", DIGITS))
-    with pytest.raises(ValueError, match=r"model\._target_=os\.getcwd: gives a str, not a torch\.nn\.Module"):
-        build_network(Blueprint("os.getcwd"), Classification(), data, 28)
+    with pytest.raises(
+        ValueError,
+        match=r"model\._target_=effbench\..*\.Classification: gives a Classification, not a torch\.nn\.Module",
+    ):
+        build_network(Blueprint("effbench.tasks.classification.Classification"), Classification(), data, 28)
 
 
 OWN_KIND = """

@@ -1,6 +1,7 @@
 """Points in this process, and when workers pay off."""
 
 import os
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -50,6 +51,18 @@ def test_here_a_failure_does_not_stop_the_next(monkeypatch, tmp_path):
     assert observer.told == [
         entry for key in ("bad", "good") for entry in (("started", key), ("train", key, 1, 2), ("computed", key))
     ]
+
+
+def test_a_network_that_wants_to_end_the_process_fails_its_run_alone(monkeypatch, tmp_path):
+    def run(point, *_, **__):
+        if point.key == "ends":
+            sys.exit(0)
+        return point.key
+
+    monkeypatch.setattr(executors, "run_point", run)
+    ended = list(run_here([point("ends"), point("good")], Store(tmp_path), CPU, Recorder()))
+    assert ended[0][1].summary == "SystemExit: 0"
+    assert ended[1][1] == "good"
 
 
 def test_here_nothing_begins_before_its_result_is_asked_for(monkeypatch, tmp_path):

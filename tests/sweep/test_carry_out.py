@@ -125,15 +125,3 @@ def test_when_every_run_failed_the_frame_is_empty(sweep, store, make_tracker, di
     assert isinstance(outcome.frame, pd.DataFrame) and outcome.frame.empty
     assert len(outcome.failures) == 3
     assert outcome.counts is None
-
-
-def test_files_that_are_gone_are_logged_once_more_and_said(sweep, store, make_tracker, display, runs, caplog):
-    _, half, tenth = sweep.plan.points
-    tracker = make_tracker(finished=[half.key, tenth.key])
-    tracker.lacking = {half.key}
-    carry_out(sweep, store, tracker, display, runs(sweep))
-    assert set(tracker.restored) == {half.key}
-    assert {"config.yaml", "model.effb", names.COUNTS} <= set(tracker.restored[half.key])
-    assert {record.key for record, _, _ in tracker.logged} == {sweep.plan.points[0].key}
-    (message,) = [record.getMessage() for record in caplog.records]
-    assert message == "prune=0.5, seed=0: the files of its run were gone; they are logged again"

@@ -23,7 +23,7 @@ def carried_out(monkeypatch):
     """Have a sweep do what the test says, instead of running."""
 
     def do(what):
-        monkeypatch.setattr(command, "_carry_out", lambda sweep, store, uri: what())
+        monkeypatch.setattr(command, "_carry_out", lambda arguments, sweep, use, uri: what())
 
     return do
 

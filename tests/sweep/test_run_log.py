@@ -25,6 +25,13 @@ class Away:
     def finished_keys(self):
         return self.tracker.finished_keys()
 
+    def keys_without_files(self):
+        return self.tracker.keys_without_files()
+
+    def log_files(self, key, files):
+        self._answer()
+        self.tracker.log_files(key, files)
+
     def log_run(self, record, *, status, reused=False):
         self._answer()
         self.tracker.log_run(record, status=status, reused=reused)
@@ -150,6 +157,16 @@ def test_what_is_finished_there_is_not_logged_again_and_a_kept_result_says_so(lo
     log.log(*ended[0])
     log.log(ended[1][0], dataclasses.replace(ended[1][1], was_kept=True))
     assert [(record.name, reused) for record, _, reused in tracker.tracker.logged] == [(str(ended[1][0]), True)]
+
+
+def test_files_that_are_gone_are_logged_once_more_and_said(log, tracker, ended, said):
+    point, result = ended[1]
+    tracker.tracker.finished[point.key] = {}
+    tracker.tracker.lacking = {point.key}
+    log.log(point, result)
+    assert {"config.yaml", "model.effb", "counts.npz"} <= set(tracker.tracker.restored[point.key])
+    assert logged(tracker) == []
+    assert said == [f"{point}: the files of its run were gone; they are logged again"]
 
 
 def test_a_result_that_is_gone_when_it_is_to_be_logged_is_said_so(log, tracker, ended, store):
