@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from effbench.checks.sizes import n_bytes
 
@@ -16,13 +17,11 @@ _UNLIMITED = 2**60
 def free_memory(root: Path = Path("/")) -> int:
     """Return the bytes that this process could take: what the system, its control groups and its own limit leave.
 
-    Files that the system only keeps in case they are read again count as free. Where the system does not say what is
-    free (there is no /proc), half of the machine's memory is taken for it. root: where /proc and /sys are.
+    Files that the system only keeps in case they are read again count as free. root: where /proc and /sys are; where
+    there is no /proc, the system is asked in its own way.
     """
     free = [*_of_system(root), *_of_groups(root), *_of_process(root)]
-    if not free:
-        free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2] if hasattr(os, "sysconf") else []
-    return max(0, min(free, default=_UNLIMITED))
+    return max(0, min(free)) if free else int(psutil.virtual_memory().available)
 
 
 def _of_system(root: Path) -> Iterator[int]:

@@ -21,24 +21,8 @@ from effbench.tracking.location import is_odd, sqlite_path, why_no_answer, why_n
 from effbench.tracking.relocation import local_path
 from effbench.tracking.request import ask_json
 
-ARTIFACT_SCHEMES = (
-    *(
-        "s3",
-        "gs",
-        "wasb",
-        "wasbs",
-        "abfss",
-        "dbfs",
-        "hdfs",
-        "viewfs",
-        "ftp",
-        "sftp",
-        "r2",
-        "b2",
-        "oci",
-        "mlflow-artifacts",
-    ),
-    *("http", "https"),
+ARTIFACT_SCHEMES = tuple(
+    "s3 gs wasb wasbs abfss dbfs hdfs viewfs ftp sftp r2 b2 oci mlflow-artifacts http https".split()
 )
 """Where MLflow can keep files, beside folders."""
 _EXPERIMENTS = "/api/2.0/mlflow/experiments"

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from effbench.tracking.names import OWNER
 
@@ -113,14 +114,13 @@ def start_of(process: int, /) -> str | None:
         fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
         return None if fields[0] in "ZX" else f"{_boot()}-{fields[19]}"
     except (OSError, IndexError):
-        return None if Path("/proc/self/stat").exists() else _start_by_ps(process)
+        return None if Path("/proc/self/stat").exists() else _start_elsewhere(process)
 
 
-def _start_by_ps(process: int) -> str | None:
-    """Return likewise what ps says, where there is no /proc."""
-    with suppress(OSError):
-        done = subprocess.run(["ps", "-o", "lstart=", "-p", str(process)], capture_output=True, text=True, check=False)
-        return "-".join(done.stdout.split()) or None
+def _start_elsewhere(process: int) -> str | None:
+    """Return likewise where there is no /proc."""
+    with suppress(psutil.Error):
+        return f"{psutil.Process(process).create_time():.0f}"
     return None
 
 
