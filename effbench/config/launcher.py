@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,11 +13,13 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from effbench.config.command_line import conf_folder
 from effbench.plan.point import Point
+from effbench.run.interruption import check
 from effbench.run.one import run_point
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.store import Store
@@ -41,6 +44,8 @@ def run_by_launcher(
     task = partial(_run, points=by_key, store=shared, device=device, timeout=timeout)
     folder = store.root.resolve() / "launcher"
     settings = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=${hydra.job.num}", "hydra.output_subdir=null"]
+    # After Ctrl-C joblib's own process frees what ended jobs left, and would warn of each such thing.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
@@ -53,10 +58,18 @@ def run_by_launcher(
             for point in wave:
                 observer.run_started(point)
             jobs = [[f"+launched_point={point.key}"] for point in wave]
-            for point, job in zip(wave, launcher.launch(jobs, initial_job_idx=n_launched), strict=True):
+            for point, job in zip(wave, _launched(launcher, jobs, n_launched), strict=True):
                 observer.run_computed(point)
                 yield point, _result(job)
             n_launched += len(wave)
+
+
+def _launched(launcher: Launcher, jobs: Sequence[Sequence[str]], n_before: int) -> Sequence[JobReturn]:
+    """Return how jobs ended. Those that were ended by Ctrl-C, and what launchers make of it, are no failures."""
+    try:
+        return launcher.launch(jobs, initial_job_idx=n_before)
+    finally:
+        check()
 
 
 def _run(

@@ -10,10 +10,13 @@ if TYPE_CHECKING:
 
 
 def end_children() -> None:
-    """End every process that descends from this one: workers, their server, their data loaders. None is waited for."""
+    """End every process that descends from this one: workers, their server, their data loaders. None is waited for.
+
+    Those that track shared resources end by themselves, once they have freed what the others left.
+    """
     import psutil
 
-    _end(psutil.Process().children(recursive=True))
+    _end([process for process in psutil.Process().children(recursive=True) if not _is_tracker(process)])
 
 
 def end_process(pid: int, /) -> None:
@@ -23,6 +26,14 @@ def end_process(pid: int, /) -> None:
     with suppress(psutil.Error):  # it is gone already
         process = psutil.Process(pid)
         _end([process, *process.children(recursive=True)])
+
+
+def _is_tracker(process: psutil.Process) -> bool:
+    import psutil
+
+    with suppress(psutil.Error):
+        return any("resource_tracker" in part for part in process.cmdline())
+    return False
 
 
 def _end(processes: list[psutil.Process]) -> None:

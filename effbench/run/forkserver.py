@@ -20,6 +20,9 @@ _DONE_WITHOUT = ("-h", "--help", "dry_run=true", "sweep.jobs=1")
 
 def worker_context() -> ForkServerContext | SpawnContext:
     """Return how workers begin: forked from a server where the system has that, else each from nothing."""
+    if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
+        # A process of joblib's has a method of its own, which those that it begins would be told and don't know.
+        multiprocessing.set_start_method("spawn", force=True)
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -61,10 +61,24 @@ def test_an_error_of_the_launcher_itself_fails_the_run(tmp_path, points, monkeyp
     assert [outcome.summary for _, outcome in ended] == ["ConnectionError: the cluster is gone"]
 
 
-def test_a_run_that_takes_too_long_is_ended_in_its_job(tmp_path, points, monkeypatch):
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_run_that_takes_too_long_is_ended_in_its_job(tmp_path, points, monkeypatch, launcher):
     monkeypatch.chdir(tmp_path)
-    runs = run_by_launcher(points[:1], Store(tmp_path / "s"), CPU, Recorder(), overrides=(), timeout=0.01)
+    options = {"overrides": [f"hydra/launcher={launcher}"]}
+    runs = run_by_launcher(points[:1], Store(tmp_path / "s"), CPU, Recorder(), timeout=0.01, **options)
     ((_, outcome),) = runs
     assert outcome.summary == "took longer than sweep.timeout=0.01 seconds; its process was ended"
-    ((_, outcome),) = run_by_launcher(points[:1], Store(tmp_path / "s"), CPU, Recorder(), overrides=(), timeout=60)
+    ((_, outcome),) = run_by_launcher(points[:1], Store(tmp_path / "s"), CPU, Recorder(), timeout=60, **options)
     assert outcome.metrics["accuracy"] > 0
+
+
+def test_jobs_that_were_ended_by_ctrl_c_are_no_failures(tmp_path, points, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("effbench.config.launcher.check", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(run_by_launcher(points[:1], Store(tmp_path / "s"), CPU, Recorder(), overrides=()))
