@@ -59,17 +59,21 @@ def keep_answer(arguments: Sequence[str], sweep: Sweep, printout: Printout, stor
     witnesses = witnesses_of(sweep, store, printout)
     if path is None or witnesses is None or not is_measured(sweep.plan.points, sweep, store):
         return
-    kept = {
+    with suppress(OSError):  # the disk is full, or a file has just been taken away: the long way is left
+        store.put_json(_entry(arguments), _kept(sweep, printout, path, witnesses))
+
+
+def _kept(sweep: Sweep, printout: Printout, database: Path, witnesses: Witnesses) -> dict[str, Any]:
+    return {
         "version": VERSION,
         "sweep": sweep.plan.sweep_id,
         "runs": [point.key for point in sweep.plan.points],
         "uri": sweep.tracking.uri,
         "experiment": sweep.tracking.experiment,
-        "database": str(path.resolve()),
+        "database": str(database.resolve()),
         "state": witnesses.state(),
         "printout": printout.to_plain(),
     }
-    store.put_json(_entry(arguments), kept)
 
 
 def _entry(arguments: Sequence[str]) -> str:

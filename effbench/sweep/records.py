@@ -32,6 +32,8 @@ from effbench.tracking.tracker import Dataset, RunRecord
 # Where PyYAML has its dumper in C, that takes a tenth of the time.
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
+MAX_NOTE_LENGTH = 5000
+"""Characters: what every version of MLflow takes of a tag."""
 LAYERS = "layers"
 """The option of a stage that gives single layers values of their own."""
 REALNESS = ("simulated", "masked", "removed", "executed")
@@ -127,8 +129,9 @@ def _is_asked(name: str) -> bool:
 
 
 def note(command: str, lines: Sequence[str] = ()) -> str:
-    """Return the note of a parent run, in Markdown: the command, and what its answer says."""
-    return "\n\n".join([f"`{command}`", *lines])
+    """Return the note of a parent run, in Markdown: the command, and what its answer says, as far as MLflow takes it."""
+    text = "\n\n".join([f"`{command}`", *lines])
+    return text if len(text) <= MAX_NOTE_LENGTH else f"{text[: MAX_NOTE_LENGTH - 1]}…"
 
 
 def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:

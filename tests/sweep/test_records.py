@@ -17,7 +17,15 @@ from effbench.run.one import run_point
 from effbench.run.outcomes import RunError
 from effbench.run.results import load_result
 from effbench.run.store import Store
-from effbench.sweep.records import describe_run, extra_qualities, quality_columns, sweep_params, table_files
+from effbench.sweep.records import (
+    MAX_NOTE_LENGTH,
+    describe_run,
+    extra_qualities,
+    note,
+    quality_columns,
+    sweep_params,
+    table_files,
+)
 from effbench.tracking import names
 
 CPU = torch.device("cpu")
@@ -208,3 +216,10 @@ def test_no_password_is_in_what_is_logged():
     logged = [sweep.command, str(sweep_params(sweep)), str(record.params), str(record.tags), str(record.files)]
     assert not [text for text in logged if secret in text]
     assert sweep.tracking.uri == uri.partition("=")[2]
+
+
+def test_a_note_is_never_longer_than_mlflow_takes():
+    assert note("command", ["a", "b"]) == "`command`\n\na\n\nb"
+    long = note("command", ["é" * 100] * 1000)
+    assert len(long) == MAX_NOTE_LENGTH
+    assert long.startswith("`command`\n\né") and long.endswith("é…")
