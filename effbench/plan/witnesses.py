@@ -40,7 +40,7 @@ class Witnesses:
             "files": {path: stamp(path) for path in sorted(self.files)},
             "folders": {path: _digest(path) for path in sorted(self.folders)},
             "packages": {name: _version(name) for name in sorted(self.packages)},
-            "variables": {name: os.environ.get(name) for name in VARIABLES},
+            "variables": {name: _hidden(os.environ.get(name)) for name in VARIABLES},
             "python": sys.version,
             "machine": [platform.node(), platform.machine(), os.cpu_count()],
         }
@@ -59,6 +59,11 @@ def stamp(path: str, /) -> list[int]:
     """Return what changes when a file does: its size in bytes and two times in nanoseconds."""
     status = os.stat(path)
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _hidden(value: str | None) -> str | None:
+    """Return what tells one value of a variable from another: it may hold a password."""
+    return None if value is None else hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _digest(folder: str) -> str:

@@ -129,7 +129,7 @@ def _is_asked(name: str) -> bool:
 
 
 def note(command: str, lines: Sequence[str] = ()) -> str:
-    """Return the note of a parent run, in Markdown: the command, and what its answer says, as far as MLflow takes it."""
+    """Return the note of a parent run, in Markdown: the command and its answer, as far as MLflow takes it."""
     text = "\n\n".join([f"`{command}`", *lines])
     return text if len(text) <= MAX_NOTE_LENGTH else f"{text[: MAX_NOTE_LENGTH - 1]}…"
 

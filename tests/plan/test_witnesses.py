@@ -72,8 +72,9 @@ def test_so_are_packages_and_the_variables_that_decide_where_things_are(witnesse
     with monkeypatch.context() as patch:
         patch.setattr("effbench.plan.witnesses.version", lambda package: "99")
         assert witnesses.state() != before
-    monkeypatch.setenv(name, "elsewhere")
+    monkeypatch.setenv(name, "http://me:hunter2@elsewhere")
     assert witnesses.state() != before
+    assert "hunter2" not in json.dumps(witnesses.state())
 
 
 def test_what_is_gone_has_no_state(place, witnesses):
