@@ -9,12 +9,15 @@ import multiprocessing
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Sequence
 from multiprocessing import forkserver, util
 from multiprocessing.context import ForkServerContext, SpawnContext
 
 FOLDER = "EFFBENCH_FORKSERVER_FOLDER"
 """The variable that tells the server who began it, and in which temporary folder its socket lies."""
+MAX_SOCKET_PATH = 104
+"""Bytes, with the one that ends it: macOS; Linux takes four more."""
 _DONE_WITHOUT = ("-h", "--help", "dry_run=true", "sweep.jobs=1")
 
 
@@ -23,11 +26,17 @@ def worker_context() -> ForkServerContext | SpawnContext:
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
         # A process of joblib's has a method of its own, which those that it begins would be told and don't know.
         multiprocessing.set_start_method("spawn", force=True)
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if "forkserver" not in multiprocessing.get_all_start_methods() or not _has_room_for_a_socket():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["effbench.run.worker_imports"])
     return context
+
+
+def _has_room_for_a_socket() -> bool:
+    """Whether the server's socket, in a folder of its own in the temporary one, has a path that systems take."""
+    name = os.fsencode(os.path.join(tempfile.gettempdir(), "pymp-12345678", "listener-12345678"))
+    return len(name) < MAX_SOCKET_PATH
 
 
 def begin_server() -> None:

@@ -32,7 +32,7 @@ class Troubled(nn.Module):
         )
 
     def forward(self, images):
-        trouble = Path(os.environ["TROUBLE"])
+        trouble = Path(os.environ.get("TROUBLE", "nowhere"))
         if self.training and len(images) > 2 and trouble.exists():  # not while it is tried out
             if self.alpha == 0.5:
                 raise ArithmeticError("the user's own mistake")

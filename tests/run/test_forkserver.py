@@ -64,3 +64,10 @@ def test_only_the_folder_of_its_own_socket_is_taken_away(tmp_path, monkeypatch, 
     assert folder.exists() is not goes
     monkeypatch.delenv(forkserver.FOLDER)
     forkserver.take_folder_away(owner)
+
+
+def test_where_the_temporary_folder_has_too_long_a_path_for_a_socket_each_worker_begins_by_itself(monkeypatch):
+    assert forkserver.worker_context().get_start_method() == "forkserver"
+    monkeypatch.setattr("tempfile.tempdir", "/tmp/" + "é" * 40)
+    assert forkserver.worker_context().get_start_method() == "spawn"
+    forkserver.begin_server()  # there is none to begin

@@ -5,7 +5,9 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -101,18 +103,23 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture
+def short_folder():
+    """A folder whose path leaves room for a socket, which pytest's own may not."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
-def test_workers_end_by_themselves_when_their_parent_is_gone(tmp_path):
+def test_workers_end_by_themselves_when_their_parent_is_gone(tmp_path, short_folder):
     (tmp_path / "parent.py").write_text(PARENT)
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     process = subprocess.Popen(
         [sys.executable, "parent.py"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(temporary)},
+        env={**os.environ, "TMPDIR": str(short_folder)},
     )
     assert process.stdout.readline() == "started\n"
     assert process.stdout.readline() == "started\n"
@@ -134,7 +141,7 @@ def test_workers_end_by_themselves_when_their_parent_is_gone(tmp_path):
     process.stdout.close()
     for _ in range(200):
         if not here():
-            assert not list(temporary.glob("pymp-*"))  # the server has taken its socket's folder away
+            assert not list(short_folder.glob("pymp-*"))  # the server has taken its socket's folder away
             return
         time.sleep(0.05)
     pytest.fail(f"still there: {here()}")

@@ -12,7 +12,7 @@ from effbench.sweep.witnesses import witnesses_of
 
 PRINTOUT = Printout(table=None, lines=[], figure="there/saturation.png", runs="")
 NETWORK = """
-from own_activations import act
+from witnessed_activations import act
 from torch import nn
 
 def network(num_classes, weights=None):
@@ -26,12 +26,12 @@ def digits(**options): return own(**options)
 
 @pytest.fixture
 def code(tmp_path, monkeypatch):
-    (tmp_path / "own_networks.py").write_text(NETWORK)
-    (tmp_path / "own_activations.py").write_text("from torch.nn import ReLU as act")
-    (tmp_path / "own_data.py").write_text(DATA)
+    (tmp_path / "witnessed_networks.py").write_text(NETWORK)
+    (tmp_path / "witnessed_activations.py").write_text("from torch.nn import ReLU as act")
+    (tmp_path / "witnessed_data.py").write_text(DATA)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    for name in ("own_networks", "own_activations", "own_data"):
+    for name in ("witnessed_networks", "witnessed_activations", "witnessed_data"):
         sys.modules.pop(name, None)
 
 
@@ -52,9 +52,11 @@ def test_of_a_network_of_the_users_own_all_that_it_reaches_and_the_files_that_op
     weights = code / "weights.bin"
     weights.write_bytes(b"weights")
     found = witnesses_of(
-        read_sweep([f"+model.weights={weights}", "model._target_=own_networks.network"]), store, PRINTOUT
+        read_sweep([f"+model.weights={weights}", "model._target_=witnessed_networks.network"]), store, PRINTOUT
     )
-    assert {str(code / name) for name in ("own_networks.py", "own_activations.py", "weights.bin")} <= found.files
+    assert {
+        str(code / name) for name in ("witnessed_networks.py", "witnessed_activations.py", "weights.bin")
+    } <= found.files
 
 
 def test_of_images_their_folder(store, tmp_path):
@@ -68,9 +70,9 @@ def test_of_images_their_folder(store, tmp_path):
 
 
 def test_of_a_teacher_its_network(store, code):
-    taught = read_sweep(["+distill=0.5", "recipe=distill", "model._target_=own_networks.network"])
-    assert str(code / "own_activations.py") in witnesses_of(taught, store, PRINTOUT).files
+    taught = read_sweep(["+distill=0.5", "recipe=distill", "model._target_=witnessed_networks.network"])
+    assert str(code / "witnessed_activations.py") in witnesses_of(taught, store, PRINTOUT).files
 
 
 def test_what_a_data_set_of_the_users_own_reads_is_not_known(store, code):
-    assert witnesses_of(read_sweep(["data._target_=own_data.digits"]), store, PRINTOUT) is None
+    assert witnesses_of(read_sweep(["data._target_=witnessed_data.digits"]), store, PRINTOUT) is None
