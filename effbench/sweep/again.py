@@ -35,12 +35,12 @@ DEFAULT_ROOT = ".effbench"
 def answer_again(arguments: Sequence[str], /) -> bool:
     """Print the answer that the same command gave, if it would come to the same now; returns whether it did."""
     roots = [text.partition("=")[2] for text in arguments if re.match(r"\+{0,2}store\.root=", text)]
-    root = Path(roots[-1] if roots else DEFAULT_ROOT)
     try:
+        root = Path(roots[-1] if roots else DEFAULT_ROOT).expanduser()
         kept = read_json_entry(root, _entry(arguments))
         if kept is None or not _is_valid(kept):
             return False
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # no such home is a RuntimeError
         return False
     from effbench.sweep.printout import Printout
 

@@ -21,6 +21,7 @@ def test_where_nothing_is_kept_there_is_no_answer(here, capsys):
     assert not answer_again(here)
     assert not answer_again(["store.root="])
     assert not answer_again(["store.root=\0"])
+    assert not answer_again(["store.root=~nobody-of-that-name/store"])
     assert capsys.readouterr().out == ""
 
 
