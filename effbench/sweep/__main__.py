@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,14 +101,14 @@ def _carry_out(arguments: Sequence[str], sweep: Sweep, use: Use, uri: str) -> in
 
     store = use.store
     execute = _executor(sweep, store)
-    with ProgressDisplay(sweep.plan) as display:
-        with closing(use.follow(execute(sweep.plan.points, store, sweep.device, display))) as runs:
-            from effbench.tracking.write import MlflowTracker  # takes seconds, in which workers run already
+    with ExitStack() as until_the_end:
+        with ProgressDisplay(sweep.plan) as display:
+            with closing(use.follow(execute(sweep.plan.points, store, sweep.device, display))) as runs:
+                from effbench.tracking.write import MlflowTracker  # takes seconds, in which workers run already
 
-            tracker = MlflowTracker(uri, sweep.tracking.experiment, artifacts=sweep.tracking.artifacts)
-            with _abandoned_on_error(tracker):
+                tracker = MlflowTracker(uri, sweep.tracking.experiment, artifacts=sweep.tracking.artifacts)
+                until_the_end.enter_context(_abandoned_on_error(tracker))
                 outcome = carry_out(sweep, store, tracker, display, runs)
-    with _abandoned_on_error(tracker):
         printout = give_answer(sweep, outcome, store, tracker)
     if printout is None or not outcome.is_whole:
         return FAILED
