@@ -54,7 +54,7 @@ def user_module(name: str, /) -> UserModule | None:
     if spec is None or not spec.has_location or spec.origin is None:
         return None
     module = UserModule(name, spec)
-    if _is_installed(spec.origin) or _is_standard(spec.origin):
+    if _is_installed(spec.origin) or is_standard(spec.origin):
         return None
     try:
         module.stamp()
@@ -123,7 +123,8 @@ def _is_installed(file: str) -> bool:
     return any(package in packages for folder, packages in _installed() for package in _first_parts(file, folder))
 
 
-def _is_standard(file: str) -> bool:
+def is_standard(file: str, /) -> bool:
+    """Whether a file came with Python itself."""
     paths = sysconfig.get_paths()
     folders = (paths["stdlib"], paths["platstdlib"])
     inside = {part for folder in folders for part in _first_parts(file, folder)}

@@ -9,15 +9,14 @@ import inspect
 import io
 import signal
 import sys
-import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from effbench.checks.errors import kind_and_line
+from effbench.plan.modules import is_standard
 
 
 def find_target(name: object, /) -> Callable[..., Any]:
@@ -70,7 +69,7 @@ def _is_pythons(top: str) -> bool:
     except (ImportError, ValueError):
         return True
     origin = None if spec is None else spec.origin
-    return origin in (None, "built-in", "frozen") or Path(sysconfig.get_path("stdlib")) in Path(str(origin)).parents
+    return origin in (None, "built-in", "frozen") or is_standard(str(origin))
 
 
 class _RaisedError(Exception):

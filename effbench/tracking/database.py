@@ -9,8 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,7 @@ import numpy as np
 from effbench.tracking import names
 from effbench.tracking.logged import LoggedRuns, Values
 from effbench.tracking.relocation import has_files
-
-WAIT_SECONDS = 5.0
-"""How long to wait for somebody who is writing."""
+from effbench.tracking.sqlite_file import reading
 
 
 @dataclass(frozen=True)
@@ -77,18 +74,6 @@ def is_finished(path: Path, experiment: str, sweep_id: str, keys: Collection[str
 
 def _tags(listed: str | None) -> dict[str, str]:
     return {} if listed is None else {names.FILES: listed}
-
-
-@contextmanager
-def reading(path: Path, /) -> Iterator[sqlite3.Connection]:
-    """Open a database and begin a transaction: everything is read as it was at one moment. sqlite3.Error if it can't.
-
-    Neither the database nor a file beside it is created where the database is not there.
-    """
-    address = f"{path.absolute().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True, timeout=WAIT_SECONDS, isolation_level=None)) as database:
-        database.execute("BEGIN")
-        yield database
 
 
 def _experiment_number(database: sqlite3.Connection, name: str) -> int | None:

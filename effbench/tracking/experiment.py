@@ -12,7 +12,7 @@ import urllib.error
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote, urlparse
+from urllib.parse import unquote, urlparse
 
 from effbench.checks.errors import first_line
 from effbench.checks.secrets import hide_in_uris, login_of
@@ -20,6 +20,7 @@ from effbench.checks.text import shell_quoted
 from effbench.tracking.location import is_odd, sqlite_path, why_no_answer, why_no_uri, why_unwritable, working_folder
 from effbench.tracking.relocation import local_path
 from effbench.tracking.request import ask_json
+from effbench.tracking.sqlite_file import reading
 
 ARTIFACT_SCHEMES = tuple(
     "s3 gs wasb wasbs abfss dbfs hdfs viewfs ftp sftp r2 b2 oci mlflow-artifacts http https".split()
@@ -101,11 +102,10 @@ def find_experiment(uri: str, name: str, /) -> Experiment | None:
 def _in_file(path: Path, name: str) -> Experiment | None:
     if not path.is_file() or path.stat().st_size == 0:
         return None
-    address = f"file:{quote(str(path.absolute()))}?mode=ro"
     try:
-        with closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
+        with reading(path, wait_seconds=1) as connection:
             row = connection.execute(f"{_QUERY} = ?", (name,)).fetchone()
-    except (sqlite3.Error, UnicodeError):  # locked or damaged: whoever opens it for writing says so
+    except sqlite3.Error:  # locked or damaged: whoever opens it for writing says so
         return None
     return None if row is None else Experiment(str(row[0]), row[1] == "deleted", row[2] or "")
 

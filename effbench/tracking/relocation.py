@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote, urlparse
+from urllib.parse import unquote, urlparse
 
 from effbench.tracking.names import EXPERIMENT_KIND, FILES, FILES_OF_EVERY_RUN, FOLDER, SWEEP
+from effbench.tracking.sqlite_file import reading
 
 ARTIFACTS = "mlruns"
 """The folder beside a database that holds the files of its runs."""
@@ -67,11 +68,10 @@ def has_files(uri: str, tags: Mapping[str, str], /) -> bool:
 
 def moves_of(database: Path, /) -> tuple[Move, ...]:
     """Return what is to be rewritten in a database, without writing anything."""
-    address = f"file:{quote(str(database.absolute()))}?mode=ro"
     try:
-        with closing(sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)) as connection:
+        with reading(database, wait_seconds=LOCK_SECONDS) as connection:
             return tuple(move for move in _moves(connection, database) if move.old)
-    except (sqlite3.Error, UnicodeError):  # whoever reads the runs says what is wrong with it
+    except sqlite3.Error:  # whoever reads the runs says what is wrong with it
         return ()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from effbench.tracking.database import is_finished, reading
+from effbench.tracking.database import is_finished
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 
@@ -106,22 +106,3 @@ def test_a_file_may_have_any_name(here, path, finished):
         (here / name).write_bytes(path.read_bytes())
         assert is_finished(here / name, "effbench", SWEEP, ["a", "b"])
         assert is_finished(Path(f"/{here / name}"), "effbench", SWEEP, ["a", "b"])  # two slashes
-
-
-def test_everything_is_read_as_it_was_at_one_moment(path, finished):
-    writer = sqlite3.connect(path)
-    writer.execute("PRAGMA journal_mode = WAL")
-    try:
-        with reading(path) as database:
-            count = "SELECT count(*) FROM tags"
-            before = database.execute(count).fetchone()
-            writer.execute("DELETE FROM tags")
-            writer.commit()
-            assert database.execute(count).fetchone() == before != (0,)
-    finally:
-        writer.close()
-
-
-def test_nothing_can_be_written(path, uri):
-    with reading(path) as database, pytest.raises(sqlite3.OperationalError, match="readonly"):
-        database.execute("DELETE FROM tags")
