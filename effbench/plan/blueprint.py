@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from effbench.checks.stamps import stamp_of
 from effbench.plan.source_code import is_own, source_identity
 from effbench.plan.targets import find_target
 
@@ -117,8 +118,7 @@ def _is_file(value: str) -> bool:
 
 
 def _content(path: str) -> str:
-    status = Path(path).stat()
-    return _digest(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _digest(path, *stamp_of(path))
 
 
 @lru_cache(maxsize=64)

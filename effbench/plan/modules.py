@@ -16,6 +16,8 @@ from importlib.metadata import distributions, packages_distributions
 from importlib.util import spec_from_file_location
 from pathlib import Path
 
+from effbench.checks.stamps import stamp_of
+
 
 @dataclass(frozen=True)
 class UserModule:
@@ -41,10 +43,9 @@ class UserModule:
         return data.replace(b"\r\n", b"\n") if self.is_source else hashlib.sha256(data).digest()
 
     def stamp(self) -> tuple[str, int, int, int]:
-        """Return what changes when its file is written: path, size, and two times, of which no tool sets back one."""
+        """Return its file's path, and what changes when that is written."""
         path = str(getattr(self.spec.loader, "archive", self.spec.origin))
-        status = os.stat(path)
-        return path, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return path, *stamp_of(path)
 
 
 def user_module(name: str, /) -> UserModule | None:

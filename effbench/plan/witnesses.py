@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from effbench.checks.stamps import stamp_of
+
 PACKAGE = Path(__file__).parents[1]
 VARIABLES = ("PYTHONPATH", "MLFLOW_TRACKING_URI")
 """Variables of the environment that decide where code and runs are found."""
@@ -33,11 +35,10 @@ class Witnesses:
     def state(self) -> dict[str, Any]:
         """Return what changes when anything of it does, as JSON-able data. OSError where something is gone.
 
-        Of files their size, and the times when content and anything else of them was changed last: the second no tool
-        sets back, so that a file which is copied over with its old date is noticed.
+        Of files it is their stamp.
         """
         return {
-            "files": {path: stamp(path) for path in sorted(self.files)},
+            "files": {path: list(stamp_of(path)) for path in sorted(self.files)},
             "folders": {path: _digest(path) for path in sorted(self.folders)},
             "packages": {name: _version(name) for name in sorted(self.packages)},
             "variables": {name: _hidden(os.environ.get(name)) for name in VARIABLES},
@@ -55,12 +56,6 @@ class Witnesses:
         )
 
 
-def stamp(path: str, /) -> list[int]:
-    """Return what changes when a file does: its size in bytes and two times in nanoseconds."""
-    status = os.stat(path)
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-
-
 def _hidden(value: str | None) -> str | None:
     """Return what tells one value of a variable from another: it may hold a password."""
     return None if value is None else hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16]
@@ -70,7 +65,7 @@ def _digest(folder: str) -> str:
     """Return a digest of the names and stamps of all files in a folder."""
     digest = hashlib.sha256()
     for path in sorted(_files_in(folder)):
-        digest.update(f"{path!r} {stamp(path)}\n".encode())
+        digest.update(f"{path!r} {stamp_of(path)}\n".encode())
     return digest.hexdigest()[:16]
 
 
