@@ -14,21 +14,34 @@ if TYPE_CHECKING:
     from effbench.codec import decode, encode
     from effbench.measure.compute import Cost, count_cost
     from effbench.measure.latency import measure_latency
+    from effbench.sweep.load_model import load_model
+    from effbench.sweep.python import SweepPlan, plan_sweep, run_sweep
+    from effbench.sweep.result import SweepResult
+    from effbench.sweep.technique import apply
     from effbench.tracking.read import load_counts, load_runs
+
+    __version__: str
 
 __all__ = [
     "Cost",
     "Counts",
     "Saturation",
+    "SweepPlan",
+    "SweepResult",
+    "__version__",
+    "apply",
     "count_cost",
     "decode",
     "encode",
     "load_counts",
+    "load_model",
     "load_runs",
     "measure_latency",
     "models",
     "pareto_front",
+    "plan_sweep",
     "plot_saturation",
+    "run_sweep",
     "saturation_point",
 ]
 
@@ -36,14 +49,20 @@ _HOMES = {
     "Cost": "effbench.measure.compute",
     "Counts": "effbench.analysis",
     "Saturation": "effbench.analysis",
+    "SweepPlan": "effbench.sweep.python",
+    "SweepResult": "effbench.sweep.result",
+    "apply": "effbench.sweep.technique",
     "count_cost": "effbench.measure.compute",
     "decode": "effbench.codec",
     "encode": "effbench.codec",
     "load_counts": "effbench.tracking.read",
+    "load_model": "effbench.sweep.load_model",
     "load_runs": "effbench.tracking.read",
     "measure_latency": "effbench.measure.latency",
     "pareto_front": "effbench.analysis",
+    "plan_sweep": "effbench.sweep.python",
     "plot_saturation": "effbench.analysis",
+    "run_sweep": "effbench.sweep.python",
     "saturation_point": "effbench.analysis",
 }
 
@@ -52,6 +71,8 @@ def __getattr__(name: str) -> Any:
     """Load a public name from its home on first use."""
     if name == "models":
         return importlib.import_module("effbench.models")
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("effbench")
     if name not in _HOMES:
         raise AttributeError(f"module 'effbench' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

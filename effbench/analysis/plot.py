@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from effbench.analysis.captions import FONT_SIZE, base_word, write_labels
-from effbench.analysis.costs import chosen_cost, cost_words
+from effbench.analysis.costs import chosen_cost
 from effbench.analysis.counts import Counts
 from effbench.analysis.curve import Curve, control_curve, curve_of
+from effbench.analysis.figure_axes import write_axes
 from effbench.analysis.groups import select_group
 from effbench.analysis.labels import axes_are_numeric
+from effbench.analysis.overlay import plot_several
 from effbench.analysis.pareto import front_rows
 from effbench.analysis.phrases import cheapest_is_acceptable_in_short
 from effbench.analysis.placement import Label
 from effbench.analysis.saturation import Saturation, saturation_point
 from effbench.analysis.tolerance import DEFAULT_TOLERANCE, choose_within
-from effbench.analysis.words import allowance, named, quality_title, scale
+from effbench.analysis.words import allowance, named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,15 +30,11 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, told apart with every kind of colour vision; shapes differ as well, for grey prints.
 _BLUE, _VERMILION, _BLACK, _GREY = "#0072B2", "#D55E00", "#000000", "#8C8C8C"
 
-_WIDE = 10.0
-"""From this ratio of the largest cost to the smallest on an axis is logarithmic."""
-_WIDE_EXPONENTIAL = 4.0
-"""The same for qualities that are exponentials: differences of their logarithms are what counts."""
-
 
 def plot_saturation(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Sequence[Any],
     *,
+    labels: Sequence[str] | None = None,
     cost: str | None = None,
     quality: str | None = None,
     ax: Axes | None = None,
@@ -55,10 +54,17 @@ def plot_saturation(
     exponential (perplexity) where they differ more than fourfold; 1 KB is 1000 bytes. Where lower values are better,
     the best points are at the bottom.
 
+    Several sweeps are drawn over each other, each in a colour of its own: its front, its reference and its saturation
+    point, on a cost that varies in all of them.
+
     Parameters
     ----------
-    frame, cost, quality, method, counts, model, **options
-        As for `saturation_point`.
+    frame
+        As for `saturation_point`; or several such frames, or results of `effbench.run_sweep`.
+    labels
+        What the legend calls each of several.
+    cost, quality, method, counts, model, **options
+        As for `saturation_point`; counts are for a single frame.
     legend
         Whether to write one; panels beside each other need it once.
     ax
@@ -74,8 +80,28 @@ def plot_saturation(
     Raises
     ------
     ValueError
-        As for `saturation_point`, and when the frame has no rows.
+        As for `saturation_point`, when a frame has no rows, and when several have not one quality, or not a label each.
+
+    Examples
+    --------
+    >>> import effbench
+    >>> from matplotlib.figure import Figure
+    >>> runs = pd.DataFrame({"point": ["reference", "prune=0.5", "prune=0.9"],
+    ...                      "size_bytes": [400, 164, 60], "accuracy_val": [0.960, 0.952, 0.897]})
+    >>> ax = effbench.plot_saturation(runs, ax=Figure().add_subplot())
+    >>> ax.get_xlabel(), ax.get_ylabel()
+    ('file size (bytes)', 'validation accuracy (%)')
+    >>> both = effbench.plot_saturation([runs, runs[:2]], labels=["long", "short"], ax=Figure().add_subplot())
+    >>> [text.get_text() for text in both.get_legend().get_texts()][:2]
+    ['long', 'short']
     """
+    if not isinstance(frame, pd.DataFrame):
+        axes = _new_axes() if ax is None else ax
+        return plot_several(
+            frame, labels, axes, cost=cost, quality=quality, method=method, legend=legend, model=model, **options
+        )
+    if labels is not None:
+        raise ValueError(f"labels={labels}: are for several frames, as in plot_saturation([a, b], labels=…)")
     runs = select_group(frame, model=model)
     cost = chosen_cost(runs, cost)
     saturation = saturation_point(runs, cost=cost, quality=quality, method=method, counts=counts, model=None, **options)
@@ -92,7 +118,7 @@ def plot_saturation(
         _draw_interval(axes, curve, chosen, saturation.interval)
     if method == "tolerance":
         _draw_tolerance(axes, curve, options.get("tolerance", DEFAULT_TOLERANCE))
-    _write_axes(axes, curve)
+    write_axes(axes, [curve])
     if chosen is None or chosen in curve.references:
         title = textwrap.fill(_title(curve, saturation, method, options), 62)
         axes.set_title(title, loc="left", fontsize=FONT_SIZE + 1, color=_VERMILION)
@@ -186,35 +212,3 @@ def _draw_tolerance(ax: Axes, curve: Curve, tolerance: float) -> None:
     for level in np.unique(curve.values[curve.references] - curve.sign * tolerance):
         ax.axhline(level, color=_BLACK, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1, label=label, gid="tolerance")
         label = "_repeated"  # matplotlib leaves what begins so out of legends
-
-
-def _write_axes(ax: Axes, curve: Curve) -> None:
-    from matplotlib.ticker import FuncFormatter
-
-    low, high = float(curve.costs[0]), float(curve.costs[-1])
-    words = cost_words(curve.cost)
-    size, unit = words.unit_for(low, high)
-    ax.set_xlabel(words.title + (f" ({unit})" if unit else ""))
-    ax.set_ylabel(quality_title(curve))
-    if low > 0 and high > _WIDE * low:
-        _scale_logarithmically(ax, "x", decades=np.log10(high / low))
-    lowest, highest = float(curve.values.min()), float(curve.values.max())
-    is_exponential = curve.quality is not None and curve.quality.kind == "exp_of_ratio"
-    if is_exponential and lowest > 0 and highest > _WIDE_EXPONENTIAL * lowest:
-        _scale_logarithmically(ax, "y", decades=np.log10(highest / lowest))
-    factor = scale(curve)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:.6g}"))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{factor * value:.6g}"))
-    ax.margins(x=0.12, y=0.14)
-    ax.grid(True, color="0.92", linewidth=0.7)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-
-
-def _scale_logarithmically(ax: Axes, direction: Literal["x", "y"], *, decades: float) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    ax.set(**{f"{direction}scale": "log"})
-    axis = ax.xaxis if direction == "x" else ax.yaxis
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 3 else (1.0,)))
-    axis.set_minor_formatter(NullFormatter())

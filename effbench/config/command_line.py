@@ -30,6 +30,7 @@ from effbench.config.axis import Axis, Value
 from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
 from effbench.config.overrides import flat, list_line, parse, single_lines, values_of
 from effbench.config.typed import typed
+from effbench.plan.given import is_given
 
 OF_THE_TASK = ("model", "data")
 """The groups whose default is the task's."""
@@ -211,7 +212,8 @@ def _check_launcher(overrides: Sequence[Override]) -> tuple[str, ...]:
 def _keep_given_options(node: DictConfig, overrides: Sequence[Override]) -> None:
     """Drop what is said of a network or data set that a `_target_` of the user's own replaces: it does not hold of it.
 
-    The options of a network go, which the new one may not know; and for which tasks either is.
+    The options of a network go, which the new one may not know; and for which tasks either is. Data that a program
+    gives have none but their own.
     """
     given = [override.key_or_group for override in overrides]
     OmegaConf.set_struct(node, False)
@@ -219,7 +221,7 @@ def _keep_given_options(node: DictConfig, overrides: Sequence[Override]) -> None
         if f"{group}._target_" in given:
             kept = {key.split(".")[1] for key in given if key.startswith(f"{group}.")}
             for name in list(node[group]):
-                if name not in kept and (group == "model" or name == "tasks"):
+                if name not in kept and (group == "model" or name == "tasks" or is_given(node[group]._target_)):
                     del node[group][name]
 
 

@@ -22,6 +22,7 @@ from effbench.plan.point import Point
 from effbench.run.interruption import check
 from effbench.run.one import run_point
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
+from effbench.run.parcel import Parcel
 from effbench.run.store import Store
 from effbench.run.workers import run_in_workers
 
@@ -41,7 +42,8 @@ def run_by_launcher(
     """
     by_key = {point.key: point for point in points}
     shared = replace(store, root=store.root.resolve())
-    task = partial(_run, points=by_key, store=shared, device=device, timeout=timeout)
+    parcel = Parcel.of(points)
+    task = partial(_run, parcel=parcel, points=by_key, store=shared, device=device, timeout=timeout)
     folder = store.root.resolve() / "launcher"
     settings = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=${hydra.job.num}", "hydra.output_subdir=null"]
     # After Ctrl-C joblib's own process frees what ended jobs left, and would warn of each such thing.
@@ -73,11 +75,18 @@ def _launched(launcher: Launcher, jobs: Sequence[Sequence[str]], n_before: int) 
 
 
 def _run(
-    config: DictConfig, *, points: Mapping[str, Point], store: Store, device: torch.device, timeout: float | None
+    config: DictConfig,
+    *,
+    parcel: Parcel,
+    points: Mapping[str, Point],
+    store: Store,
+    device: torch.device,
+    timeout: float | None,
 ) -> Outcome:
     """Run one point, wherever the launcher put it."""
     point = points[str(config.launched_point)]
     try:
+        parcel.take_objects()
         if timeout is None:
             return run_point(point, store, device=device)
         runs = run_in_workers([point], store, device, _Unobserved(), n_workers=1, timeout=timeout)

@@ -40,8 +40,12 @@ class _Answers:
         check_fields(self)
 
 
-def read_sweep(arguments: Sequence[str], /) -> Sweep:
-    """Return the sweep that the arguments ask for. ValueError, in one clear line, for anything that does not fit."""
+def read_sweep(arguments: Sequence[str], /, *, call: str | None = None) -> Sweep:
+    """Return the sweep that the arguments ask for. ValueError, in one clear line, for anything that does not fit.
+
+    call: what asks for it in Python, where that is not the command.
+    """
+    shown = [hide_in_uris(argument) for argument in arguments]
     command = read_command_line(arguments)
     node = command.configurations[0].node
     measure = {key: _as_tuple(value) if key in LISTS else value for key, value in node["measure"].items()}
@@ -64,7 +68,8 @@ def read_sweep(arguments: Sequence[str], /) -> Sweep:
             for name, axis in command.axes.items()
             if name in command.axis_values
         },
-        command=shlex.join(["python", "-m", "effbench.sweep", *map(hide_in_uris, arguments)]),
+        name=shlex.join(shown) or "reference",
+        command=shlex.join(["python", "-m", "effbench.sweep", *shown]) if call is None else call,
     )
 
 

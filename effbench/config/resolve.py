@@ -13,6 +13,7 @@ from effbench.config.targets import check_target
 from effbench.config.trial import check_shapes, read_data
 from effbench.measure.engine import Engine
 from effbench.plan.blueprint import Blueprint
+from effbench.plan.given import given_object, is_given
 from effbench.training.device import resolve_device
 from effbench.training.precision import TrainingPrecision, suited_precision
 
@@ -22,11 +23,10 @@ Node = Mapping[str, Any]
 def resolved(node: Node) -> dict[str, Any]:
     """Return a configuration with the epochs that suit its data, the precision that suits its network, all resolved."""
     config = OmegaConf.create({name: value for name, value in node.items() if name != ENGINES})
-    comes_trained = config.model.get("weights", "none") != "none"
     suited = config.data.get("epochs") or {"train": 10, "finetune": 3}
     for phase in ("train", "finetune"):
         if config[phase].epochs is None:
-            config[phase].epochs = 0 if comes_trained else suited[phase]
+            config[phase].epochs = 0 if phase in _done_before(config.model) else suited[phase]
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ValueError(f"{missing[0]}: must be given, as in {missing[0]}=…")
@@ -37,6 +37,14 @@ def resolved(node: Node) -> dict[str, Any]:
     if config.train.precision == "auto":
         config.train.precision = _suited_precision(_plain(config))
     return _plain(config)
+
+
+def _done_before(model: DictConfig) -> tuple[str, ...]:
+    """Return which trainings a network has behind it: with weights it is taken as it is, a trained one is recovered."""
+    if model.get("weights", "none") != "none":
+        return ("train", "finetune")
+    target = model.get("_target_")
+    return ("train",) if is_given(target) and given_object(target).is_trained else ()
 
 
 def engine_blueprints(node: Node, names: tuple[str, ...]) -> dict[str, Blueprint]:

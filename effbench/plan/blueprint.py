@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from effbench.checks.stamps import stamp_of
+from effbench.plan.given import given_object, is_given, name_of
 from effbench.plan.source_code import is_own, source_identity
 from effbench.plan.targets import find_target
 
@@ -37,6 +38,11 @@ class Blueprint:
     def from_node(cls, node: Mapping[str, Any], /, *, leave_out: Collection[str] = BESIDE_OPTIONS) -> Blueprint:
         """Return the blueprint that a configuration's node with a `_target_` describes."""
         return cls(node["_target_"], {name: value for name, value in node.items() if name not in leave_out})
+
+    @property
+    def name(self) -> str:
+        """The last part of the target's name: that of the class or function itself."""
+        return name_of(self.target)
 
     @cached_property
     def callable(self) -> Callable[..., Any]:
@@ -75,12 +81,14 @@ class Blueprint:
         """Return what tells what is built from another, as JSON-able data: never a module's path within effbench.
 
         Of effbench's own: the name, its file's VERSION, and the options that differ from the defaults. Of a user's: its
-        sources (`source_code`) and all options. Files that options name count with their content: weights that were
-        written anew make another network.
+        sources (`source_code`) and all options. Of an object that a program gives: its content. Files that options name
+        count with their content: weights that were written anew make another network.
         """
         options = json.loads(json.dumps(dict(self.options), sort_keys=True))
         files = {name: _content(value) for name, value in options.items() if isinstance(value, str) and _is_file(value)}
         more = {"files": files} if files else {}
+        if is_given(self.target):
+            return {**given_object(self.target).identity(), "options": options, **more}
         if not is_own(self.callable):
             return {**source_identity(self.callable, named=self.target), "options": options, **more}
         defaults = {name: p.default for name, p in inspect.signature(self.callable).parameters.items()}

@@ -66,7 +66,7 @@ class Point:
     def network_name(self) -> str:
         """The name under which the network is logged."""
         network = self.chain.network
-        return str(network.options.get("name", network.target.rpartition(".")[2]))
+        return str(network.options.get("name", network.name))
 
     @property
     def data_name(self) -> str:

@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from effbench.plan.importable import at
 from effbench.plan.imports import Imports, imports_of
 from effbench.plan.modules import UserModule, distributions_of, is_namespace, submodules, user_module
 
@@ -53,11 +54,17 @@ def source_identity(target: Callable[..., Any], /, *, named: str | None = None) 
     module, name = _module_of(inner), getattr(inner, "__qualname__", type(inner).__qualname__)
     sources, packages = _reached(_roots_of(target, named))
     identity = {"module": module, "name": name, "sources": sources, "packages": packages}
-    if named is not None and _at(module, name) is not target:
+    if named is not None and at(module, name) is not target:
         identity["named"] = named
     if getattr(sys.modules.get(module), "__file__", None) is None:  # written in a notebook
         identity["text"] = _text_of(inner)
     return identity
+
+
+def module_identity(name: str, /) -> dict[str, Any]:
+    """Return what tells a module from another version of itself, as JSON-able data: see `source_identity`."""
+    sources, packages = _reached((name,))
+    return {"module": name, "sources": sources, "packages": packages}
 
 
 def source_files(target: Callable[..., Any], /, *, named: str | None = None) -> set[str]:
@@ -121,11 +128,6 @@ def _text_of(target: Any) -> str:
         return hashlib.sha256(inspect.getsource(target).encode()).hexdigest()[:16]
     except (OSError, TypeError):  # nobody has it
         return ""
-
-
-def _at(module: str, name: str) -> Any:
-    """Return what stands in a module under a name, as in "Class.method"; None where there is nothing."""
-    return functools.reduce(lambda found, part: getattr(found, part, None), name.split("."), sys.modules.get(module))
 
 
 def _reached(roots: tuple[str, ...]) -> Reached:

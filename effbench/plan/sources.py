@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from effbench.compression.constraints.copies import plain_network
 from effbench.data import ImageData
@@ -43,9 +45,18 @@ def load_task(blueprint: Blueprint) -> Task:
     return task
 
 
+def offered_to_networks(task: Task, data: ImageData, side: int, /) -> dict[str, int]:
+    """Return the arguments that what builds a network is offered: it takes those that it has."""
+    return {"num_classes": task.n_outputs(data), "in_channels": data.channels, "input_side": side}
+
+
 def build_network(blueprint: Blueprint, task: Task, data: ImageData, side: int) -> nn.Module:
     """Return the network for a task on a data set at `side`, its weights drawn from torch's global generator."""
-    network = blueprint.build(num_classes=task.n_outputs(data), in_channels=data.channels, input_side=side)
+    network = blueprint.build(**offered_to_networks(task, data, side))
     if not isinstance(network, nn.Module):
         raise ValueError(f"model._target_={blueprint.target}: gives a {type(network).__name__}, not a torch.nn.Module")
+    if any(is_lazy(parameter) for parameter in network.parameters()):
+        with torch.no_grad():  # layers that wait for their first input get their weights by it
+            network.eval()(torch.zeros(1, data.channels, side, side))
+        network.train()
     return plain_network(network)

@@ -130,4 +130,7 @@ class Sweep:
     """Only print the plan."""
     axes: Mapping[str, AxisFacts]
     """The axes of the sweep, by name."""
+    name: str
+    """What was asked for beside the defaults: the name of the parent run."""
     command: str
+    """What runs it: a command line, or a call in Python."""

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from effbench.checks.errors import kind_and_line
+from effbench.plan.given import given_object, is_given
 from effbench.plan.modules import is_standard
 
 
@@ -25,6 +26,8 @@ def find_target(name: object, /) -> Callable[..., Any]:
     What Python itself brings along (os.system) is none: it gives no network, and calling it does who knows what.
     """
     where = f"_target_={name}"
+    if is_given(name):
+        return given_object(str(name)).build
     if not isinstance(name, str) or "." not in name or not all(map(str.isidentifier, name.split("."))):
         raise ValueError(f"{where}: must be a dotted name, as in my_package.my_module.my_network")
     if _is_pythons(name.partition(".")[0]):

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar, cast
 
-from effbench.run.forkserver import worker_context
+from effbench.run.forkserver import start, worker_context
 from effbench.run.interruption import check
 from effbench.run.outcomes import RunError
+from effbench.run.parcel import Parcel
 from effbench.run.workers import end_with_parent, how_ended
 
 T = TypeVar("T")
@@ -36,9 +37,9 @@ def call_apart(function: Callable[..., T], /, *args: Any, report: Callable[..., 
     """
     context = worker_context()
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(theirs, function, args), daemon=False)
+    process = context.Process(target=_serve, args=(theirs, Parcel.of(args), function, args), daemon=False)
     try:
-        process.start()
+        start(process)
         theirs.close()
         while True:
             wait([ours, process.sentinel])
@@ -72,7 +73,7 @@ def _received(connection: Connection) -> tuple[str, Any] | None:
         return None
 
 
-def _serve(connection: Connection, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+def _serve(connection: Connection, parcel: Parcel, function: Callable[..., object], args: tuple[Any, ...]) -> None:
     """Call the function, and send what it reports, and how it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
     threading.Thread(target=end_with_parent, daemon=True).start()
@@ -83,6 +84,7 @@ def _serve(connection: Connection, function: Callable[..., object], args: tuple[
 
     message: tuple[str, object]
     try:
+        parcel.open()
         message = _RESULT, function(*args, report=report)
     except (Exception, SystemExit) as error:
         message = _ERROR, RunError.of(error)

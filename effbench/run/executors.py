@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -13,13 +14,24 @@ from effbench.run.forkserver import begin_server
 from effbench.run.interruption import check
 from effbench.run.one import run_point
 from effbench.run.outcomes import Executor, Observer, Outcome, Outcomes, RunError
+from effbench.run.parcel import why_not_sent
 from effbench.run.results import is_kept
 from effbench.run.store import Store
 from effbench.run.workers import run_in_workers
 
+log = logging.getLogger(__name__)
+
 
 def run_here(points: Sequence[Point], store: Store, device: torch.device, observer: Observer) -> Outcomes:
     """Run the points in this process, in their order; yield each with its result or its error."""
+    n_threads = torch.get_num_threads()  # runs have their own number
+    try:
+        yield from _run_here(points, store, device, observer)
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _run_here(points: Sequence[Point], store: Store, device: torch.device, observer: Observer) -> Outcomes:
     for point in points:
         check()
         observer.run_started(point)
@@ -46,6 +58,10 @@ def choose_executor(
     """
     n_missing = sum(not is_kept(point.key, store) for point in points)
     if n_missing == 0 or (jobs == 1 and timeout is None):
+        return run_here
+    unsent = why_not_sent(points)
+    if unsent is not None:
+        log.warning("%s: all runs are computed in this process, one after the other", unsent)
         return run_here
     if jobs is None:
         threads = max((point.chain.threads for point in points), default=1)

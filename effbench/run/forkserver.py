@@ -9,10 +9,12 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Sequence
 from multiprocessing import forkserver, util
-from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
+from types import ModuleType
 
 FOLDER = "EFFBENCH_FORKSERVER_FOLDER"
 """The variable that tells the server who began it, and in which temporary folder its socket lies."""
@@ -51,6 +53,20 @@ def begin_server() -> None:
             forkserver.ensure_running()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def start(process: ForkServerProcess | SpawnProcess, /) -> None:
+    """Start a process that knows nothing of this one's main program.
+
+    Python would have it import that: a script that sweeps without asking for its `__name__` would begin once more.
+    """
+    main, unknown = sys.modules["__main__"], ModuleType("__main__")
+    unknown.__spec__ = None
+    sys.modules["__main__"] = unknown
+    try:
+        process.start()
+    finally:
+        sys.modules["__main__"] = main
 
 
 def take_folder_away(owner: int, /) -> None:

@@ -6,6 +6,7 @@ had, and is replaced; the others never notice.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -21,10 +22,11 @@ import torch
 
 from effbench.plan.point import Point
 from effbench.run.children import end_process
-from effbench.run.forkserver import worker_context
+from effbench.run.forkserver import start, worker_context
 from effbench.run.interruption import check
 from effbench.run.one import run_point
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
+from effbench.run.parcel import Parcel
 from effbench.run.store import Store
 from effbench.training.layout import CRASHES
 
@@ -64,8 +66,9 @@ def _runs_in_workers(
     """Yield None as soon as every worker has what it can do, then each point with its result."""
     queue = _Queue(points)
     workers: list[_Worker] = []
+    parcel = Parcel.of(points)
     try:
-        workers += [_Worker(store, device, timeout) for _ in range(n_workers)]
+        workers += [_Worker(parcel, store, device, timeout) for _ in range(n_workers)]
         _keep_busy(workers, queue, observer)
         yield None
         while not queue.is_empty:
@@ -140,6 +143,7 @@ class _Queue:
 class _Worker:
     """A process that runs points, and this end of the pipe to it. Begun anew when it dies."""
 
+    parcel: Parcel
     store: Store
     device: torch.device
     timeout: float | None
@@ -193,9 +197,9 @@ class _Worker:
         context = worker_context()
         self.connection, theirs = context.Pipe()
         self._process: ForkServerProcess | SpawnProcess = context.Process(
-            target=_serve, args=(theirs, self.store, self.device), daemon=False
+            target=_serve, args=(theirs, self.parcel, self.store, self.device), daemon=False
         )
-        self._process.start()
+        start(self._process)
         theirs.close()
 
 
@@ -203,11 +207,11 @@ def _failed(reason: str) -> RunError:
     return RunError(reason, reason)
 
 
-def _serve(connection: Connection, store: Store, device: torch.device) -> None:
+def _serve(connection: Connection, parcel: Parcel, store: Store, device: torch.device) -> None:
     """Run points until the pipe is closed, or the process that began this one is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the sweep
     threading.Thread(target=end_with_parent, daemon=True).start()
-    while True:
+    for n_runs in itertools.count():
         try:
             point: Point = connection.recv()
         except (EOFError, OSError):
@@ -220,6 +224,8 @@ def _serve(connection: Connection, store: Store, device: torch.device) -> None:
                 connection.send((step, done, total))
 
         try:
+            if n_runs == 0:
+                parcel.open()
             message: Outcome = run_point(point, store, device=device, progress=progress)
         except (Exception, SystemExit) as error:
             message = RunError.of(error)

@@ -5,21 +5,15 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from effbench.run.interruption import INTERRUPTED, MESSAGE, end_now, heed, open_until_closed
+from effbench.run.interruption import INTERRUPTED, MESSAGE, end_now, heed
 from effbench.sweep.hidden_arguments import given_arguments, hide_arguments
 
 if TYPE_CHECKING:
     from effbench.plan.sweep import Sweep
-    from effbench.run.dropping import Use
-    from effbench.run.outcomes import Executor
-    from effbench.run.store import Store
-    from effbench.tracking.tracker import Tracker
 
 FAILED, WRONG_INPUT = 1, 2
 
@@ -66,85 +60,21 @@ def _main(arguments: Sequence[str], *, is_command: bool = False) -> int:
 
 
 def _run(arguments: Sequence[str], sweep: Sweep) -> int:
-    from effbench.run.dropping import use_of
-    from effbench.run.outcomes import STORAGE_ERRORS
-    from effbench.run.store import Store
-    from effbench.tracking.experiment import why_refused
-    from effbench.tracking.location import for_writing
-    from effbench.tracking.tracker import TrackingError
-
-    try:
-        uri = for_writing(sweep.tracking.uri)
-        wrong = why_refused(uri, sweep.tracking.experiment, sweep.tracking.artifacts)
-        if wrong is not None:
-            return _complain(wrong, WRONG_INPUT)
-        store = Store(Path(sweep.store.root), limit=sweep.store.limit_bytes)
-    except ValueError as error:
-        return _complain(error, WRONG_INPUT)
-    try:
-        store.clear_unfinished()
-        with store.lock(f"sweep-{sweep.plan.sweep_id}", waiting=_say_waiting), use_of(store, by=sweep) as use:
-            return _carry_out(arguments, sweep, use, uri)
-    except TrackingError as error:
-        what = str(error)
-    except OSError as error:
-        is_full = error.errno in STORAGE_ERRORS
-        what = f"store.root={store.root}: can't be written ({error.strerror})" if is_full else str(error)
-    return _complain(f"{what}; what was finished is kept, and the same command goes on from there", FAILED)
-
-
-def _carry_out(arguments: Sequence[str], sweep: Sweep, use: Use, uri: str) -> int:
     from effbench.sweep.again import keep_answer
-    from effbench.sweep.answer import give_answer
-    from effbench.sweep.carry_out import carry_out
     from effbench.sweep.progress import ProgressDisplay
+    from effbench.sweep.work import Refused, Stopped, place_of, work
 
-    store = use.store
-    execute = _executor(sweep, store)
-    with ExitStack() as until_the_end:
-        with ProgressDisplay(sweep.plan) as display:
-            with closing(use.follow(execute(sweep.plan.points, store, sweep.device, display))) as runs:
-                from effbench.tracking.write import MlflowTracker  # takes seconds, in which workers run already
-
-                tracker = MlflowTracker(uri, sweep.tracking.experiment, artifacts=sweep.tracking.artifacts)
-                until_the_end.enter_context(_abandoned_on_error(tracker))
-                outcome = carry_out(sweep, store, tracker, display, runs)
-        printout = give_answer(sweep, outcome, store, tracker)
-    if printout is None or not outcome.is_whole:
-        return FAILED
-    keep_answer(arguments, sweep, printout, store)
+    try:
+        with place_of(sweep) as (use, uri):
+            worked = work(sweep, use, uri, ProgressDisplay(sweep.plan), shows=True)
+            if not worked.is_whole:
+                return FAILED
+            keep_answer(arguments, sweep, worked.printout, use.store)
+    except Refused as error:
+        return _complain(error, WRONG_INPUT)
+    except Stopped as error:
+        return _complain(error, FAILED)
     return 0
-
-
-@contextmanager
-def _abandoned_on_error(tracker: Tracker) -> Iterator[None]:
-    """See to it that what does not come to its end says so."""
-    from effbench.tracking.tracker import TrackingError
-
-    with open_until_closed(tracker.abandon_sweep):
-        try:
-            yield
-        except BaseException:
-            with suppress(TrackingError):
-                tracker.abandon_sweep()
-            raise
-
-
-def _executor(sweep: Sweep, store: Store) -> Executor:
-    """Return what runs the points: a launcher of Hydra's if the command names one, else effbench itself."""
-    if sweep.launcher:
-        from effbench.config.launcher import run_by_launcher
-
-        return partial(run_by_launcher, overrides=sweep.launcher, timeout=sweep.timeout)
-    from effbench.run.executors import choose_executor
-
-    return choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs, timeout=sweep.timeout)
-
-
-def _say_waiting() -> None:
-    from effbench.sweep.messages import say
-
-    say("another process runs the same sweep; waiting for it")
 
 
 def _complain(error: object, status: int) -> int:

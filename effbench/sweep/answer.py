@@ -26,11 +26,28 @@ FIGURE_VERSION = 2
 """Bumped when the figure of equal values comes to be drawn in another way."""
 
 
-def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Tracker, /) -> Printout | None:
-    """Print what came out, save table and figure, and end the sweep's parent run with them.
+def give_answer(
+    sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Tracker, /, *, shows: bool = True
+) -> tuple[Printout, bool]:
+    """Save table and figure of what came out, and end the sweep's parent run with them.
 
-    Returns what was printed; None where not all is logged, which is printed, too.
+    Returns what is to be printed, which is done where it `shows`, and whether all is logged; if not, that is said.
     """
+    printout, metrics, files = _answered(sweep, outcome, store)
+    if shows:
+        printout.show()
+    check()
+    return printout, _close(sweep, outcome, tracker, printout, metrics, files)
+
+
+def answer_so_far(sweep: Sweep, outcome: SweepOutcome, store: Store, /) -> Printout:
+    """Save table and figure of a sweep that is not finished; the tracker is not told."""
+    return _answered(sweep, outcome, store)[0]
+
+
+def _answered(
+    sweep: Sweep, outcome: SweepOutcome, store: Store
+) -> tuple[Printout, Mapping[str, float], Mapping[str, bytes]]:
     found, no_answer = _answers(outcome, sweep.tolerance)
     check()
     files, metrics = _files(found, sweep, outcome, store), _metrics(found, sweep, outcome)
@@ -46,9 +63,7 @@ def give_answer(sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Trac
         figure=str(folder / "saturation.png") if "saturation.png" in files else None,
         runs=ui_command(for_writing(sweep.tracking.uri)),
     )
-    printout.show()
-    check()
-    return printout if _close(sweep, outcome, tracker, printout, metrics, files) else None
+    return printout, metrics, files
 
 
 def _close(

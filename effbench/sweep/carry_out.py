@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Protocol
 
 import numpy as np
@@ -15,12 +16,13 @@ from effbench.analysis import Counts
 from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
 from effbench.run.outcomes import STORAGE_ERRORS, Observer, Outcomes, RunError
+from effbench.run.results import load_result
 from effbench.run.store import Store
 from effbench.sweep.environment import describe_environment
 from effbench.sweep.records import extra_qualities, note, quality_columns, sweep_params
 from effbench.sweep.run_log import RunLog
 from effbench.sweep.shares import share_lines
-from effbench.sweep.timing import measure_points
+from effbench.sweep.timing import kept_latencies, measure_points
 from effbench.tracking import names
 from effbench.tracking.tracker import Tracker, TrackingError
 
@@ -29,7 +31,15 @@ PREPARING = ("augment", "side")
 
 
 class Display(Observer, Protocol):
-    """Shows how far a sweep is."""
+    """Shows how far a sweep is, while it is entered."""
+
+    def __enter__(self) -> object:
+        """Begin to show."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop showing."""
 
     def run_ended(self, point: Point, *, failed: bool) -> None:
         """Show that a run ended."""
@@ -58,11 +68,13 @@ class SweepOutcome:
     """Why the tracker did not take something that is still to be logged; None where all is."""
     unmeasured: Sequence[str] = ()
     """Whose latency could not be measured, and why: a line each."""
+    n_missing: int = 0
+    """How many runs there was no time for."""
 
     @property
     def is_whole(self) -> bool:
         """Whether all that was asked for is there."""
-        return not self.failures and not self.unmeasured
+        return not self.failures and not self.unmeasured and not self.n_missing
 
 
 def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, runs: Outcomes, /) -> SweepOutcome:
@@ -70,7 +82,7 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
     plan = sweep.plan
     tracker.open_sweep(
         plan.sweep_id,
-        name=sweep.command.partition("effbench.sweep ")[2] or "reference",
+        name=sweep.name,
         params=sweep_params(sweep),
         tags={names.AXES: ",".join(plan.axes), names.NOTE: note(sweep.command), **describe_environment()},
     )
@@ -94,13 +106,8 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
     latencies = measure_points(finished, sweep, store, display.measuring, unmeasured.append)
     log.log_waiting()
     log.log_metrics(latencies)
-    rows = [_row(point, {**metrics[point.key], **latencies.get(point.key, {})}) for point in finished]
-    frame = pd.DataFrame(rows)
-    frame.attrs["extra_qualities"] = extra_qualities(plan.points[0])
-    frame.attrs["moves"] = {name: list(axis.moves) for name, axis in sweep.axes.items()}
-    frame.attrs["failed"] = [_failed(point) for point in plan.points if point.key not in metrics]
     return SweepOutcome(
-        frame,
+        _frame(sweep, metrics, latencies),
         failures,
         counts=_counts(finished, counts),
         shares=share_lines(finished, metrics, words),
@@ -108,6 +115,34 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
         tracking_problem=log.problem,
         unmeasured=unmeasured,
     )
+
+
+def outcome_so_far(sweep: Sweep, store: Store, /) -> SweepOutcome:
+    """Return what the store has of a sweep that was interrupted: the runs that were computed, and their latencies."""
+    results = {
+        point.key: result for point in sweep.plan.points if (result := load_result(point.key, store)) is not None
+    }
+    finished = [point for point in sweep.plan.points if point.key in results]
+    metrics = {key: result.metrics for key, result in results.items()}
+    return SweepOutcome(
+        _frame(sweep, metrics, kept_latencies(finished, sweep, store)),
+        counts=_counts(finished, {key: result.counts_val for key, result in results.items()}),
+        shares=share_lines(finished, metrics, {key: result.words for key, result in results.items()}),
+        n_missing=len(sweep.plan.points) - len(finished),
+    )
+
+
+def _frame(
+    sweep: Sweep, metrics: Mapping[str, Mapping[str, float]], latencies: Mapping[str, Mapping[str, float]]
+) -> pd.DataFrame:
+    """Return the table of the runs whose metrics are there."""
+    plan = sweep.plan
+    finished = [point for point in plan.points if point.key in metrics]
+    frame = pd.DataFrame([_row(point, {**metrics[point.key], **latencies.get(point.key, {})}) for point in finished])
+    frame.attrs["extra_qualities"] = extra_qualities(plan.points[0])
+    frame.attrs["moves"] = {name: list(axis.moves) for name, axis in sweep.axes.items()}
+    frame.attrs["failed"] = [_failed(point) for point in plan.points if point.key not in metrics]
+    return frame
 
 
 def _failed(point: Point) -> dict[str, object]:

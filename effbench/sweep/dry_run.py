@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
+from rich.console import Console
 from rich.table import Table
 
 from effbench.plan.sweep import Sweep
@@ -12,27 +14,33 @@ from effbench.run.store import Store
 from effbench.sweep.terminal import cell, print_line, terminal_console
 
 
-def print_plan(sweep: Sweep, store: Store) -> None:
+def print_plan(sweep: Sweep, store: Store, console: Console | None = None) -> None:
     """Print what a sweep would do: its runs, which steps are there already, what would be measured."""
-    console = terminal_console()
+    console = terminal_console() if console is None else console
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("run", "seed", "status", "steps (kept ones in brackets)"):
         table.add_column(heading, no_wrap=True)
-    n_kept = 0
-    for point in sweep.plan.points:
-        kept = is_kept(point.key, store)
-        n_kept += kept
-        all_steps = point.chain.steps
-        n_steps = len(all_steps) if kept else n_kept_steps(point.chain, store)
-        steps = [f"({step})" if number < n_steps else str(step) for number, step in enumerate(all_steps)]
-        row = (point.label, str(point.seed), "kept" if kept else "to run", " → ".join(steps))
+    runs = plan_table(sweep, store)
+    for row in runs[["point", "seed", "status", "steps"]].itertuples(index=False):
         table.add_row(*map(cell, row))
     console.print(table)
-    n_runs = len(sweep.plan.points)
+    n_runs, n_kept = len(runs), int((runs["status"] == "kept").sum())
     print_line(f"sweep {sweep.plan.sweep_id}: {n_runs} runs, {n_kept} kept, {n_runs - n_kept} to run", console)
     measure = sweep.measure
     engines, batch, threads = ", ".join(sweep.engines), _listed(measure.batch), _listed(measure.threads)
     print_line(f"latency: {engines}; batch {batch}, {threads} threads, {measure.seconds:g} s a model", console)
+
+
+def plan_table(sweep: Sweep, store: Store, /) -> pd.DataFrame:
+    """Return a row per run: point, seed, run_key, status, its steps (kept ones in brackets), the values of the axes."""
+    rows = []
+    for point in sweep.plan.points:
+        kept, steps = is_kept(point.key, store), point.chain.steps
+        n_steps = len(steps) if kept else n_kept_steps(point.chain, store)
+        shown = [f"({step})" if number < n_steps else str(step) for number, step in enumerate(steps)]
+        own = {"point": point.label, "seed": point.seed, "run_key": point.key, "status": "kept" if kept else "to run"}
+        rows.append({**own, "steps": " → ".join(shown), **point.axes})
+    return pd.DataFrame(rows)
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
+from rich.console import Console
 
 from effbench.analysis import Quality
 from effbench.sweep.terminal import print_line, print_table, terminal_console
@@ -33,9 +34,9 @@ class Printout:
     runs: str
     """What shows the runs: a command, or an address."""
 
-    def show(self) -> None:
-        """Print it to stdout."""
-        console = terminal_console()
+    def show(self, console: Console | None = None) -> None:
+        """Print it, to stdout unless another console is given."""
+        console = terminal_console() if console is None else console
         if self.table is not None:
             print_table(self.table, Quality(**self.table.attrs["quality"]), self.table.attrs["extras"], console)
             console.print()
@@ -50,6 +51,12 @@ class Printout:
         if self.figure is not None:
             print_line(f"figure: {os.path.relpath(self.figure)}", console)
         print_line(f"runs:   {self.runs}", console)
+
+    def text(self) -> str:
+        """Return what `show` prints."""
+        stream = io.StringIO()
+        self.show(Console(file=stream, soft_wrap=True, width=240))
+        return stream.getvalue().rstrip("\n")
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as JSON-able data."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -55,6 +55,10 @@ class ProgressDisplay:
     ) -> None:
         """Stop showing."""
         self._progress.stop()
+
+    def bars(self) -> RenderableType:
+        """Return what is shown now."""
+        return self._progress.get_renderable()
 
     def run_started(self, point: Point) -> None:
         """Show a bar for the run."""

@@ -20,7 +20,7 @@ from effbench.measure.compute import count_cost
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.findings import Rows
 from effbench.plan.point import Point
-from effbench.plan.sources import build_network, load_data, load_task
+from effbench.plan.sources import build_network, load_data, load_task, offered_to_networks
 from effbench.plan.sweep import Sweep
 from effbench.run.counts import pack_counts
 from effbench.run.outcomes import RunError
@@ -61,6 +61,7 @@ def describe_run(
         **{name: str(value) for name, value in quality_columns(point).items()},
         **({names.CONTROL: "true"} if point.is_control else {}),
         names.EXTRA_QUALITIES: ",".join(extra_qualities(point)),
+        **_network_tag(point),
         names.STEPS: " → ".join(str(step) for step in point.chain.steps),
         **{f"{names.REALISED}/{cost}": how for cost, how in _realised(point, sweep, result, reference).items()},
         **describe_environment(),
@@ -72,7 +73,7 @@ def describe_run(
         if result.unknown_operations:
             tags[names.UNKNOWN] = ",".join(result.unknown_operations)
         counts = pack_counts(val=result.counts_val, test=result.counts_test)
-        files |= {"model.effb": result.blob, names.COUNTS: counts}
+        files |= {names.MODEL_FILE: result.blob, names.COUNTS: counts}
         files |= table_files(result.tables)
     if error is not None:
         tags[names.ERROR] = printable(without_secrets(error.summary))
@@ -91,6 +92,15 @@ def describe_run(
             sizes={split: data.n_examples(split) for split in ("train", "val", "test")},
         ),
     )
+
+
+def _network_tag(point: Point) -> dict[str, str]:
+    """Return the tag that says how the run's network is built; nothing where MLflow would not take all of it."""
+    chain = point.chain
+    offered = offered_to_networks(chain.loaded_task(), chain.loaded_data(), chain.side)
+    described = {"target": chain.network.target, "options": dict(chain.network.options), "offered": offered}
+    text = json.dumps(hide_in_values(described))
+    return {names.NETWORK: text} if len(text) <= MAX_NOTE_LENGTH else {}
 
 
 def quality_columns(point: Point, /) -> dict[str, str | float]:

@@ -25,6 +25,7 @@ from effbench.plan.point import Point
 from effbench.plan.sweep import MeasureSettings, Sweep
 from effbench.run.apart import ProcessDied, call_apart
 from effbench.run.outcomes import RunError
+from effbench.run.parcel import why_not_sent
 from effbench.run.results import load_result
 from effbench.run.store import Store
 from effbench.sweep.environment import describe_machine
@@ -65,6 +66,17 @@ def measure_points(
         for key, metrics in measured.items():
             latencies[key] |= metrics
     progress(len(passes), len(passes))
+    return latencies
+
+
+def kept_latencies(points: Sequence[Point], sweep: Sweep, store: Store, /) -> dict[str, dict[str, float]]:
+    """Return of the metrics of `measure_points` those that the store has."""
+    latencies: dict[str, dict[str, float]] = {point.key: {} for point in points}
+    for one in _passes(sweep) if points else []:
+        measured = store.get_json(_entry(points, one, sweep))
+        if measured is not None and _is_of(measured, points):
+            for key, metrics in measured.items():
+                latencies[key] |= metrics
     return latencies
 
 
@@ -122,6 +134,8 @@ def _measured(
     """Make a pass in a process of its own, and tell what could not be measured."""
     metric = f"latency_ms/{one.name}"
     try:
+        if why_not_sent(points) is not None:
+            return sample_points(points, store.root, one, sweep.measure, report=report)
         found = call_apart(sample_points, points, store.root, one, sweep.measure, report=report)
     except (ProcessDied, RunError) as error:
         remedy = _REMEDY if isinstance(error, ProcessDied) and error.exit_code < 0 else ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
@@ -81,6 +82,29 @@ def load_counts(runs: pd.DataFrame, /, *, quality: str | None = None, tracking_u
             raise ValueError(f"run {key}: its counts can't be read ({reason})") from None
         by_run[key] = test if quality == own else val
     return Counts(kind=runs["quality_kind"].iloc[0], by_run=by_run)
+
+
+def load_network(run_id: str, /, *, tracking_uri: str | None = None) -> tuple[bytes, dict[str, Any]]:
+    """Return the file of a finished run, and what builds its network before its stages (`names.NETWORK`).
+
+    ValueError where there is no such run, where it has no file, and where it does not say what its network is.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    uri = for_reading(tracking_uri)
+    client = MlflowClient(uri)
+    try:
+        described = client.get_run(run_id).data.tags.get(names.NETWORK)
+        blob = _artifact(client, run_id, names.MODEL_FILE, _moves_of(uri))
+    except (MlflowException, OSError) as error:
+        raise ValueError(f"run={run_id}: can't be read ({without_secrets(first_line(error))})") from None
+    if described is None:
+        raise ValueError(
+            f"run={run_id}: was logged by an earlier effbench, which did not say what builds its network; "
+            "effbench.decode(blob, network) takes its model.effb and a network of the same kind"
+        )
+    return blob, json.loads(described)
 
 
 def _moves_of(uri: str) -> tuple[Move, ...]:

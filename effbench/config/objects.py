@@ -1,0 +1,89 @@
+"""Objects among the keywords of a sweep, by the names under which its plan has them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from effbench.config.command_line import members
+from effbench.plan.given_data import give_data
+from effbench.plan.given_networks import give_factory, give_network
+
+_TARGET = "_target_"
+
+
+def with_names(keywords: Mapping[str, Any], /) -> dict[str, Any]:
+    """Return keywords in which no object is left: networks, factories, data sets and classes have become names.
+
+    ValueError for an object that is none of these, or that can't be told from another.
+    """
+    named: dict[str, Any] = {}
+    for key, value in keywords.items():
+        if key == "model":
+            named |= _named_one("model", value, _model)
+        elif key == "data":
+            named |= _named_one("data", value, _data)
+        else:
+            named[key] = _with_targets(key, value)
+    return named
+
+
+def _named_one(group: str, value: Any, name: Any) -> dict[str, Any]:
+    """Return the keys that say what a group's choice is: its name, or what a `_target_` of its own says."""
+    if value is None or isinstance(value, str | Path | Mapping):
+        return {group: name(value)}
+    if isinstance(value, list) and all(isinstance(part, str | Path) for part in value):
+        return {group: [name(part) for part in value]}
+    if group == "model" and isinstance(value, list):
+        return {f"{group}.{_TARGET}": [name(part) for part in value]}
+    return {f"{group}.{_TARGET}": name(value)}
+
+
+def _model(value: Any) -> Any:
+    if isinstance(value, nn.Module):
+        return give_network(value)
+    if isinstance(value, Mapping):
+        return _with_targets("model", value)
+    if callable(value):
+        return give_factory(value, what="model")
+    if isinstance(value, str | Path):
+        return str(value)
+    raise ValueError(
+        f"model={value!r}: must be a name of conf/model, a network (torch.nn.Module), or what builds one "
+        "(a function or class)"
+    )
+
+
+def _data(value: Any) -> Any:
+    if isinstance(value, Mapping) and not (set(map(str, value)) & {"train", "val", "test"}):
+        return _with_targets("data", value)
+    if isinstance(value, str | Path):
+        text = str(value)
+        is_folder = text not in members("data") and Path(text).expanduser().is_dir()
+        return text if not is_folder or "/" in text else f"./{text}"
+    if callable(value) and (inspect.isfunction(value) or isinstance(value, type | functools.partial)):
+        return give_factory(value, what="data")
+    return give_data(value)
+
+
+def _with_targets(key: str, value: Any) -> Any:
+    """Return a value in which classes, functions and partials are nodes that name them, and networks their names."""
+    if isinstance(value, nn.Module):
+        return give_network(value)
+    if isinstance(value, Mapping):
+        return {name: _with_targets(f"{key}.{name}", part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_targets(key, part) for part in value]
+    if isinstance(value, functools.partial):
+        if value.args:
+            raise ValueError(f"{key}: must be a partial of keywords alone, as in partial(SGD, momentum=0.9)")
+        return {_TARGET: give_factory(value.func, what=key), **_with_targets(key, value.keywords)}
+    if isinstance(value, type) or inspect.isfunction(value):
+        name = give_factory(value, what=key)
+        return name if key.endswith(_TARGET) else {_TARGET: name}
+    return value

@@ -1,0 +1,87 @@
+"""The network of a tracked run, from its file: `effbench.load_model`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from effbench.codec import decode
+from effbench.compression.constraints.copies import plain_network
+from effbench.plan.blueprint import Blueprint
+from effbench.plan.given import is_given, name_of
+from effbench.plan.given_networks import give_factory, give_network
+from effbench.tracking.read import load_network, load_runs
+
+
+def load_model(
+    run: str | pd.Series, /, *, model: Any = None, experiment: str = "effbench", tracking_uri: str | None = None
+) -> nn.Module:
+    """Return the network of a tracked run, read from its file: on the CPU, in evaluation mode, ready to use.
+
+    Parameters
+    ----------
+    run
+        A run id of MLflow, a run key (or the beginning of one), or a row of `effbench.load_runs` or of
+        `SweepResult.runs`.
+    model
+        Where the run's network was given to `run_sweep` as an object: that network, or what builds one. Not needed of a
+        network that a name leads to.
+    experiment, tracking_uri
+        Where the run is: see `effbench.load_runs`.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such run, where it has no file, where its network can't be built here, and where the file does
+        not fit it.
+
+    Examples
+    --------
+    >>> import effbench
+    >>> result = effbench.run_sweep(prune=[0.5], train={"epochs": 1}, measure={"seconds": 0.01}, progress=False)
+    >>> network = effbench.load_model(result.runs.iloc[1])
+    >>> len(effbench.encode(network, coder="huffman")) == result.runs["size_bytes"][1]
+    True
+    """
+    blob, described = load_network(_run_id(run, experiment, tracking_uri), tracking_uri=tracking_uri)
+    return decode(blob, _fresh(described, model)).eval()
+
+
+def _run_id(run: str | pd.Series, experiment: str, tracking_uri: str | None) -> str:
+    """Return the id of a run. ValueError where it is not there, with what is."""
+    if isinstance(run, pd.Series):
+        if isinstance(run.get("run_id"), str):
+            return str(run["run_id"])
+        if not isinstance(run.get("run_key"), str):
+            raise ValueError("run: the row has neither run_id nor run_key; give one of load_runs, or of result.runs")
+        run = str(run["run_key"])
+    if not isinstance(run, str) or not run:
+        raise ValueError(f"run={run!r}: must be a run id, a run key, or a row of load_runs")
+    runs = load_runs(experiment, tracking_uri=tracking_uri)
+    for column in ("run_id", "run_key"):
+        found = runs[runs[column].str.startswith(run)] if column in runs.columns else runs
+        if len(found) == 1:
+            return str(found["run_id"].iloc[0])
+        if len(found) > 1:
+            raise ValueError(f"run={run}: {len(found)} runs begin so; give more of it")
+    known = ", ".join(runs["run_key"].head(5)) if len(runs) else "none"
+    raise ValueError(f"run={run}: experiment {experiment} has no finished run with that id or key; it has {known}, …")
+
+
+def _fresh(described: Mapping[str, Any], model: Any) -> nn.Module:
+    target = str(described["target"])
+    if is_given(target) and model is not None:
+        target = give_network(model) if isinstance(model, nn.Module) else give_factory(model, what="model")
+    blueprint = Blueprint(target, described["options"])
+    try:
+        _ = blueprint.callable
+    except ValueError as error:
+        hint = f"; give model=, the {name_of(target)} that the sweep was given" if is_given(target) else ""
+        raise ValueError(f"the run's network can't be built here: {error}{hint}") from None
+    with torch.random.fork_rng(devices=[]):
+        network = blueprint.build(**described["offered"])
+    return plain_network(network)

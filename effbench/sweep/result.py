@@ -1,0 +1,200 @@
+"""What a sweep gave, in Python: its runs as a table, its answers, figures and networks."""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from effbench.analysis import Counts, Saturation, pareto_front, plot_saturation, saturation_point
+from effbench.codec import decode
+from effbench.plan.point import Point
+from effbench.plan.sweep import Sweep
+from effbench.run.results import load_result
+from effbench.run.store import Store
+from effbench.sweep.carry_out import SweepOutcome
+from effbench.sweep.messages import plain
+from effbench.sweep.printout import Printout
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SweepResult:
+    """What `effbench.run_sweep` returns; in a notebook it shows its answer, figure and table.
+
+    `print(result)` writes what the command would print.
+
+    Examples
+    --------
+    >>> import effbench
+    >>> result = effbench.run_sweep(prune=[0.5], train={"epochs": 1}, measure={"seconds": 0.01}, progress=False)
+    >>> list(result.runs["point"]), result.is_whole
+    (['reference', 'prune=0.5'], True)
+    >>> network = result.model(prune=0.5, seed=0)  # ready to use: its weights are those of the run's file
+    >>> round(float((network.conv1.weight == 0).float().mean() > 0))
+    1
+    """
+
+    sweep_id: str
+    """The same for the same runs, whoever asked for them; `effbench.load_runs(sweep=…)` reads them again."""
+    runs: pd.DataFrame
+    """One row per finished run: the columns of `effbench.load_runs`, but for what MLflow alone knows."""
+    failures: Mapping[str, str]
+    """Why runs failed, by their point and seed."""
+    n_missing: int
+    """How many runs are not there because the sweep was interrupted; the same call goes on with them."""
+    counts: Counts | None = field(repr=False)
+    """What each validation example adds to the runs' quality; None where these have not the same examples."""
+    is_whole: bool
+    """Whether every run is there, measured and logged."""
+    _sweep: Sweep = field(repr=False)
+    _printout: Printout = field(repr=False)
+    _store: Store = field(repr=False)
+
+    @classmethod
+    def of(
+        cls, sweep: Sweep, outcome: SweepOutcome, printout: Printout, store: Store, /, *, is_logged: bool
+    ) -> SweepResult:
+        """Return the result of a sweep that was carried out, as far as it was."""
+        return cls(
+            sweep_id=sweep.plan.sweep_id,
+            runs=outcome.frame,
+            failures={name: error.summary for name, error in outcome.failures.items()},
+            n_missing=outcome.n_missing,
+            counts=outcome.counts,
+            is_whole=outcome.is_whole and is_logged,
+            _sweep=sweep,
+            _printout=printout,
+            _store=store,
+        )
+
+    def saturation(
+        self, cost: str | None = None, *, model: str | None = None, method: str = "tolerance", **options: float
+    ) -> Saturation:
+        """Return where compression stops being free: see `effbench.saturation_point`, also for its errors.
+
+        The tolerance is the sweep's own unless another is given; with the method "tolerance" it has an interval.
+        """
+        return saturation_point(
+            self.runs, cost=cost, model=model, method=method, counts=self._counts(method), **self._with(method, options)
+        )
+
+    def front(self, cost: str | None = None, *, model: str | None = None) -> pd.DataFrame:
+        """Return the points that no other point beats, by cost: see `effbench.pareto_front`, also for its errors."""
+        return pareto_front(self.runs, cost=cost, model=model)
+
+    def plot(
+        self,
+        cost: str | None = None,
+        *,
+        ax: Axes | None = None,
+        model: str | None = None,
+        method: str = "tolerance",
+        **options: Any,
+    ) -> Axes:
+        """Draw quality against cost: see `effbench.plot_saturation`, also for its errors."""
+        options = self._with(method, options)
+        return plot_saturation(
+            self.runs, cost=cost, ax=ax, model=model, method=method, counts=self._counts(method), **options
+        )
+
+    def model(self, *, reference: bool = False, **where: Any) -> nn.Module:
+        """Return the network of a run, read from its file: on the CPU, in evaluation mode, ready to use.
+
+        where: values of axes, of the seed and of other swept keys (a dot as __), as many as tell the run from others.
+        An axis that is left out is at its neutral value where that leaves a run. reference: the uncompressed one.
+        ValueError where no run, or more than one, is meant; the message says which there are.
+        """
+        point = self._point(reference, {name.replace("__", "."): value for name, value in where.items()})
+        kept = load_result(point.key, self._store)
+        if kept is None:
+            raise ValueError(f"{point}: its file is gone from {self._store.root}; the same call makes it again")
+        return decode(kept.blob, point.chain.fresh_network()).eval()
+
+    def report(self) -> str:
+        """Return the answer in Markdown: what asked for it, what was found, and the table of points."""
+        table = self._printout.table
+        lines = [f"`{plain(self._sweep.command)}`", "", *(f"- {plain(line)}" for line in self._said())]
+        return "\n".join([*lines, "", "" if table is None else _markdown(table)]).rstrip() + "\n"
+
+    def _said(self) -> list[str]:
+        """Return the sentences, one after the other."""
+        interrupted = f"interrupted: {self.n_missing} runs are missing; the same call goes on with them"
+        failed = [f"failed: {name}: {reason}" for name, reason in self.failures.items()]
+        return [*([interrupted] if self.n_missing else []), *self._printout.lines, *failed, *self._printout.unmeasured]
+
+    def __str__(self) -> str:
+        interrupted = self._said()[:1] if self.n_missing else []
+        return "\n".join([self._printout.text(), *interrupted])
+
+    def _repr_html_(self) -> str:
+        """Return the answer, the figure and the table as a notebook shows them."""
+        said = "".join(f"<li>{html.escape(plain(line))}</li>" for line in self._said())
+        table, figure = self._printout.table, self._printout.figure
+        image = ""
+        if figure is not None and Path(figure).is_file():
+            encoded = base64.b64encode(Path(figure).read_bytes()).decode()
+            image = f'<img style="max-width:100%" alt="quality against cost" src="data:image/png;base64,{encoded}">'
+        rows = (
+            "" if table is None else table.to_html(index=False, escape=True, na_rep="", border=0, float_format=_short)
+        )
+        return f"<div><ul>{said}</ul>{image}{rows}<p>{html.escape(plain(self._printout.runs))}</p></div>"
+
+    def _counts(self, method: str) -> Counts | None:
+        return self.counts if method == "tolerance" else None
+
+    def _with(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        return {"tolerance": self._sweep.tolerance, **options} if method == "tolerance" else dict(options)
+
+    def _point(self, reference: bool, where: Mapping[str, Any]) -> Point:
+        plan = self._sweep.plan
+        points = [point for point in plan.points if point.is_reference or not reference]
+        known = dict.fromkeys(("seed", "model", "data", *plan.axes, *(key for p in plan.points for key in p.swept)))
+        for name in where:
+            if name not in known:
+                raise ValueError(f"{name}={where[name]}: the sweep has {', '.join(known)}")
+        for name, value in where.items():
+            points = [point for point in points if _is_equal(_value(point, name), value)]
+        for name in () if reference else plan.axes:
+            neutral = [p for p in points if _is_equal(p.axes.get(name), self._sweep.axes[name].neutral)]
+            points = neutral if name not in where and neutral else points
+        if len(points) == 1:
+            return points[0]
+        asked = ", ".join(f"{name}={value}" for name, value in where.items()) or "nothing"
+        what = "no run is" if not points else f"{len(points)} runs are"
+        there = "; ".join(str(point) for point in (points or plan.points))
+        raise ValueError(f"{what} meant by {asked}: give what tells them apart; there are {there}")
+
+
+def _value(point: Point, name: str) -> Any:
+    own = {"seed": point.seed, "model": point.network_name, "data": point.data_name}
+    return {**own, **point.swept, **point.axes}.get(name)
+
+
+def _is_equal(own: Any, value: Any) -> bool:
+    """Whether a point has a value: 1 is 1.0, and "0.5" of a swept key is 0.5."""
+    if isinstance(own, str) and not isinstance(value, str):
+        return own == str(value)
+    if isinstance(own, int | float) and isinstance(value, int | float):
+        return math.isclose(own, value, rel_tol=1e-9)
+    return bool(own == value)
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    """Return a table in Markdown."""
+    shown = table.map(lambda cell: "" if pd.isna(cell) else _short(cell) if isinstance(cell, float) else str(cell))
+    rows = [list(map(str, shown.columns)), ["---"] * len(shown.columns), *shown.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(plain(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
