@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import torch
@@ -52,11 +53,17 @@ def offered_to_networks(task: Task, data: ImageData, side: int, /) -> dict[str, 
 
 def build_network(blueprint: Blueprint, task: Task, data: ImageData, side: int) -> nn.Module:
     """Return the network for a task on a data set at `side`, its weights drawn from torch's global generator."""
-    network = blueprint.build(**offered_to_networks(task, data, side))
+    return network_of(blueprint, offered_to_networks(task, data, side))
+
+
+def network_of(blueprint: Blueprint, offered: Mapping[str, int], /) -> nn.Module:
+    """Return the network of a blueprint that is offered these arguments; layers without sizes get them by an image."""
+    network = blueprint.build(**offered)
     if not isinstance(network, nn.Module):
         raise ValueError(f"model._target_={blueprint.target}: gives a {type(network).__name__}, not a torch.nn.Module")
     if any(is_lazy(parameter) for parameter in network.parameters()):
-        with torch.no_grad():  # layers that wait for their first input get their weights by it
-            network.eval()(torch.zeros(1, data.channels, side, side))
+        side = offered["input_side"]
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, offered["in_channels"], side, side))
         network.train()
     return plain_network(network)

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from effbench.codec import decode
-from effbench.compression.constraints.copies import plain_network
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.given import is_given, name_of
 from effbench.plan.given_networks import give_factory, give_network
+from effbench.plan.sources import network_of
 from effbench.tracking.read import load_network, load_runs
 
 
@@ -83,5 +83,4 @@ def _fresh(described: Mapping[str, Any], model: Any) -> nn.Module:
         hint = f"; give model=, the {name_of(target)} that the sweep was given" if is_given(target) else ""
         raise ValueError(f"the run's network can't be built here: {error}{hint}") from None
     with torch.random.fork_rng(devices=[]):
-        network = blueprint.build(**described["offered"])
-    return plain_network(network)
+        return network_of(blueprint, described["offered"])

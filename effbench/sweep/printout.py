@@ -55,7 +55,7 @@ class Printout:
     def text(self) -> str:
         """Return what `show` prints."""
         stream = io.StringIO()
-        self.show(Console(file=stream, soft_wrap=True, width=240))
+        self.show(Console(file=stream, soft_wrap=True, width=240, force_jupyter=False))
         return stream.getvalue().rstrip("\n")
 
     def to_plain(self) -> dict[str, Any]:

@@ -114,7 +114,7 @@ class SweepPlan:
 
     def __repr__(self) -> str:
         stream = io.StringIO()
-        print_plan(self._sweep, self._store, Console(file=stream, soft_wrap=True, width=240))
+        print_plan(self._sweep, self._store, Console(file=stream, soft_wrap=True, width=240, force_jupyter=False))
         return stream.getvalue().rstrip("\n")
 
     def _repr_html_(self) -> str:
@@ -152,5 +152,5 @@ def _shown(keywords: Mapping[str, Any]) -> list[str]:
 
 def _display(sweep: Sweep, progress: bool) -> Display:
     if not progress:
-        return ProgressDisplay(sweep.plan, console=Console(file=io.StringIO(), force_terminal=False))
+        return ProgressDisplay(sweep.plan, console=Console(file=io.StringIO(), force_terminal=False, force_jupyter=False))
     return NotebookProgress(sweep.plan) if is_notebook() else ProgressDisplay(sweep.plan)

@@ -21,6 +21,8 @@ from effbench.run.store import Store
 from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.messages import plain
 from effbench.sweep.printout import Printout
+from effbench.sweep.records import quality_columns
+from effbench.tracking import names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,14 +84,26 @@ class SweepResult:
     ) -> Saturation:
         """Return where compression stops being free: see `effbench.saturation_point`, also for its errors.
 
-        The tolerance is the sweep's own unless another is given; with the method "tolerance" it has an interval.
+        The tolerance is the sweep's own unless another is given; with the method "tolerance" it has an interval. Where no
+        run is finished there is no point, and the reason says so.
         """
+        if not len(self.runs):
+            quality = quality_columns(self._sweep.plan.points[0])[f"{names.QUALITY}_name"]
+            return Saturation(
+                point=None,
+                reason="no run is finished yet: the same call goes on",
+                method=method,
+                cost=cost or "size_bytes",
+                quality=f"{quality}_val",
+            )
         return saturation_point(
             self.runs, cost=cost, model=model, method=method, counts=self._counts(method), **self._with(method, options)
         )
 
     def front(self, cost: str | None = None, *, model: str | None = None) -> pd.DataFrame:
         """Return the points that no other point beats, by cost: see `effbench.pareto_front`, also for its errors."""
+        if not len(self.runs):
+            return self.runs
         return pareto_front(self.runs, cost=cost, model=model)
 
     def plot(
