@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from effbench.analysis import Counts
 from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
+from effbench.plan.user_factory import HOLDING
 from effbench.run.outcomes import STORAGE_ERRORS, Observer, Outcomes, RunError
 from effbench.run.store import Store
 from effbench.sweep.environment import describe_environment
@@ -24,8 +25,8 @@ from effbench.sweep.timing import measure_points
 from effbench.tracking import names
 from effbench.tracking.tracker import Tracker, TrackingError
 
-PREPARING = ("augment", "side")
-"""Options of data sets that change the images, and not which they are."""
+PREPARING = ("augment", "side", *sorted(HOLDING))
+"""Options of data sets that change the images, or how they are held, and not which they are."""
 
 
 class Display(Observer, Protocol):
