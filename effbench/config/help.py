@@ -11,6 +11,8 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
                     model.<option>= sets an option; model._target_=my_package.my_net takes your own network
   data=             {data}
                     data.root= where it lies, data.side= base side in pixels, data.split_seed=
+                    data._target_=my_package.my_data takes your own: what it gives, as (train, val, test) Datasets
+                    data.cache=memory|disk|none data.workers=2 (image_folder, your own): how images are held and read
   recipe=           {recipes}; recipe.rounds=3 prunes and finetunes in three rounds
   stage.<s>.<o>=    options of a technique: stage.prune.criterion=random, stage.quantize.scheme=affine, …
                     stage.<s>.layers={{conv1:8,classifier:skip}}: other values for layers by name, * for any; or skip

@@ -29,6 +29,7 @@ from effbench.plan.chain import Chain
 from effbench.plan.point import Plan, Point
 from effbench.plan.sources import fingerprint_of
 from effbench.plan.sweep import Threads
+from effbench.plan.user_factory import options_of
 
 SIDES = ("side", "eval_side")
 """What an axis that reads the data can multiply: the side at which a network is trained, and is evaluated."""
@@ -183,7 +184,7 @@ class _Builder:
         for name, axis in self._swept(values, "data"):
             if axis.target in SIDES:
                 continue
-            if axis.target not in data.parameters:
+            if axis.target not in options_of(data):
                 raise ValueError(f"{self._shown(name)}: the data set {data.target} does not read {name}")
             self._check_not_fixed("data", name)
             if not axis.is_neutral(values[name]):

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
+from torch.utils.data import Dataset
 
 from effbench.data import ImageData
+from effbench.data.data_module import is_data_module
 from effbench.plan.stage import Stage
 from effbench.plan.targets import find_target
 from effbench.tasks import Task
@@ -36,9 +38,17 @@ def check_target(where: str, node: Mapping[str, Any], kind: type | None, *, only
     if kind is None and is_class and not hasattr(target, "prepare"):
         raise ValueError(f"{where}.{_TARGET}={node[_TARGET]}: must be a class with name, prepare and synchronise")
     fits = kind is None or (issubclass(target, kind) if isinstance(target, type) else not only_classes)
+    if kind is ImageData and isinstance(target, type):
+        fits = fits or is_data_module(target)
+        if not fits and issubclass(target, Dataset):
+            raise ValueError(
+                f"{where}.{_TARGET}={node[_TARGET]}: is one Dataset, and a sweep needs three splits; name a function "
+                "that returns (train, val, test) of it, or (train, test)"
+            )
     if not fits:
         words = f"a class derived from {kind.__name__}" if kind is not None else ""
         other = "" if only_classes else ", or a function that gives an instance of one"
+        other += ", a DataModule, or (train, val, test) Datasets" if kind is ImageData else ""
         what = f"{target.__name__} is a class of another kind; " if is_class and not only_classes else ""
         raise ValueError(f"{where}.{_TARGET}={node[_TARGET]}: {what}must be {words}{other}")
 

@@ -11,6 +11,7 @@ from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain, Rounds, Step, Steps, map_steps
 from effbench.plan.sources import fingerprint_of
 from effbench.plan.teacher import TeacherRequest
+from effbench.plan.user_factory import options_of
 from effbench.stages.load import Load
 
 
@@ -57,7 +58,7 @@ def _another_network(request: TeacherRequest, reference: Chain, where: str) -> C
         network = network.with_options(alpha=request.alpha)
     data = reference.data
     if request.augment is not None:
-        if "augment" not in data.parameters:
+        if "augment" not in options_of(data):
             raise ValueError(f"{where}.augment={request.augment}: must be null, as {data.target} has no augment")
         data = data.with_options(augment=request.augment)
     side = reference.side

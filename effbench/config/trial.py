@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from effbench.checks.errors import first_line, kind_and_line
 from effbench.compression.layers import weight_layers, weights_of
+from effbench.config.keys import MOVED_OPTIONS
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain
+from effbench.plan.source_code import is_own
 from effbench.plan.sources import build_network, load_data, load_task
 from effbench.tasks import Task
 from effbench.training.layout import StridedPointwise, WatchStridedPointwise
@@ -23,11 +25,8 @@ from effbench.training.layout import StridedPointwise, WatchStridedPointwise
 
 def read_data(data: Blueprint) -> ImageData:
     """Return the data set. ValueError for what is no data set, and for options of the wrong kind."""
-    for name in ("side", "split_seed"):
-        value = data.options.get(name, 1)
-        if isinstance(value, bool) or not isinstance(value, int) or value < (name == "side"):
-            raise ValueError(f"data.{name}={value}: must be a whole number, {int(name == 'side')} or more")
     try:
+        _check_options(data)
         loaded: object = load_data(data)
     except ValueError as error:
         message = str(error)
@@ -37,6 +36,19 @@ def read_data(data: Blueprint) -> ImageData:
     if not isinstance(loaded, ImageData):
         raise ValueError(f"data._target_={data.target}: gives a {type(loaded).__name__}, not an ImageData")
     return loaded
+
+
+def _check_options(data: Blueprint) -> None:
+    for name in ("side", "split_seed"):
+        value = data.options.get(name, 1)
+        if name == "side" and value is None and not is_own(data.callable):
+            continue  # of a user's data: as they are
+        if isinstance(value, bool) or not isinstance(value, int) or value < (name == "side"):
+            raise ValueError(f"data.{name}={value}: must be a whole number, {int(name == 'side')} or more")
+    for key, instead in MOVED_OPTIONS.items():
+        name = key.removeprefix("data.")
+        if name in data.options and not (data.takes_anything or name in data.parameters):
+            raise ValueError(f"{key}: there is no such key any more; give {instead}")
 
 
 def read_task(task: Blueprint) -> Task:

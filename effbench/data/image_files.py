@@ -88,6 +88,11 @@ def read_image_file(path: Path, /) -> tuple[bytes, str]:
     return content, _with_image(path, io.BytesIO(content), decode)
 
 
+def picture_size(path: Path, /) -> tuple[int, int]:
+    """Return two sides of an image by its head; which is the width, how it is turned decides. ValueError as above."""
+    return _with_image(path, path, lambda image: image.size)
+
+
 def size_and_time(path: Path, /) -> tuple[int, int]:
     """Return the bytes of a file and when it was changed, in nanoseconds. ValueError where it can't be told."""
     about = _with_path(path, path.stat)

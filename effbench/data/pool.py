@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from effbench.data.base import Batches, ImageData, Pass, Split
+from effbench.data.held_data import HeldData
 from effbench.data.in_memory import InMemoryData
 
 BATCH_SIZE = 250
@@ -102,6 +103,6 @@ _last: dict[str, AugmentedPool] = {}
 
 def augmented_by(data: ImageData, augment: str, /) -> ImageData:
     """Return the same data under another augmentation. ValueError where the data set can't be augmented otherwise."""
-    if not isinstance(data, InMemoryData):
+    if not isinstance(data, InMemoryData | HeldData):
         raise ValueError(f"augment={augment}: must be null with {data.name}, which has data.augment alone")
     return data.augmented_by(augment)

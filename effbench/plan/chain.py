@@ -176,12 +176,14 @@ class Chain:
         with sources_as_loaded():
             loaded = dataclasses.replace(self).user_code if self.user_code else {}
             changed = [name for name, sources in self.user_code.items() if loaded.get(name) != sources]
-            if not is_own(type(self.loaded_data())) and fingerprint_of(self.data) != self.fingerprint:
+            is_users = not (is_own(type(self.loaded_data())) and is_own(self.data.callable))
+            if is_users and fingerprint_of(self.data) != self.fingerprint:
                 changed.append(self.data.target)
         if changed:
+            what = ", or the data that it gives," if is_users else ""
             raise ValueError(
-                f"{changed[0]}: its code, or what it imports, was changed after the sweep was planned (in a notebook: "
-                "after it was imported); begin anew, and the same command computes it with the new code"
+                f"{changed[0]}: its code, or what it imports{what} was changed after the sweep was planned (in a "
+                "notebook: after it was imported); begin anew, and the same command computes it with the new code"
             )
         for teacher in (step.teacher for step in self.plain_steps if step.teacher is not None):
             teacher.check_code()

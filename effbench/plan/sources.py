@@ -14,13 +14,14 @@ from effbench.data import ImageData
 from effbench.plan.blueprint import Blueprint, is_absolute
 from effbench.plan.keys import digest
 from effbench.plan.source_code import is_own, source_identity
+from effbench.plan.user_factory import load_users_data
 from effbench.tasks import Task
 
 
 @lru_cache(maxsize=4)
 def load_data(blueprint: Blueprint) -> ImageData:
     """Return the data set of a blueprint; loaded once a process."""
-    data: ImageData = blueprint.build()
+    data: ImageData = blueprint.build() if is_own(blueprint.callable) else load_users_data(blueprint)
     return data
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from effbench.analysis import Counts
 from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
+from effbench.plan.user_factory import HOLDING
 from effbench.run.outcomes import STORAGE_ERRORS, Observer, Outcomes, RunError
 from effbench.run.results import load_result
 from effbench.run.store import Store
@@ -26,8 +27,8 @@ from effbench.sweep.timing import kept_latencies, measure_points
 from effbench.tracking import names
 from effbench.tracking.tracker import Tracker, TrackingError
 
-PREPARING = ("augment", "side")
-"""Options of data sets that change the images, and not which they are."""
+PREPARING = ("augment", "side", *sorted(HOLDING))
+"""Options of data sets that change the images, or how they are held, and not which they are."""
 
 
 class Display(Observer, Protocol):

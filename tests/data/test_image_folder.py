@@ -32,7 +32,7 @@ def whole_folder(tmp_path):
 
 
 def load(root, **options):
-    defaults = {"side": 12, "augment": "crop_flip", "n_workers": 0, "crop_share": 1.0}
+    defaults = {"side": 12, "augment": "crop_flip", "workers": 0, "crop_share": 1.0}
     return image_folder(root=str(root), **{**defaults, **options})
 
 
@@ -107,7 +107,7 @@ class TestImages:
 
     @pytest.mark.parametrize("augment", ["crop_flip", "resized_crop"])
     def test_the_number_of_workers_changes_no_augmented_image(self, whole_folder, augment):
-        alone, with_workers = (stream(whole_folder, augment=augment, n_workers=n) for n in (0, 2))
+        alone, with_workers = (stream(whole_folder, augment=augment, workers=n) for n in (0, 2))
         images, labels = one_pass(alone, seed=3)
         others, other_labels = one_pass(with_workers, seed=3)
         assert torch.equal(images, others)
@@ -187,7 +187,7 @@ class TestFingerprint:
         for in_memory in (False, True):
             here, there = (load(root, in_memory=in_memory).fingerprint for root in (whole_folder, elsewhere))
             assert here == there
-        assert stream(whole_folder).fingerprint == stream(whole_folder, n_workers=2).fingerprint
+        assert stream(whole_folder).fingerprint == stream(whole_folder, workers=2).fingerprint
 
     @pytest.mark.parametrize("in_memory", [False, True])
     @pytest.mark.parametrize("split", SPLITS)
@@ -225,10 +225,10 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"data\.root=.*nowhere: there is no such folder"):
             load(tmp_path / "nowhere")
 
-    @pytest.mark.parametrize("n_workers", [0, 2])
+    @pytest.mark.parametrize("workers", [0, 2])
     @pytest.mark.parametrize("is_gone", [True, False])
-    def test_an_unreadable_image_while_streaming(self, whole_folder, n_workers, is_gone):
-        data = stream(whole_folder, n_workers=n_workers)
+    def test_an_unreadable_image_while_streaming(self, whole_folder, workers, is_gone):
+        data = stream(whole_folder, workers=workers)
         path = whole_folder / "train" / "dog" / "004.png"
         path.unlink()
         if not is_gone:
