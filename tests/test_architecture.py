@@ -165,8 +165,13 @@ def calls_of(tree):
             yield ast.unparse(node.func), node
 
 
+SENT_TO_WORKERS = "effbench.run.parcel"
+"""The one place that reads what can run code: what effbench sends through a pipe to a process that it began itself."""
+
+
 def test_nothing_that_is_read_can_run_code():
-    assert not offences(["effbench"], *UNSAFE_MODULES)
+    assert not offences(["effbench"], *(name for name in UNSAFE_MODULES if name != "cloudpickle"))
+    assert {module for module in TREES if "cloudpickle" in imports_of(TREES[module])} == {SENT_TO_WORKERS}
     for module, tree in TREES.items():
         for name, call in calls_of(tree):
             options = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}

@@ -23,7 +23,13 @@ _METHODS = {"tolerance": "tolerance", "kneedle": "sensitivity"}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Saturation:
-    """A saturation point, or why there is none."""
+    """A saturation point, or why there is none.
+
+    >>> runs = pd.DataFrame({"point": ["reference", "bits=8"], "size_bytes": [400, 100], "accuracy_val": [0.96, 0.50]})
+    >>> saturation = saturation_point(runs)
+    >>> saturation.point["point"], saturation.cost
+    ('reference', 'size_bytes')
+    """
 
     point: pd.Series | None
     """The chosen point: a row of the runs, averaged over the seeds on which it is compared with its reference."""

@@ -148,7 +148,9 @@ def _literal(key: str, value: Any) -> str:
 
 
 def _name(text: str) -> str:
-    """Return the name of an entry of a mapping, where Hydra knows no quotes."""
+    """Return the name of an entry of a mapping, where Hydra knows no quotes. ValueError beyond ASCII."""
+    if not text.isascii():
+        raise ValueError(f"{text!r}: must be ASCII, as a name in a mapping; ? stands for any letter of a layer's name")
     return re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", text)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from effbench.config.command_line import members
+from effbench.data import SPLITS
 from effbench.plan.given_data import give_data
 from effbench.plan.given_networks import give_factory, give_network
 
@@ -35,7 +36,7 @@ def with_names(keywords: Mapping[str, Any], /) -> dict[str, Any]:
 
 def _named_one(group: str, value: Any, name: Any) -> dict[str, Any]:
     """Return the keys that say what a group's choice is: its name, or what a `_target_` of its own says."""
-    if value is None or isinstance(value, str | Path | Mapping):
+    if isinstance(value, str | Path) or (isinstance(value, Mapping) and not _is_splits(value)):
         return {group: name(value)}
     if isinstance(value, list) and all(isinstance(part, str | Path) for part in value):
         return {group: [name(part) for part in value]}
@@ -60,7 +61,7 @@ def _model(value: Any) -> Any:
 
 
 def _data(value: Any) -> Any:
-    if isinstance(value, Mapping) and not (set(map(str, value)) & {"train", "val", "test"}):
+    if isinstance(value, Mapping) and not _is_splits(value):
         return _with_targets("data", value)
     if isinstance(value, str | Path):
         text = str(value)
@@ -69,6 +70,11 @@ def _data(value: Any) -> Any:
     if callable(value) and (inspect.isfunction(value) or isinstance(value, type | functools.partial)):
         return give_factory(value, what="data")
     return give_data(value)
+
+
+def _is_splits(value: Mapping[Any, Any]) -> bool:
+    """Whether a mapping holds data sets, and not options."""
+    return not set(map(str, value)).isdisjoint(SPLITS)
 
 
 def _with_targets(key: str, value: Any) -> Any:

@@ -29,6 +29,13 @@ class Cost:
 
     A MAC is one multiply-add of a convolution, linear layer, matrix product or attention; biases, normalisation,
     activations and poolings are not counted. Papers' "mult-adds" are `macs`; one MAC is two FLOPs.
+
+    >>> import effbench
+    >>> cost = effbench.count_cost(effbench.models.lenet_300_100(), (1, 28, 28))
+    >>> cost.macs, cost.flops, cost.params
+    (266200, 532400, 266610)
+    >>> cost.by_layer["layer"].tolist()
+    ['fc1', 'fc2', 'classifier']
     """
 
     macs: int

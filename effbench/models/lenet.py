@@ -18,6 +18,9 @@ def lenet_300_100(*, num_classes: int = 10, in_channels: int = 1, input_side: in
     """Build the fully connected network 784 → 300 → 100 → 10 (LeCun et al. 1998, section III.C). ReLU between.
 
     Input (N, in_channels, input_side, input_side). ValueError for a size that is not an integer of at least 1.
+
+    >>> sum(parameter.numel() for parameter in lenet_300_100().parameters())
+    266610
     """
     require_positive_integers(num_classes=num_classes, in_channels=in_channels, input_side=input_side)
     return nn.Sequential(
@@ -41,6 +44,9 @@ def lenet_5(
     activation; 500 hidden units with the network's only ReLU. Poolings round up, as Caffe's do.
     `activation="relu"` rectifies after the poolings too, as other writings of the network do: the weights are as many.
     Input (N, in_channels, input_side, input_side). ValueError for a side under 13: nothing would be left of it.
+
+    >>> sum(parameter.numel() for parameter in lenet_5().parameters())
+    431080
     """
     require_positive_integers(num_classes=num_classes, in_channels=in_channels, input_side=input_side)
     if activation not in get_args(Activation):

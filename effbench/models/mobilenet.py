@@ -21,6 +21,9 @@ def mobilenet_v1(*, alpha: float = 1.0, num_classes: int = 1000, in_channels: in
 
     Every convolution is followed by batch norm and ReLU; the network reduces the side 32 times (rounding up), then
     averages over what is left. ValueError for an `alpha` that is not finite and above 0, or a count under 1.
+
+    >>> sum(parameter.numel() for parameter in mobilenet_v1(alpha=0.5).parameters())
+    1331592
     """
     require_width(alpha)
     require_positive_integers(num_classes=num_classes, in_channels=in_channels)

@@ -50,6 +50,11 @@ def shufflenet_v1(
     ------
     ValueError
         For groups that table 1 does not have, a width that is not finite and above 0, or a count under 1.
+
+    Examples
+    --------
+    >>> shufflenet_v1(groups=3, num_classes=10).classifier.in_features
+    960
     """
     require_width(alpha)
     require_width(scale, name="scale")

@@ -58,6 +58,12 @@ def small_cnn(
     ------
     ValueError
         Where an argument is out of range, and where a pooling would leave nothing of the map.
+
+    Examples
+    --------
+    >>> import torch
+    >>> small_cnn(alpha=0.5, pooling="late")(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
     """
     channels = tuple(channels)
     require_width(alpha)

@@ -61,6 +61,12 @@ def small_segmenter(
     ValueError
         Where an argument is out of range, where a pooling would leave nothing of the map, and where `out_rho` would
         leave no side to predict at.
+
+    Examples
+    --------
+    >>> import torch
+    >>> small_segmenter(num_classes=3, input_side=32, out_rho=0.5)(torch.zeros(1, 1, 32, 32)).shape
+    torch.Size([1, 3, 32, 32])
     """
     channels = tuple(channels)
     require_width(alpha)

@@ -44,6 +44,13 @@ def torchvision_model(
     ValueError
         For an unknown name (the known ones are listed), other channels than 1 and 3, a side that the network refuses,
         weights that are missing, are no state_dict or do not fit.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torchvision_model(name="squeezenet1_1", num_classes=10, in_channels=1).eval()
+    >>> network(torch.zeros(1, 1, 64, 64)).shape
+    torch.Size([1, 10])
     """
     require_positive_integers(num_classes=num_classes, input_side=input_side)
     if in_channels not in (1, 3):

@@ -6,6 +6,7 @@ that it refers to. Nothing of it depends on addresses, the order of sets or what
 
 from __future__ import annotations
 
+import copyreg
 import dis
 import functools
 import hashlib
@@ -32,8 +33,11 @@ _NO_CONTENT = (
     "__dataclass_fields__", "_abc_impl", "__abstractmethods__", "__orig_bases__", "__parameters__",
 )  # fmt: skip
 """Attributes of a class that say nothing of what it does, or follow from others."""
-_OF_MODULES = ("training", "_parameters", "_buffers", "_modules", "_is_full_backward_hook")
-"""Attributes of `nn.Module` that are its mode, or are gone through apart."""
+_OF_MODULES = (
+    "training", "_parameters", "_buffers", "_modules", "_is_full_backward_hook", "_is_torch_compile",
+    "_compiled_call_impl",
+)  # fmt: skip
+"""Attributes of `nn.Module` that are its mode, how it is run, or are gone through apart."""
 
 
 def content_digest(value: object, /) -> str:
@@ -202,8 +206,9 @@ class _Digest:
 
     def _of_reduced(self, value: Any) -> None:
         """Feed an object by how it would be copied: its class, what that is called with, and its state."""
+        registered = copyreg.dispatch_table.get(type(value))
         try:
-            reduced = value.__reduce_ex__(4)
+            reduced = value.__reduce_ex__(4) if registered is None else registered(value)
         except Exception as error:  # whatever a class makes of it
             raise ValueError(
                 f"is a {type(value).__name__}, whose content can't be told ({kind_and_line(error)})"

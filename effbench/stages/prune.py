@@ -122,8 +122,10 @@ class Prune(Stage):
         shared = [weight for weight in ratios if weight not in alone]
         kept = {weight: self._choose_alone(groups[weight], ratios[weight]) for weight in alone}
         if shared:
-            classifier = classifier_among([w.module for w in shared], context.task.n_outputs(context.data))
-            chosen = self._choose([groups[w] for w in shared], classifier if self.granularity == "row" else None)
+            classifier = None
+            if self.granularity == "row":
+                classifier = classifier_among([w.module for w in shared], context.task.n_outputs(context.data))
+            chosen = self._choose([groups[w] for w in shared], classifier)
             kept |= dict(zip(shared, chosen, strict=True))
         for weight in ratios:
             mask = self._mask(weight, kept[weight])

@@ -42,7 +42,7 @@ def load_model(
     Examples
     --------
     >>> import effbench
-    >>> result = effbench.run_sweep(prune=[0.5], train={"epochs": 1}, measure={"seconds": 0.01}, progress=False)
+    >>> result = effbench.run_sweep(bits=[4], train={"epochs": 0}, measure={"seconds": 0.01}, progress=False)
     >>> network = effbench.load_model(result.runs.iloc[1])
     >>> len(effbench.encode(network, coder="huffman")) == result.runs["size_bytes"][1]
     True

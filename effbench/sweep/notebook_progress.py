@@ -30,7 +30,9 @@ class NotebookProgress(ProgressDisplay):
     """Bars that the notebook draws: rich's own need a widget, which not every notebook has."""
 
     def __init__(self, plan: Plan) -> None:
-        super().__init__(plan, console=Console(file=io.StringIO(), force_terminal=False, force_jupyter=False, width=_WIDTH))
+        super().__init__(
+            plan, console=Console(file=io.StringIO(), force_terminal=False, force_jupyter=False, width=_WIDTH)
+        )
         self._shown_at = 0.0
         self._handle: Any = None
 

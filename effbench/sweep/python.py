@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from effbench.config.keywords import arguments_of
 from effbench.config.objects import with_names
 from effbench.config.read import read_sweep
-from effbench.plan.given import is_given, name_of
+from effbench.plan.given import name_of
 from effbench.plan.sweep import Sweep
 from effbench.run.store import Store
 from effbench.sweep.answer import answer_so_far
@@ -71,7 +71,7 @@ def run_sweep(*, progress: bool = True, **axes_and_keys: Any) -> SweepResult:
     >>> import effbench, torch
     >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
     >>> result = effbench.run_sweep(
-    ...     model=network, data="digits", bits=[8, 2], finetune={"epochs": 1}, measure={"seconds": 0.01}, progress=False
+    ...     model=network, data="digits", bits=[8, 2], finetune={"epochs": 0}, measure={"seconds": 0.01}, progress=False
     ... )
     >>> sorted(result.runs["bits"])
     [2, 8, 32]
@@ -93,7 +93,13 @@ def run_sweep(*, progress: bool = True, **axes_and_keys: Any) -> SweepResult:
 
 
 class SweepPlan:
-    """What a sweep would do: its runs, and which of their steps are there already."""
+    """What a sweep would do: its runs, and which of their steps are there already.
+
+    >>> import effbench
+    >>> plan = effbench.plan_sweep(bits=[4])
+    >>> plan.runs[["point", "status", "bits"]].to_numpy().tolist()
+    [['reference', 'to run', 32], ['bits=4', 'to run', 4]]
+    """
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
@@ -135,22 +141,25 @@ def plan_sweep(**axes_and_keys: Any) -> SweepPlan:
 
 
 def _read(axes_and_keys: Mapping[str, Any]) -> Sweep:
-    given = {name: value for name, value in axes_and_keys.items() if value is not None}
-    arguments = arguments_of(with_names(given))
-    return read_sweep(arguments, call=f"effbench.run_sweep({', '.join(_shown(given))})")
+    given = {key: value for key, value in axes_and_keys.items() if value is not None or "__" in key or "." in key}
+    named = with_names(given)
+    return read_sweep(arguments_of(named), call=f"effbench.run_sweep({', '.join(_shown(given, named))})")
 
 
-def _shown(keywords: Mapping[str, Any]) -> list[str]:
-    """Return keywords as the call may be shown: objects by the name of their class."""
-    named = with_names(keywords)
-    shown = []
-    for key, value in keywords.items():
-        name = named.get(f"{key}._target_", "")
-        shown.append(f"{key}={name_of(name)}" if is_given(name) else f"{key}={value!r}")
-    return shown
+def _shown(given: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[str]:
+    """Yield keywords as the call may be shown: objects by the name of their class."""
+    for key, value in given.items():
+        target = named.get(f"{key}._target_")
+        yield f"{key}={value!r}" if target is None else f"{key}={_name(target)}"
+
+
+def _name(target: Any) -> str:
+    return f"[{', '.join(map(name_of, target))}]" if isinstance(target, list) else name_of(target)
 
 
 def _display(sweep: Sweep, progress: bool) -> Display:
     if not progress:
-        return ProgressDisplay(sweep.plan, console=Console(file=io.StringIO(), force_terminal=False, force_jupyter=False))
+        return ProgressDisplay(
+            sweep.plan, console=Console(file=io.StringIO(), force_terminal=False, force_jupyter=False)
+        )
     return NotebookProgress(sweep.plan) if is_notebook() else ProgressDisplay(sweep.plan)

@@ -54,11 +54,11 @@ def place_of(sweep: Sweep, /) -> Iterator[tuple[Use, str]]:
     try:
         uri = for_writing(sweep.tracking.uri)
         wrong = why_refused(uri, sweep.tracking.experiment, sweep.tracking.artifacts)
+        if wrong is not None:
+            raise ValueError(wrong)
         store = Store(Path(sweep.store.root), limit=sweep.store.limit_bytes)
     except ValueError as error:
         raise Refused(str(error)) from None
-    if wrong is not None:
-        raise Refused(wrong)
     try:
         store.clear_unfinished()
         with store.lock(f"sweep-{sweep.plan.sweep_id}", waiting=_say_waiting), use_of(store, by=sweep) as use:

@@ -51,6 +51,17 @@ def load_runs(
     of failed ones; "axes" names the axes that were swept, "moves" the costs that each of them changes,
     "extra_qualities" what the task counts beside its own quality. ValueError where there is no database, experiment or
     sweep of that name.
+
+    >>> import effbench, torch
+    >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+    >>> result = effbench.run_sweep(
+    ...     model=network, bits=[4], finetune={"epochs": 0}, measure={"seconds": 0.01}, progress=False
+    ... )
+    >>> runs = effbench.load_runs(sweep=result.sweep_id)
+    >>> runs[["point", "bits"]].to_numpy().tolist()
+    [['reference', 32], ['bits=4', 4]]
+    >>> effbench.load_counts(runs).by_run[runs["run_key"][0]].shape  # 1,000 validation examples, correct and seen
+    (1000, 1, 2)
     """
     return runs_frame(_logged(experiment, sweep, for_reading(tracking_uri)))
 
@@ -61,6 +72,12 @@ def load_counts(runs: pd.DataFrame, /, *, quality: str | None = None, tracking_u
     quality: the task's own on validation (None, or as in "accuracy_val"), or on test ("accuracy"); examples come in the
     split's fixed order, so that runs can be compared example by example. ValueError for another quality, for runs of
     several qualities, and for a run without counts.
+
+    >>> import effbench
+    >>> result = effbench.run_sweep(bits=[4], train={"epochs": 0}, measure={"seconds": 0.01}, progress=False)
+    >>> counts = effbench.load_counts(effbench.load_runs(sweep=result.sweep_id), quality="accuracy")
+    >>> counts.kind, len(counts.by_run)
+    ('ratio', 2)
     """
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient

@@ -1,8 +1,11 @@
 """What tests of sweeps share: a tracker in memory, a display that counts, results without any training."""
 
+import warnings
+
 import numpy as np
 import pytest
 
+import effbench
 from effbench.run.results import RunResult
 from effbench.run.store import Store
 
@@ -125,3 +128,25 @@ def runs(result_of):
             yield point, (outcomes or {}).get(point.label) or result_of(point)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory):
+    """Return the result of a small sweep from Python: two techniques and two seeds, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("swept")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return effbench.run_sweep(
+            model="lenet_300_100",
+            prune=[0, 0.9],
+            bits=[32, 4],
+            seed=[0, 1],
+            tolerance=0.05,
+            train={"epochs": 2, "fraction": 0.3},
+            finetune={"epochs": 1},
+            measure={"seconds": 0.01},
+            sweep={"jobs": 1},
+            store={"root": folder / ".effbench"},
+            tracking={"uri": f"sqlite:///{folder / 'mlflow.db'}"},
+            progress=False,
+        )

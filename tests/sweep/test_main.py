@@ -2,11 +2,11 @@
 
 import errno
 import logging
+from types import SimpleNamespace
 
 import pytest
 
 from effbench.run.store import Store
-from effbench.sweep import __main__ as command
 from effbench.sweep.__main__ import FAILED, INTERRUPTED, WRONG_INPUT, main
 from effbench.tracking.tracker import TrackingError
 
@@ -23,7 +23,11 @@ def carried_out(monkeypatch):
     """Have a sweep do what the test says, instead of running."""
 
     def do(what):
-        monkeypatch.setattr(command, "_carry_out", lambda arguments, sweep, use, uri: what())
+        def worked(sweep, use, uri, display, *, shows):
+            return SimpleNamespace(is_whole=what() == 0, printout=None)
+
+        monkeypatch.setattr("effbench.sweep.work.work", worked)
+        monkeypatch.setattr("effbench.sweep.again.keep_answer", lambda *given: None)
 
     return do
 
@@ -111,8 +115,8 @@ def test_a_mistake_of_effbench_itself_is_not_hidden(carried_out):
 def test_what_killed_sweeps_left_is_cleared_before(carried_out, monkeypatch):
     cleared = []
     monkeypatch.setattr(Store, "clear_unfinished", lambda store: cleared.append(store.root))
-    carried_out(lambda: len(cleared))
-    assert main(["prune=0.5"]) == 1
+    carried_out(lambda: 0 if cleared else FAILED)
+    assert main(["prune=0.5"]) == 0
     assert [str(root) for root in cleared] == [".effbench"]
 
 
@@ -121,26 +125,3 @@ def test_arguments_come_from_the_command_line_where_none_are_given(monkeypatch, 
     assert main() == WRONG_INPUT
     assert "nonsense" in capsys.readouterr().err
     assert logging.getLogger().level <= logging.WARNING
-
-
-class Abandoned:
-    """A tracker that remembers whether it was told to give up, and may fail at that, too."""
-
-    def __init__(self, error=None):
-        self.error, self.n_abandoned = error, 0
-
-    def abandon_sweep(self):
-        self.n_abandoned += 1
-        if self.error is not None:
-            raise self.error
-
-
-@pytest.mark.parametrize("error", [None, TrackingError("gone")])
-def test_a_sweep_that_does_not_come_to_its_end_says_so_even_if_the_tracker_is_gone(error):
-    tracker = Abandoned(error)
-    with command._abandoned_on_error(tracker):
-        pass
-    assert tracker.n_abandoned == 0
-    with pytest.raises(KeyboardInterrupt), command._abandoned_on_error(tracker):
-        raise KeyboardInterrupt
-    assert tracker.n_abandoned == 1

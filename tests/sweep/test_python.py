@@ -1,0 +1,158 @@
+"""Sweeps from Python: the same plan and results as the command's, and what only Python can give."""
+
+import os
+
+import pytest
+import torch
+from torch import nn
+
+import effbench
+from effbench.config.read import read_sweep
+from effbench.run.results import load_result
+from effbench.run.store import Store
+from effbench.sweep.__main__ import main
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+QUICK = {
+    "train": {"epochs": 1, "fraction": 0.1},
+    "finetune": {"epochs": 1},
+    "measure": {"seconds": 0.01},
+    "sweep": {"jobs": 1},
+}
+SAME = "train.epochs=1 train.fraction=0.1 finetune.epochs=1 measure.seconds=0.01 sweep.jobs=1".split()
+MEASURED = ("latency", "speedup", "train_seconds")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def kept(root, keys):
+    results = {key: load_result(key, Store(root)) for key in keys}
+    return {
+        key: (result.blob, {n: v for n, v in result.metrics.items() if not n.startswith(MEASURED)})
+        for key, result in results.items()
+    }
+
+
+def test_it_does_what_the_command_does_to_the_bit(folder, capsys):
+    result = effbench.run_sweep(prune=[0.5, 0.9], bits=[4], seed=[0, 1], tolerance=0.05, progress=False, **QUICK)
+    assert capsys.readouterr().out == ""
+    (folder / "command").mkdir()
+    os.chdir(folder / "command")
+    assert main(["+prune=0.5,0.9", "+bits=4", "seed=0,1", "tolerance=0.05", *SAME]) == 0
+    frame = effbench.load_runs()
+    assert sorted(result.runs["run_key"]) == sorted(frame["run_key"]) and set(frame["sweep"]) == {result.sweep_id}
+    keys = list(frame["run_key"])
+    assert kept(folder / ".effbench", keys) == kept(folder / "command" / ".effbench", keys)
+    printed = capsys.readouterr().out
+    assert all(line in printed for line in str(result).splitlines() if line.startswith(("size_bytes", "macs")))
+    os.chdir(folder)
+    columns = [name for name in result.runs.columns if not name.startswith(MEASURED)]
+    logged = effbench.load_runs().set_index("run_key").loc[result.runs["run_key"], columns[:3]]
+    assert (logged.to_numpy() == result.runs[columns[:3]].to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"prune": [0.1, 0.9], "seed": [0, 1]},
+        {"alpha": [0.5], "rho": [0.5, 1], "model": "mobilenet_v1"},
+        {"model": ["lenet_5", "small_cnn"], "bits": 4, "coder": ["ans", "context"]},
+        {"task": "segmentation", "prune": 0.5},
+        {"prune": 0.5, "stage": {"prune": {"layers": {"features.conv1": "skip"}, "criterion": "random"}}},
+        {"prune": 0.5, "recipe": "lottery_ticket", "recipe__rounds": 2, "train__lr": [1e-3, 3e-3]},
+    ],
+)
+def test_plans_are_those_of_the_command(folder, keywords):
+    from effbench.config.keywords import arguments_of
+
+    plan = effbench.plan_sweep(**keywords)
+    sweep = read_sweep(arguments_of(keywords))
+    assert plan.sweep_id == sweep.plan.sweep_id and len(plan) == len(sweep.plan.points)
+    assert list(plan.runs["run_key"]) == [point.key for point in sweep.plan.points]
+    assert set(plan.runs["status"]) == {"to run"} and f"{len(plan)} to run" in repr(plan)
+    assert "<table" in plan._repr_html_() and not (folder / ".effbench").exists()
+
+
+def test_a_trained_network_is_where_a_sweep_starts(folder):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    plan = effbench.plan_sweep(prune=0.5, model=network)
+    assert set(plan.runs["steps"]) == {"up to 1 × (finetune)"} or all("train →" not in s for s in plan.runs["steps"])
+    result = effbench.run_sweep(
+        prune=0.5, model=network, progress=False, **{**QUICK, "train": {}, "finetune": {"epochs": 0}}
+    )
+    assert torch.equal(result.model(reference=True)[1].weight, network[1].weight)
+    pruned = result.model(prune=0.5)[1].weight
+    assert torch.equal(pruned[pruned != 0], network[1].weight[pruned != 0])
+    assert set(result.runs["model"]) == {"Sequential"}
+
+
+def test_a_failed_run_fails_alone(folder):
+    result = effbench.run_sweep(prune=[0.5], progress=False, **{**QUICK, "train": {"epochs": 1, "lr": 1e30}})
+    assert len(result.failures) == 2 and not result.is_whole and len(result.runs) == 0
+    assert "the loss is nan" in next(iter(result.failures.values())) and "failed:" in result.report()
+
+
+def test_an_interrupt_leaves_what_is_there_and_the_same_call_goes_on(folder, monkeypatch, capsys):
+    from effbench.run import executors
+
+    real, begun = executors.run_point, []
+
+    def stopped(point, *given, **options):
+        begun.append(point)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return real(point, *given, **options)
+
+    monkeypatch.setattr(executors, "run_point", stopped)
+    part = effbench.run_sweep(prune=[0.5, 0.7, 0.9], progress=False, **QUICK)
+    assert (part.n_missing, len(part.runs), part.is_whole) == (2, 2, False)
+    assert "interrupted: 2 of 4 runs are missing" in capsys.readouterr().err
+    assert part.saturation("size_bytes").reason and part.model(prune=0.5) and "interrupted" in part._repr_html_()
+    whole = effbench.run_sweep(prune=[0.5, 0.7, 0.9], progress=False, **QUICK)
+    assert whole.is_whole and len(whole.runs) == 4 and whole.sweep_id == part.sweep_id
+    assert len(begun) == 3 + 4
+    assert whole.runs["run_key"][:2].tolist() == part.runs["run_key"].tolist()
+
+
+def test_interrupted_before_anything_was_done_it_says_so(folder, monkeypatch):
+    monkeypatch.setattr(
+        "effbench.run.executors.run_point", lambda *given, **options: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    part = effbench.run_sweep(prune=0.5, progress=False, **QUICK)
+    assert (part.n_missing, len(part.runs), len(part.front())) == (2, 0, 0)
+    assert part.saturation().point is None and "no run is finished" in part.saturation().reason
+    assert "interrupted" in str(part) and "interrupted" in part.report()
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"prnue": 0.5}, "prnue: there is no such key; did you mean prune?"),
+        ({"prune": 2}, "prune=2"),
+        ({"model": "lenet_6"}, "model=lenet_6: there is no such choice; did you mean model=lenet_5?"),
+        ({"dry_run": True}, "effbench.plan_sweep"),
+        ({"model": nn.Linear(3, 2), "prune": 0.5}, "Linear"),
+        ({"model": nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), "alpha": 0.5}, "does not read alpha"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_starts(folder, keywords, message):
+    with pytest.raises(ValueError) as caught:
+        effbench.run_sweep(progress=False, **keywords)
+    assert message in str(caught.value) and len(str(caught.value).splitlines()) == 1
+    assert not (folder / "mlflow.db").exists()
+
+
+def test_what_the_program_had_set_is_left_alone(folder):
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    torch.set_num_threads(2)
+    try:
+        effbench.run_sweep(prune=0.5, progress=False, **QUICK)
+        assert torch.get_num_threads() == 2 and torch.equal(torch.get_rng_state(), state)
+    finally:
+        torch.set_num_threads(threads)
