@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from effbench.config.command_line import declared_axes, members
+from effbench.config.members import declared_axes, members
 
 _KEYS = """\
 keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the runs)

@@ -14,11 +14,13 @@ from effbench.checks.fields import check_fields
 from effbench.checks.secrets import hide_in_values
 from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
-from effbench.config.command_line import CommandLine, Composed, members
+from effbench.config.command_line import CommandLine, Composed
 from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
+from effbench.config.members import members, naming_the_file
 from effbench.config.recipe import STATED, Recipe, check_layers, make_stage, moving_value, short, shown_axis
 from effbench.config.resolve import resolved, task_blueprint
+from effbench.config.search_path import searching
 from effbench.config.targets import check_targets
 from effbench.config.teachers import with_teachers
 from effbench.config.trial import check_shapes, check_training, read_data
@@ -56,19 +58,22 @@ class _TrainSettings:
 
 def plan_of(command: CommandLine, /) -> Plan:
     """Return the plan of a command: its points and the reference of each. ValueError for what can't be run."""
-    points: list[Point] = []
+    with searching(command.search_path):
+        return Plan.of(_points(command))
+
+
+def _points(command: CommandLine) -> Iterator[Point]:
     for composed in command.configurations:
         builder = _Builder(command.axes, composed, command.axis_values)
         neutral = {name: command.axes[name].neutral for name in command.axis_values}
         for seed in command.seeds:
             reference = builder.point(neutral, seed, None)
-            points.append(reference)
+            yield reference
             for values in _grid(command.axis_values):
                 if values != neutral:
-                    points.append(builder.point(values, seed, reference))
+                    yield builder.point(values, seed, reference)
             for values in builder.controls():
-                points.append(builder.point(values, seed, reference))
-    return Plan.of(points)
+                yield builder.point(values, seed, reference)
 
 
 def _grid(axis_values: Mapping[str, Sequence[Value]]) -> Iterator[dict[str, Value]]:
@@ -89,10 +94,11 @@ class _Builder:
     def node(self) -> dict[str, Any]:
         """The configuration, resolved; the options of every stage are checked, also of those that no axis uses."""
         self._check_task()
-        check_targets(self.composed.node)
+        check_targets(self.composed.node, self.composed.choices)
         node = resolved(self.composed.node)
         for name in sorted(node["stage"], key=lambda name: STATED.index(name) if name in STATED else len(STATED)):
-            make_stage(name, {**node["stage"][name], **self._example_fields(name)})
+            with naming_the_file("stage", name):
+                make_stage(name, {**node["stage"][name], **self._example_fields(name)})
         return node
 
     def _check_task(self) -> None:

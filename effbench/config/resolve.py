@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from effbench.checks.errors import kind_and_line
 from effbench.config.keys import ENGINES
+from effbench.config.members import naming_the_file
 from effbench.config.targets import check_target
 from effbench.config.trial import check_shapes, read_data
 from effbench.measure.engine import Engine
@@ -47,7 +48,8 @@ def engine_blueprints(node: Node, names: tuple[str, ...]) -> dict[str, Blueprint
     config = OmegaConf.create(dict(node))
     config.device = str(resolve_device(str(config.device)))
     for name in names:
-        check_target(f"engine.{name}", config[ENGINES][name], None)
+        with naming_the_file("engine", name):
+            check_target(f"engine.{name}", config[ENGINES][name], None)
     engines = {name: Blueprint.from_node(_plain(config[ENGINES][name])) for name in names}
     for name, engine in engines.items():
         try:

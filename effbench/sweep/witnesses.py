@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib.metadata import requires
 from pathlib import Path
 
-from effbench.config.command_line import conf_folder
+from effbench.config.search_path import conf_folder
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain
 from effbench.plan.source_code import is_own, source_files, source_identity

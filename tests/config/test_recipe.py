@@ -2,7 +2,8 @@
 
 import pytest
 
-from effbench.config.command_line import declared_axes, read_command_line
+from effbench.config.command_line import read_command_line
+from effbench.config.members import declared_axes
 from effbench.config.points import plan_of
 from effbench.config.recipe import Recipe, check_layers, make_stage, short, shown_axis
 from effbench.plan.chain import Rounds, Step, Until
