@@ -83,14 +83,12 @@ def _check_stage(axis: Axis, axes: Mapping[str, Axis], where: str) -> None:
             raise ValueError(unknown_name(f"{where}: {name}", members("stage"), "stage"))
     if axis.phase is None and not axis.replaces:
         raise ValueError(f"{where}.phase: must be given, as in prune: where its stage stands in a recipe")
-    if axis.phase in members("stage") and not axis.replaces and axis.phase not in _phases(axes, but=axis.name):
-        raise ValueError(f"{where}.phase={axis.phase}: is a stage; name a phase, as in prune or quantize")
+    if axis.phase in ("train", "finetune") and not axis.replaces:
+        raise ValueError(
+            f"{where}.phase={axis.phase}: is a step of every recipe; name a phase, as in prune or one anew"
+        )
     if axis.modifies is not None and axis.modifies not in axes:
         raise ValueError(unknown_name(f"{where}.modifies: {axis.modifies}", axes, "axis"))
-
-
-def _phases(axes: Mapping[str, Axis], *, but: str) -> set[str]:
-    return {axis.phase for name, axis in axes.items() if axis.phase is not None and name != but}
 
 
 def _check_values(axis: Axis, where: str) -> None:

@@ -113,9 +113,13 @@ def _check_task(node: Mapping[str, Any], shown: str) -> None:
     for group in ("model", "data"):
         if not isinstance(node.get(group), str):
             raise ValueError(f"{shown}: {group} must be given: the one that is taken where the command names none")
-        # What is no plain name is another way to name a network or data.
+        # What is no plain name is another way to name a network or data set.
         if node[group] not in members(group) and re.fullmatch(r"\w+", node[group]):
             raise ValueError(f"{shown}: {unknown_name(f'{group}: {node[group]}', members(group), group)}")
+    like = node.get("like", [])
+    for other in like if isinstance(like, list) else [like]:
+        if other not in members("task"):
+            raise ValueError(f"{shown}: {unknown_name(f'like: {other}', members('task'), 'task')}")
 
 
 def _check_recipe(node: Mapping[str, Any], shown: str, name: str) -> None:

@@ -18,6 +18,7 @@ from effbench.config.command_line import CommandLine, Composed
 from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
 from effbench.config.members import members, naming_the_file
+from effbench.config.overrides import flat
 from effbench.config.recipe import STATED, Recipe, check_layers, make_stage, moving_value, short, shown_axis
 from effbench.config.resolve import resolved, task_blueprint
 from effbench.config.search_path import searching
@@ -104,10 +105,13 @@ class _Builder:
     def _check_task(self) -> None:
         """Refuse a network or a data set that says that it is for other tasks."""
         task = self.composed.choices["task"]
+        # A task that is like another one takes all that is for that one; and what it names itself, it takes.
+        fits = {task, *flat([self.composed.node["task"].get("like", [])])}
         for group in ("model", "data"):
             tasks = self.composed.node[group].get("tasks")
-            if tasks is not None and task not in tasks:
-                fitting = [name for name, node in members(group).items() if task in node.get("tasks", [task])]
+            is_its_own = self.composed.choices[group] == self.composed.node["task"][group]
+            if tasks is not None and not fits.intersection(tasks) and not is_its_own:
+                fitting = [name for name, node in members(group).items() if fits.intersection(node.get("tasks", fits))]
                 raise ValueError(
                     f"{group}={self.composed.choices[group]}: is for task={','.join(tasks)}, not for task={task}, "
                     f"which can take {group}={','.join(fitting)}"

@@ -66,7 +66,7 @@ def engine_blueprints(node: Node, names: tuple[str, ...]) -> dict[str, Blueprint
 
 def task_blueprint(node: Node) -> Blueprint:
     """Return the task that a node stands for."""
-    return Blueprint.from_node(node, leave_out=("_target_", "model", "data"))
+    return Blueprint.from_node(node, leave_out=("_target_", "model", "data", "like"))
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
