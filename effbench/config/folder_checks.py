@@ -54,6 +54,10 @@ def check_chosen(node: dict[Any, Any], choices: Mapping[str, str], /) -> None:
         missing = sorted(set(members(group)["default"]) - set(node[group]) - {"until"})
         if missing:
             raise ValueError(f"{shown}: lacks {', '.join(missing)}; begin it with defaults: [default, _self_]")
+        own = {key for name, member in members(group).items() if name not in files for key in member}
+        given = read_yaml(*files[choices[group]])
+        for key in sorted(set(given) - own - {"defaults"}):
+            raise ValueError(f"{shown}: {unknown_name(key, own, 'key')}")
 
 
 @lru_cache(maxsize=1)
@@ -93,11 +97,13 @@ def _defaults_in(folders: Sequence[Path]) -> Iterator[str]:
 
 def _check_member(group: str, name: str, node: Mapping[str, Any], shown: str) -> None:
     if (conf_folder() / group / f"{name}.yaml").is_file():
-        raise ValueError(f"{shown}: effbench has a {group} of that name, which Hydra finds first; name yours otherwise")
+        raise ValueError(
+            f"{shown}: effbench has {_a(group)} of that name, which Hydra finds first; name yours otherwise"
+        )
     pattern = r"[A-Za-z_]\w*" if group in NAMED_IN_KEYS else r"\w[\w.-]*"
     if not re.fullmatch(pattern, name, re.ASCII):
         allowed = "letters, digits and _" if group in NAMED_IN_KEYS else "letters, digits, _, - and ."
-        raise ValueError(f"{shown}: is no name for a {group}; use {allowed}")
+        raise ValueError(f"{shown}: is no name for {_a(group)}; use {allowed}")
     if "defaults" in node:  # what it lacks may come from there
         node = members(group)[name]
     if group in CALLED and "_target_" not in node:
@@ -133,6 +139,10 @@ def _check_recipe(node: Mapping[str, Any], shown: str, name: str) -> None:
 
 def _is_names(entry: object) -> bool:
     return isinstance(entry, list) and all(isinstance(name, str) for name in entry)
+
+
+def _a(group: str) -> str:
+    return f"an {group}" if group[0] in "aeiou" else f"a {group}"
 
 
 def _listed(names: frozenset[str]) -> str:

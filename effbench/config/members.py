@@ -36,7 +36,7 @@ def declared_axes() -> dict[str, Axis]:
     axes = dict(_own_axes())
     for name, (_, shown) in users_files("axis").items():
         try:
-            axes[name] = typed(Axis, {"name": name, **members("axis")[name]}, where=f"axis.{name}")
+            axes[name] = typed(Axis, {"name": name, **_with_text(members("axis")[name])}, where=f"axis.{name}")
         except ValueError as error:
             raise ValueError(f"{shown}: {error}") from None
     return axes
@@ -63,7 +63,10 @@ def naming_the_file(group: str, member: str, /) -> Iterator[None]:
         files = users_files(group)
         if member not in files:
             raise
-        raise ValueError(f"{error} (see {files[member][1]})") from None
+        key, _, problem = str(error).rpartition(": ")
+        by_an_axis = group == "stage" and problem == "must be given"
+        hint = f", or be the target of an axis, as in target: {key.removeprefix('stage.')}" if by_an_axis else ""
+        raise ValueError(f"{error}{hint} (see {files[member][1]})") from None
 
 
 @lru_cache(maxsize=32)
@@ -77,9 +80,18 @@ def _own_axes() -> dict[str, Axis]:
     return {name: typed(Axis, {"name": name, **node}, where=f"axis.{name}") for name, node in _own("axis").items()}
 
 
+def _with_text(node: dict[str, Any]) -> dict[str, Any]:
+    """Return an axis's node with its example as text: one number needs no quotes in YAML, and a list is as clear."""
+    example = node.get("example")
+    values = example if isinstance(example, list) else [example]
+    if example is None or not all(isinstance(value, str | int | float) for value in values):
+        return node
+    return {**node, "example": ",".join(map(str, values))}
+
+
 def _composed(group: str, name: str) -> dict[str, Any]:
     """Return a member that is put together from others, by its `defaults`."""
-    with in_one_line(), hydra_session(search_path()):
+    with naming_the_file(group, name), in_one_line(), hydra_session(search_path()):
         node = hydra.compose(overrides=[f"+{group}@member={name}"])
     plain = OmegaConf.to_container(node.member, resolve=False)
     assert isinstance(plain, dict)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from effbench.checks.errors import kind_and_line
+from effbench.checks.errors import first_line, kind_and_line
 from effbench.config.keys import ENGINES
 from effbench.config.members import naming_the_file
 from effbench.config.targets import check_target
@@ -21,7 +22,17 @@ Node = Mapping[str, Any]
 
 
 def resolved(node: Node) -> dict[str, Any]:
-    """Return a configuration with the epochs that suit its data, the precision that suits its network, all resolved."""
+    """Return a configuration with the epochs that suit its data, the precision that suits its network, all resolved.
+
+    ValueError, which names the key, for a reference such as ${train.lr} to what there is not.
+    """
+    try:
+        return _resolved(node)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{error.full_key}: {first_line(error)}") from None
+
+
+def _resolved(node: Node) -> dict[str, Any]:
     config = OmegaConf.create({name: value for name, value in node.items() if name != ENGINES})
     comes_trained = config.model.get("weights", "none") != "none"
     suited = config.data.get("epochs") or {"train": 10, "finetune": 3}
@@ -55,8 +66,9 @@ def engine_blueprints(node: Node, names: tuple[str, ...]) -> dict[str, Blueprint
         try:
             built = engine.build()
             resolve_device(str(engine.options.get("device", "cpu")))
-        except ValueError as error:  # it begins with the name of the option
-            raise ValueError(f"engine.{name}.{error}") from None
+        except ValueError as error:  # it begins with the name of the option, or of the engine's class
+            separator = ": " if str(error).startswith(engine.target) else "."
+            raise ValueError(f"engine.{name}{separator}{error}") from None
         except (Exception, SystemExit) as error:
             raise ValueError(f"engine.{name}: {engine.target} can't be made: {kind_and_line(error)}") from None
         if not isinstance(built, Engine):

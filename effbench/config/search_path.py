@@ -90,8 +90,10 @@ def take_search_path(arguments: Sequence[str], /) -> tuple[SearchPath, list[str]
     places = [argument for argument in rest if re.match(rf"\+{{0,2}}{re.escape(_KEY)}=", argument)]
     rest = [argument for argument in rest if argument not in places]
     folders = [_folder(_DIR, options[_DIR])] if _DIR in options else []
-    for override in parse(places):
-        folders += _folders(next(values_of(override)), where=_KEY)
+    if len(places) > 1:
+        raise ValueError(f"{places[1]}: {_KEY} is given already ({places[0]}); write both into one list")
+    for place in places:
+        folders += _folders(_value_of(place), where=_KEY)
     primary = options.get(_NAME, PRIMARY).removesuffix(".yaml")
     if primary != PRIMARY:
         file = next((f for folder in folders if (f := folder.path / f"{primary}.yaml").is_file()), None)
@@ -99,7 +101,20 @@ def take_search_path(arguments: Sequence[str], /) -> tuple[SearchPath, list[str]
             raise ValueError(f"{_NAME}={primary}: {_no_primary(primary, folders)}")
         node = read_yaml(file, str(file))
         folders += _folders((node.get("hydra") or {}).get("searchpath") or [], where=f"{file}: {_KEY}")
-    return SearchPath(folders=tuple(dict.fromkeys(folders)), primary=primary), rest
+    first = {folder.path: folder for folder in reversed(folders)}
+    return SearchPath(folders=tuple(reversed(first.values())), primary=primary), rest
+
+
+def _value_of(argument: str) -> object:
+    """Return the value of `hydra.searchpath=…`: a list, also of what is no word of Hydra's, such as ~ and spaces."""
+    try:
+        (override,) = parse([argument])
+        return argument if override.is_sweep_override() else next(values_of(override))
+    except ValueError:
+        inside = re.fullmatch(r"\[(.*)\]", argument.partition("=")[2].strip())
+        if inside is None:
+            raise
+        return [text.strip().strip("'\"") for text in inside[1].split(",") if text.strip()]
 
 
 def _options(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
