@@ -111,7 +111,7 @@ def _check_values(axis: Axis, where: str) -> None:
     try:
         (override,) = parse([f"{axis.name}={axis.example}"])
         values = [axis.check(value) for value in values_of(override)]
-    except (ValueError, HydraException) as error:
-        raise ValueError(f"{where}.example={axis.example}: {error}") from None
+    except (ValueError, HydraException):
+        raise ValueError(f"{where}.example={axis.example}: must be {axis.allowed()}") from None
     if all(axis.is_neutral(value) for value in values):
         raise ValueError(f"{where}.example={axis.example}: must have a value at which the axis does something")

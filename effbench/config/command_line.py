@@ -26,6 +26,7 @@ from effbench.config.hydra_session import hydra_session, in_one_line
 from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
 from effbench.config.members import declared_axes, members
 from effbench.config.overrides import flat, list_line, parse, single_lines, values_of
+from effbench.config.primary import check_primary, primary_choices
 from effbench.config.search_path import PRIMARY, SearchPath, search_path, searching, take_search_path
 
 OF_THE_TASK = ("model", "data")
@@ -69,6 +70,8 @@ def read_command_line(arguments: Sequence[str], /) -> CommandLine:
 
 def _read(arguments: Sequence[str]) -> CommandLine:
     axes = declared_axes()
+    if search_path().primary != PRIMARY:
+        check_primary(_compose([]), _compose([], primary=PRIMARY), axes)
     axis_values: dict[str, tuple[Value, ...]] = {}
     seeds: tuple[object, ...] = ()
     engines: tuple[object, ...] = ()
@@ -91,7 +94,7 @@ def _read(arguments: Sequence[str]) -> CommandLine:
         else:
             others.append(override)
     configurations = tuple(_compositions(others, tuple(axes)))
-    seeds = seeds or (configurations[0].node["seed"],)
+    seeds = seeds or tuple(flat([configurations[0].node["seed"]]))
     engines = engines or tuple(flat([configurations[0].node["engine"]]))
     for name in engines:
         check_choice("engine", name)
@@ -138,23 +141,21 @@ def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> I
         assert isinstance(composed, dict)
         keys = {o.key_or_group: line.split("=", 1)[1] for o, line in zip(swept, combination, strict=True)}
         chosen = dict(line.split("=", 1) for line in (*defaults, *(lines[g] for g in GROUPS if g in lines)))
-        choices = {group: chosen.get(group, _DEFAULTS.get(group, "default")) for group in GROUPS}
+        choices = {**primary_choices().members, **chosen}
         check_chosen(composed, choices)
         yield Composed(node={str(key): value for key, value in composed.items()}, swept=keys, choices=choices)
 
 
-_DEFAULTS = {"task": "classification"}
-
-
 def _of_the_task(lines: Mapping[str, str]) -> list[str]:
     """Return the overrides that bring in the task's network and data, where none are asked for."""
-    task = lines.get("task", f"task={_DEFAULTS['task']}").split("=", 1)[1]
-    return [f"{group}={members('task')[task][group]}" for group in OF_THE_TASK if group not in lines]
+    primary = primary_choices()
+    task = lines.get("task", f"task={primary.members['task']}").split("=", 1)[1]
+    return [f"{group}={members('task')[task][group]}" for group in OF_THE_TASK if group not in {*lines, *primary.named}]
 
 
-def _compose(overrides: Sequence[str]) -> DictConfig:
+def _compose(overrides: Sequence[str], *, primary: str | None = None) -> DictConfig:
     every = [f"+{group}@{node}.{name}={name}" for group, node in _EVERY.items() for name in options_of(group)]
-    return hydra.compose(search_path().primary, overrides=[*every, *overrides])
+    return hydra.compose(primary or search_path().primary, overrides=[*every, *overrides])
 
 
 _EVERY = {"stage": "stage", "engine": ENGINES}

@@ -97,9 +97,8 @@ def _defaults_in(folders: Sequence[Path]) -> Iterator[str]:
 
 def _check_member(group: str, name: str, node: Mapping[str, Any], shown: str) -> None:
     if (conf_folder() / group / f"{name}.yaml").is_file():
-        raise ValueError(
-            f"{shown}: effbench has {_a(group)} of that name, which Hydra finds first; name yours otherwise"
-        )
+        what = f"effbench has {_a(group)} of that name, which Hydra finds first"
+        raise ValueError(f"{shown}: {what}; call yours otherwise")
     pattern = r"[A-Za-z_]\w*" if group in NAMED_IN_KEYS else r"\w[\w.-]*"
     if not re.fullmatch(pattern, name, re.ASCII):
         allowed = "letters, digits and _" if group in NAMED_IN_KEYS else "letters, digits, _, - and ."

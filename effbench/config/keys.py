@@ -55,12 +55,23 @@ def check_key(override: Override, base: DictConfig, axis_names: Sequence[str], /
         raise ValueError(f"{key}: folding is done to points and references alike; give {MOVED[key]}=true")
     if key.startswith(FREE_NODES) or _has(base, key) or _is_layers_of_a_stage(base, key):
         return
+    raise ValueError(_unknown(key, base, axis_names))
+
+
+def check_known(node: Mapping[str, Any], base: DictConfig, axis_names: Sequence[str], /) -> None:
+    """Refuse a node of a file with a key that the configuration lacks."""
+    for key in _leaves(node):
+        if not (key.startswith(FREE_NODES) or _has(base, key)):
+            raise ValueError(_unknown(key, base, axis_names))
+
+
+def _unknown(key: str, base: DictConfig, axis_names: Sequence[str]) -> str:
     leaves = [_as_written(leaf) for leaf in _leaves(OmegaConf.to_container(base, resolve=False))]
     key = _as_written(key)
     top = key.partition(".")[0]
     within = [leaf for leaf in leaves if leaf.startswith(f"{top}.")]
     whole = [*axis_names, *dict.fromkeys(leaf.partition(".")[0] for leaf in leaves), "hydra/launcher"]
-    raise ValueError(unknown_name(key, [*leaves, *whole], "key", shown=within or whole))
+    return unknown_name(key, [*leaves, *whole], "key", shown=within or whole)
 
 
 def check_count(override: Override, /) -> None:

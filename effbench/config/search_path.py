@@ -96,11 +96,8 @@ def take_search_path(arguments: Sequence[str], /) -> tuple[SearchPath, list[str]
         folders += _folders(_value_of(place), where=_KEY)
     primary = options.get(_NAME, PRIMARY).removesuffix(".yaml")
     if primary != PRIMARY:
-        file = next((f for folder in folders if (f := folder.path / f"{primary}.yaml").is_file()), None)
-        if file is None:
-            raise ValueError(f"{_NAME}={primary}: {_no_primary(primary, folders)}")
-        node = read_yaml(file, str(file))
-        folders += _folders((node.get("hydra") or {}).get("searchpath") or [], where=f"{file}: {_KEY}")
+        node = read_yaml(*(found := _primary_file(primary, folders)))
+        folders += _folders((node.get("hydra") or {}).get("searchpath") or [], where=f"{found[1]}: {_KEY}")
     first = {folder.path: folder for folder in reversed(folders)}
     return SearchPath(folders=tuple(reversed(first.values())), primary=primary), rest
 
@@ -115,6 +112,19 @@ def _value_of(argument: str) -> object:
         if inside is None:
             raise
         return [text.strip().strip("'\"") for text in inside[1].split(",") if text.strip()]
+
+
+def primary_file() -> tuple[Path, str]:
+    """Return the user's file of defaults, and how the user would write it."""
+    return _primary_file(search_path().primary, search_path().folders)
+
+
+def _primary_file(name: str, folders: Sequence[Folder]) -> tuple[Path, str]:
+    for folder in folders:
+        path = folder.path / f"{name}.yaml"
+        if path.is_file():
+            return path, folder.shown(path)
+    raise ValueError(f"{_NAME}={name}: {_no_primary(name, folders)}")
 
 
 def _options(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:

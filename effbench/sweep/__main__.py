@@ -40,7 +40,10 @@ def _main(arguments: Sequence[str], *, is_command: bool = False) -> int:
     if any(argument in ("-h", "--help") for argument in arguments):
         from effbench.config.help import help_page
 
-        print(help_page())
+        try:
+            print(help_page(arguments))
+        except ValueError as error:
+            return _complain(error, WRONG_INPUT)
         return 0
     from effbench.sweep.again import answer_again
 

@@ -48,7 +48,7 @@ def witnesses_of(sweep: Sweep, store: Store, printout: Printout, /) -> Witnesses
 
 
 def _groups_in(folder: Path) -> Iterator[Path]:
-    """Yield the folders of configuration files in one of the user's, which may hold data, runs and the store as well."""
+    """Yield the folders of configuration files in a user's, which may hold data, runs and the store, too."""
     for path in folder.iterdir():
         if path.is_dir() and path.name[0] not in "._" and any(path.glob("*.yaml")):
             yield path
