@@ -39,9 +39,9 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
   dry_run=true      prints the plan: what is kept already, what would run, what would be measured
 
 your own (techniques with their axes, networks, data, tasks, engines, recipes, each a file of YAML; see CONTRIBUTING.md)
-  --config-dir DIR  looks for more of all of the above in a folder of yours (-cd DIR); effbench new model NAME begins one
+  --config-dir DIR  looks for more of all of the above in a folder of yours (-cd DIR); effbench new model N begins one
   hydra.searchpath= [pkg://my_package.conf,file://another/folder]: in more of them, also in installed packages
-  --config-name N   takes the defaults of every run from DIR/N.yaml (-cn N), which begins with defaults: [config, _self_]
+  --config-name N   takes the defaults of every run from DIR/N.yaml (-cn N), whose defaults are [config, _self_]
 """
 
 _EXAMPLES = """\

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from effbench.run.interruption import INTERRUPTED, MESSAGE, end_now, heed, open_until_closed
 from effbench.sweep.hidden_arguments import given_arguments, hide_arguments
@@ -138,9 +138,7 @@ def _executor(sweep: Sweep, store: Store) -> Executor:
     if sweep.launcher:
         from effbench.config.launcher import run_by_launcher
 
-        return partial(
-            run_by_launcher, overrides=sweep.launcher, folders=sweep.config_folders, timeout=sweep.timeout
-        )
+        return partial(run_by_launcher, overrides=sweep.launcher, folders=sweep.config_folders, timeout=sweep.timeout)
     from effbench.run.executors import choose_executor
 
     return choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs, timeout=sweep.timeout)
@@ -159,7 +157,14 @@ def _complain(error: object, status: int) -> int:
     return status
 
 
-def _command() -> int:
+def command(*, first: int = 1) -> NoReturn:
+    """Be the command of this process, whose arguments begin at sys.argv[first], and end it."""
+    status = _command(first)
+    gc.freeze()  # at its end Python would search all that torch and MLflow have loaded for cycles: one or two seconds
+    sys.exit(status)
+
+
+def _command(first: int) -> int:
     """Run the command of this process: what Ctrl-C finds is ended within two seconds, wherever it is."""
     hide_arguments()  # first: it may begin this process anew
     heed()
@@ -171,12 +176,10 @@ def _command() -> int:
     except OSError:  # before torch is imported, which dies of it
         return _complain("the working folder is gone; change to another one", WRONG_INPUT)
     try:
-        return _main(given_arguments(sys.argv[1:]), is_command=True)
+        return _main(given_arguments(sys.argv[first:]), is_command=True)
     except KeyboardInterrupt:
         end_now(MESSAGE)
 
 
 if __name__ == "__main__":
-    status = _command()
-    gc.freeze()  # at its end Python would search all that torch and MLflow have loaded for cycles: one or two seconds
-    sys.exit(status)
+    command()

@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def worst_group(
-    counts: NDArray[np.integer], group: NDArray[np.integer], /, *, lower_is_better: bool = False
-) -> float:
+def worst_group(counts: NDArray[np.integer], group: NDArray[np.integer], /, *, lower_is_better: bool = False) -> float:
     """Return the lowest share of any group that has examples; the highest, where lower ones are better.
 
     counts: (n, 1, 2), numerators and denominators of each example. group: (n,), such as classes. ValueError where there
