@@ -70,8 +70,7 @@ def read_command_line(arguments: Sequence[str], /) -> CommandLine:
 
 def _read(arguments: Sequence[str]) -> CommandLine:
     axes = declared_axes()
-    if search_path().primary != PRIMARY:
-        check_primary(_compose([]), _compose([], primary=PRIMARY), axes)
+    check_primary(axes)
     axis_values: dict[str, tuple[Value, ...]] = {}
     seeds: tuple[object, ...] = ()
     engines: tuple[object, ...] = ()
@@ -153,9 +152,9 @@ def _of_the_task(lines: Mapping[str, str]) -> list[str]:
     return [f"{group}={members('task')[task][group]}" for group in OF_THE_TASK if group not in {*lines, *primary.named}]
 
 
-def _compose(overrides: Sequence[str], *, primary: str | None = None) -> DictConfig:
+def _compose(overrides: Sequence[str]) -> DictConfig:
     every = [f"+{group}@{node}.{name}={name}" for group, node in _EVERY.items() for name in options_of(group)]
-    return hydra.compose(primary or search_path().primary, overrides=[*every, *overrides])
+    return hydra.compose(search_path().primary, overrides=[*every, *overrides])
 
 
 _EVERY = {"stage": "stage", "engine": ENGINES}

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import DictConfig
 
 from effbench.config.axis import Axis
 from effbench.config.keys import ENGINES, GROUPS, check_known
@@ -39,14 +39,17 @@ def primary_choices() -> Choices:
     return Choices(members, frozenset(found.override_choices))
 
 
-def check_primary(composed: DictConfig, base: DictConfig, axes: Mapping[str, Axis], /) -> None:
+def check_primary(axes: Mapping[str, Axis], /) -> None:
     """Refuse a file of defaults that sets what has no effect there: ValueError, which names the file and the key.
 
-    composed: what it comes to. base: what effbench's own does.
+    Within a session of Hydra.
     """
+    if search_path().primary == PRIMARY:
+        return
     file, shown = primary_file()
     node = read_yaml(file, shown)
-    if set(base) - set(composed):
+    base = hydra.compose(PRIMARY)
+    if set(base) - set(hydra.compose(search_path().primary)):
         raise ValueError(f"{shown}: does not build on effbench's defaults; {_BUILD_ON}")
     hydras = {f"hydra.{key}" for key in node.get("hydra") or {} if key != "searchpath"}
     hydras |= {key for entry in node.get("defaults", []) for key in _keys_of(entry) if "hydra/" in key}

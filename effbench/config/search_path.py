@@ -153,7 +153,7 @@ def _no_primary(name: str, folders: Sequence[Folder]) -> str:
         return f"there is no such file without a folder to look in; give that too, as in {_DIR} conf_mine"
     known = [path.stem for folder in folders for path in folder.path.glob("*.yaml") if path.stem != PRIMARY]
     if known:
-        return unknown_name(f"{name}.yaml", known, "file").partition(": ")[2]
+        return unknown_name(name, known, "file").partition(": ")[2]
     return f"there is no {name}.yaml in {', '.join(folder.name for folder in folders)}"
 
 
