@@ -12,7 +12,7 @@ from effbench.sweep.messages import say
 
 FOLDER = "conf_mine"
 HELP = f"""\
-effbench new KIND NAME [--folder={FOLDER}]         (or python -m effbench.new …: one command)
+effbench new KIND NAME [--folder={FOLDER}]         (or python -m effbench.new …: the same command)
 Write the files that something of your own begins with: NAME.py here, and what names it in the folder of configuration.
 They run as they are; change them as you like. No file is overwritten.
 

@@ -13,7 +13,7 @@ from effbench.run.inventory import take_inventory
 from effbench.sweep.store_listing import cleared_lines, clearing_lines, listing
 
 HELP = """\
-effbench store [key=value …]         (or python -m effbench.store …: one command)
+python -m effbench.store [key=value …]         (or effbench store …: the same command)
 List what lies in the store: sweeps with what only they use, what they share, what belongs to none; or clear it.
 
 keys

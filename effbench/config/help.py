@@ -69,7 +69,7 @@ def help_page(arguments: Sequence[str] = (), /) -> str:
 def _page() -> str:
     axes, files = declared_axes(), users_files("axis")
     lines = [
-        "effbench sweep [axis=values …] [key=value …]         (or python -m effbench.sweep …: one command)",
+        "python -m effbench.sweep [axis=values …] [key=value …]         (or effbench sweep …: the same command)",
         "Sweep compression, log every run to MLflow, and say where compression stops being free.",
         "",
         "axes (one or several; prune=…, +prune=… and ++prune=… mean the same)",
