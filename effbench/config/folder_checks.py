@@ -74,7 +74,10 @@ def _check_layout(folder: Folder, *, is_primary_there: bool) -> None:
             f"{folder.shown(own_config)}: effbench has a {own_config.name}, which Hydra finds first; for defaults of "
             "your own call it mine.yaml, begin it with defaults: [config, _self_], and give --config-name=mine"
         )
-    inside = sorted(path for path in folder.path.iterdir() if path.is_dir() and path.name[0] not in "._")
+    try:
+        inside = sorted(path for path in folder.path.iterdir() if path.is_dir() and path.name[0] not in "._")
+    except OSError as error:
+        raise ValueError(f"{folder.name}: can't be read ({error.strerror})") from None
     known = [path for path in inside if path.name in groups()]
     for path in (folder.path, *known):
         for misnamed in sorted(path.glob("*.yml")):

@@ -34,9 +34,9 @@ MOVED = {
 
 
 def options_of(group: str, /) -> list[str]:
-    """Return the names of a configuration group: the YAML files in its folder."""
+    """Return the names of a configuration group: the YAML files in its folder, but for hidden ones (an editor's)."""
     found: list[str] = GlobalHydra.instance().config_loader().get_group_options(group, results_filter=ObjectType.CONFIG)
-    return found
+    return [name for name in found if not name.startswith(".")]
 
 
 def check_choice(group: str, value: object, /) -> None:

@@ -50,7 +50,8 @@ def users_files(group: str, /) -> dict[str, tuple[Path, str]]:
     found: dict[str, tuple[Path, str]] = {}
     for folder in search_path().folders:
         for path in sorted((folder.path / group).glob("*.yaml")):
-            found.setdefault(path.stem, (path, folder.shown(path)))
+            if not path.name.startswith("."):  # an editor's
+                found.setdefault(path.stem, (path, folder.shown(path)))
     return found
 
 

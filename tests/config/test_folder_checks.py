@@ -66,6 +66,12 @@ def test_a_folder_that_is_no_group_is_told_of(own_folder, caplog):
     assert not caplog.records
 
 
+def test_what_editors_leave_beside_a_file_is_no_member(own_folder):
+    folder = own_folder({"stage/mine.yaml": "_target_: a.B\n", "stage/.#mine.yaml": "a: [", "stage/mine.yaml~": "a: ["})
+    checked(folder)
+    assert set(read_command_line(["-cd", "conf_mine"]).configurations[0].node["stage"]) >= {"mine", "prune"}
+
+
 def test_a_member_that_leaves_keys_out_is_refused_where_it_is_chosen(own_folder):
     folder = own_folder({"train/t.yaml": "lr: 0.1\n", "train/u.yaml": "defaults: [default, _self_]\nlrr: 0.1\n"})
     assert read_command_line(["-cd", str(folder)]).configurations[0].choices["train"] == "default"
