@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from effbench.checks.fields import check_fields
+from effbench.checks.fields import check_fields, shown
 from effbench.checks.secrets import hide_in_values
 from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
@@ -195,9 +196,7 @@ class _Builder:
                 continue
             if axis.target not in data.parameters:
                 raise ValueError(f"{self._shown(name)}: the data set {data.target} does not read {name}")
-            self._check_not_fixed("data", name)
-            if not axis.is_neutral(values[name]):
-                data = data.with_options(**{axis.target: values[name]})
+            data = self._with_axis(data, "data", name, values[name])
         return data
 
     def _sides(self, values: Mapping[str, Value], data: ImageData) -> dict[str, int]:
@@ -221,10 +220,24 @@ class _Builder:
                     f"{self._shown(name)}: the network {network.target} does not read {name}; "
                     f"it can be swept over {', '.join([*(a.name for a in of_networks), *others])}"
                 )
-            self._check_not_fixed("model", name)
-            if not axis.is_neutral(values[name]):
-                network = network.with_options(**{axis.target: values[name]})
+            network = self._with_axis(network, "model", name, values[name])
         return network
+
+    def _with_axis(self, made: Blueprint, group: str, name: str, value: Value) -> Blueprint:
+        """Return a network or data set with what an axis sets: nothing at its neutral value, which is the default."""
+        axis = self.axes[name]
+        self._check_not_fixed(group, name)
+        default = inspect.signature(made.callable).parameters[axis.target].default
+        if not axis.is_neutral(value) or default is inspect.Parameter.empty:
+            return made.with_options(**{axis.target: value})
+        if axis.target not in made.options and default != axis.neutral:
+            neutral = shown(axis.neutral)
+            raise ValueError(
+                f"{self._shown(name)}: {name} is declared to do nothing at {neutral}, but {made.target} has "
+                f"{axis.target}={shown(default)} where none is given; give {group}.{axis.target}={neutral}, "
+                f"or declare neutral: {shown(default)}"
+            )
+        return made
 
     def _check_not_fixed(self, group: str, name: str) -> None:
         """Refuse a sweep of an option that the configuration sets to another value than the axis's neutral one."""

@@ -1,5 +1,7 @@
 """A folder of the user's from the command line to the plan: what is in it is used, and named where it is wrong."""
 
+import sys
+
 import pytest
 
 from effbench.config.help import help_page
@@ -68,6 +70,22 @@ def test_what_can_not_be_used_is_told_with_its_file(own_folder, case):
         read_sweep(["-cd", "conf_mine", "prune=0.5" if group == "stage" else f"{group}=net"])
     assert WRONG[case] in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_neutral_value_is_what_the_network_is_where_nothing_is_given(own_folder, axis_yaml, tmp_path):
+    units = {"reads": "network", "target": "units", "type": "int", "phase": None, "example": 8, "moves": "[macs]"}
+    own_folder({"model/net.yaml": NET, "axis/units.yaml": axis_yaml(**units, neutral=16)})
+    command = ["-cd", "conf_mine", "model=net", "+units=8"]
+    with pytest.raises(
+        ValueError, match=r"units=8: units is declared to do nothing at 16, but users_kit.network has units=4 "
+    ):
+        read_sweep(command)
+    reference, _ = read_sweep([*command, "model.units=16"]).plan.points
+    assert reference.chain.network.options == {"units": 16}
+    (tmp_path / "users_kit.py").write_text((tmp_path / "users_kit.py").read_text().replace("units=4", "units"))
+    sys.modules.pop("users_kit")
+    reference, point = read_sweep(command).plan.points  # required: it is given at the neutral value, too
+    assert (reference.chain.network.options, point.chain.network.options) == ({"units": 16}, {"units": 8})
 
 
 def test_a_target_of_the_command_line_is_not_blamed_on_the_file(own_folder):
