@@ -13,7 +13,7 @@ from effbench.run.inventory import take_inventory
 from effbench.sweep.store_listing import cleared_lines, clearing_lines, listing
 
 HELP = """\
-python -m effbench.store [key=value …]
+python -m effbench.store [key=value …]         (or effbench store …: the same command)
 List what lies in the store: sweeps with what only they use, what they share, what belongs to none; or clear it.
 
 keys
@@ -77,7 +77,12 @@ def _read(arguments: Sequence[str]) -> dict[str, str]:
     return keys
 
 
-if __name__ == "__main__":
+def command(arguments: Sequence[str] | None = None, /) -> int:
+    """Be the command of this process; returns the exit status."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader such as `head` has enough
-    sys.exit(main())
+    return main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(command())

@@ -9,27 +9,25 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import hydra
-import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from effbench.checks.fields import shown
 from effbench.config.axis import Axis, Value
+from effbench.config.folder_checks import check_chosen, check_folders
+from effbench.config.hydra_session import hydra_session, in_one_line
 from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
+from effbench.config.members import declared_axes, members
 from effbench.config.overrides import flat, list_line, parse, single_lines, values_of
-from effbench.config.typed import typed
+from effbench.config.primary import check_primary, primary_choices
+from effbench.config.search_path import PRIMARY, SearchPath, search_path, searching, take_search_path
 from effbench.plan.given import is_given
 
 OF_THE_TASK = ("model", "data")
@@ -58,43 +56,22 @@ class CommandLine:
     configurations: tuple[Composed, ...]
     launcher: tuple[str, ...]
     """The overrides that are Hydra's own: which launcher runs the points, and how."""
-
-
-def conf_folder() -> Path:
-    """Return the folder of the configuration: inside the installed package, beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
+    search_path: SearchPath = field(default_factory=SearchPath)
+    """Where the configuration was found."""
 
 
 def read_command_line(arguments: Sequence[str], /) -> CommandLine:
     """Parse and compose. ValueError, in one clear line, for anything that does not fit."""
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
-        try:
-            return _read(arguments)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(_one_line(error)) from None
-
-
-@lru_cache(maxsize=1)
-def declared_axes() -> dict[str, Axis]:
-    """Return every axis, from conf/axis/*.yaml."""
-    return {name: typed(Axis, {"name": name, **node}, where=f"axis.{name}") for name, node in members("axis").items()}
-
-
-@lru_cache(maxsize=16)
-def members(group: str, /) -> dict[str, dict[str, Any]]:
-    """Return the members of a configuration group as they stand in conf/: nothing overrides or resolves them.
-
-    Read directly: composing takes a hundred times as long.
-    """
-    paths = sorted((conf_folder() / group).glob("*.yaml"))
-    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
+    with in_one_line():
+        path, others = take_search_path(arguments)
+        with searching(path), hydra_session(path):
+            check_folders(path)
+            return _read(others)
 
 
 def _read(arguments: Sequence[str]) -> CommandLine:
     axes = declared_axes()
+    check_primary(axes)
     axis_values: dict[str, tuple[Value, ...]] = {}
     seeds: tuple[object, ...] = ()
     engines: tuple[object, ...] = ()
@@ -117,7 +94,7 @@ def _read(arguments: Sequence[str]) -> CommandLine:
         else:
             others.append(override)
     configurations = tuple(_compositions(others, tuple(axes)))
-    seeds = seeds or (configurations[0].node["seed"],)
+    seeds = seeds or tuple(flat([configurations[0].node["seed"]]))
     engines = engines or tuple(flat([configurations[0].node["engine"]]))
     for name in engines:
         check_choice("engine", name)
@@ -128,6 +105,7 @@ def _read(arguments: Sequence[str]) -> CommandLine:
         engines=tuple(dict.fromkeys(map(str, engines))),
         configurations=configurations,
         launcher=_check_launcher(launcher),
+        search_path=search_path(),
     )
 
 
@@ -163,25 +141,21 @@ def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> I
         assert isinstance(composed, dict)
         keys = {o.key_or_group: line.split("=", 1)[1] for o, line in zip(swept, combination, strict=True)}
         chosen = dict(line.split("=", 1) for line in (*defaults, *(lines[g] for g in GROUPS if g in lines)))
-        yield Composed(
-            node={str(key): value for key, value in composed.items()},
-            swept=keys,
-            choices={group: chosen.get(group, _DEFAULTS.get(group, "default")) for group in GROUPS},
-        )
-
-
-_DEFAULTS = {"task": "classification"}
+        choices = {**primary_choices().members, **chosen}
+        check_chosen(composed, choices)
+        yield Composed(node={str(key): value for key, value in composed.items()}, swept=keys, choices=choices)
 
 
 def _of_the_task(lines: Mapping[str, str]) -> list[str]:
     """Return the overrides that bring in the task's network and data, where none are asked for."""
-    task = lines.get("task", f"task={_DEFAULTS['task']}").split("=", 1)[1]
-    return [f"{group}={members('task')[task][group]}" for group in OF_THE_TASK if group not in lines]
+    primary = primary_choices()
+    task = lines.get("task", f"task={primary.members['task']}").split("=", 1)[1]
+    return [f"{group}={members('task')[task][group]}" for group in OF_THE_TASK if group not in {*lines, *primary.named}]
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
     every = [f"+{group}@{node}.{name}={name}" for group, node in _EVERY.items() for name in options_of(group)]
-    return hydra.compose("config", overrides=[*every, *overrides])
+    return hydra.compose(search_path().primary, overrides=[*every, *overrides])
 
 
 _EVERY = {"stage": "stage", "engine": ENGINES}
@@ -205,7 +179,7 @@ def _check_launcher(overrides: Sequence[Override]) -> tuple[str, ...]:
             for value in values_of(override):
                 check_choice("hydra/launcher", value)
     if lines:
-        GlobalHydra.instance().config_loader().load_configuration("config", list(lines), run_mode=RunMode.MULTIRUN)
+        GlobalHydra.instance().config_loader().load_configuration(PRIMARY, list(lines), run_mode=RunMode.MULTIRUN)
     return lines
 
 
@@ -229,13 +203,3 @@ def _check_seed(seed: object) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed={shown(seed)}: must be a whole number, 0 or more; seed=0,1,2 repeats every point")
     return seed
-
-
-def _one_line(error: Exception) -> str:
-    """Return the gist of one of Hydra's messages, which run over several lines."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    unknown = re.match(r"Could not override '(?P<key>[^']+)'", lines[0] if lines else "")
-    if unknown:
-        return f"{unknown['key']}: there is no such key"
-    kept = [line for line in lines if not line.startswith(("full_key:", "object_type=", "See https", "^"))]
-    return " ".join(kept[:2]) or type(error).__name__

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from effbench.config.command_line import declared_axes, members
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from effbench.config.folder_checks import check_folders
+from effbench.config.hydra_session import hydra_session
+from effbench.config.members import declared_axes, members, users_files
+from effbench.config.search_path import searching, take_search_path
 
 _KEYS = """\
 keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the runs)
@@ -33,6 +39,11 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
   sweep.jobs=       runs at once: auto (default) or a number; hydra/launcher=joblib has Hydra spread them
   sweep.timeout=    seconds that a run may take; one that takes longer fails, and the sweep goes on
   dry_run=true      prints the plan: what is kept already, what would run, what would be measured
+
+your own (techniques with their axes, networks, data, tasks, engines, recipes, each a file of YAML; see CONTRIBUTING.md)
+  --config-dir DIR  looks for more of all of the above in a folder of yours (-cd DIR); effbench new model N begins one
+  hydra.searchpath= [pkg://my_package.conf,file://another/folder]: in more of them, also in installed packages
+  --config-name N   takes the defaults of every run from DIR/N.yaml (-cn N), whose defaults are [config, _self_]
 """
 
 _EXAMPLES = """\
@@ -40,16 +51,27 @@ examples
   python -m effbench.sweep +prune=0.1,0.5,0.9
   python -m effbench.sweep +prune=0.5,0.9 +bits=8,4,2 +seed=0,1,2
   python -m effbench.sweep +alpha=0.25,0.5,0.75 model=mobilenet_v1 data=cifar10 data.root=data/cifar10
+  effbench sweep --config-dir conf_mine model=my_net +my_axis=1,2,3
 
 The same command again goes on where it was stopped, and does nothing twice.
 exit status: 0, 1 when runs failed, 2 for wrong input, 130 after Ctrl-C"""
 
 
-def help_page() -> str:
-    """Return the page that --help prints."""
-    axes = declared_axes()
+def help_page(arguments: Sequence[str] = (), /) -> str:
+    """Return the page that --help prints, with what is in the folders that the other arguments name.
+
+    ValueError, in one clear line, for what is wrong with these.
+    """
+    path, _ = take_search_path(arguments)
+    with searching(path), hydra_session(path):
+        check_folders(path)
+        return _page()
+
+
+def _page() -> str:
+    axes, files = declared_axes(), users_files("axis")
     lines = [
-        "python -m effbench.sweep [axis=values …] [key=value …]",
+        "python -m effbench.sweep [axis=values …] [key=value …]         (or effbench sweep …: the same command)",
         "Sweep compression, log every run to MLflow, and say where compression stops being free.",
         "",
         "axes (one or several; prune=…, +prune=… and ++prune=… mean the same)",
@@ -57,7 +79,7 @@ def help_page() -> str:
     for axis in axes.values():
         lines += [
             f"  {f'{axis.name}={axis.example}':<25} {axis.help}",
-            f"  {'':<25} {axis.allowed()}; moves {', '.join(axis.moves)}",
+            f"  {'':<25} {axis.allowed()}; moves {', '.join(axis.moves) or 'no cost'}{_source(axis.name, files)}",
         ]
     keys = _KEYS.format(
         tasks=_choices("task"),
@@ -67,6 +89,10 @@ def help_page() -> str:
         engines=_choices("engine"),
     )
     return "\n".join([*lines, "", keys, _EXAMPLES])
+
+
+def _source(axis: str, files: Mapping[str, tuple[Path, str]]) -> str:
+    return f" ({files[axis][1]})" if axis in files else ""
 
 
 def _choices(group: str) -> str:

@@ -36,9 +36,9 @@ MOVED_OPTIONS = {"data.in_memory": "data.cache=memory, disk or none", "data.n_wo
 
 
 def options_of(group: str, /) -> list[str]:
-    """Return the names of a configuration group: the YAML files in its folder."""
+    """Return the names of a configuration group: the YAML files in its folder, but for hidden ones (an editor's)."""
     found: list[str] = GlobalHydra.instance().config_loader().get_group_options(group, results_filter=ObjectType.CONFIG)
-    return found
+    return [name for name in found if not name.startswith(".")]
 
 
 def check_choice(group: str, value: object, /) -> None:
@@ -57,12 +57,23 @@ def check_key(override: Override, base: DictConfig, axis_names: Sequence[str], /
         raise ValueError(f"{key}: folding is done to points and references alike; give {MOVED[key]}=true")
     if key.startswith(FREE_NODES) or _has(base, key) or _is_layers_of_a_stage(base, key):
         return
+    raise ValueError(_unknown(key, base, axis_names))
+
+
+def check_known(node: Mapping[str, Any], base: DictConfig, axis_names: Sequence[str], /) -> None:
+    """Refuse a node of a file with a key that the configuration lacks."""
+    for key in _leaves(node):
+        if not (key.startswith(FREE_NODES) or _has(base, key)):
+            raise ValueError(_unknown(key, base, axis_names))
+
+
+def _unknown(key: str, base: DictConfig, axis_names: Sequence[str]) -> str:
     leaves = [_as_written(leaf) for leaf in _leaves(OmegaConf.to_container(base, resolve=False))]
     key = _as_written(key)
     top = key.partition(".")[0]
     within = [leaf for leaf in leaves if leaf.startswith(f"{top}.")]
     whole = [*axis_names, *dict.fromkeys(leaf.partition(".")[0] for leaf in leaves), "hydra/launcher"]
-    raise ValueError(unknown_name(key, [*leaves, *whole], "key", shown=within or whole))
+    return unknown_name(key, [*leaves, *whole], "key", shown=within or whole)
 
 
 def check_count(override: Override, /) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from effbench.config.command_line import conf_folder, declared_axes, members
 from effbench.config.keys import GROUPS, MEASURED_LISTS
+from effbench.config.members import declared_axes, members
+from effbench.config.search_path import conf_folder
 
 _WORD = re.compile(r"[A-Za-z_][\w./:+-]*")
 _NO_TEXT = ("true", "false", "null", "nan", "inf")

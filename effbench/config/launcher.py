@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
-import hydra
 import torch
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
@@ -17,7 +17,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from effbench.config.command_line import conf_folder
+from effbench.config.hydra_session import hydra_session
+from effbench.config.search_path import Folder, SearchPath
 from effbench.plan.point import Point
 from effbench.run.interruption import check
 from effbench.run.one import run_point
@@ -34,11 +35,13 @@ def run_by_launcher(
     observer: Observer,
     *,
     overrides: Sequence[str],
+    folders: Sequence[str] = (),
     timeout: float | None = None,
 ) -> Outcomes:
     """Run the references, then the other points, by the launcher that `overrides` name; the store must be shared.
 
-    A run that takes longer than `timeout` seconds fails: its job ends the process that it began for it.
+    A run that takes longer than `timeout` seconds fails: its job ends the process that it began for it. folders: the
+    user's, of configuration.
     """
     by_key = {point.key: point for point in points}
     shared = replace(store, root=store.root.resolve())
@@ -48,8 +51,7 @@ def run_by_launcher(
     settings = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=${hydra.job.num}", "hydra.output_subdir=null"]
     # After Ctrl-C joblib's own process frees what ended jobs left, and would warn of each such thing.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
+    with hydra_session(SearchPath(folders=tuple(Folder(Path(folder), folder) for folder in folders))):
         loader = GlobalHydra.instance().config_loader()
         config = loader.load_configuration("config", [*settings, *overrides], run_mode=RunMode.MULTIRUN)
         context = HydraContext(config_loader=loader, callbacks=Callbacks())

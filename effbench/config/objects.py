@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from effbench.config.command_line import members
+from effbench.config.members import members
 from effbench.data import SPLITS
 from effbench.plan.given_data import give_data
 from effbench.plan.given_networks import give_factory, give_network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,15 +11,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from effbench.checks.fields import check_fields
+from effbench.checks.fields import check_fields, shown
 from effbench.checks.secrets import hide_in_values
 from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
-from effbench.config.command_line import CommandLine, Composed, members
+from effbench.config.command_line import CommandLine, Composed
 from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
+from effbench.config.members import members, naming_the_file
+from effbench.config.overrides import flat
 from effbench.config.recipe import STATED, Recipe, check_layers, make_stage, moving_value, short, shown_axis
 from effbench.config.resolve import resolved, task_blueprint
+from effbench.config.search_path import searching
 from effbench.config.targets import check_targets
 from effbench.config.teachers import with_teachers
 from effbench.config.trial import check_shapes, check_training, read_data
@@ -57,19 +61,22 @@ class _TrainSettings:
 
 def plan_of(command: CommandLine, /) -> Plan:
     """Return the plan of a command: its points and the reference of each. ValueError for what can't be run."""
-    points: list[Point] = []
+    with searching(command.search_path):
+        return Plan.of(_points(command))
+
+
+def _points(command: CommandLine) -> Iterator[Point]:
     for composed in command.configurations:
         builder = _Builder(command.axes, composed, command.axis_values)
         neutral = {name: command.axes[name].neutral for name in command.axis_values}
         for seed in command.seeds:
             reference = builder.point(neutral, seed, None)
-            points.append(reference)
+            yield reference
             for values in _grid(command.axis_values):
                 if values != neutral:
-                    points.append(builder.point(values, seed, reference))
+                    yield builder.point(values, seed, reference)
             for values in builder.controls():
-                points.append(builder.point(values, seed, reference))
-    return Plan.of(points)
+                yield builder.point(values, seed, reference)
 
 
 def _grid(axis_values: Mapping[str, Sequence[Value]]) -> Iterator[dict[str, Value]]:
@@ -90,19 +97,23 @@ class _Builder:
     def node(self) -> dict[str, Any]:
         """The configuration, resolved; the options of every stage are checked, also of those that no axis uses."""
         self._check_task()
-        check_targets(self.composed.node)
+        check_targets(self.composed.node, self.composed.choices)
         node = resolved(self.composed.node)
         for name in sorted(node["stage"], key=lambda name: STATED.index(name) if name in STATED else len(STATED)):
-            make_stage(name, {**node["stage"][name], **self._example_fields(name)})
+            with naming_the_file("stage", name):
+                make_stage(name, {**node["stage"][name], **self._example_fields(name)})
         return node
 
     def _check_task(self) -> None:
         """Refuse a network or a data set that says that it is for other tasks."""
         task = self.composed.choices["task"]
+        # A task that is like another one takes all that is for that one; and what it names itself, it takes.
+        fits = {task, *flat([self.composed.node["task"].get("like", [])])}
         for group in ("model", "data"):
             tasks = self.composed.node[group].get("tasks")
-            if tasks is not None and task not in tasks:
-                fitting = [name for name, node in members(group).items() if task in node.get("tasks", [task])]
+            is_its_own = self.composed.choices[group] == self.composed.node["task"][group]
+            if tasks is not None and not fits.intersection(tasks) and not is_its_own:
+                fitting = [name for name, node in members(group).items() if fits.intersection(node.get("tasks", fits))]
                 raise ValueError(
                     f"{group}={self.composed.choices[group]}: is for task={','.join(tasks)}, not for task={task}, "
                     f"which can take {group}={','.join(fitting)}"
@@ -186,9 +197,7 @@ class _Builder:
                 continue
             if axis.target not in options_of(data):
                 raise ValueError(f"{self._shown(name)}: the data set {data.target} does not read {name}")
-            self._check_not_fixed("data", name)
-            if not axis.is_neutral(values[name]):
-                data = data.with_options(**{axis.target: values[name]})
+            data = self._with_axis(data, "data", name, values[name])
         return data
 
     def _sides(self, values: Mapping[str, Value], data: ImageData) -> dict[str, int]:
@@ -212,10 +221,24 @@ class _Builder:
                     f"{self._shown(name)}: the network {network.target} does not read {name}; "
                     f"it can be swept over {', '.join([*(a.name for a in of_networks), *others])}"
                 )
-            self._check_not_fixed("model", name)
-            if not axis.is_neutral(values[name]):
-                network = network.with_options(**{axis.target: values[name]})
+            network = self._with_axis(network, "model", name, values[name])
         return network
+
+    def _with_axis(self, made: Blueprint, group: str, name: str, value: Value) -> Blueprint:
+        """Return a network or data set with what an axis sets: nothing at its neutral value, which is the default."""
+        axis = self.axes[name]
+        self._check_not_fixed(group, name)
+        default = inspect.signature(made.callable).parameters[axis.target].default
+        if not axis.is_neutral(value) or default is inspect.Parameter.empty:
+            return made.with_options(**{axis.target: value})
+        if axis.target not in made.options and default != axis.neutral:
+            neutral = shown(axis.neutral)
+            raise ValueError(
+                f"{self._shown(name)}: {name} is declared to do nothing at {neutral}, but {made.target} has "
+                f"{axis.target}={shown(default)} where none is given; give {group}.{axis.target}={neutral}, "
+                f"or declare neutral: {shown(default)}"
+            )
+        return made
 
     def _check_not_fixed(self, group: str, name: str) -> None:
         """Refuse a sweep of an option that the configuration sets to another value than the axis's neutral one."""

@@ -14,6 +14,7 @@ from effbench.checks.secrets import hide_in_uris
 from effbench.config.command_line import read_command_line
 from effbench.config.points import plan_of
 from effbench.config.resolve import engine_blueprints
+from effbench.config.search_path import searching
 from effbench.config.typed import typed
 from effbench.plan.sweep import (
     AxisFacts,
@@ -51,6 +52,8 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None) -> Sweep
     measure = {key: _as_tuple(value) if key in LISTS else value for key, value in node["measure"].items()}
     answers = _Answers(tolerance=node["tolerance"], dry_run=node["dry_run"])
     workers = typed(WorkerSettings, node["sweep"], where="sweep")
+    with searching(command.search_path):
+        engines = engine_blueprints(node, command.engines)
     return Sweep(
         device=resolve_device(str(node["device"])),
         tolerance=answers.tolerance,
@@ -61,8 +64,9 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None) -> Sweep
         jobs=None if workers.jobs == "auto" else int(workers.jobs),
         timeout=workers.timeout,
         launcher=command.launcher,
+        config_folders=tuple(str(folder.path) for folder in command.search_path.folders),
         dry_run=answers.dry_run,
-        engines=engine_blueprints(node, command.engines),
+        engines=engines,
         axes={
             name: AxisFacts(neutral=axis.neutral, realised=axis.realised, moves=axis.moves)
             for name, axis in command.axes.items()

@@ -55,7 +55,10 @@ def make_stage(name: str, node: Node, /) -> Stage:
     if not (isinstance(kind, type) and issubclass(kind, Stage)):
         raise ValueError(f"stage.{name}._target_={blueprint.target}: must be a class derived from Stage")
     where = name if name in STATED else f"stage.{name}"
-    return typed(kind, blueprint.options, where=where)
+    options = dict(blueprint.options)
+    if isinstance(options.get("layers"), Mapping):  # a layer of nn.Sequential is called 3, which is read as a number
+        options["layers"] = {str(k) if type(k) is int else k: value for k, value in options["layers"].items()}
+    return typed(kind, options, where=where)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from effbench.checks.errors import kind_and_line
+from effbench.checks.errors import first_line, kind_and_line
 from effbench.config.keys import ENGINES
+from effbench.config.members import naming_the_file
 from effbench.config.targets import check_target
 from effbench.config.trial import check_shapes, read_data
 from effbench.measure.engine import Engine
@@ -21,7 +23,17 @@ Node = Mapping[str, Any]
 
 
 def resolved(node: Node) -> dict[str, Any]:
-    """Return a configuration with the epochs that suit its data, the precision that suits its network, all resolved."""
+    """Return a configuration with the epochs that suit its data, the precision that suits its network, all resolved.
+
+    ValueError, which names the key, for a reference such as ${train.lr} to what there is not.
+    """
+    try:
+        return _resolved(node)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{error.full_key}: {first_line(error)}") from None
+
+
+def _resolved(node: Node) -> dict[str, Any]:
     config = OmegaConf.create({name: value for name, value in node.items() if name != ENGINES})
     suited = config.data.get("epochs") or {"train": 10, "finetune": 3}
     for phase in ("train", "finetune"):
@@ -55,14 +67,16 @@ def engine_blueprints(node: Node, names: tuple[str, ...]) -> dict[str, Blueprint
     config = OmegaConf.create(dict(node))
     config.device = str(resolve_device(str(config.device)))
     for name in names:
-        check_target(f"engine.{name}", config[ENGINES][name], None)
+        with naming_the_file("engine", name):
+            check_target(f"engine.{name}", config[ENGINES][name], None)
     engines = {name: Blueprint.from_node(_plain(config[ENGINES][name])) for name in names}
     for name, engine in engines.items():
         try:
             built = engine.build()
             resolve_device(str(engine.options.get("device", "cpu")))
-        except ValueError as error:  # it begins with the name of the option
-            raise ValueError(f"engine.{name}.{error}") from None
+        except ValueError as error:  # it begins with the name of the option, or of the engine's class
+            separator = ": " if str(error).startswith(engine.target) else "."
+            raise ValueError(f"engine.{name}{separator}{error}") from None
         except (Exception, SystemExit) as error:
             raise ValueError(f"engine.{name}: {engine.target} can't be made: {kind_and_line(error)}") from None
         if not isinstance(built, Engine):
@@ -72,7 +86,7 @@ def engine_blueprints(node: Node, names: tuple[str, ...]) -> dict[str, Blueprint
 
 def task_blueprint(node: Node) -> Blueprint:
     """Return the task that a node stands for."""
-    return Blueprint.from_node(node, leave_out=("_target_", "model", "data"))
+    return Blueprint.from_node(node, leave_out=("_target_", "model", "data", "like"))
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 from torch.utils.data import Dataset
 
+from effbench.config.members import members, naming_the_file
 from effbench.data import ImageData
 from effbench.data.data_module import is_data_module
 from effbench.plan.stage import Stage
@@ -18,12 +20,19 @@ _KINDS: Mapping[str, type] = {"model": nn.Module, "data": ImageData, "task": Tas
 _TARGET = "_target_"
 
 
-def check_targets(node: Mapping[str, Any], /) -> None:
-    """Refuse a network, a data set, a task or a stage that its `_target_` can't name: ValueError."""
+def check_targets(node: Mapping[str, Any], choices: Mapping[str, str] = MappingProxyType({}), /) -> None:
+    """Refuse a network, a data set, a task or a stage that its `_target_` can't name: ValueError.
+
+    choices: the member of each group that was chosen. Where its file is the user's, the message names that.
+    """
     for group, kind in _KINDS.items():
-        check_target(group, node[group], kind)
+        member = choices.get(group, "")
+        is_of_the_file = node[group].get(_TARGET) == members(group).get(member, {}).get(_TARGET)
+        with naming_the_file(group, member if is_of_the_file else ""):
+            check_target(group, node[group], kind)
     for name, options in node["stage"].items():
-        check_target(f"stage.{name}", options, Stage, only_classes=True)
+        with naming_the_file("stage", name):
+            check_target(f"stage.{name}", options, Stage, only_classes=True)
 
 
 def check_target(where: str, node: Mapping[str, Any], kind: type | None, *, only_classes: bool = False) -> None:

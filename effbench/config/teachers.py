@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from effbench.config.command_line import members
+from effbench.config.members import members
 from effbench.config.trial import check_shapes, check_training
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain, Rounds, Step, Steps, map_steps

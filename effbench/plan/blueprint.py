@@ -72,7 +72,7 @@ class Blueprint:
         """
         unknown = sorted(set(self.options) - self.parameters)
         if unknown and not self.takes_anything:
-            allowed = ", ".join(sorted(self.parameters))
+            allowed = ", ".join(sorted(self.parameters)) or "none"
             raise ValueError(f"{self.target} takes no option {unknown[0]!r}; its options: {allowed}")
         taken = {name: value for name, value in offered.items() if name in self.parameters}
         return self.callable(**{**taken, **self.options})

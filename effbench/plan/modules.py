@@ -81,7 +81,7 @@ def find(name: str, /) -> ModuleSpec | None:
         file = getattr(loaded, "__file__", None)
         return spec_from_file_location(name, file) if spec is None and file else spec
     parent = name.rpartition(".")[0]
-    folders = _folders_of(parent) if parent else None
+    folders = folders_of(parent) if parent else None
     if parent and not folders:
         return None
     for finder in sys.meta_path:
@@ -101,19 +101,20 @@ def find(name: str, /) -> ModuleSpec | None:
 
 def submodules(package: str, /) -> list[str]:
     """Return the full names of the modules that lie in a package."""
-    return sorted(f"{package}.{module.name}" for module in pkgutil.iter_modules(_folders_of(package)))
+    return sorted(f"{package}.{module.name}" for module in pkgutil.iter_modules(folders_of(package)))
+
+
+def folders_of(package: str, /) -> Sequence[str]:
+    """Return the folders of a package, which is not imported; none where there is no such package."""
+    spec = find(package)
+    if spec is None or spec.submodule_search_locations is None:
+        return []
+    return list(spec.submodule_search_locations)
 
 
 def distributions_of(package: str, /) -> list[str]:
     """Return the names of the distributions that a top-level package was installed by; its own where there is none."""
     return sorted(set(_by_package().get(package, [package])))
-
-
-def _folders_of(package: str) -> Sequence[str]:
-    spec = find(package)
-    if spec is None or spec.submodule_search_locations is None:
-        return []
-    return list(spec.submodule_search_locations)
 
 
 def _is_installed(file: str) -> bool:

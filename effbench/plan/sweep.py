@@ -126,6 +126,8 @@ class Sweep:
     """The seconds that a run may take, after which it fails; None: as many as it takes."""
     launcher: tuple[str, ...]
     """Overrides of the Hydra launcher that runs the points; empty: effbench itself."""
+    config_folders: tuple[str, ...] = ()
+    """The user's folders of configuration, absolute."""
     dry_run: bool
     """Only print the plan."""
     axes: Mapping[str, AxisFacts]

@@ -31,6 +31,8 @@ class Witnesses:
     """All that is in them counts, but for compiled Python."""
     packages: frozenset[str]
     """Distributions by their names."""
+    configurations: frozenset[str] = frozenset()
+    """Folders of configuration, of which only files of YAML count: the user's may hold data and runs as well."""
 
     def state(self) -> dict[str, Any]:
         """Return what changes when anything of it does, as JSON-able data. OSError where something is gone.
@@ -40,8 +42,10 @@ class Witnesses:
         return {
             "files": {path: list(stamp_of(path)) for path in sorted(self.files)},
             "folders": {path: _digest(path) for path in sorted(self.folders)},
+            "configurations": {path: _digest(path, ends=(".yaml", ".yml")) for path in sorted(self.configurations)},
             "packages": {name: _version(name) for name in sorted(self.packages)},
             "variables": {name: _hidden(os.environ.get(name)) for name in VARIABLES},
+            "working_folder": os.getcwd(),  # what relative paths mean
             "python": sys.version,
             "machine": [platform.node(), platform.machine(), os.cpu_count()],
         }
@@ -53,6 +57,7 @@ class Witnesses:
             files=frozenset(state["files"]),
             folders=frozenset(state["folders"]),
             packages=frozenset(state["packages"]),
+            configurations=frozenset(state["configurations"]),
         )
 
 
@@ -61,10 +66,10 @@ def _hidden(value: str | None) -> str | None:
     return None if value is None else hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def _digest(folder: str) -> str:
-    """Return a digest of the names and stamps of all files in a folder."""
+def _digest(folder: str, *, ends: tuple[str, ...] = ("",)) -> str:
+    """Return a digest of the names and stamps of all files in a folder, or of those whose names have such an end."""
     digest = hashlib.sha256()
-    for path in sorted(_files_in(folder)):
+    for path in sorted(path for path in _files_in(folder) if path.endswith(ends)):
         digest.update(f"{path!r} {stamp_of(path)}\n".encode())
     return digest.hexdigest()[:16]
 

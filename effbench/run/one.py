@@ -74,8 +74,8 @@ def _details(test: Evaluation) -> dict[str, float]:
     """Return what the test examples tell beside the qualities: the worst class, the calibration error."""
     name, counts, known = next(iter(test.counts)), test.own_counts, test.examples
     details = {}
-    if "group" in known:
-        details[f"{name}_worst_class"] = worst_group(counts, known["group"])
-    if "confidence" in known:
-        details["calibration_error"] = calibration_error(counts[:, 0, 0] > 0, known["confidence"])
+    if "group" in known and test.kinds[name] == "ratio":
+        details[f"{name}_worst_class"] = worst_group(counts, known["group"], lower_is_better=test.direction == "lower")
+    if {"group", "predicted", "confidence"} <= set(known):
+        details["calibration_error"] = calibration_error(known["group"] == known["predicted"], known["confidence"])
     return details

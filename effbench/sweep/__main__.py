@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from effbench.run.interruption import INTERRUPTED, MESSAGE, end_now, heed
 from effbench.sweep.hidden_arguments import given_arguments, hide_arguments
@@ -34,7 +34,10 @@ def _main(arguments: Sequence[str], *, is_command: bool = False) -> int:
     if any(argument in ("-h", "--help") for argument in arguments):
         from effbench.config.help import help_page
 
-        print(help_page())
+        try:
+            print(help_page(arguments))
+        except ValueError as error:
+            return _complain(error, WRONG_INPUT)
         return 0
     from effbench.sweep.again import answer_again
 
@@ -84,7 +87,14 @@ def _complain(error: object, status: int) -> int:
     return status
 
 
-def _command() -> int:
+def command(*, first: int = 1) -> NoReturn:
+    """Be the command of this process, whose arguments begin at sys.argv[first], and end it."""
+    status = _command(first)
+    gc.freeze()  # at its end Python would search all that torch and MLflow have loaded for cycles: one or two seconds
+    sys.exit(status)
+
+
+def _command(first: int) -> int:
     """Run the command of this process: what Ctrl-C finds is ended within two seconds, wherever it is."""
     hide_arguments()  # first: it may begin this process anew
     heed()
@@ -96,12 +106,10 @@ def _command() -> int:
     except OSError:  # before torch is imported, which dies of it
         return _complain("the working folder is gone; change to another one", WRONG_INPUT)
     try:
-        return _main(given_arguments(sys.argv[1:]), is_command=True)
+        return _main(given_arguments(sys.argv[first:]), is_command=True)
     except KeyboardInterrupt:
         end_now(MESSAGE)
 
 
 if __name__ == "__main__":
-    status = _command()
-    gc.freeze()  # at its end Python would search all that torch and MLflow have loaded for cycles: one or two seconds
-    sys.exit(status)
+    command()

@@ -13,6 +13,7 @@ from rich.console import Console
 from effbench.config.keywords import arguments_of
 from effbench.config.objects import with_names
 from effbench.config.read import read_sweep
+from effbench.config.search_path import searching, take_search_path
 from effbench.plan.given import name_of
 from effbench.plan.sweep import Sweep
 from effbench.run.store import Store
@@ -49,6 +50,9 @@ def run_sweep(*, progress: bool = True, **axes_and_keys: Any) -> SweepResult:
         data: (train, val, test) of torch `Dataset`s or of pairs of arrays, (train, test), a mapping of these by name,
         or an object with the methods of a Lightning DataModule; or the path of a folder of images. See
         `effbench.data.user_datasets.user_data`.
+
+        config_dir: a folder of configuration of your own, with networks, techniques, data by their YAML, as
+        `--config-dir` of the command; config_name as `--config-name`.
 
         What a child process can't import (a class typed into a notebook, a lambda) goes to effbench's own workers by
         value.
@@ -142,8 +146,16 @@ def plan_sweep(**axes_and_keys: Any) -> SweepPlan:
 
 def _read(axes_and_keys: Mapping[str, Any]) -> Sweep:
     given = {key: value for key, value in axes_and_keys.items() if value is not None or "__" in key or "." in key}
-    named = with_names(given)
-    return read_sweep(arguments_of(named), call=f"effbench.run_sweep({', '.join(_shown(given, named))})")
+    places = [f"{option}={given[key]}" for key, option in _PLACES.items() if key in given]
+    path, _ = take_search_path(places)
+    with searching(path):
+        named = with_names({key: value for key, value in given.items() if key not in _PLACES})
+        arguments = arguments_of(named)
+    return read_sweep([*places, *arguments], call=f"effbench.run_sweep({', '.join(_shown(given, named))})")
+
+
+_PLACES = {"config_dir": "--config-dir", "config_name": "--config-name"}
+"""Keywords that say where the configuration is looked for."""
 
 
 def _shown(given: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,8 @@ from torch import nn
 
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.duplicate import duplicate
-from effbench.config.command_line import declared_axes, members, read_command_line
+from effbench.config.command_line import read_command_line
+from effbench.config.members import declared_axes, members
 from effbench.config.objects import with_names
 from effbench.config.recipe import make_stage
 from effbench.config.resolve import resolved

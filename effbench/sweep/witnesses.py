@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib.metadata import requires
 from pathlib import Path
 
-from effbench.config.command_line import conf_folder
+from effbench.config.search_path import conf_folder
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain
 from effbench.plan.source_code import is_own, source_files, source_identity
@@ -23,6 +23,7 @@ def witnesses_of(sweep: Sweep, store: Store, printout: Printout, /) -> Witnesses
     """Return what decides the answer of a sweep; None where it is not known: a data set of the user's own."""
     files = {str(entry_path(store.root, part)) for point in sweep.plan.points for part in parts_of(point.key)}
     files |= {printout.figure} if printout.figure is not None else set()
+    files |= {str(path) for folder in sweep.config_folders for path in Path(folder).glob("*.yaml")}
     folders = {str(PACKAGE), str(conf_folder())}
     packages = {re.split(r"[\s<>=!~;\[(]", requirement, maxsplit=1)[0] for requirement in requires("effbench") or ()}
     packages.add("effbench")
@@ -38,7 +39,19 @@ def witnesses_of(sweep: Sweep, store: Store, printout: Printout, /) -> Witnesses
         if not is_own(kind):
             files |= source_files(kind)
             packages |= _packages_of(kind, None)
-    return Witnesses(files=frozenset(files), folders=frozenset(folders), packages=frozenset(packages))
+    return Witnesses(
+        files=frozenset(files),
+        folders=frozenset(folders),
+        packages=frozenset(packages),
+        configurations=frozenset(str(path) for folder in sweep.config_folders for path in _groups_in(Path(folder))),
+    )
+
+
+def _groups_in(folder: Path) -> Iterator[Path]:
+    """Yield the folders of configuration files in a user's, which may hold data, runs and the store, too."""
+    for path in folder.iterdir():
+        if path.is_dir() and path.name[0] not in "._" and any(path.glob("*.yaml")):
+            yield path
 
 
 def _chains(sweep: Sweep) -> Iterator[Chain]:

@@ -105,7 +105,7 @@ def _executor(sweep: Sweep, store: Store) -> Executor:
     if sweep.launcher:
         from effbench.config.launcher import run_by_launcher
 
-        return partial(run_by_launcher, overrides=sweep.launcher, timeout=sweep.timeout)
+        return partial(run_by_launcher, overrides=sweep.launcher, folders=sweep.config_folders, timeout=sweep.timeout)
     from effbench.run.executors import choose_executor
 
     return choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs, timeout=sweep.timeout)

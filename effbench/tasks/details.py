@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def worst_group(counts: NDArray[np.integer], group: NDArray[np.integer], /) -> float:
-    """Return the lowest share of any group that has examples.
+def worst_group(counts: NDArray[np.integer], group: NDArray[np.integer], /, *, lower_is_better: bool = False) -> float:
+    """Return the lowest share of any group that has examples; the highest, where lower ones are better.
 
     counts: (n, 1, 2), numerators and denominators of each example. group: (n,), such as classes. ValueError where there
     are no examples, or not as many of both.
@@ -19,7 +19,8 @@ def worst_group(counts: NDArray[np.integer], group: NDArray[np.integer], /) -> f
         raise ValueError(f"counts must be (n, 1, 2) and group (n,) of n > 0, got {counts.shape} and {group.shape}")
     _, numbers = np.unique(group, return_inverse=True)
     numerators, denominators = (np.bincount(numbers, weights=counts[:, 0, i]) for i in (0, 1))
-    return float((numerators / denominators).min())
+    shares = numerators / denominators
+    return float(shares.max() if lower_is_better else shares.min())
 
 
 def calibration_error(correct: NDArray[np.bool_], confidence: NDArray[np.floating], /, *, n_bins: int = 15) -> float:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from effbench.config.command_line import conf_folder, declared_axes, members, read_command_line
+from effbench.config.command_line import read_command_line
+from effbench.config.members import declared_axes, members
+from effbench.config.search_path import conf_folder
 
 
 @pytest.mark.parametrize("prefix", ["", "+", "++"])

@@ -2,8 +2,9 @@
 
 import pytest
 
-from effbench.config.command_line import conf_folder, declared_axes
 from effbench.config.help import help_page
+from effbench.config.members import declared_axes
+from effbench.config.search_path import conf_folder
 from effbench.sweep.__main__ import main
 
 

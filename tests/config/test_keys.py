@@ -4,9 +4,10 @@ import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from effbench.config.command_line import conf_folder, read_command_line
+from effbench.config.command_line import read_command_line
 from effbench.config.keys import GROUPS, SINGLE, check_choice, check_count, options_of
 from effbench.config.overrides import parse
+from effbench.config.search_path import conf_folder
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from effbench.config.command_line import declared_axes, read_command_line
+from effbench.config.command_line import read_command_line
+from effbench.config.members import declared_axes
 from effbench.config.points import plan_of
 from effbench.config.recipe import Recipe, check_layers, make_stage, short, shown_axis
 from effbench.plan.chain import Rounds, Step, Until
@@ -143,6 +144,9 @@ class TestStages:
     def test_a_node_becomes_its_stage_and_a_wrong_key_is_said_whole(self):
         node = {"_target_": "effbench.stages.prune.Prune", "ratio": 0.5, "layers": {"a": "skip"}}
         assert make_stage("prune", node) == Prune(ratio=0.5, layers={"a": "skip"})
+        assert make_stage("prune", {**node, "layers": {3: "skip"}}).layers == {"3": "skip"}  # of an nn.Sequential
+        with pytest.raises(ValueError, match=r"stage\.prune\.layers=.*1\.1"):  # which may have been 1.10
+            make_stage("prune", {**node, "layers": {1.1: "skip"}})
         with pytest.raises(ValueError, match=r"^stage\.prune\.criterium: there is no such key; did you mean"):
             make_stage("prune", {**node, "criterium": "random"})
         train = {"_target_": "effbench.stages.train.Train", "epochs": -1, "lr": 0.1}

@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from effbench.config.command_line import declared_axes
+from effbench.config.members import declared_axes
 from effbench.config.overrides import parse, values_of
 from effbench.config.recipe import make_stage
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from effbench.config.command_line import declared_axes
+from effbench.config.members import declared_axes
 from effbench.config.overrides import parse, values_of
 from effbench.config.points import SIDES
 from effbench.config.recipe import Recipe

@@ -5,7 +5,7 @@ import torch
 
 from effbench.codec import decode, encode
 from effbench.compression.constraints.stack import bake
-from effbench.config.command_line import declared_axes
+from effbench.config.members import declared_axes
 from effbench.config.overrides import parse, values_of
 from effbench.config.read import read_sweep
 from effbench.run.making import make_model

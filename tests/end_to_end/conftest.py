@@ -52,11 +52,13 @@ def nothing_left_running():
 class Folder:
     """A working folder in which sweeps run, and what they leave there."""
 
+    program = ("effbench.sweep",)
+
     def __init__(self, path):
         self.path = path
 
     def command(self, arguments):
-        return [sys.executable, "-m", "effbench.sweep", *shlex.split(arguments)]
+        return [sys.executable, "-m", *self.program, *shlex.split(arguments)]
 
     def start(self, arguments, **options):
         environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | options.pop("env", {})

@@ -90,13 +90,27 @@ def test_only_while_nothing_changed(folder, sweep, is_short, monkeypatch):
     assert is_short() is None
 
 
-def test_code_of_the_users_own_that_changed_is_planned_and_computed_again(folder, sweep, is_short, own_network):
+def test_code_and_configuration_of_the_users_own_that_changed_is_planned_and_computed_again(
+    folder, sweep, is_short, own_network, tmp_path_factory, monkeypatch
+):
     code = own_network(NETWORK)
     (code / "own_activations.py").write_text("from torch.nn import ReLU as act")
-    command = "+prune=0.9 model._target_=own_networks.network"
+    conf = folder.path / "conf_mine" / "model"
+    conf.mkdir(parents=True)
+    (conf / "net.yaml").write_text("_target_: own_networks.network\n")
+    store = f"store.root={folder.path / 'there'} tracking.uri=sqlite:///{folder.path / 'mlflow.db'}"
+    command = f"+prune=0.9 --config-dir conf_mine model=net {store}"
     assert sweep(command)[0] == 0
     assert is_short(command) is not None
     (code / "own_activations.py").write_text("from torch.nn import Tanh as act")
+    assert is_short(command) is None
+    (code / "own_activations.py").write_text("from torch.nn import ReLU as act")
+    assert sweep(command)[0] == 0
+    assert is_short(command) is not None
+    with monkeypatch.context() as patch:  # from elsewhere the same words may mean another folder
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        assert is_short(command) is None
+    (conf / "net.yaml").write_text("_target_: own_networks.network\ntasks: [classification]\n")
     assert is_short(command) is None
 
 

@@ -136,6 +136,8 @@ def test_an_interrupted_sweep_closes_everything_and_says_how_to_go_on(folder, nu
     command = "+prune=0.3,0.6,0.9 +seed=0,1,2 train.epochs=3 finetune.epochs=12 measure.seconds=0.02 sweep.jobs=2"
     # Where the tests themselves run in the background, Ctrl-C is ignored, and what they start would inherit that.
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    if number == signal.SIGTERM:
+        folder.program = ("effbench.cli", "sweep")  # the console script's way in
     process = folder.start(command, start_new_session=True, preexec_fn=heed)
     for _ in range(2400):
         if process.poll() is not None or finished_runs(folder.path / "mlflow.db"):

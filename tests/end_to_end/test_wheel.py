@@ -1,13 +1,59 @@
-"""What `pip install` brings: the package with its configuration, able to run from an empty folder."""
+"""What `pip install` brings: the package with its configuration and its command, able to run from an empty folder.
+
+There a user adds one of each kind, without a line in effbench: by `effbench new`, and in a package of their own.
+"""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from effbench.tracking.read import load_runs
+
 CHECKOUT = Path(__file__).parents[2]
+PACKAGE = {
+    "kit/__init__.py": "",
+    "kit/tasks.py": """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from effbench.analysis.quality import Quality
+from effbench.tasks.classification import Classification
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistakes(Classification):
+    name: ClassVar[str] = "mistakes"
+    VERSION: ClassVar[int] = 1
+
+    def quality(self, data, /):
+        chance = 1 - super().quality(data).chance
+        return Quality(name="error_rate", kind="ratio", unit="points", direction="lower", chance=chance)
+
+    def kinds(self, data, /):
+        return {"error_rate": "ratio"}
+
+    def counts(self, outputs, targets, /):
+        wrong = (outputs.argmax(1) != targets).long()
+        return {"error_rate": torch.stack([wrong, torch.ones_like(wrong)], dim=1)[:, None]}
+""",
+    "kit/conf/task/mistakes.yaml": """
+_target_: kit.tasks.Mistakes
+model: small_cnn
+data: digits
+like: classification
+""",
+}
+NEW = "from effbench.new import main; import sys; sys.exit(sum(main(words.split()) for words in sys.argv[1:]))"
+COMMAND = """--config-dir conf_mine hydra.searchpath=[pkg://kit.conf] task=mistakes model=my_net data=my_shapes
+recipe=my_recipe recipe.rounds=1 +my_stage=1 +my_net_width=8 engine=eager,my_engine engine.my_engine.channels_last=false
+train.epochs=1 finetune.epochs=1 measure.seconds=0.02 sweep.jobs=2"""
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +72,52 @@ def test_the_configuration_is_inside(installed):
     shipped = {path.relative_to(installed / "effbench" / "conf") for path in installed.glob("effbench/conf/**/*.yaml")}
     assert shipped == {path.relative_to(CHECKOUT / "conf") for path in CHECKOUT.glob("conf/**/*.yaml")}
     assert not (installed / "tests").exists()
+    beginnings = {path.name for path in installed.glob("effbench/config/beginnings/*")}
+    assert beginnings == {path.name for path in CHECKOUT.glob("effbench/config/beginnings/*")} != set()
 
 
-def test_the_main_job_runs_from_an_empty_folder(installed, tmp_path):
-    command = "-m effbench.sweep +prune=0.5 train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02"
-    where = "import effbench, pathlib; print(pathlib.Path(effbench.__file__).parent)"
-    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | {"PYTHONPATH": str(installed)}
-    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 200}
-    found = subprocess.run([sys.executable, "-c", where], check=True, **options)
-    assert found.stdout.strip() == str(installed / "effbench")
-    finished = subprocess.run([sys.executable, *command.split(), "sweep.jobs=1"], check=False, **options)
-    assert finished.returncode == 0, finished.stderr
-    assert "size_bytes:" in finished.stdout
-    assert (tmp_path / "mlflow.db").is_file()
+@pytest.fixture
+def run(installed, tmp_path):
+    """Return what runs a program in an empty folder, with the wheel and the user's package installed elsewhere."""
+    for name, content in PACKAGE.items():
+        path = tmp_path / "packages" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content.lstrip())
+    work = tmp_path / "work"
+    work.mkdir()
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(installed), str(tmp_path / "packages")])}
+
+    def do(*command):
+        options = {"cwd": work, "env": environment, "capture_output": True, "text": True, "timeout": 200}
+        return subprocess.run(list(map(str, command)), check=False, **options)
+
+    do.folder = work
+    return do
+
+
+def test_all_that_one_may_add_runs_from_an_empty_folder(installed, run):
+    script = installed / "bin" / "effbench"
+    where = run(sys.executable, "-c", "import effbench, pathlib; print(pathlib.Path(effbench.__file__).parent)")
+    assert where.stdout.strip() == str(installed / "effbench")
+    begun = run(script, "new", "stage", "my_stage")
+    assert (begun.returncode, begun.stdout.splitlines()[0]) == (0, "wrote my_stage.py"), begun.stderr
+    others = run(sys.executable, "-c", NEW, "model my_net", "data my_shapes", "engine my_engine", "recipe my_recipe")
+    assert others.returncode == 0, others.stderr
+    done = run(script, "sweep", *shlex.split(COMMAND))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "error-rate" in done.stdout
+    (table,) = run.folder.glob(".effbench/sweeps/*/table.csv")
+    frame = pd.read_csv(table)
+    assert frame[["my_stage", "my_net_width"]].to_numpy().tolist() == [[0, 16], [1, 8]]
+    assert frame["size_bytes"].is_monotonic_decreasing
+    assert frame["error_rate_val"].between(0, 1).all()
+    assert (frame["latency_ms/my_engine"] > 0).all()
+    runs = load_runs(tracking_uri=f"sqlite:///{run.folder / 'mlflow.db'}")
+    assert set(runs["quality_name"] + runs["quality_direction"]) == {"error_ratelower"}
+    assert {*runs["task"], *runs["model"], *runs["data"], *runs["recipe"]} == {
+        *("mistakes", "my_net", "my_shapes", "my_recipe")
+    }
+    assert runs["kept_share/my_stage/1"].dropna().between(0.01, 0.99).all()
+    again = run(sys.executable, "-m", "effbench.sweep", *shlex.split(COMMAND), "dry_run=true")  # the same command
+    assert "2 runs, 2 kept, 0 to run" in again.stdout, again.stderr

@@ -17,7 +17,8 @@ TIME = 1_700_000_000
 def place(tmp_path):
     """A file beside a folder with files, all with an old date."""
     (tmp_path / "folder" / "below").mkdir(parents=True)
-    for name in ("file", "folder/a", "folder/below/b"):
+    (tmp_path / "conf").mkdir()
+    for name in ("file", "folder/a", "folder/below/b", "conf/a.yaml"):
         (tmp_path / name).write_text("content")
         os.utime(tmp_path / name, (TIME, TIME))
     return tmp_path
@@ -29,6 +30,7 @@ def witnesses(place):
         files=frozenset({str(place / "file")}),
         folders=frozenset({str(place / "folder")}),
         packages=frozenset({"torch", "there-is-no-such-package"}),
+        configurations=frozenset({str(place / "conf")}),
     )
 
 
@@ -47,20 +49,26 @@ CHANGES = {
     "a file in a folder": lambda place: written_with_its_old_date(place / "folder" / "below" / "b"),
     "a new file": lambda place: (place / "folder" / "new").touch(),
     "a file less": lambda place: (place / "folder" / "a").unlink(),
+    "a file of configuration": lambda place: written_with_its_old_date(place / "conf" / "a.yaml"),
+    "a new one": lambda place: (place / "conf" / "b.yaml").touch(),
+    "one less": lambda place: (place / "conf" / "a.yaml").unlink(),
+    "another working folder": lambda place: os.chdir(place / "folder"),
     "another name": lambda place: (place / "folder" / "a").rename(place / "folder" / "c"),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_change_is_noticed(place, witnesses, change):
+def test_every_change_is_noticed(place, witnesses, change, monkeypatch):
+    monkeypatch.chdir(place)
     before = witnesses.state()
     assert witnesses.state() == before
     CHANGES[change](place)
     assert witnesses.state() != before
 
 
-def test_compiled_python_is_no_change(place, witnesses):
+def test_compiled_python_is_no_change_and_in_folders_of_configuration_nothing_but_yaml(place, witnesses):
     before = witnesses.state()
+    (place / "conf" / "image.png").touch()
     (place / "folder" / "__pycache__").mkdir()
     (place / "folder" / "__pycache__" / "a.pyc").touch()
     assert witnesses.state() == before

@@ -18,6 +18,7 @@ class TestWorstGroup:
         group, correct = (np.array(column, dtype=int) for column in zip(*examples, strict=True))
         shares = [np.mean([is_correct for label, is_correct in examples if label == other]) for other in set(group)]
         assert worst_group(counts_of(correct), group) == pytest.approx(min(shares))
+        assert worst_group(counts_of(correct), group, lower_is_better=True) == pytest.approx(max(shares))
 
     def test_groups_without_examples_are_no_groups(self):
         assert worst_group(counts_of(np.array([1, 1, 0])), np.array([2, 2, 9])) == 0

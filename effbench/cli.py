@@ -1,0 +1,69 @@
+"""The command `effbench`: one word for each of the doors, which are the same by `python -m effbench.<door>`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+
+HELP = """\
+effbench COMMAND …
+A bench for one question: where does compressing a neural network stop being free?
+
+commands
+  sweep    sweep compression, log every run to MLflow, say where it stops being free: effbench sweep +prune=0.1,0.5,0.9
+  store    list what is kept of sweeps, or clear it: effbench store clear=unused
+  new      begin a technique, network, data set, task, engine or recipe of your own: effbench new model my_net
+
+effbench COMMAND --help says more; effbench --version says which this is. `python -m effbench.sweep …` is the same as
+`effbench sweep …`: modules in the working folder are found by both (but not with PYTHONSAFEPATH, as ever)."""
+
+COMMANDS = ("sweep", "store", "new")
+WRONG_INPUT = 2
+
+
+def main() -> int:
+    """Run the command of this process; returns the exit status. `sweep` ends the process itself."""
+    name, *others = sys.argv[1:] or ["--help"]
+    if name not in COMMANDS:
+        return _beside_commands(name, others)
+    if not sys.flags.safe_path and os.path.isdir("."):
+        # As `python -m` has it: a network of the user's own is often a file beside where the command is given.
+        sys.path.insert(0, os.getcwd())
+    if name == "sweep":
+        from effbench.sweep.__main__ import command as sweep
+
+        sweep(first=2)
+    if name == "store":
+        from effbench.store import command as store
+
+        return store(others)
+    from effbench.new import main as new
+
+    return new(others)
+
+
+def _beside_commands(name: str, others: Sequence[str]) -> int:
+    """Answer what is no command: the help page, the version, or which command may have been meant."""
+    if name in ("-h", "--help", "help"):
+        print(HELP)
+        return 0
+    if name in ("-V", "--version", "version"):
+        from importlib.metadata import version
+
+        print(f"effbench {version('effbench')}")
+        return 0
+    from effbench.sweep.messages import say
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    if "=" in name or name in ("-cd", "-cn") or name.startswith(("--config-", "+")):
+        hint = f"did you mean effbench sweep {' '.join([name, *others])}?"
+    else:
+        hint = f"did you mean effbench {near[0]}?" if near else f"there are: {', '.join(COMMANDS)}"
+    say(f"{name}: there is no such command; {hint}")
+    return WRONG_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

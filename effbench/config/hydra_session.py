@@ -1,0 +1,64 @@
+"""Hydra, for as long as effbench composes: the caller's own program or notebook may use it too, and gets it back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra import version
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from effbench.config.search_path import SearchPath, conf_folder
+
+_OF_A_PROGRAM = (GlobalHydra, HydraConfig, JobRuntime, version.VersionBase)
+"""What Hydra knows of the program that runs: one of each a process."""
+
+
+@contextmanager
+def hydra_session(path: SearchPath, /) -> Iterator[None]:
+    """Have Hydra compose effbench's configuration with that of the user's folders while entered.
+
+    What the caller had initialised before is as it was afterwards.
+    """
+    before = {kind: Singleton._instances.pop(kind, None) for kind in _OF_A_PROGRAM}
+    try:
+        version.setbase("1.3")
+        where = create_config_search_path(str(conf_folder().resolve()))
+        for folder in path.folders:  # where Hydra's own command puts them: before "schema", which is last
+            where.prepend("command-line", f"file://{folder.path}", anchor=SearchPathQuery(provider="schema", path=None))
+        Hydra.create_main_hydra2(task_name="app", config_search_path=where)
+        yield
+    finally:
+        for kind, instance in before.items():
+            Singleton._instances.pop(kind, None)
+            if instance is not None:
+                Singleton._instances[kind] = instance
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Have what Hydra refuses told in one clear line: ValueError."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(_one_line(error)) from None
+
+
+def _one_line(error: Exception) -> str:
+    """Return the gist of one of Hydra's messages, which run over several lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    unknown = re.match(r"Could not override '(?P<key>[^']+)'", lines[0] if lines else "")
+    if unknown:
+        return f"{unknown['key']}: there is no such key"
+    left_out = ("full_key:", "object_type=", "See https", "^", "Config search path:", "provider=", "Available options")
+    kept = [line for line in lines if not line.startswith(left_out)]
+    return " ".join(kept[:2]) or type(error).__name__

@@ -1,0 +1,49 @@
+"""What CONTRIBUTING.md says of adding one's own from outside: its files and its commands, as they stand."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
+SECTION = PAGE.read_text(encoding="utf-8").partition("## Your own, from outside\n")[2].partition("\n## ")[0]
+MODULES = ("my_nets", "my_data", "my_stages")
+
+
+@pytest.fixture
+def written(folder, monkeypatch):
+    """Write the section's files into the working folder."""
+    for text in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", SECTION, flags=re.DOTALL):
+        path = folder.path / text[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text[1])
+    monkeypatch.syspath_prepend(folder.path)
+    yield folder
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
+def test_its_commands_run(written, sweep):
+    commands = re.findall(r"```console\n\$ effbench sweep (.*?)\n```", SECTION)
+    assert len(commands) == 4
+    tables = []
+    for command in commands:
+        status, out, err = sweep(command)
+        assert (status, err) == (0, ""), command
+        assert "size_bytes:" in out
+        tables.append(max(written.path.glob(".effbench/sweeps/*/table.csv"), key=lambda path: path.stat().st_mtime_ns))
+    assert set(pd.read_csv(tables[1])["hidden"]) == {64, 32, 8}
+    assert set(pd.read_csv(tables[3])["coarsen"]) == {0, 7, 3}
+    assert len(shlex.split(commands[3])) == 6
+    assert (
+        sweep("--config-dir conf_mine data=spots model=perceptron +coarsen=3 recipe=coarse_first dry_run=true")[0] == 0
+    )
+
+
+def test_every_file_that_it_shows_is_named():
+    assert (
+        len(re.findall(r"^```(?:python|yaml)\n# (?:my_\w+\.py|conf_mine/\w+/\w+\.yaml)\n", SECTION, re.MULTILINE)) == 9
+    )
