@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from effbench.checks.fields import shown
 from effbench.config.overrides import values_of
 from effbench.config.typed import unknown_name
+from effbench.plan.watching import WATCHED
 
 GROUPS = ("task", "model", "data", "recipe", "train", "tracking")
 ENGINES = "engines"
@@ -24,6 +25,8 @@ MEASURED_LISTS = ("measure.batch", "measure.threads")
 """Keys whose several values are measured within each run: they never multiply runs."""
 SINGLE = ("task", "device", "tolerance", "dry_run", "tracking", "measure", "sweep", "store", ENGINES)
 """Keys, and nodes of keys, that are the whole sweep's."""
+SINGLE_KEYS = tuple(f"train.{name}" for name in WATCHED)
+"""Keys that are so within a node that is not."""
 
 
 MOVED = {
@@ -69,7 +72,7 @@ def check_count(override: Override, /) -> None:
     if key in MEASURED_LISTS:
         if [] in list(values_of(override)):
             raise ValueError(f"{override.input_line}: give at least one value, as in {key}=1,8")
-    elif override.is_sweep_override() and key.partition(".")[0] in SINGLE:
+    elif override.is_sweep_override() and (key in SINGLE_KEYS or key.partition(".")[0] in SINGLE):
         raise ValueError(f"{override.input_line}: takes one value, for the whole sweep")
 
 

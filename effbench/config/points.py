@@ -29,6 +29,7 @@ from effbench.plan.chain import Chain
 from effbench.plan.point import Plan, Point
 from effbench.plan.sources import fingerprint_of
 from effbench.plan.sweep import Threads
+from effbench.plan.watching import WATCHED, Watching
 
 SIDES = ("side", "eval_side")
 """What an axis that reads the data can multiply: the side at which a network is trained, and is evaluated."""
@@ -168,6 +169,7 @@ class _Builder:
             coder=_coder(node["coder"]),
             reference_bytes=trial.float32_bytes if reference is None else reference.reference_bytes,
             reference_key=None if reference is None else reference.key,
+            watching=typed(Watching, {name: node["train"][name] for name in WATCHED}, where="train"),
             is_control=self._is_control(values),
             config=hide_in_values({**config, "seed": seed, **values}),
         )

@@ -29,7 +29,8 @@ def run_here(points: Sequence[Point], store: Store, device: torch.device, observ
 
         result: Outcome
         try:
-            result = run_point(point, store, device=device, progress=progress)
+            tell = partial(observer.epoch_ended, point)
+            result = run_point(point, store, device=device, progress=progress, tell=tell)
         except (Exception, SystemExit) as error:  # whatever a network or a stage raises: the other runs go on
             result = RunError.of(error)
         observer.run_computed(point)

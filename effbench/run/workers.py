@@ -26,6 +26,7 @@ from effbench.run.interruption import check
 from effbench.run.one import run_point
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.store import Store
+from effbench.training.curves import Row
 from effbench.training.layout import CRASHES
 
 Progress = tuple[str, int, int]
@@ -74,6 +75,9 @@ def _runs_in_workers(
                 message = worker.receive()
                 point = worker.point
                 assert point is not None
+                if isinstance(message, dict):
+                    observer.epoch_ended(point, message)
+                    continue
                 if isinstance(message, tuple):
                     if message != _BEGUN:
                         observer.step(point, *message)
@@ -165,14 +169,14 @@ class _Worker:
             self._begin_process()
             self.connection.send(point)
 
-    def receive(self) -> Progress | Outcome:
-        """Return progress, or how the run ended; a process that died or is late is an exception, and replaced."""
+    def receive(self) -> Progress | Row | Outcome:
+        """Return progress, an epoch, or how the run ended; a process that died or is late is an exception, and replaced."""
         if self.is_late and not self.connection.poll():
             self.stop()
             self._begin_process()
             return _failed(f"took longer than sweep.timeout={self.timeout:g} seconds; its process was ended")
         try:
-            message: Progress | Outcome = self.connection.recv()
+            message: Progress | Row | Outcome = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode or 0
@@ -220,7 +224,7 @@ def _serve(connection: Connection, store: Store, device: torch.device) -> None:
                 connection.send((step, done, total))
 
         try:
-            message: Outcome = run_point(point, store, device=device, progress=progress)
+            message: Outcome = run_point(point, store, device=device, progress=progress, tell=connection.send)
         except (Exception, SystemExit) as error:
             message = RunError.of(error)
         try:

@@ -120,7 +120,7 @@ class Distill(Stage, TrainingOptions):
         images, _ = next(iter(data.batches("train", side=context.side, batch_size=2)))
         guided = hinted(student, teacher, pairs, images, generator=generator)
         loss = HintLoss(teacher.to(context.device), [path for _, path in pairs])
-        self._fit(guided, data, context, generator, loss=loss, epochs=self.hint_epochs)
+        self._fit(guided, data, context, generator, loss=loss, epochs=self.hint_epochs, hinting=teacher)
 
     def _fit(
         self,
@@ -131,9 +131,11 @@ class Distill(Stage, TrainingOptions):
         *,
         loss: Loss | None,
         epochs: int,
+        hinting: nn.Module | None = None,
     ) -> None:
         names = [field.name for field in dataclasses.fields(TrainingOptions)]
         options = TrainingOptions(**{**{name: getattr(self, name) for name in names}, "epochs": epochs})
+        part = "" if hinting is None else "hints"
         n_bytes = fit(
             model,
             data,
@@ -142,6 +144,7 @@ class Distill(Stage, TrainingOptions):
             generator=generator,
             device=context.device,
             progress=context.progress,
+            watch=context.watch(model, part, scored=hinting is None, beside=hinting),
             loss=loss or (lambda outputs, images, targets: context.task.loss(outputs, targets)),
             by_number=loss is not None,
         )

@@ -36,6 +36,7 @@ class Train(Stage, TrainingOptions):
             generator=context.generator(),
             device=context.device,
             progress=context.progress,
+            watch=context.watch(trained),
             loss=lambda outputs, images, targets: context.task.loss(outputs, targets),
         )
         if n_bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from effbench.sweep.shares import share_lines
 from effbench.sweep.timing import measure_points
 from effbench.tracking import names
 from effbench.tracking.tracker import Tracker, TrackingError
+from effbench.training.curves import Row
 
 PREPARING = ("augment", "side")
 """Options of data sets that change the images, and not which they are."""
@@ -30,6 +31,9 @@ PREPARING = ("augment", "side")
 
 class Display(Observer, Protocol):
     """Shows how far a sweep is."""
+
+    on_epoch: Callable[[Point, Row], None]
+    """Is told of every epoch of every run."""
 
     def run_ended(self, point: Point, *, failed: bool) -> None:
         """Show that a run ended."""
@@ -75,6 +79,7 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
         tags={names.AXES: ",".join(plan.axes), names.NOTE: note(sweep.command), **describe_environment()},
     )
     log = RunLog(sweep, store, tracker, say=display.say)
+    display.on_epoch = log.note_epoch
     metrics: dict[str, Mapping[str, float]] = {}
     words: dict[str, Mapping[str, str]] = {}
     failures: dict[str, RunError] = {}

@@ -1,0 +1,56 @@
+"""Who follows a training from outside: told of every epoch, and asked whether it is to go on from a state.
+
+Following a training changes nothing in it, to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from effbench.training.loop import EpochRecord
+
+State = Mapping[str, Any]
+"""All that a training's next epochs depend on: numbers, text, tensors, and lists, tuples and mappings of these."""
+Count = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
+"""Gives the counts of a batch by quality, from outputs and true targets, as `Task.counts` does."""
+
+
+class UnfitState(Exception):  # noqa: N818 (what is wrong with it, as in FileNotFound's kin)
+    """A training can't go on from a state; it may have been changed, and has to begin anew."""
+
+
+class Watch(Protocol):
+    """Follows one training: what `training.loop.fit` takes as `count`, `on_epoch` and `checkpoint`."""
+
+    @property
+    def count(self) -> Count | None:
+        """What counts batches, for the epochs' qualities; None where nobody asks for them."""
+
+    def on_epoch(self, record: EpochRecord, /) -> None:
+        """Note what an epoch came to. Its network may be evaluated, not copied, and nothing in it changed."""
+
+    def load(self) -> State | None:
+        """Return the state from which the training is to go on; None: it begins."""
+
+    def save(self, state: State, /) -> None:
+        """Take the state after an epoch, to be kept if it is time. Its tensors are the training's own."""
+
+
+class Unwatched:
+    """Follows nothing."""
+
+    count = None
+
+    def on_epoch(self, record: EpochRecord, /) -> None:
+        """Note nothing."""
+
+    def load(self) -> State | None:
+        """Return that the training begins."""
+        return None
+
+    def save(self, state: State, /) -> None:
+        """Keep nothing."""
