@@ -14,15 +14,15 @@ from effbench.compression.duplicate import duplicate
 from effbench.data import ImageData
 from effbench.data.pool import AugmentedPool, augmented_by
 from effbench.plan.context import Context
-from effbench.plan.stage import Stage
 from effbench.plan.teacher import TeacherRequest
+from effbench.plan.training_stage import TrainingStage
 from effbench.training.hints import HintLoss, hinted, read_pairs
-from effbench.training.loop import Loss, TrainingOptions, fit
+from effbench.training.loop import Loss, TrainingOptions
 from effbench.training.soft_labels import SoftLabelLoss
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distill(Stage, TrainingOptions):
+class Distill(TrainingStage):
     """Train on a teacher's labels (Hinton et al. 2015, arXiv:1503.02531, section 2); see `SoftLabelLoss`.
 
     The teacher labels the training split once, un-augmented; the labels are kept and serve every student. With `hints`
@@ -31,7 +31,6 @@ class Distill(Stage, TrainingOptions):
     """
 
     VERSION: ClassVar[int] = 3
-    TRAINS: ClassVar[bool] = True
 
     weight: Annotated[float, Field(ge=0, le=1, description="0 is no soft labels, 1 no true ones")]
     """Of the soft labels; 0 is plain training, 1 never looks at a true label."""
@@ -72,11 +71,6 @@ class Distill(Stage, TrainingOptions):
             )
         if read_pairs(self.hints) and not (self.is_neutral or 0 < self.hint_epochs < self.epochs):
             raise ValueError(f"hint_epochs={self.hint_epochs}: must be 1 to {self.epochs - 1}, fewer than the epochs")
-
-    @property
-    def is_neutral(self) -> bool:
-        """No epochs: nothing happens."""
-        return self.epochs == 0
 
     @property
     def teacher_request(self) -> TeacherRequest:
@@ -135,18 +129,15 @@ class Distill(Stage, TrainingOptions):
     ) -> None:
         names = [field.name for field in dataclasses.fields(TrainingOptions)]
         options = TrainingOptions(**{**{name: getattr(self, name) for name in names}, "epochs": epochs})
-        part = "" if hinting is None else "hints"
-        n_bytes = fit(
+        self.train(
             model,
             data,
-            options,
-            side=context.side,
+            context,
+            options=options,
             generator=generator,
-            device=context.device,
-            progress=context.progress,
-            watch=context.watch(model, part, scored=hinting is None, beside=hinting),
             loss=loss or (lambda outputs, images, targets: context.task.loss(outputs, targets)),
             by_number=loss is not None,
+            has_quality=hinting is None,
+            part="" if hinting is None else "hints",
+            beside=hinting,
         )
-        if n_bytes:
-            context.findings.note_peak("train_memory_mb", n_bytes / 1e6)
