@@ -33,9 +33,7 @@ def _no_teacher() -> Teacher:
     raise ValueError("no teacher is at hand here")
 
 
-def _unwatched(
-    model: nn.Module, part: str = "", *, scored: bool = True, beside: nn.Module | None = None
-) -> Watch:
+def _unwatched(model: nn.Module, part: str = "", *, scored: bool = True, beside: nn.Module | None = None) -> Watch:
     return Unwatched()
 
 
@@ -90,9 +88,9 @@ class Context:
     `context.keep("sensitivity-8-4", lambda: measure(model))` measures on the first call; a run at another budget, on
     the same trained network, gets what the first one measured."""
     watch: BeginWatch = _unwatched
-    """watch(model) gives what `training.loop.fit` takes as `count`, `on_epoch` and `checkpoint`: the training has curves
-    and checkpoints, and what it takes is counted. A stage that trains more than once asks before each training, always in the same order,
-    and names the parts."""
+    """watch(model) gives what `training.loop.fit` takes as `count`, `on_epoch` and `checkpoint`: the training then has
+    curves and checkpoints, and what it takes is counted. A stage that trains more than once asks before each training,
+    always in the same order, and names the parts."""
     findings: Findings = field(default_factory=Findings)
     """Where the stage puts metrics and tables for the run, beside the network that it returns."""
 

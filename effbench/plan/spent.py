@@ -19,6 +19,9 @@ PASSES = 3
 UNKNOWN = "unknown: a part of it was kept by an earlier version of effbench"
 """What is said of a run in the place of metrics that can't be known."""
 
+_OWN = {"seconds": "train_seconds_total", "macs": "train_macs"}
+_TEACHING = {"seconds": "teacher_seconds", "macs": "teacher_macs"}
+
 
 @dataclass
 class Spent:
@@ -55,14 +58,10 @@ class Spent:
     @property
     def metrics(self) -> dict[str, float]:
         """`train_seconds_total`, `train_macs`, `teacher_seconds`, `teacher_macs`, as far as they are known."""
-        found = {}
-        for part, seconds, macs in (
-            (self.own, "train_seconds_total", "train_macs"),
-            (self.teaching, "teacher_seconds", "teacher_macs"),
-        ):
-            total = _total(part)
-            if total is not None:
-                found |= {name: total[amount] for name, amount in ((seconds, "seconds"), (macs, "macs")) if amount in total}
+        found: dict[str, float] = {}
+        for part, names in ((self.own, _OWN), (self.teaching, _TEACHING)):
+            total = _total(part) or {}
+            found |= {names[amount]: value for amount, value in total.items()}
         return found
 
     @property

@@ -22,7 +22,7 @@ class Watching:
 
     curves: Curves = "training"
     checkpoint: Annotated[float, Field(ge=0, description="seconds")] | None = 60.0
-    """The least time between two checkpoints of a training, which are made where an epoch ends; None: there are none."""
+    """The least time between two checkpoints of a training, at epochs' ends; None: there are none."""
 
     def __post_init__(self) -> None:
         """Refuse what says nothing of the kind."""

@@ -50,7 +50,7 @@ class Checkpoints:
         return cls(store, f"{FOLDER}/{key}-{part}", device, seconds)
 
     def read(self) -> dict[str, Any] | None:
-        """Return what was kept last; None where that is nothing, or nothing that can be gone on from here: it is said."""
+        """Return what was kept last; None where that is nothing, or, which is said, can't be gone on from here."""
         content = None if self.seconds is None else self.store.get(self.name)
         if content is None:
             return None
@@ -65,7 +65,7 @@ class Checkpoints:
         return dict(kept)
 
     def offer(self, make: Callable[[], Mapping[str, Any]]) -> None:
-        """Write what `make` gives, if it is time; where that is not possible it is said once, and the training goes on."""
+        """Write what `make` gives, if it is time; where that can't be done it is said once, and nothing else."""
         if self.seconds is None or self.clock() < self._next_at:
             return
         began = self.clock()

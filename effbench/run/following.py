@@ -75,9 +75,9 @@ class Following:
         return [row for training in self.trainings for row in training.rows]
 
     @property
-    def seconds(self) -> float:
-        """The time that the step took, before it was ended and went on from a checkpoint as well."""
-        return self.watch.seconds + max((training.seconds_before for training in self.trainings), default=0.0)
+    def seconds_before(self) -> float:
+        """The time that the step took before it was ended and went on from a checkpoint."""
+        return max((training.seconds_before for training in self.trainings), default=0.0)
 
     @property
     def macs(self) -> int | None:
@@ -172,7 +172,7 @@ class TrainingWatch:
                 "n_epochs": self.n_epochs,
                 "n_examples": self.n_examples,
                 "rows": self.rows,
-                "seconds": self._step.seconds,
+                "seconds": self._step.watch.seconds + self._step.seconds_before,
                 "state": state,
             }
         )

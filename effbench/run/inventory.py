@@ -13,7 +13,18 @@ from effbench.run.sweep_records import SweepRecord, needed_by_unfinished, read_r
 
 ABANDONED_SECONDS = 3600
 """What its writer has not touched for so long was left behind."""
-ENTRY_KINDS = ("models", "tensors", "checkpoints", "findings", "runs", "latency", "figures", "layouts", "sweeps", "answers")
+ENTRY_KINDS = (
+    "models",
+    "tensors",
+    "checkpoints",
+    "findings",
+    "runs",
+    "latency",
+    "figures",
+    "layouts",
+    "sweeps",
+    "answers",
+)
 """Folders of entries."""
 _OF_NETWORKS = ("models", "tensors", "checkpoints", "findings")
 OTHER_KINDS = ("lock", "part", "output", "launcher", "foreign")
@@ -63,7 +74,6 @@ class Inventory:
             and (not file.sweeps or _is_passed(file, lasting) or self._is_left(file))
             and not _is_being_written(file)
         ]
-
 
     def _is_left(self, file: StoredFile) -> bool:
         """Whether it is the checkpoint of a training that no unfinished run needs."""

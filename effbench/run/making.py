@@ -144,12 +144,13 @@ class _Maker:
                 raise
             following.give_up(error)
             return self._apply(step, before, trail, watch, resumes=False)
-        findings.spent.note(str(step), seconds=following.seconds, macs=following.macs)
+        seconds = watch.seconds
+        findings.spent.note(str(step), seconds=seconds + following.seconds_before, macs=following.macs)
         if following.macs_beside != 0:
             findings.spent.note_teaching(f"beside/{step}", macs=following.macs_beside)
         if following.rows:
             findings.curves[str(step)] = following.rows
-        return Made(model=result, findings=findings, seconds=watch.seconds)
+        return Made(model=result, findings=findings, seconds=seconds)
 
     def _following(self, step: Step, before: Made, key: str, watch: Stopwatch, *, resumes: bool) -> Following:
         """Return what follows the trainings of a step."""
@@ -211,9 +212,7 @@ class _Maker:
         task, data = chain.loaded_task(), chain.loaded_data()
         return evaluate(model, data, "val", task=task, side=chain.side, device=self.device).score
 
-    def _context(
-        self, step: Step, trail: Trail, watch: Stopwatch, findings: Findings, following: Following
-    ) -> Context:
+    def _context(self, step: Step, trail: Trail, watch: Stopwatch, findings: Findings, following: Following) -> Context:
         chain, task, data = self.chain, self.chain.loaded_task(), self.chain.loaded_data()
         given_key = self._key_after(trail[:-1])
         return Context(

@@ -38,9 +38,7 @@ def run_point(
             return kept
         point.chain.check_code()
         torch.set_num_threads(point.chain.threads)
-        made = make_model(
-            point.chain, store, device=device, progress=progress, tell=tell, watching=point.watching
-        )
+        made = make_model(point.chain, store, device=device, progress=progress, tell=tell, watching=point.watching)
         files = encode_each(made.model, coders=dict.fromkeys((point.coder, "none")))
         read_back = decode(files[0], point.chain.fresh_network())
         result = measure(point, read_back, made, files[0], device=device, coding_gain=len(files[-1]) / len(files[0]))

@@ -170,7 +170,7 @@ class _Worker:
             self.connection.send(point)
 
     def receive(self) -> Progress | Row | Outcome:
-        """Return progress, an epoch, or how the run ended; a process that died or is late is an exception, and replaced."""
+        """Return progress, an epoch, or the run's end; a process that died or is late is an exception, and replaced."""
         if self.is_late and not self.connection.poll():
             self.stop()
             self._begin_process()

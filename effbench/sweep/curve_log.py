@@ -80,14 +80,14 @@ def points_of(rows: Iterable[Row], /) -> list[CurvePoint]:
     >>> points_of([row])
     [CurvePoint(name='curve/train/loss', value=0.5, step=2, time=5.0)]
     """
-    return [
-        CurvePoint(
-            name=f"{names.CURVE}{row['curve']}/{name}", value=float(value), step=int(row["epoch"]), time=float(row["time"])
-        )
-        for row in rows
-        for name, value in row.items()
-        if name not in IDENTITY
-    ]
+    points = []
+    for row in rows:
+        begin, step, seconds = f"{names.CURVE}{row['curve']}/", int(row["epoch"]), float(row["time"])
+        values = {name: float(value) for name, value in row.items() if name not in IDENTITY}
+        points += [
+            CurvePoint(name=begin + name, value=value, step=step, time=seconds) for name, value in values.items()
+        ]
+    return points
 
 
 def _unlogged(rows: Iterable[Row], logged: set[tuple[str, int]]) -> list[Row]:

@@ -253,12 +253,12 @@ class MlflowTracker:
         points: Sequence[CurvePoint] = (),
     ) -> None:
         first, *others = param_batches(params)
-        some_points, *more_points = [*point_batches(points), []]
-        self._client.log_batch(run_id, params=first, metrics=[*metric_entities(metrics), *some_points])
+        batches = point_batches(points)
+        self._client.log_batch(run_id, params=first, metrics=[*metric_entities(metrics), *next(batches, [])])
         for batch in others:
             self._client.log_batch(run_id, params=batch)
-        for points_left in filter(None, more_points):
-            self._client.log_batch(run_id, metrics=points_left)
+        for left in batches:
+            self._client.log_batch(run_id, metrics=left)
 
     def _log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         if not files:
