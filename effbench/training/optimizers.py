@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from effbench.checks.errors import kind_and_line
@@ -77,3 +77,14 @@ def check_optimizer(options: TrainingOptions, shapes: Collection[tuple[int, ...]
         raise ValueError(f"optimizer: {component.target}: {kind_and_line(error)}{hint}") from None
     except Exception as error:  # whatever a class makes of its options
         raise ValueError(f"optimizer: {component.target}: {kind_and_line(error)}") from None
+
+
+def as_parameters(optimizer: Optimizer, /) -> None:
+    """Have the optimiser's tensors lie in memory as the parameters that they belong to, as when it made them.
+
+    What comes from a file is contiguous, and fused kernels go through both in the order in which they lie.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

@@ -15,7 +15,7 @@ from effbench.training.averaging import WeightAverage
 from effbench.training.layout import MEMORY_FORMATS
 from effbench.training.length import Length
 from effbench.training.memory import N_WATCHED, TensorMemory
-from effbench.training.optimizers import make_optimizer
+from effbench.training.optimizers import as_parameters, make_optimizer
 from effbench.training.options import TrainingOptions
 from effbench.training.schedules import Schedule
 from effbench.training.stopping import Stopping
@@ -173,6 +173,7 @@ class Trainer:
             constraint.settled = state["settled"][name]
         # The schedule was made before: making one sets the optimiser's rate.
         self.optimizer.load_state_dict(state["optimizer"])
+        as_parameters(self.optimizer)
         self.schedule.scheduler.load_state_dict(state["scheduler"])
         for name, part in (("average", self.average), ("scaler", self.scaler), ("stopping", self.stopping)):
             if (part is None) != (state[name] is None):
