@@ -74,25 +74,29 @@ class TargetComponent:
         """Whether it has an argument of that name."""
         return name in self._parameters and self._parameters[name].kind in _KINDS
 
-    def build(self, **offered: Any) -> Any:
+    def build(self, subject: tuple[str, Any] | None = None, /, *, within: bool = False, **offered: Any) -> Any:
         """Call it with its options, and with those `offered` that it takes and has no option for.
 
-        The first of the offered ones is what it is made for (the parameters, the optimiser): it is the first argument,
-        whatever that is called, and components among the options get it, too. Of the others those are given that have
-        no default, or None. ValueError names an option that it does not take, or that is missing.
+        subject: what it is made for (the parameters, the optimiser) and how that argument is called in torch; the first
+        argument, where it has none of that name. Components among the options get it, too, and with `within` also what
+        is offered. Of that such arguments are given as have no default, or None. ValueError names an option that it
+        does not take, or that is missing.
         """
-        subject = dict(list(offered.items())[:1])
         known = {name for name, p in self._parameters.items() if p.kind in _KINDS}
         unknown = sorted(set(self.options) - known)
         if unknown and not self._takes_anything:
-            allowed = ", ".join(sorted(known - set(subject)))
-            raise ValueError(f"takes no option {unknown[0]!r}; its options: {allowed}")
-        given = {name: self._built(name, value, subject) for name, value in self.options.items()}
-        for name, value in list(offered.items())[1:]:
+            own = ", ".join(sorted(known - ({subject[0]} if subject else set())))
+            raise ValueError(f"takes no option {unknown[0]!r}; its options: {own or 'none'}")
+        to_parts = offered if within else {}
+        given = {name: self._built(name, value, subject, to_parts) for name, value in self.options.items()}
+        for name, value in offered.items():
             if self.takes(name) and name not in given and self._parameters[name].default in (inspect._empty, None):
                 given[name] = value
-        first = [] if not subject or next(iter(subject)) in known else list(subject.values())
-        given |= {name: value for name, value in subject.items() if name in known and name not in given}
+        first = []
+        if subject is not None and subject[0] in known:
+            given.setdefault(*subject)
+        elif subject is not None:
+            first = [subject[1]]
         self._check_complete(given, n_first=len(first))
         return self.callable(*first, **given)
 
@@ -100,14 +104,17 @@ class TargetComponent:
         wanted = [name for name, p in self._parameters.items() if p.kind in _KINDS and p.default is inspect._empty]
         missing = [name for name in wanted[n_first:] if name not in given]
         if missing:
-            raise ValueError(f"{missing[0]}: must be given")
+            raise ValueError(f"{missing[0]} must be given")
 
-    def _built(self, name: str, value: Any, subject: Mapping[str, Any]) -> Any:
+    def _built(self, name: str, value: Any, subject: tuple[str, Any] | None, offered: Mapping[str, Any]) -> Any:
         """Return an option as the callable wants it: components built, words for torch's own values."""
         if isinstance(value, TargetComponent):
-            return value.build(**subject)
+            try:
+                return value.build(subject, within=bool(offered), **offered)
+            except ValueError as error:
+                raise ValueError(f"{value.target}: {error}") from None
         if isinstance(value, list):
-            value = [self._built("", entry, subject) for entry in value]
+            value = [self._built("", entry, subject, offered) for entry in value]
         parameter = self._parameters.get(name)
         return value if parameter is None else _as_wanted(name, value, parameter)
 

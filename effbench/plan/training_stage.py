@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +14,13 @@ from effbench.data import ImageData
 from effbench.plan.components import TargetComponent
 from effbench.plan.context import Context
 from effbench.plan.stage import Stage
+from effbench.tasks import Task
+from effbench.training.augmentation import Augmentation, pixel_statistics
+from effbench.training.length import Length
 from effbench.training.loop import Fit, Loss, TrainingOptions, fit
+from effbench.training.losses import make_criterion
+from effbench.training.optimizers import check_optimizer
+from effbench.training.schedules import check_schedule
 
 COMPONENTS = ("optimizer", "scheduler", "loss", "augmentation")
 """The options that name a class."""
@@ -31,7 +38,7 @@ class TrainingStage(Stage, TrainingOptions):
         for name in COMPONENTS:
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, _component(name, value))
+                object.__setattr__(self, name, _component(name.replace("augmentation", "augment"), value))
         super().__post_init__()
         TrainingOptions.__post_init__(self)
 
@@ -39,6 +46,23 @@ class TrainingStage(Stage, TrainingOptions):
     def is_neutral(self) -> bool:
         """No epochs: nothing happens."""
         return self.epochs == 0
+
+    @property
+    def training_options(self) -> TrainingOptions:
+        """How it trains, without what else the stage is."""
+        names = [field.name for field in dataclasses.fields(TrainingOptions)]
+        return TrainingOptions(**{name: getattr(self, name) for name in names})
+
+    def check_training(self, task: Task, data: ImageData, /, *, side: int, shapes: Collection[tuple[int, ...]]) -> None:
+        """Try out all that the options name, before anything starts. ValueError begins with the option.
+
+        shapes: of the network's parameters, no larger than need be.
+        """
+        check_optimizer(self, shapes)
+        check_schedule(self, Length.of(self, data))
+        make_criterion(self, task, data, torch.device("cpu"))
+        if self.augmentation is not None:
+            Augmentation(self.augmentation, data, side)
 
     def train(
         self,
@@ -77,6 +101,8 @@ class TrainingStage(Stage, TrainingOptions):
         )
         if outcome.peak_bytes:
             context.findings.note_peak("train_memory_mb", outcome.peak_bytes / 1e6)
+        if self.augmentation is not None and pixel_statistics(data) is None:
+            context.findings.say(f"augmented/{context.step}", "normalised images: the data set has no mean and std")
         if outcome.best_epoch:
             context.findings.note(f"epochs_done/{context.step}", outcome.n_epochs)
             context.findings.note(f"best_epoch/{context.step}", outcome.best_epoch)
@@ -86,7 +112,7 @@ class TrainingStage(Stage, TrainingOptions):
 
 def _component(name: str, value: Any) -> TargetComponent:
     """Return what an option names; several transforms are one, which applies them in turn. ValueError names it."""
-    if name == "augmentation" and isinstance(value, list | tuple):
+    if name == "augment" and isinstance(value, list | tuple):
         value = {"_target_": _COMPOSE, "transforms": [_one_of_several(entry) for entry in value]}
     try:
         return TargetComponent.read(value)

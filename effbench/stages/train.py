@@ -10,6 +10,7 @@ from torch import nn
 from effbench.compression.duplicate import duplicate
 from effbench.plan.context import Context
 from effbench.plan.training_stage import TrainingStage
+from effbench.training.losses import make_criterion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +22,12 @@ class Train(TrainingStage):
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a trained copy of `model`."""
         trained = duplicate(model)
+        criterion = make_criterion(self, context.task, context.data, context.device)
         self.train(
             trained,
             context.data,
             context,
             generator=context.generator(),
-            loss=lambda outputs, images, targets: context.task.loss(outputs, targets),
+            loss=lambda outputs, images, targets: criterion(outputs, targets),
         )
         return trained

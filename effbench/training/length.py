@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from effbench.data import ImageData
+from effbench.training.options import TrainingOptions
+
 
 @dataclass(frozen=True, kw_only=True)
 class Length:
@@ -14,6 +17,12 @@ class Length:
     n_examples: int
     """In an epoch."""
     batch_size: int
+
+    @classmethod
+    def of(cls, options: TrainingOptions, data: ImageData, /) -> Length:
+        """Return how long a training with these options is."""
+        n_examples = max(1, round(options.fraction * data.n_examples("train")))
+        return cls(epochs=options.epochs, n_examples=n_examples, batch_size=options.batch_size)
 
     @property
     def batches_per_epoch(self) -> int:

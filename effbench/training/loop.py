@@ -15,6 +15,7 @@ from effbench.checks.errors import kind_and_line
 from effbench.compression.structure.fusion import fused
 from effbench.compression.structure.held_masks import HeldMasks, masked_after_steps
 from effbench.data import ImageData
+from effbench.training.batch_changes import BatchChanges
 from effbench.training.evaluation import Evaluation
 from effbench.training.layout import set_layout
 from effbench.training.length import Length
@@ -104,17 +105,15 @@ def fit(
     """
     set_layout(model.to(device), options.layout)
     model.train()
-    length = Length(
-        epochs=options.epochs,
-        n_examples=max(1, round(options.fraction * data.n_examples("train"))),
-        batch_size=options.batch_size,
-    )
+    length = Length.of(options, data)
     trainer = Trainer(model, options, length=length, loss=loss, generator=generator, device=device)
-    run = _Run(trainer, data, side, by_number, progress, validate, count)
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda), fused(model), masked_after_steps(model) as masks:
         # Layers with a random forward pass (dropout) draw from the global generator.
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        seed = int(torch.randint(2**62, (), generator=generator))
+        torch.manual_seed(seed)
+        changes = BatchChanges(options, data, side, seed, by_number=by_number)
+        run = _Run(trainer, data, side, changes, progress, validate, count)
         state = None if checkpoint is None else checkpoint.load()
         if state is not None:
             _resume(trainer, state)
@@ -156,7 +155,7 @@ class _Run:
     trainer: Trainer
     data: ImageData
     side: int
-    by_number: bool
+    changes: BatchChanges
     progress: EpochProgress | None
     validate: Callable[[nn.Module], Evaluation] | None
     count: Callable[[Tensor, Tensor], Mapping[str, Tensor]] | None
@@ -194,18 +193,20 @@ class _Run:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         options = self.trainer.options
-        return self.data.batches(
+        batches = self.data.batches(
             "train",
             side=self.side,
             batch_size=options.batch_size,
             generator=self.trainer.generator,
+            augmented=self.changes.leaves_images,
             fraction=options.fraction,
-            numbered=self.by_number,
+            numbered=self.changes.asks_for_numbers,
         )
+        return batches if self.changes.are_none else self.changes.of(batches, self.trainer.n_epochs_done)
 
     def _add(self, counts: dict[str, Tensor], outputs: Tensor, targets: Tensor) -> None:
         assert self.count is not None
-        labels = self.data.labels["train"][targets].long() if self.by_number else targets
+        labels = self.changes.labels_of(targets)
         for name, values in self.count(outputs.float(), labels.to(outputs.device)).items():
             summed = values.sum(0)
             counts[name] = summed if name not in counts else counts[name] + summed

@@ -39,7 +39,7 @@ def _build(component: Component, groups: Sequence[dict[str, Any]], options: Trai
     filled = [group for group in groups if group["params"]]
     if not component.takes("weight_decay"):
         filled = [{"params": [p for group in filled for p in group["params"]]}]
-    optimizer: Optimizer = component.build(params=filled, lr=options.lr)
+    optimizer: Optimizer = component.build(("params", filled), lr=options.lr)
     return optimizer
 
 

@@ -28,8 +28,8 @@ class Component(Protocol):
     def takes(self, name: str, /) -> bool:
         """Whether it has an argument of that name."""
 
-    def build(self, **offered: Any) -> Any:
-        """Call it with its options, and with those `offered` that it takes and has no option for."""
+    def build(self, subject: tuple[str, Any] | None = None, /, *, within: bool = False, **offered: Any) -> Any:
+        """Call it with its options, on `subject`, and with those `offered` that it needs and has no option for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,7 @@ def _scheduler(optimizer: Optimizer, options: TrainingOptions, length: Length, u
     if "epochs" not in given and "steps_per_epoch" not in given:
         offered["total_steps"] = n_all - n_warm_up
     offered |= {"epochs": length.epochs, "steps_per_epoch": length.steps_per_epoch}
-    main: object = options.scheduler.build(optimizer=optimizer, **offered)
+    main: object = options.scheduler.build(("optimizer", optimizer), **offered)
     if not isinstance(main, LRScheduler):
         raise ValueError(f"gives a {type(main).__name__}, not a torch.optim.lr_scheduler.LRScheduler")
     if isinstance(main, ReduceLROnPlateau) and unit == "step":
