@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from effbench.compression.constraints.stack import advancing
 from effbench.compression.structure.held_masks import HeldMasks
+from effbench.training.attributes import attributes_of, set_attributes
 from effbench.training.averaging import WeightAverage
 from effbench.training.layout import MEMORY_FORMATS
 from effbench.training.length import Length
@@ -153,7 +154,7 @@ class Trainer:
             "n_steps_done": self.n_steps_done,
             "peak_bytes": self.memory.peak_bytes,
             "model": self.tensors,
-            "settled": {name: constraint.settled for name, constraint in self._constraints.items()},
+            "attributes": attributes_of(self.model),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.schedule.scheduler.state_dict(),
             **{name: None if part is None else part.state_dict() for name, part in parts.items()},
@@ -171,8 +172,7 @@ class Trainer:
         if state.get("version") != STATE_VERSION:
             raise ValueError(f"the training that was kept is of version {state.get('version')}, not {STATE_VERSION}")
         copy_into(self.tensors, state["model"], what="training")
-        for name, constraint in self._constraints.items():
-            constraint.settled = state["settled"][name]
+        set_attributes(self.model, state["attributes"])
         # The schedule was made before: making one sets the optimiser's rate.
         self.optimizer.load_state_dict(state["optimizer"])
         as_parameters(self.optimizer)

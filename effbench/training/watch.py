@@ -19,7 +19,7 @@ Count = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 """Gives the counts of a batch by quality, from outputs and true targets, as `Task.counts` does."""
 
 
-class UnfitState(Exception):  # noqa: N818 (what is wrong with it, as in FileNotFound's kin)
+class UnfitState(ValueError):  # noqa: N818 (what is wrong with it, as in KeyError's kin)
     """A training can't go on from a state; it may have been changed, and has to begin anew."""
 
 
