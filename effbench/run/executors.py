@@ -16,6 +16,7 @@ from effbench.run.outcomes import Executor, Observer, Outcome, Outcomes, RunErro
 from effbench.run.results import is_kept
 from effbench.run.store import Store
 from effbench.run.workers import run_in_workers
+from effbench.training.curves import Row
 
 
 def run_here(points: Sequence[Point], store: Store, device: torch.device, observer: Observer) -> Outcomes:
@@ -27,9 +28,11 @@ def run_here(points: Sequence[Point], store: Store, device: torch.device, observ
         def progress(step: str, done: int, total: int, point: Point = point) -> None:
             observer.step(point, step, done, total)
 
+        def tell(row: Row, point: Point = point) -> None:
+            observer.epoch_ended(point, row)
+
         result: Outcome
         try:
-            tell = partial(observer.epoch_ended, point)
             result = run_point(point, store, device=device, progress=progress, tell=tell)
         except (Exception, SystemExit) as error:  # whatever a network or a stage raises: the other runs go on
             result = RunError.of(error)

@@ -18,8 +18,7 @@ from effbench.run.store import Store
 from effbench.tasks import Task
 from effbench.training.curves import Row, measured
 from effbench.training.evaluation import Evaluation
-from effbench.training.loop import EpochRecord
-from effbench.training.watch import Count, State, UnfitState
+from effbench.training.watch import Count, EpochRecord, State, UnfitState
 
 Tell = Callable[[Row], None]
 """Is told of every epoch."""

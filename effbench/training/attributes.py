@@ -17,7 +17,7 @@ _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 def attributes_of(model: nn.Module, /) -> dict[str, Any]:
-    """Return the plain values, tensors and states of generators in a network's modules, by place. Tensors are not copied."""
+    """Return the plain values, tensors and states of generators in modules, by place; tensors are shared."""
     own = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
     found: dict[str, Any] = {}
     for place, value in _attributes(model):

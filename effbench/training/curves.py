@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from effbench.analysis.counts import QualityKind, quality_from_sums
 from effbench.training.evaluation import Evaluation
-
-if TYPE_CHECKING:
-    from effbench.training.loop import EpochRecord
+from effbench.training.watch import EpochRecord
 
 Row = dict[str, str | int | float | bool]
 """An epoch: `curve` (which curve it is a point of, as in "train"), `step` (as in "train/1"), `epoch` (counted from 1

@@ -22,36 +22,12 @@ from effbench.training.length import Length
 from effbench.training.options import TrainingOptions
 from effbench.training.schedules import rate_of
 from effbench.training.trainer import Loss, Trainer
-from effbench.training.watch import UnfitState
+from effbench.training.watch import EpochRecord, UnfitState
 
 __all__ = ["Checkpoint", "EpochProgress", "EpochRecord", "Fit", "Loss", "TrainingOptions", "fit"]
 
 EpochProgress = Callable[[int, int], None]
 """Called as progress(steps_done, steps_in_all)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochRecord:
-    """What is known of an epoch that has just ended."""
-
-    epoch: int
-    """Counted from 1."""
-    n_epochs: int
-    """How many there are to be."""
-    loss: float
-    """The mean over the epoch's examples, each as it was seen; the training fails where it is not finite."""
-    counts: Mapping[str, Tensor]
-    """By quality: the counts of the epoch's examples, each as it was seen, summed: int64 (n_ratios, 2). Empty unless
-    they were asked for."""
-    lr: float
-    """The learning rate of the epoch's last step."""
-    seconds: float
-    n_examples: int
-    """How many the training saw in it."""
-    network: nn.Module
-    """The network that would be kept, were the training to end now: for evaluation, while one is told of the epoch."""
-    validation: Evaluation | None
-    """Of the network that would be kept, where the training asks for it."""
 
 
 class Checkpoint(Protocol):

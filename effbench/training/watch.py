@@ -6,12 +6,12 @@ Following a training changes nothing in it, to the last bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from effbench.training.loop import EpochRecord
+from effbench.training.evaluation import Evaluation
 
 State = Mapping[str, Any]
 """All that a training's next epochs depend on: numbers, text, tensors, and lists, tuples and mappings of these."""
@@ -21,6 +21,30 @@ Count = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 
 class UnfitState(ValueError):  # noqa: N818 (what is wrong with it, as in KeyError's kin)
     """A training can't go on from a state; it may have been changed, and has to begin anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """What is known of an epoch that has just ended."""
+
+    epoch: int
+    """Counted from 1."""
+    n_epochs: int
+    """How many there are to be."""
+    loss: float
+    """The mean over the epoch's examples, each as it was seen; the training fails where it is not finite."""
+    counts: Mapping[str, Tensor]
+    """By quality: the counts of the epoch's examples, each as it was seen, summed: int64 (n_ratios, 2). Empty unless
+    they were asked for."""
+    lr: float
+    """The learning rate of the epoch's last step."""
+    seconds: float
+    n_examples: int
+    """How many the training saw in it."""
+    network: nn.Module
+    """The network that would be kept, were the training to end now: for evaluation, while one is told of the epoch."""
+    validation: Evaluation | None
+    """Of the network that would be kept, where the training asks for it."""
 
 
 class Watch(Protocol):

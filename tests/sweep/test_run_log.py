@@ -32,6 +32,14 @@ class Away:
         self._answer()
         self.tracker.log_files(key, files)
 
+    def begin_run(self, record):
+        self._answer()
+        self.tracker.begin_run(record)
+
+    def log_points(self, key, points):
+        self._answer()
+        self.tracker.log_points(key, points)
+
     def log_run(self, record, *, status, reused=False):
         self._answer()
         self.tracker.log_run(record, status=status, reused=reused)
