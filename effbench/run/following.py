@@ -54,9 +54,15 @@ class Following:
         self, model: nn.Module, part: str = "", *, scored: bool = True, beside: nn.Module | None = None
     ) -> TrainingWatch:
         """Return what follows the next training: see `plan.context.BeginWatch`."""
+        self.tell_the_rest()
         training = TrainingWatch(self, model, part, scored=scored, beside=beside)
         self.trainings.append(training)
         return training
+
+    def tell_the_rest(self) -> None:
+        """Tell of the epochs of a training that was whole already, in its checkpoint."""
+        for training in self.trainings:
+            training.tell()
 
     def give_up(self, why: UnfitState) -> None:
         """Say that a checkpoint can't be gone on from, and delete those of the step."""
@@ -143,9 +149,9 @@ class TrainingWatch:
         identity: Row = {"curve": self._name, "step": step.step, "epoch": self._first + record.epoch}
         found = measured(record, kinds=self._kinds, validate=(lambda: step.validate(record.network)) if asks else None)
         self.rows.append({**identity, **found})
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
         """Tell of the epochs of which nobody was told yet: those from before a checkpoint too."""
         if self._step.tell is not None:
             for row in self.rows[self._n_told :]:

@@ -144,6 +144,7 @@ class _Maker:
                 raise
             following.give_up(error)
             return self._apply(step, before, trail, watch, resumes=False)
+        following.tell_the_rest()
         seconds = watch.seconds
         findings.spent.note(str(step), seconds=seconds + following.seconds_before, macs=following.macs)
         if following.macs_beside != 0:

@@ -18,7 +18,7 @@ from effbench.plan.watching import Watching
     ],
 )
 def test_what_is_not_allowed_is_named(wrong):
-    ((name, value),) = wrong.items()
+    (name,) = wrong
     with pytest.raises(ValueError, match=f"^{name}=.*must be"):
         Watching(**wrong)
     assert Watching(checkpoint=0).checkpoint == 0

@@ -23,7 +23,8 @@ KINDS = {
     "closing mask": ("prune=0.8", "stage.prune.ramp=0.7"),
     "rounds": ("prune=0.8", "recipe.rounds=2", "recipe.until.max_loss=0.9"),
     "hints": HINTS,
-    "bfloat16, depthwise": ("prune=0.5", "train.precision=bfloat16", "model=mobilenet_v1", "model.alpha=0.125"),
+    "bfloat16": ("prune=0.5", "train.precision=bfloat16"),
+    "depthwise": ("prune=0.5", "train.precision=float32", "model=mobilenet_v1", "model.alpha=0.125"),
 }
 
 
