@@ -29,6 +29,7 @@ from effbench.checks.fields import shown
 from effbench.config.axis import Axis, Value
 from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
 from effbench.config.overrides import flat, list_line, parse, single_lines, values_of
+from effbench.config.training import as_key, is_component_key, named_components, with_components
 from effbench.config.typed import typed
 
 OF_THE_TASK = ("model", "data")
@@ -100,7 +101,9 @@ def _read(arguments: Sequence[str]) -> CommandLine:
     others: list[Override] = []
     launcher: list[Override] = []
     for override in parse(arguments):
-        key = override.key_or_group
+        key = as_key(override.key_or_group)
+        if key != override.key_or_group:
+            override = dataclasses.replace(override, key_or_group=key)
         if key in axes:
             axis_values[key] = tuple(dict.fromkeys(axes[key].check(value) for value in values_of(override)))
         elif key == "seed":
@@ -156,14 +159,16 @@ def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> I
     for combination in itertools.product(*(tuple(single_lines(o, _prefix(o))) for o in swept)):
         lines = {**fixed, **{o.key_or_group: line for o, line in zip(swept, combination, strict=True)}}
         defaults = _of_the_task(lines)
-        node = _compose([*defaults, *lines.values()])
+        components = {key: line for key, line in lines.items() if is_component_key(key)}
+        node = _compose([*defaults, *(line for key, line in lines.items() if key not in components)])
+        with_components(node, components, members)
         _keep_given_options(node, overrides)
         composed = OmegaConf.to_container(node, resolve=False)
         assert isinstance(composed, dict)
         keys = {o.key_or_group: line.split("=", 1)[1] for o, line in zip(swept, combination, strict=True)}
         chosen = dict(line.split("=", 1) for line in (*defaults, *(lines[g] for g in GROUPS if g in lines)))
         yield Composed(
-            node={str(key): value for key, value in composed.items()},
+            node=named_components({str(key): value for key, value in composed.items()}, members),
             swept=keys,
             choices={group: chosen.get(group, _DEFAULTS.get(group, "default")) for group in GROUPS},
         )

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from effbench.checks.fields import shown
 from effbench.config.overrides import values_of
+from effbench.config.training import is_component_key
 from effbench.config.typed import unknown_name
 from effbench.plan.watching import WATCHED
 
@@ -56,7 +57,7 @@ def check_key(override: Override, base: DictConfig, axis_names: Sequence[str], /
     key = override.key_or_group
     if key in MOVED:
         raise ValueError(f"{key}: folding is done to points and references alike; give {MOVED[key]}=true")
-    if key.startswith(FREE_NODES) or _has(base, key) or _is_layers_of_a_stage(base, key):
+    if key.startswith(FREE_NODES) or _has(base, key) or _is_layers_of_a_stage(base, key) or _is_component(base, key):
         return
     leaves = [_as_written(leaf) for leaf in _leaves(OmegaConf.to_container(base, resolve=False))]
     key = _as_written(key)
@@ -85,6 +86,11 @@ def _is_layers_of_a_stage(base: DictConfig, key: str) -> bool:
     """Whether a key is `layers` of a stage, which each has whether or not its YAML says so."""
     top, _, rest = key.partition(".")
     return top == "stage" and rest.partition(".")[0] in base.stage and rest.partition(".")[2] == "layers"
+
+
+def _is_component(base: DictConfig, key: str) -> bool:
+    """Whether a key is an option of training that names a class, or one of that class's options."""
+    return is_component_key(key) and all(part in base.stage for part in key.split(".")[1:2] if key.startswith("stage."))
 
 
 def _has(base: DictConfig, key: str) -> bool:

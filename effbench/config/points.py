@@ -17,10 +17,11 @@ from effbench.config.axis import Axis, Value
 from effbench.config.command_line import CommandLine, Composed, members
 from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
-from effbench.config.recipe import STATED, Recipe, check_layers, make_stage, moving_value, short, shown_axis
+from effbench.config.recipe import Recipe, check_layers, make_stage, moving_value, short, shown_axis
 from effbench.config.resolve import resolved, task_blueprint
 from effbench.config.targets import check_targets
 from effbench.config.teachers import with_teachers
+from effbench.config.training import STATED
 from effbench.config.trial import check_shapes, check_training, read_data
 from effbench.config.typed import typed
 from effbench.data import ImageData

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from effbench.checks.errors import kind_and_line
 from effbench.config.keys import ENGINES
 from effbench.config.targets import check_target
+from effbench.config.training import check_precision
 from effbench.config.trial import check_shapes, read_data
 from effbench.measure.engine import Engine
 from effbench.plan.blueprint import Blueprint
@@ -36,7 +37,9 @@ def resolved(node: Node) -> dict[str, Any]:
         )
     if config.train.precision == "auto":
         config.train.precision = _suited_precision(_plain(config))
-    return _plain(config)
+    plain = _plain(config)
+    check_precision(plain)
+    return plain
 
 
 def engine_blueprints(node: Node, names: tuple[str, ...]) -> dict[str, Blueprint]:

@@ -1,7 +1,7 @@
 """A user's transform of training images: one draw for each image, the same whatever else is in its batch.
 
-Transforms of torchvision (v2) are meant for pixels, 0 to 1 or whole numbers to 255: images are given back their mean and
-deviation before, and lose them again afterwards, where the data set says what these are.
+Transforms of torchvision (v2) are meant for pixels, 0 to 1 or whole numbers to 255: images are given back their mean
+and deviation before, and lose them again afterwards, where the data set says what these are.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Augmentation:
         self.form: Form = self._suited_form(images, labels, where)
 
     def __call__(self, images: Tensor, labels: Tensor, numbers: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
-        """Return a batch, (n, channels, side, side), augmented; its maps of classes, where labels are these, with it."""
+        """Return a batch, (n, channels, side, side), augmented, and its labels: maps of classes go with the images."""
         with random_states_kept():
             seeds = [seed_for(self.base, _PURPOSE, epoch, number) for number in numbers.tolist()]
             done = [self._one(*example) for example in zip(self._pixels(images, self.form), labels, seeds, strict=True)]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from effbench.checks.errors import kind_and_line
 from effbench.data import ImageData
 from effbench.tasks import Task
-from effbench.training.options import TrainingOptions
+from effbench.training.options import TrainingOptions, check_kind
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """criterion(outputs, targets) -> (): outputs (n, n_classes, …) in float32, targets classes, int64 (n, …), or what
@@ -30,6 +30,7 @@ def make_criterion(options: TrainingOptions, task: Task, data: ImageData, device
         if not (is_mixed or options.label_smoothing):
             return task.loss
         return partial(task.smoothed_loss, smoothing=options.label_smoothing)
+    check_kind("loss", options.loss, nn.Module, "torch.nn.Module")
     try:
         module: object = options.loss.build()
         if not isinstance(module, nn.Module):
@@ -72,8 +73,8 @@ def _takes_numbers(module: nn.Module, data: ImageData, is_mixed: bool) -> bool:
     tried = [_one_hot(targets, data.n_classes)] if is_mixed else [targets, _one_hot(targets, data.n_classes)]
     problems = [_problem(module, outputs, candidate) for candidate in tried]
     if None not in problems:
-        forms = "probabilities, which mixing makes of labels" if is_mixed else "classes, nor a 1 for the class"
-        raise ValueError(f"takes no {forms}: {problems[0]}")
+        forms = "no probabilities, which mixing makes of labels" if is_mixed else "neither classes nor a 1 for each"
+        raise ValueError(f"takes {forms}: {problems[0]}")
     return not is_mixed and problems[0] is None
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from effbench.checks.errors import kind_and_line
-from effbench.training.options import Component, TrainingOptions
+from effbench.training.options import Component, TrainingOptions, check_kind
 
 OWN_KEYS = {"lr": "train.lr and finetune.lr", "weight_decay": "train.weight_decay and finetune.weight_decay"}
 """Options of an optimiser that are keys of their own, and these."""
@@ -51,6 +51,7 @@ def check_optimizer(options: TrainingOptions, shapes: Collection[tuple[int, ...]
     component = options.optimizer
     if component is None:
         return
+    check_kind("optimizer", component, Optimizer, "torch.optim.Optimizer")
     for name in OWN_KEYS:
         if name in component.options:
             raise ValueError(f"optimizer.{name}={component.options[name]}: is given as {OWN_KEYS[name]}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
@@ -22,6 +22,10 @@ class Component(Protocol):
         """Its dotted name."""
 
     @property
+    def callable(self) -> Callable[..., Any]:
+        """The class, or a function that gives an instance of one."""
+
+    @property
     def options(self) -> Mapping[str, Any]:
         """The keyword arguments that were given."""
 
@@ -30,6 +34,12 @@ class Component(Protocol):
 
     def build(self, subject: tuple[str, Any] | None = None, /, *, within: bool = False, **offered: Any) -> Any:
         """Call it with its options, on `subject`, and with those `offered` that it needs and has no option for."""
+
+
+def check_kind(option: str, component: Component, kind: type, name: str, /) -> None:
+    """Refuse a class for an option that is not derived from `kind`, whose dotted name is given: ValueError."""
+    if isinstance(component.callable, type) and not issubclass(component.callable, kind):
+        raise ValueError(f"{option}._target_={component.target}: must be a class derived from {name}, or a function")
 
 
 @dataclass(frozen=True, kw_only=True)

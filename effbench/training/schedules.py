@@ -23,7 +23,7 @@ from torch.optim.lr_scheduler import (
 from effbench.checks.errors import kind_and_line
 from effbench.training.length import Length
 from effbench.training.optimizers import make_optimizer
-from effbench.training.options import TrainingOptions
+from effbench.training.options import TrainingOptions, check_kind
 
 WARM_UP_SHARE = 0.1
 MOST_TRIED = 2_000
@@ -129,6 +129,7 @@ def check_schedule(options: TrainingOptions, length: Length, /) -> None:
     if options.scheduler is None or not options.epochs:
         return
     target = options.scheduler.target
+    check_kind("scheduler", options.scheduler, LRScheduler, "torch.optim.lr_scheduler.LRScheduler")
     model = nn.Linear(2, 2, bias=False)
     optimizer = make_optimizer(model, options)
     try:
