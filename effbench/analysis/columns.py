@@ -13,7 +13,8 @@ ACCURACY = "accuracy"
 """The quality of a frame that names none, as a CSV of classifiers."""
 
 METRIC = re.compile(
-    r"loss$|size_|coding_gain$|macs|flops|params|latency_ms|speedup|train_seconds$|train_memory_mb$|calibration_error"
+    r"loss$|size_|coding_gain$|macs|flops|params|latency_ms|speedup|calibration_error"
+    r"|train_(seconds|seconds_total|macs|memory_mb)$|teacher_(seconds|macs)$"
 )
 """Metrics of every task; the quality's own columns are found by its name."""
 

@@ -14,6 +14,9 @@ from effbench.analysis.jitter import LATENCY, LATENCY_P90, varies
 from effbench.analysis.quality import Quality
 
 _DECIMAL = ((1.0, ""), (1e3, "K"), (1e6, "M"), (1e9, "G"))
+_MACS = tuple((size, f"{prefix} MACs".strip()) for size, prefix in _DECIMAL)
+_TRAINING_MACS = (*_MACS, (1e12, "T MACs"), (1e15, "P MACs"), (1e18, "E MACs"))
+_TIME = ((1.0, "s"), (60.0, "min"), (3600.0, "h"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +45,12 @@ _WORDS = {
     "macs_effective": CostWords(
         title="effective multiply-adds",
         share="the effective multiply-adds",
-        units=tuple((size, f"{prefix} MACs".strip()) for size, prefix in _DECIMAL),
+        units=_MACS,
     ),
     "macs": CostWords(
         title="multiply-adds",
         share="the multiply-adds",
-        units=tuple((size, f"{prefix} MACs".strip()) for size, prefix in _DECIMAL),
+        units=_MACS,
     ),
     "flops": CostWords(
         title="compute", share="the FLOPs", units=tuple((size, f"{prefix}FLOPs") for size, prefix in _DECIMAL)
@@ -55,6 +58,12 @@ _WORDS = {
     "params": CostWords(title="parameters", share="the parameters", units=_DECIMAL),
     "params_nonzero": CostWords(title="non-zero parameters", share="the non-zero parameters", units=_DECIMAL),
     "train_seconds": CostWords(title="training time", share="the training time", units=((1.0, "s"),)),
+    "train_seconds_total": CostWords(
+        title="training time, cached parts included", share="the training time, cached parts included", units=_TIME
+    ),
+    "train_macs": CostWords(title="training compute", share="the training compute", units=_TRAINING_MACS),
+    "teacher_seconds": CostWords(title="teacher's time", share="the teacher's time", units=_TIME),
+    "teacher_macs": CostWords(title="teacher's compute", share="the teacher's compute", units=_TRAINING_MACS),
     "train_memory_mb": CostWords(title="training memory", share="the training memory", units=((1.0, "MB"),)),
 }
 _CHOICES = ("size_bytes", "macs_effective", "macs")

@@ -28,6 +28,7 @@ from effbench.config.members import declared_axes, members
 from effbench.config.overrides import flat, list_line, parse, single_lines, values_of
 from effbench.config.primary import check_primary, primary_choices
 from effbench.config.search_path import PRIMARY, SearchPath, search_path, searching, take_search_path
+from effbench.config.training import as_key, is_component_key, named_components, with_components
 from effbench.plan.given import is_given
 
 OF_THE_TASK = ("model", "data")
@@ -78,7 +79,9 @@ def _read(arguments: Sequence[str]) -> CommandLine:
     others: list[Override] = []
     launcher: list[Override] = []
     for override in parse(arguments):
-        key = override.key_or_group
+        key = as_key(override.key_or_group)
+        if key != override.key_or_group:
+            override = dataclasses.replace(override, key_or_group=key)
         if key in axes:
             axis_values[key] = tuple(dict.fromkeys(axes[key].check(value) for value in values_of(override)))
         elif key == "seed":
@@ -135,7 +138,9 @@ def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> I
     for combination in itertools.product(*(tuple(single_lines(o, _prefix(o))) for o in swept)):
         lines = {**fixed, **{o.key_or_group: line for o, line in zip(swept, combination, strict=True)}}
         defaults = _of_the_task(lines)
-        node = _compose([*defaults, *lines.values()])
+        components = {key: line for key, line in lines.items() if is_component_key(key)}
+        node = _compose([*defaults, *(line for key, line in lines.items() if key not in components)])
+        with_components(node, components, members)
         _keep_given_options(node, overrides)
         composed = OmegaConf.to_container(node, resolve=False)
         assert isinstance(composed, dict)
@@ -143,7 +148,11 @@ def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> I
         chosen = dict(line.split("=", 1) for line in (*defaults, *(lines[g] for g in GROUPS if g in lines)))
         choices = {**primary_choices().members, **chosen}
         check_chosen(composed, choices)
-        yield Composed(node={str(key): value for key, value in composed.items()}, swept=keys, choices=choices)
+        yield Composed(
+            node=named_components({str(key): value for key, value in composed.items()}, members),
+            swept=keys,
+            choices=choices,
+        )
 
 
 def _of_the_task(lines: Mapping[str, str]) -> list[str]:

@@ -13,7 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from effbench.checks.fields import shown
 from effbench.config.overrides import values_of
+from effbench.config.training import is_component_key
 from effbench.config.typed import unknown_name
+from effbench.plan.watching import WATCHED
 
 GROUPS = ("task", "model", "data", "recipe", "train", "tracking")
 ENGINES = "engines"
@@ -24,6 +26,8 @@ MEASURED_LISTS = ("measure.batch", "measure.threads")
 """Keys whose several values are measured within each run: they never multiply runs."""
 SINGLE = ("task", "device", "tolerance", "dry_run", "tracking", "measure", "sweep", "store", ENGINES)
 """Keys, and nodes of keys, that are the whole sweep's."""
+SINGLE_KEYS = tuple(f"train.{name}" for name in WATCHED)
+"""Keys that are so within a node that is not."""
 
 
 MOVED = {
@@ -55,7 +59,7 @@ def check_key(override: Override, base: DictConfig, axis_names: Sequence[str], /
     key = override.key_or_group
     if key in MOVED:
         raise ValueError(f"{key}: folding is done to points and references alike; give {MOVED[key]}=true")
-    if key.startswith(FREE_NODES) or _has(base, key) or _is_layers_of_a_stage(base, key):
+    if key.startswith(FREE_NODES) or _has(base, key) or _is_layers_of_a_stage(base, key) or _is_component(base, key):
         return
     raise ValueError(_unknown(key, base, axis_names))
 
@@ -82,7 +86,7 @@ def check_count(override: Override, /) -> None:
     if key in MEASURED_LISTS:
         if [] in list(values_of(override)):
             raise ValueError(f"{override.input_line}: give at least one value, as in {key}=1,8")
-    elif override.is_sweep_override() and key.partition(".")[0] in SINGLE:
+    elif override.is_sweep_override() and (key in SINGLE_KEYS or key.partition(".")[0] in SINGLE):
         raise ValueError(f"{override.input_line}: takes one value, for the whole sweep")
 
 
@@ -95,6 +99,11 @@ def _is_layers_of_a_stage(base: DictConfig, key: str) -> bool:
     """Whether a key is `layers` of a stage, which each has whether or not its YAML says so."""
     top, _, rest = key.partition(".")
     return top == "stage" and rest.partition(".")[0] in base.stage and rest.partition(".")[2] == "layers"
+
+
+def _is_component(base: DictConfig, key: str) -> bool:
+    """Whether a key is an option of training that names a class, or one of that class's options."""
+    return is_component_key(key) and all(part in base.stage for part in key.split(".")[1:2] if key.startswith("stage."))
 
 
 def _has(base: DictConfig, key: str) -> bool:

@@ -26,6 +26,7 @@ from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.parcel import Parcel
 from effbench.run.store import Store
 from effbench.run.workers import run_in_workers
+from effbench.training.curves import Row
 
 
 def run_by_launcher(
@@ -106,6 +107,9 @@ class _Unobserved:
 
     def step(self, point: Point, step: str, done: int, total: int) -> None:
         """Tell nobody."""
+
+    def epoch_ended(self, point: Point, row: Row) -> None:
+        """Tell nobody: the result has the curves."""
 
     def run_computed(self, point: Point) -> None:
         """Tell nobody."""

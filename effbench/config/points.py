@@ -20,11 +20,12 @@ from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
 from effbench.config.members import members, naming_the_file
 from effbench.config.overrides import flat
-from effbench.config.recipe import STATED, Recipe, check_layers, make_stage, moving_value, short, shown_axis
+from effbench.config.recipe import Recipe, check_layers, make_stage, moving_value, short, shown_axis
 from effbench.config.resolve import resolved, task_blueprint
 from effbench.config.search_path import searching
 from effbench.config.targets import check_targets
 from effbench.config.teachers import with_teachers
+from effbench.config.training import STATED
 from effbench.config.trial import check_shapes, check_training, read_data
 from effbench.config.typed import typed
 from effbench.data import ImageData
@@ -34,6 +35,7 @@ from effbench.plan.point import Plan, Point
 from effbench.plan.sources import fingerprint_of
 from effbench.plan.sweep import Threads
 from effbench.plan.user_factory import options_of
+from effbench.plan.watching import WATCHED, Watching
 
 SIDES = ("side", "eval_side")
 """What an axis that reads the data can multiply: the side at which a network is trained, and is evaluated."""
@@ -180,6 +182,7 @@ class _Builder:
             coder=_coder(node["coder"]),
             reference_bytes=trial.float32_bytes if reference is None else reference.reference_bytes,
             reference_key=None if reference is None else reference.key,
+            watching=typed(Watching, {name: node["train"][name] for name in WATCHED}, where="train"),
             is_control=self._is_control(values),
             config=hide_in_values({**config, "seed": seed, **values}),
         )

@@ -13,6 +13,7 @@ from pydantic import Field
 from effbench.checks.fields import check_fields
 from effbench.config.axis import Axis, Value
 from effbench.config.overrides import parse, values_of
+from effbench.config.training import STATED
 from effbench.config.typed import typed, unknown_name
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Rounds, Steps, Until
@@ -21,9 +22,6 @@ from effbench.plan.recipe import Entry, best_of_finetunings, lay_out
 from effbench.plan.stage import Stage
 
 Node = Mapping[str, Any]
-
-STATED = ("train", "finetune")
-"""The stages whose options have a node of their own, from which others take values over."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from effbench.checks.errors import first_line, kind_and_line
 from effbench.config.keys import ENGINES
 from effbench.config.members import naming_the_file
 from effbench.config.targets import check_target
+from effbench.config.training import check_precision
 from effbench.config.trial import check_shapes, read_data
 from effbench.measure.engine import Engine
 from effbench.plan.blueprint import Blueprint
@@ -48,7 +49,9 @@ def _resolved(node: Node) -> dict[str, Any]:
         )
     if config.train.precision == "auto":
         config.train.precision = _suited_precision(_plain(config))
-    return _plain(config)
+    plain = _plain(config)
+    check_precision(plain)
+    return plain
 
 
 def _done_before(model: DictConfig) -> tuple[str, ...]:

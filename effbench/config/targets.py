@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from effbench.config.members import members, naming_the_file
+from effbench.config.training import is_component_key
 from effbench.data import ImageData
 from effbench.data.data_module import is_data_module
 from effbench.plan.stage import Stage
@@ -65,7 +66,11 @@ def check_target(where: str, node: Mapping[str, Any], kind: type | None, *, only
 def _special_keys(node: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
     """Yield what Hydra would read as an order to call something, at any depth, and what is said of it."""
     for name, value in node.items():
-        is_nested = name == _TARGET and "." in where.removeprefix("stage.").removeprefix("engine.")
+        is_nested = (
+            name == _TARGET
+            and not is_component_key(where)
+            and "." in where.removeprefix("stage.").removeprefix("engine.")
+        )
         if is_nested:
             yield f"{where}.{name}", "and nothing within its options"
         elif name in ("_partial_", "_args_", "_recursive_", "_convert_"):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from effbench.checks.errors import first_line, kind_and_line
 from effbench.compression.layers import weight_layers, weights_of
 from effbench.config.keys import MOVED_OPTIONS
+from effbench.config.training import check_options
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
 from effbench.plan.blueprint import Blueprint
@@ -75,6 +76,8 @@ class Trial:
     """Its strided 1 x 1 convolutions at the side at which it is trained, which torch may not train in any layout."""
     layers: tuple[str, ...]
     """The names of its convolution and linear layers, and of its other weights: attention's, recurrent ones."""
+    parameters: frozenset[tuple[int, ...]]
+    """The shapes of its trained parameters, no dimension larger than 4."""
     training_problem: str
     """Why it can't be trained, though it can be evaluated; empty where it can."""
 
@@ -96,6 +99,7 @@ def check_training(chain: Chain, /, *, where: str) -> None:
         if trial.training_problem:
             problem = f"{chain.network.target} {trial.training_problem}"
             raise ValueError(problem if where == "reference" else f"{where}: {problem}")
+        check_options(chain, trial.parameters)
 
 
 @lru_cache(maxsize=1024)
@@ -134,6 +138,7 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
                 ]
             )
         ),
+        parameters=frozenset(tuple(min(4, n) for n in p.shape) for p in model.parameters() if p.requires_grad),
         training_problem=_training_problem(model, purpose, loaded, side),
     )
 

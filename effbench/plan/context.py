@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from effbench.plan.teacher import Teacher
 from effbench.tasks import Task
 from effbench.training.evaluation import Evaluation
 from effbench.training.gradients import sum_gradients
+from effbench.training.watch import Unwatched, Watch
 
 if TYPE_CHECKING:
     from effbench.measure.compute import Cost
@@ -32,12 +33,29 @@ def _no_teacher() -> Teacher:
     raise ValueError("no teacher is at hand here")
 
 
+def _unwatched(model: nn.Module, part: str = "", *, scored: bool = True, beside: nn.Module | None = None) -> Watch:
+    return Unwatched()
+
+
 def _make_now(name: str, make: Callable[[], Tensor]) -> Tensor:
     return make()
 
 
 def _no_evaluation(model: nn.Module) -> Evaluation:
     raise ValueError("no validation split is at hand here")
+
+
+class BeginWatch(Protocol):
+    """Is called before each training of a stage, with the network that is trained; see `Context.watch`."""
+
+    def __call__(
+        self, model: nn.Module, part: str = "", *, scored: bool = True, beside: nn.Module | None = None
+    ) -> Watch:
+        """Return what follows the training.
+
+        part: tells it from the stage's other trainings. scored: whether the outputs are the task's. beside: a network
+        that runs forward on every batch as well, as a teacher may.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +87,10 @@ class Context:
     whose stage is given the same network share it, whatever the stage's other fields. For example
     `context.keep("sensitivity-8-4", lambda: measure(model))` measures on the first call; a run at another budget, on
     the same trained network, gets what the first one measured."""
+    watch: BeginWatch = _unwatched
+    """watch(model) gives what `training.loop.fit` takes as `count`, `on_epoch` and `checkpoint`: the training then has
+    curves and checkpoints, and what it takes is counted. A stage that trains more than once asks before each training,
+    always in the same order, and names the parts."""
     findings: Findings = field(default_factory=Findings)
     """Where the stage puts metrics and tables for the run, beside the network that it returns."""
 

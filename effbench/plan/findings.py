@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from effbench.plan.spent import Spent
+
 Rows = Sequence[Mapping[str, str | int | float | bool]]
 """A table as plain data: a row is a value by column, each row has the same columns."""
 
@@ -22,6 +24,10 @@ class Findings:
     """Metrics of which a run has the largest that any of its steps found."""
     tables: dict[str, Rows] = field(default_factory=dict)
     """Tables by name: files of the run. Of equal names the last one stays."""
+    spent: Spent = field(default_factory=Spent, compare=False)
+    """What the steps took: never twice the same."""
+    curves: dict[str, Rows] = field(default_factory=dict, compare=False)
+    """By step: a row for each epoch in which it trained, see `training.curves`."""
 
     @property
     def is_empty(self) -> bool:
@@ -51,12 +57,16 @@ class Findings:
         for name, value in later.peaks.items():
             self.note_peak(name, value)
         self.tables |= later.tables
+        self.spent.take_over(later.spent)
+        self.curves |= later.curves
 
     def to_plain(self) -> dict[str, Any]:
         """Return the findings as JSON-able data."""
-        return {"metrics": self.metrics, "words": self.words, "peaks": self.peaks, "tables": self.tables}
+        found = {"metrics": self.metrics, "words": self.words, "peaks": self.peaks, "tables": self.tables}
+        return {**found, "curves": self.curves, "spent": self.spent.to_plain()}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], /) -> Findings:
-        """Return what `to_plain` wrote."""
-        return cls(**{name: dict(plain[name]) for name in ("metrics", "words", "peaks", "tables")})
+        """Return what `to_plain` wrote, or an earlier version's, which had neither curves nor what was spent."""
+        found = {name: dict(plain[name]) for name in ("metrics", "words", "peaks", "tables")}
+        return cls(**found, curves=dict(plain.get("curves", {})), spent=Spent.from_plain(plain.get("spent")))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from effbench.codec.streams import Coder
 from effbench.plan.chain import Chain
 from effbench.plan.keys import digest
+from effbench.plan.watching import Watching
 
 RESULT_VERSION = 5
 """Bumped when what is measured of an equal network, or the layout of a kept result, changes."""
@@ -38,6 +39,8 @@ class Point:
     """Whether this is the uncompressed network with an axis that moves no cost: beside it, other points show what their
     techniques cost."""
     config: Mapping[str, Any]
+    watching: Watching = field(default_factory=Watching)
+    """How its trainings are followed."""
 
     @cached_property
     def key(self) -> str:

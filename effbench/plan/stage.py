@@ -14,6 +14,7 @@ from torch import nn
 
 from effbench.checks.fields import check_fields
 from effbench.compression.layers import Weight, other_matrices, weight_layers, weights_of
+from effbench.plan.components import TargetComponent
 from effbench.plan.context import Context
 from effbench.plan.layer_values import SKIP, assign, check_patterns, matches
 from effbench.plan.source_code import is_own, source_identity
@@ -205,6 +206,8 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 def _plain(value: Any) -> Any:
     """Return a field's value as JSON-able data. The order of patterns decides which counts: a mapping is its pairs."""
+    if isinstance(value, TargetComponent):
+        return value.identity()
     if isinstance(value, Mapping):
         return [[key, _plain(entry)] for key, entry in value.items()]
     if isinstance(value, list | tuple):

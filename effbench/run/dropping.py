@@ -12,6 +12,7 @@ import filelock
 
 from effbench.checks.sizes import shown_size
 from effbench.plan.sweep import Sweep
+from effbench.run.checkpoints import drop_checkpoints, has_checkpoint
 from effbench.run.entry import entry_lock, entry_path
 from effbench.run.outcomes import Outcomes
 from effbench.run.recording import keep_record, record_of
@@ -59,10 +60,13 @@ class Use:
         n_waiting = Counter(network for networks in self.record.points.values() for network in networks)
         try:
             for point, outcome in runs:
-                if isinstance(outcome, RunResult) and not self.keeps_all:
+                if isinstance(outcome, RunResult):
                     networks = self.record.points[point.key]
                     n_waiting.subtract(networks)
-                    drop((network for network in networks if not n_waiting[network]), self.record, self.store)
+                    passed = [network for network in networks if not n_waiting[network]]
+                    drop_left_checkpoints(passed, self.record, self.store)
+                    if not self.keeps_all:
+                        drop(passed, self.record, self.store)
                 yield point, outcome
         finally:
             runs.close()
@@ -79,11 +83,24 @@ def drop(networks: Iterable[str], record: SweepRecord, store: Store, /) -> None:
             _delete(key, store)
 
 
+def drop_left_checkpoints(networks: Iterable[str], record: SweepRecord, store: Store, /) -> None:
+    """Drop the checkpoints of trainings that no run of any sweep goes on with: a step drops its own when it is made."""
+    left = [key for key in networks if has_checkpoint(key, store)]
+    others = [other for other in read_records(store.root)[0] if other.id != record.id] if left else []
+    for key in left:
+        if not any(key in other.networks and _is_waited_for(key, other, store) for other in others):
+            drop_checkpoints(key, store)
+
+
 def _has_use_for(key: str, other: SweepRecord, store: Store) -> bool:
     if key in other.lasting:
         return True
-    users = (run for run, networks in other.points.items() if key in networks) if key in other.networks else ()
-    return any(not is_kept(run, store) for run in users)
+    return key in other.networks and _is_waited_for(key, other, store)
+
+
+def _is_waited_for(key: str, other: SweepRecord, store: Store) -> bool:
+    """Whether a run of a sweep that has no result may go on from a network."""
+    return any(key in networks and not is_kept(run, store) for run, networks in other.points.items())
 
 
 def _delete(key: str, store: Store) -> None:

@@ -18,6 +18,7 @@ from effbench.run.parcel import why_not_sent
 from effbench.run.results import is_kept
 from effbench.run.store import Store
 from effbench.run.workers import run_in_workers
+from effbench.training.curves import Row
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,12 @@ def _run_here(points: Sequence[Point], store: Store, device: torch.device, obser
         def progress(step: str, done: int, total: int, point: Point = point) -> None:
             observer.step(point, step, done, total)
 
+        def tell(row: Row, point: Point = point) -> None:
+            observer.epoch_ended(point, row)
+
         result: Outcome
         try:
-            result = run_point(point, store, device=device, progress=progress)
+            result = run_point(point, store, device=device, progress=progress, tell=tell)
         except (Exception, SystemExit) as error:  # whatever a network or a stage raises: the other runs go on
             result = RunError.of(error)
         observer.run_computed(point)

@@ -13,9 +13,20 @@ from effbench.run.sweep_records import SweepRecord, needed_by_unfinished, read_r
 
 ABANDONED_SECONDS = 3600
 """What its writer has not touched for so long was left behind."""
-ENTRY_KINDS = ("models", "tensors", "findings", "runs", "latency", "figures", "layouts", "sweeps", "answers")
+ENTRY_KINDS = (
+    "models",
+    "tensors",
+    "checkpoints",
+    "findings",
+    "runs",
+    "latency",
+    "figures",
+    "layouts",
+    "sweeps",
+    "answers",
+)
 """Folders of entries."""
-_OF_NETWORKS = ("models", "tensors", "findings")
+_OF_NETWORKS = ("models", "tensors", "checkpoints", "findings")
 OTHER_KINDS = ("lock", "part", "output", "launcher", "foreign")
 """What else there is: locks, entries that are being written, sweeps' tables and figures, what is not the store's."""
 _NOBODYS = ("foreign", "launcher", "layouts")
@@ -60,9 +71,13 @@ class Inventory:
             file
             for file in self.files
             if file.kind not in ("foreign", "launcher")
-            and (not file.sweeps or _is_passed(file, lasting))
+            and (not file.sweeps or _is_passed(file, lasting) or self._is_left(file))
             and not _is_being_written(file)
         ]
+
+    def _is_left(self, file: StoredFile) -> bool:
+        """Whether it is the checkpoint of a training that no unfinished run needs."""
+        return file.kind == "checkpoints" and file.network not in self.needed
 
 
 def take_inventory(root: Path, /) -> Inventory:
@@ -117,7 +132,7 @@ class _Users:
     def of(self, kind: str, path: Path) -> frozenset[str]:
         """Return the ids of the sweeps that use a file of a kind."""
         match kind:
-            case "models" | "tensors" | "findings":
+            case "models" | "tensors" | "checkpoints" | "findings":
                 return self._users_of(network_of(path.name))
             case "runs":
                 return self._users_of(path.stem)

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from effbench.measure.compute import count_cost
 from effbench.plan.chain import Chain, Rounds, Step
 from effbench.plan.context import Context
 from effbench.plan.findings import Findings
 from effbench.plan.keys import prefix_keys_after
+from effbench.plan.spent import Spent
 from effbench.plan.teacher import Teacher
+from effbench.plan.watching import Watching
+from effbench.run.checkpoints import delete_checkpoints
+from effbench.run.following import Following, Tell
+from effbench.run.lessons import Lessons
+from effbench.run.made import Made
 from effbench.run.rounds import run_rounds
 from effbench.run.stopwatch import Stopwatch
 from effbench.run.store import Store
 from effbench.training.evaluation import evaluate
+from effbench.training.watch import UnfitState
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(step, done, in_all)."""
@@ -29,34 +36,22 @@ WORTH_KEEPING_SECONDS = 0.5
 """A network whose last step was quicker than this is made again rather than kept on disk."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """A network, and what making it took. Steps take one and return the next."""
+def make_model(
+    chain: Chain,
+    store: Store,
+    /,
+    *,
+    device: torch.device,
+    progress: Progress | None = None,
+    tell: Tell | None = None,
+    watching: Watching | None = None,
+) -> Made:
+    """Run the steps of a chain, from the longest prefix that the store holds.
 
-    model: nn.Module
-    findings: Findings = field(default_factory=Findings)
-    """What all stages found, those of a prefix that was kept as well."""
-    seconds: float = 0.0
-    """Of the stages that ran now."""
-    cached: tuple[str, ...] = ()
-    """The names of the steps that were not run, because their result was kept."""
-
-    def followed_by(self, later: Made, /) -> Made:
-        """Return the later network, with what both took."""
-        findings = Findings()
-        findings.take_over(self.findings)
-        findings.take_over(later.findings)
-        return Made(
-            model=later.model,
-            findings=findings,
-            seconds=self.seconds + later.seconds,
-            cached=self.cached + later.cached,
-        )
-
-
-def make_model(chain: Chain, store: Store, /, *, device: torch.device, progress: Progress | None = None) -> Made:
-    """Run the steps of a chain, from the longest prefix that the store holds."""
-    return _Maker(chain, store, device, progress).follow(tuple(zip(chain.steps, chain.prefix_keys[1:], strict=True)))
+    tell: is told of every epoch of its trainings, those of the prefix first. watching: how trainings are followed.
+    """
+    maker = _Maker(chain, store, device, progress, tell, watching or Watching())
+    return maker.follow(tuple(zip(chain.steps, chain.prefix_keys[1:], strict=True)))
 
 
 @dataclass(frozen=True)
@@ -66,11 +61,14 @@ class _Maker:
     chain: Chain
     store: Store
     device: torch.device
-    progress: Progress | None = None
+    progress: Progress | None
+    tell: Tell | None
+    watching: Watching
 
     def follow(self, trail: Trail) -> Made:
         """Return the network at the end of a trail."""
         made, n_done = self._resume(trail)
+        self._tell_of(made.findings)
         for number in range(n_done, len(trail)):
             made = self._take(made, trail[: number + 1])
         return made
@@ -82,6 +80,12 @@ class _Maker:
             if made is not None:
                 return replace(made, cached=tuple(str(step) for step, _ in trail[:n_done])), n_done
         return Made(model=self.chain.fresh_network()), 0
+
+    def _tell_of(self, findings: Findings) -> None:
+        """Tell of the epochs in which a prefix was trained."""
+        if self.tell is not None:
+            for row in (row for rows in findings.curves.values() for row in rows):
+                self.tell(dict(row))
 
     def _kept(self, trail: Trail) -> Made | None:
         """Return the network that is kept for the end of a trail, with all that was found on it; None without both."""
@@ -100,7 +104,7 @@ class _Maker:
 
         Most steps found nothing, and have no such entry.
         """
-        findings = Findings()
+        findings = Findings(spent=Spent.from_plain(None))
         for name in (f"findings/{key}" for _, key in trail):
             plain = self.store.get_json(name)
             if plain is not None:
@@ -115,22 +119,60 @@ class _Maker:
         with self.store.lock(key):
             kept = self._kept(trail)
             if kept is not None:  # another process was quicker
+                self._tell_of(kept.findings)
                 return before.followed_by(kept)
             watch = Stopwatch()
             if isinstance(step, Rounds):
                 made = self._run_rounds(step, before, trail)
             else:
-                made = self._apply(step, before.model, trail, watch)
+                made = self._apply(step, before, trail, watch)
             after = before.followed_by(made)
             if watch.seconds > WORTH_KEEPING_SECONDS:
                 self.store.put_model(key, after.model, after.findings.to_plain())
+            delete_checkpoints(key, self.store)
         return after
 
-    def _apply(self, step: Step, model: nn.Module, trail: Trail, watch: Stopwatch) -> Made:
+    def _apply(self, step: Step, before: Made, trail: Trail, watch: Stopwatch, *, resumes: bool = True) -> Made:
+        """Apply a stage; from its start where the checkpoint of a training turns out not to be one of it."""
         findings = Findings()
-        context = self._context(step, trail, watch, findings)
-        result = step.stage.apply(model, context).eval()
-        return Made(model=result, findings=findings, seconds=watch.seconds)
+        following = self._following(step, before, trail[-1][1], watch, resumes=resumes)
+        try:
+            context = self._context(step, trail, watch, findings, following)
+            result = step.stage.apply(before.model, context).eval()
+        except UnfitState as error:
+            if not resumes:
+                raise
+            following.give_up(error)
+            return self._apply(step, before, trail, watch, resumes=False)
+        following.tell_the_rest()
+        seconds = watch.seconds
+        findings.spent.note(str(step), seconds=seconds + following.seconds_before, macs=following.macs)
+        if following.macs_beside != 0:
+            findings.spent.note_teaching(f"beside/{step}", macs=following.macs_beside)
+        if following.rows:
+            findings.curves[str(step)] = following.rows
+        return Made(model=result, findings=findings, seconds=seconds)
+
+    def _following(self, step: Step, before: Made, key: str, watch: Stopwatch, *, resumes: bool) -> Following:
+        """Return what follows the trainings of a step."""
+        told = [int(row["epoch"]) for rows in before.findings.curves.values() for row in rows]
+        task, data = self.chain.loaded_task(), self.chain.loaded_data()
+        return Following(
+            name=step.name,
+            step=str(step),
+            key=key,
+            store=self.store,
+            device=self.device,
+            how=self.watching,
+            task=task,
+            data=data,
+            count_macs=lambda model: _macs(model, self.chain),
+            validate=lambda model: evaluate(model, data, "val", task=task, side=self.chain.side, device=self.device),
+            watch=watch,
+            n_before=max(told, default=0),
+            resumes=resumes,
+            tell=self.tell,
+        )
 
     def _run_rounds(self, rounds: Rounds, before: Made, trail: Trail) -> Made:
         """Run rounds; what a round took counts, whether or not it was good enough."""
@@ -171,7 +213,7 @@ class _Maker:
         task, data = chain.loaded_task(), chain.loaded_data()
         return evaluate(model, data, "val", task=task, side=chain.side, device=self.device).score
 
-    def _context(self, step: Step, trail: Trail, watch: Stopwatch, findings: Findings) -> Context:
+    def _context(self, step: Step, trail: Trail, watch: Stopwatch, findings: Findings, following: Following) -> Context:
         chain, task, data = self.chain, self.chain.loaded_task(), self.chain.loaded_data()
         given_key = self._key_after(trail[:-1])
         return Context(
@@ -185,27 +227,27 @@ class _Maker:
             cost=lambda model: count_cost(model, (data.channels, chain.side, chain.side)),
             progress=None if self.progress is None else partial(self.progress, str(step)),
             snapshot=partial(self._snapshot, behind=trail[:-1]),
-            teacher=partial(self._teacher, step, watch),
+            teacher=partial(self._teacher, step, watch, findings.spent),
             validate=lambda model: evaluate(model, data, "val", task=task, side=chain.side, device=self.device),
             keep=lambda name, make: self.store.keep_tensor(f"{given_key}-{name}", make),
+            watch=following.begin,
             findings=findings,
         )
 
-    def _teacher(self, step: Step, watch: Stopwatch) -> Teacher:
+    def _teacher(self, step: Step, watch: Stopwatch, spent: Spent) -> Teacher:
         """Return a step's teacher; making it, and its labels, is no part of the step's own time."""
         chain = step.teacher
         if chain is None:
             raise ValueError(f"{step}: learns from a teacher, and its recipe gives it none")
-
-        def network() -> nn.Module:
-            with watch.paused():
-                return make_model(chain, self.store, device=self.device).model
-
-        def keep(name: str, make: Callable[[], Tensor]) -> Tensor:
-            with watch.paused():
-                return self.store.keep_tensor(name, make)
-
-        return Teacher(key=chain.key, side=chain.side, network=network, keep=keep)
+        lessons = Lessons(
+            teacher=chain,
+            store=self.store,
+            make=lambda: make_model(chain, self.store, device=self.device, watching=self.watching),
+            count_macs=lambda network: _macs(network, chain),
+            watch=watch,
+            spent=spent,
+        )
+        return Teacher(key=chain.key, side=chain.side, network=lessons.network, keep=lessons.keep)
 
     def _snapshot(self, name: str, *, behind: Trail) -> nn.Module:
         """Return the network after an earlier step, from the store or made once more."""
@@ -213,6 +255,14 @@ class _Maker:
             return self.chain.fresh_network()
         for number, (step, _) in enumerate(behind):
             if str(step) == name:
-                return replace(self, progress=None).follow(behind[: number + 1]).model
+                return replace(self, progress=None, tell=None).follow(behind[: number + 1]).model
         known = ", ".join(["init", *(str(step) for step, _ in behind)])
         raise ValueError(f"{name}: is no step before; there are {known}")
+
+
+def _macs(model: nn.Module, chain: Chain) -> int | None:
+    """Return the multiply-adds for one image at a chain's side; None where they can't be counted."""
+    try:
+        return count_cost(model, (chain.loaded_data().channels, chain.side, chain.side)).macs
+    except ValueError:
+        return None

@@ -7,23 +7,38 @@ from torch import nn
 
 from effbench.codec import decode, encode_each
 from effbench.measure.compute import count_cost
+from effbench.plan.findings import Findings, Rows
 from effbench.plan.point import Point
-from effbench.run.making import Made, Progress, make_model
+from effbench.run.following import Tell
+from effbench.run.made import Made
+from effbench.run.making import Progress, make_model
 from effbench.run.results import RunResult, keep_result, load_result
 from effbench.run.store import Store
 from effbench.tasks.details import calibration_error, worst_group
+from effbench.training.curves import CURVES
 from effbench.training.evaluation import Evaluation, evaluate
 
 
-def run_point(point: Point, store: Store, /, *, device: torch.device, progress: Progress | None = None) -> RunResult:
-    """Return the result of a point: the one that is kept in the store, or else a new one, which is then kept."""
+def run_point(
+    point: Point,
+    store: Store,
+    /,
+    *,
+    device: torch.device,
+    progress: Progress | None = None,
+    tell: Tell | None = None,
+) -> RunResult:
+    """Return the result of a point: the one that is kept in the store, or else a new one, which is then kept.
+
+    progress and tell: are told of steps and of epochs while the run goes on.
+    """
     with store.lock(point.key):
         kept = load_result(point.key, store)
         if kept is not None:
             return kept
         point.chain.check_code()
         torch.set_num_threads(point.chain.threads)
-        made = make_model(point.chain, store, device=device, progress=progress)
+        made = make_model(point.chain, store, device=device, progress=progress, tell=tell, watching=point.watching)
         files = encode_each(made.model, coders=dict.fromkeys((point.coder, "none")))
         read_back = decode(files[0], point.chain.fresh_network())
         result = measure(point, read_back, made, files[0], device=device, coding_gain=len(files[-1]) / len(files[0]))
@@ -57,6 +72,7 @@ def measure(
             "size_ratio": point.reference_bytes / len(blob),
             "coding_gain": coding_gain,
             "train_seconds": made.seconds,
+            **made.findings.spent.metrics,
             **made.findings.metrics,
             **made.findings.peaks,
         },
@@ -65,9 +81,15 @@ def measure(
         blob=blob,
         counts_val=validation.own_counts,
         counts_test=test.own_counts,
-        words=made.findings.words,
-        tables=made.findings.tables,
+        words={**made.findings.words, **made.findings.spent.words},
+        tables={**made.findings.tables, **curves_table(made.findings)},
     )
+
+
+def curves_table(findings: Findings) -> dict[str, Rows]:
+    """Return the training curves as a table under its name; nothing where there are none."""
+    rows = [row for rows in findings.curves.values() for row in rows]
+    return {CURVES: rows} if rows else {}
 
 
 def _details(test: Evaluation) -> dict[str, float]:

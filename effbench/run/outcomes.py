@@ -13,6 +13,7 @@ from effbench.checks.errors import first_line
 from effbench.plan.point import Point
 from effbench.run.results import RunResult
 from effbench.run.store import Store
+from effbench.training.curves import Row
 
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """No space, no quota, read-only: every other run would meet them too."""
@@ -26,6 +27,9 @@ class Observer(Protocol):
 
     def step(self, point: Point, step: str, done: int, total: int) -> None:
         """Note how far a stage of a run is."""
+
+    def epoch_ended(self, point: Point, row: Row) -> None:
+        """Note what an epoch of a run's training came to, while the run goes on."""
 
     def run_computed(self, point: Point) -> None:
         """Note that a run is computed, or failed; its result is taken next."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from effbench.run.entry import entry_path
 from effbench.run.sweep_records import needed_by_unfinished, read_records
 
-SNAPSHOTS = ("models", "tensors")
+SNAPSHOTS = ("models", "tensors", "checkpoints")
 """Folders of entries that can be made again: never results, their files and counts, nor what was measured."""
 _WRITERS = 2 * (os.cpu_count() or 1)
 

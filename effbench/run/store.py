@@ -32,6 +32,7 @@ _ABANDONED_SECONDS = 3600
 _CONSTRAINTS = "effbench.constraints"
 _EDITS = "effbench.edits"
 _FINDINGS = "effbench.findings"
+_NOTE = "effbench.note"
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Store:
         metadata = {_CONSTRAINTS: json.dumps(describe(model)), _EDITS: json.dumps(edits)}
         if findings is not None:
             metadata[_FINDINGS] = json.dumps(findings)
-        self._put_snapshot(f"models/{key}", safetensors.torch.save(tensors, metadata))
+        self.put_snapshot(f"models/{key}", safetensors.torch.save(tensors, metadata))
 
     def get_model(self, key: str, network: nn.Module) -> nn.Module | None:
         """Turn a fresh `network` into the one kept under `key` and return it; None where there is none that fits it."""
@@ -156,21 +157,30 @@ class Store:
 
     def keep_tensor(self, name: str, make: Callable[[], Tensor]) -> Tensor:
         """Return the tensor kept under `name`; where there is none, the one that `make` gives, kept from then on."""
+        return self.keep_tensor_with_note(name, lambda: (make(), None))[0]
+
+    def keep_tensor_with_note(
+        self, name: str, make: Callable[[], tuple[Tensor, Mapping[str, Any] | None]]
+    ) -> tuple[Tensor, dict[str, Any] | None]:
+        """As `keep_tensor`, with what is to be known of the tensor, JSON-able; None where earlier versions kept it."""
         entry = f"tensors/{name}"
         with self.lock(f"tensor-{name}"):
             content = self.get(entry)
             if content is not None:
                 try:
                     tensor: Tensor = safetensors.torch.load(content)["tensor"]
+                    metadata = _metadata(content)
                     self._touch(entry)
-                    return tensor
+                    return tensor, json.loads(metadata[_NOTE]) if _NOTE in metadata else None
                 except _UNFIT as error:
                     self.give_up(entry, first_line(error))
-            tensor = make().detach().cpu().contiguous()
-            self._put_snapshot(entry, safetensors.torch.save({"tensor": tensor}))
-            return tensor
+            tensor, note = make()
+            tensor = tensor.detach().cpu().contiguous()
+            noted = None if note is None else {_NOTE: json.dumps(note)}
+            self.put_snapshot(entry, safetensors.torch.save({"tensor": tensor}, noted))
+            return tensor, None if note is None else dict(note)
 
-    def _put_snapshot(self, name: str, content: bytes) -> None:
+    def put_snapshot(self, name: str, content: bytes) -> None:
         """Write what can be made again, and see to it that the store keeps within its limit."""
         self.put(name, content)
         if self.limit is not None:
@@ -208,5 +218,5 @@ def _metadata(content: bytes) -> dict[str, str]:
     """Return the metadata of a safetensors file (its library reads them from files only)."""
     length = int.from_bytes(content[:8], "little")
     header: dict[str, Any] = json.loads(content[8 : 8 + length])
-    metadata: dict[str, str] = header["__metadata__"]
+    metadata: dict[str, str] = header.get("__metadata__", {})
     return metadata

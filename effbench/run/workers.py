@@ -28,6 +28,7 @@ from effbench.run.one import run_point
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.parcel import Parcel
 from effbench.run.store import Store
+from effbench.training.curves import Row
 from effbench.training.layout import CRASHES
 
 Progress = tuple[str, int, int]
@@ -77,6 +78,9 @@ def _runs_in_workers(
                 message = worker.receive()
                 point = worker.point
                 assert point is not None
+                if isinstance(message, dict):
+                    observer.epoch_ended(point, message)
+                    continue
                 if isinstance(message, tuple):
                     if message != _BEGUN:
                         observer.step(point, *message)
@@ -169,14 +173,14 @@ class _Worker:
             self._begin_process()
             self.connection.send(point)
 
-    def receive(self) -> Progress | Outcome:
-        """Return progress, or how the run ended; a process that died or is late is an exception, and replaced."""
+    def receive(self) -> Progress | Row | Outcome:
+        """Return progress, an epoch, or the run's end; a process that died or is late is an exception, and replaced."""
         if self.is_late and not self.connection.poll():
             self.stop()
             self._begin_process()
             return _failed(f"took longer than sweep.timeout={self.timeout:g} seconds; its process was ended")
         try:
-            message: Progress | Outcome = self.connection.recv()
+            message: Progress | Row | Outcome = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode or 0
@@ -226,7 +230,7 @@ def _serve(connection: Connection, parcel: Parcel, store: Store, device: torch.d
         try:
             if n_runs == 0:
                 parcel.open()
-            message: Outcome = run_point(point, store, device=device, progress=progress)
+            message: Outcome = run_point(point, store, device=device, progress=progress, tell=connection.send)
         except (Exception, SystemExit) as error:
             message = RunError.of(error)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -14,15 +15,16 @@ from effbench.compression.duplicate import duplicate
 from effbench.data import ImageData
 from effbench.data.pool import AugmentedPool, augmented_by
 from effbench.plan.context import Context
-from effbench.plan.stage import Stage
 from effbench.plan.teacher import TeacherRequest
+from effbench.plan.training_stage import TrainingStage
+from effbench.tasks import Task
 from effbench.training.hints import HintLoss, hinted, read_pairs
-from effbench.training.loop import Loss, TrainingOptions, fit
+from effbench.training.losses import Criterion, make_criterion
 from effbench.training.soft_labels import SoftLabelLoss
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distill(Stage, TrainingOptions):
+class Distill(TrainingStage):
     """Train on a teacher's labels (Hinton et al. 2015, arXiv:1503.02531, section 2); see `SoftLabelLoss`.
 
     The teacher labels the training split once, un-augmented; the labels are kept and serve every student. With `hints`
@@ -31,7 +33,6 @@ class Distill(Stage, TrainingOptions):
     """
 
     VERSION: ClassVar[int] = 3
-    TRAINS: ClassVar[bool] = True
 
     weight: Annotated[float, Field(ge=0, le=1, description="0 is no soft labels, 1 no true ones")]
     """Of the soft labels; 0 is plain training, 1 never looks at a true label."""
@@ -74,11 +75,6 @@ class Distill(Stage, TrainingOptions):
             raise ValueError(f"hint_epochs={self.hint_epochs}: must be 1 to {self.epochs - 1}, fewer than the epochs")
 
     @property
-    def is_neutral(self) -> bool:
-        """No epochs: nothing happens."""
-        return self.epochs == 0
-
-    @property
     def teacher_request(self) -> TeacherRequest:
         """Return which teacher it learns from."""
         return TeacherRequest(
@@ -90,6 +86,18 @@ class Distill(Stage, TrainingOptions):
             augment=self.augment,
         )
 
+    def check_training(self, task: Task, data: ImageData, /, *, side: int, shapes: Collection[tuple[int, ...]]) -> None:
+        """Refuse also what does not go with a teacher's labels, each of which is of a whole image as it is."""
+        for name in ("mixup", "cutmix"):
+            if self.weight and getattr(self, name) is not None:
+                raise ValueError(f"{name}={getattr(self, name):g}: must be null with distill, whose labels don't blend")
+        if self.augmentation is not None and self.weight:
+            if self.pool:
+                raise ValueError(f"pool={self.pool}: must be 0 with train.augment, which makes images anew each time")
+            if data.labels["train"].ndim > 1:
+                raise ValueError("augment: must be null with distill where each pixel has a class")
+        super().check_training(task, data, side=side, shapes=shapes)
+
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a trained copy of `model`. ValueError where teacher or hints don't fit it."""
         student = duplicate(model)
@@ -99,19 +107,36 @@ class Distill(Stage, TrainingOptions):
         if read_pairs(self.hints) and self.weight:
             self._take_hints(student, data, context, generator)
             n_epochs -= self.hint_epochs
-        loss = None if self.weight == 0 else self._loss(data, context)
-        self._fit(student, data, context, generator, loss=loss, epochs=n_epochs)
+        options = dataclasses.replace(self.training_options, epochs=n_epochs)
+        if self.warm_up_epochs is not None:
+            options = dataclasses.replace(options, warm_up_epochs=min(self.warm_up_epochs, n_epochs))
+        criterion = make_criterion(self, context.task, context.data, context.device)
+        loss = None if self.weight == 0 else self._loss(data, context, criterion)
+        self.train(
+            student,
+            data,
+            context,
+            options=options,
+            generator=generator,
+            loss=loss or (lambda outputs, images, targets: criterion(outputs, targets)),
+            by_number=loss is not None,
+        )
         return student
 
     def _pool(self, data: ImageData) -> ImageData:
         return AugmentedPool.of(data if self.augment is None else augmented_by(data, self.augment), n_copies=self.pool)
 
-    def _loss(self, data: ImageData, context: Context) -> SoftLabelLoss:
+    def _loss(self, data: ImageData, context: Context, criterion: Criterion) -> SoftLabelLoss:
         device = context.device
         logits = context.teacher().logits(data, device=device).to(device)
         labels = data.labels["train"].to(device) if self.weight < 1 else torch.empty(0)
         return SoftLabelLoss(
-            task=context.task, weight=self.weight, temperature=self.temperature, teacher=logits, labels=labels
+            task=context.task,
+            weight=self.weight,
+            temperature=self.temperature,
+            teacher=logits,
+            labels=labels,
+            hard=criterion,
         )
 
     def _take_hints(self, student: nn.Module, data: ImageData, context: Context, generator: torch.Generator) -> None:
@@ -120,30 +145,27 @@ class Distill(Stage, TrainingOptions):
         images, _ = next(iter(data.batches("train", side=context.side, batch_size=2)))
         guided = hinted(student, teacher, pairs, images, generator=generator)
         loss = HintLoss(teacher.to(context.device), [path for _, path in pairs])
-        self._fit(guided, data, context, generator, loss=loss, epochs=self.hint_epochs)
-
-    def _fit(
-        self,
-        model: nn.Module,
-        data: ImageData,
-        context: Context,
-        generator: torch.Generator,
-        *,
-        loss: Loss | None,
-        epochs: int,
-    ) -> None:
-        names = [field.name for field in dataclasses.fields(TrainingOptions)]
-        options = TrainingOptions(**{**{name: getattr(self, name) for name in names}, "epochs": epochs})
-        n_bytes = fit(
-            model,
-            data,
-            options,
-            side=context.side,
-            generator=generator,
-            device=context.device,
-            progress=context.progress,
-            loss=loss or (lambda outputs, images, targets: context.task.loss(outputs, targets)),
-            by_number=loss is not None,
+        # What the outputs are judged by is the teacher's hints, not labels: only how the weights move is as later.
+        options = dataclasses.replace(
+            self.training_options,
+            epochs=self.hint_epochs,
+            warm_up_epochs=None,
+            loss=None,
+            label_smoothing=0.0,
+            mixup=None,
+            cutmix=None,
+            stop_after=None,
+            keep="last",
         )
-        if n_bytes:
-            context.findings.note_peak("train_memory_mb", n_bytes / 1e6)
+        self.train(
+            guided,
+            data,
+            context,
+            options=options,
+            generator=generator,
+            loss=loss,
+            by_number=True,
+            has_quality=False,
+            part="hints",
+            beside=teacher,
+        )

@@ -9,35 +9,25 @@ from torch import nn
 
 from effbench.compression.duplicate import duplicate
 from effbench.plan.context import Context
-from effbench.plan.stage import Stage
-from effbench.training.loop import TrainingOptions, fit
+from effbench.plan.training_stage import TrainingStage
+from effbench.training.losses import make_criterion
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(Stage, TrainingOptions):
+class Train(TrainingStage):
     """Train on the training split; constraints on the weights (masks, quantisers) hold throughout."""
 
     VERSION: ClassVar[int] = 3
-    TRAINS: ClassVar[bool] = True
-
-    @property
-    def is_neutral(self) -> bool:
-        """No epochs: nothing happens."""
-        return self.epochs == 0
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a trained copy of `model`."""
         trained = duplicate(model)
-        n_bytes = fit(
+        criterion = make_criterion(self, context.task, context.data, context.device)
+        self.train(
             trained,
             context.data,
-            self,
-            side=context.side,
+            context,
             generator=context.generator(),
-            device=context.device,
-            progress=context.progress,
-            loss=lambda outputs, images, targets: context.task.loss(outputs, targets),
+            loss=lambda outputs, images, targets: criterion(outputs, targets),
         )
-        if n_bytes:
-            context.findings.note_peak("train_memory_mb", n_bytes / 1e6)
         return trained

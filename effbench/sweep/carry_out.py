@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
@@ -26,6 +26,7 @@ from effbench.sweep.shares import share_lines
 from effbench.sweep.timing import kept_latencies, measure_points
 from effbench.tracking import names
 from effbench.tracking.tracker import Tracker, TrackingError
+from effbench.training.curves import Row
 
 PREPARING = ("augment", "side", *sorted(HOLDING))
 """Options of data sets that change the images, or how they are held, and not which they are."""
@@ -41,6 +42,9 @@ class Display(Observer, Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop showing."""
+
+    on_epoch: Callable[[Point, Row], None]
+    """Is told of every epoch of every run."""
 
     def run_ended(self, point: Point, *, failed: bool) -> None:
         """Show that a run ended."""
@@ -88,6 +92,7 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
         tags={names.AXES: ",".join(plan.axes), names.NOTE: note(sweep.command), **describe_environment()},
     )
     log = RunLog(sweep, store, tracker, say=display.say)
+    display.on_epoch = log.note_epoch
     metrics: dict[str, Mapping[str, float]] = {}
     words: dict[str, Mapping[str, str]] = {}
     failures: dict[str, RunError] = {}

@@ -23,6 +23,7 @@ from rich.text import Text
 from effbench.plan.point import Plan, Point
 from effbench.sweep.messages import plain
 from effbench.sweep.terminal import print_line
+from effbench.training.curves import Row
 
 _REMEMBERED = 10
 
@@ -44,6 +45,8 @@ class ProgressDisplay:
         self.runs = self._progress.add_task("runs", total=len(plan.points))
         self._under_way: dict[str, TaskID] = {}
         self._n_failed = 0
+        self.on_epoch: Callable[[Point, Row], None] = lambda point, row: None
+        """Is told of every epoch."""
 
     def __enter__(self) -> ProgressDisplay:
         """Begin to show."""
@@ -72,6 +75,10 @@ class ProgressDisplay:
             self._under_way[point.key], description=plain(f"{point}: {step}"), completed=done, total=total
         )
         self.forecast.run_worked(point.key)
+
+    def epoch_ended(self, point: Point, row: Row) -> None:
+        """Pass on what an epoch came to."""
+        self.on_epoch(point, row)
 
     def run_computed(self, point: Point) -> None:
         """Take the run's bar away: what is left of it is to log it."""

@@ -22,12 +22,14 @@ from effbench.plan.findings import Rows
 from effbench.plan.point import Point
 from effbench.plan.sources import build_network, load_data, load_task, offered_to_networks
 from effbench.plan.sweep import Sweep
+from effbench.plan.watching import WATCHED
 from effbench.run.counts import pack_counts
 from effbench.run.outcomes import RunError
 from effbench.run.results import RunResult
 from effbench.sweep.environment import describe_environment
 from effbench.tracking import names
 from effbench.tracking.tracker import Dataset, RunRecord
+from effbench.training.curves import CURVES
 
 # Where PyYAML has its dumper in C, that takes a tenth of the time.
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -47,10 +49,11 @@ def describe_run(
     result: RunResult | None = None,
     error: RunError | None = None,
     reference: Mapping[str, float] | None = None,
+    curves: Rows = (),
 ) -> RunRecord:
-    """Return the record of a run that ended with a result, or with an error.
+    """Return the record of a run that ended with a result, or with an error; or, without either, that goes on.
 
-    reference: the metrics of its reference's run, where that has ended.
+    reference: the metrics of its reference's run, where that has ended. curves: of a run that failed, what led to it.
     """
     data = point.chain.loaded_data()
     tags = {
@@ -77,6 +80,7 @@ def describe_run(
         files |= table_files(result.tables)
     if error is not None:
         tags[names.ERROR] = printable(without_secrets(error.summary))
+        files |= table_files({CURVES: curves} if curves else {})
         files["traceback.txt"] = without_secrets(error.trace).encode(errors="backslashreplace")
     return RunRecord(
         name=str(point),
@@ -133,9 +137,11 @@ def asked_of_the_sweep(sweep: Sweep) -> dict[str, str]:
 _ASKED = ("tolerance", "measure", "engine", "engines", "sweep", "store", "tracking", "device", "dry_run")
 """Keys that decide no run: params, which MLflow never changes, are not the place for them on a parent."""
 
+_WATCHING = tuple(f"train.{name}" for name in WATCHED)
+
 
 def _is_asked(name: str) -> bool:
-    return name.partition(".")[0] in _ASKED
+    return name.partition(".")[0] in _ASKED or name in _WATCHING
 
 
 def note(command: str, lines: Sequence[str] = ()) -> str:

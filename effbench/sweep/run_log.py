@@ -16,8 +16,10 @@ from effbench.run.interruption import check
 from effbench.run.outcomes import RunError
 from effbench.run.results import RunResult, load_result
 from effbench.run.store import Store
+from effbench.sweep.curve_log import CurveLog
 from effbench.sweep.records import describe_run
-from effbench.tracking.tracker import Tracker, TrackingError
+from effbench.tracking.tracker import RunRecord, Tracker, TrackingError
+from effbench.training.curves import CURVES, Row
 
 RETRY_SECONDS = 60
 """How long after a failure the tracker is asked again: each time may take as long as its server lets wait."""
@@ -41,6 +43,7 @@ class RunLog:
         self._say, self._clock = say, clock
         self._metrics: dict[str, Mapping[str, float]] = {}
         self._waiting: dict[str, Callable[[], None]] = {}
+        self._curves = CurveLog(tracker, describe=self._describe, ask=self._ask_now, clock=clock)
         self._retry_at = 0.0
         self.problem: TrackingError | None = None
         """Why the tracker did not take something that is still to be logged; None where all is."""
@@ -49,6 +52,17 @@ class RunLog:
     def n_waiting(self) -> int:
         """How many runs are not logged yet."""
         return len(self._waiting)
+
+    def note_epoch(self, point: Point, row: Row, /) -> None:
+        """Note what an epoch of a run came to: it is logged now and then, and at the run's end."""
+        self._curves.note(point, row)
+
+    def _ask_now(self, what: Callable[[], None]) -> bool:
+        """Whether the tracker did what was asked; one that was away a moment ago is not asked."""
+        return (self.problem is None or self._clock() >= self._retry_at) and self._asked(what)
+
+    def _describe(self, point: Point) -> RunRecord:
+        return describe_run(point, self._sweep)
 
     def log(self, point: Point, outcome: RunResult | RunError, /) -> None:
         """Log a run that ended, unless that was done before; later, where the tracker is away."""
@@ -117,12 +131,15 @@ class RunLog:
 
     def _log(self, point: Point, outcome: RunResult | RunError) -> None:
         if isinstance(outcome, RunError):
-            self._tracker.log_run(describe_run(point, self._sweep, error=outcome), status="FAILED")
+            rows = self._curves.rows(point.key)
+            record = describe_run(point, self._sweep, error=outcome, curves=rows)
+            self._tracker.log_run(replace(record, points=self._curves.left(point.key, rows)), status="FAILED")
             return
         reference = self._metrics.get(point.reference_key or point.key)
         record = describe_run(point, self._sweep, result=outcome, reference=reference)
+        points = self._curves.left(point.key, map(dict, outcome.tables.get(CURVES, ())))
         if point.key in self._tracker.finished_keys():
             self._tracker.log_files(point.key, record.files)
             self._say(f"{point}: the files of its run were gone; they are logged again")
         else:
-            self._tracker.log_run(record, status="FINISHED", reused=outcome.was_kept)
+            self._tracker.log_run(replace(record, points=points), status="FINISHED", reused=outcome.was_kept)

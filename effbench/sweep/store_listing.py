@@ -14,6 +14,7 @@ WORDS = {
     "answers": "answers of commands",
     "models": "networks",
     "tensors": "tensors",
+    "checkpoints": "checkpoints of trainings",
     "findings": "findings",
     "runs": "files of results",
     "latency": "latencies",

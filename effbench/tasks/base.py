@@ -23,6 +23,8 @@ class Task(ABC):
     name: ClassVar[str]
     VERSION: ClassVar[int]
     """Bumped when equal outputs get another loss or other counts."""
+    BLENDS: ClassVar[bool] = False
+    """Whether two examples can be blended, labels and all (mixup, cutmix)."""
 
     @abstractmethod
     def quality(self, data: ImageData, /) -> Quality:
@@ -46,6 +48,17 @@ class Task(ABC):
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor, /) -> Tensor:
         """Return the mean loss of a batch, ()."""
+
+    def smoothed_loss(self, outputs: Tensor, targets: Tensor, /, *, smoothing: float) -> Tensor:
+        """Return the mean loss of a batch with labels smoothed by so much, (). ValueError where the task has none such.
+
+        Where the task `BLENDS`, targets may also be probabilities of classes, float (n, n_classes).
+        """
+        raise ValueError(f"label_smoothing={smoothing:g}: must be 0, as task={self.name} has no such loss")
+
+    def comparable(self, outputs: Tensor, targets: Tensor, /) -> Tensor:
+        """Return outputs in the form in which a loss of torch's compares them with the targets, (n, n_classes, …)."""
+        return outputs
 
     @abstractmethod
     def summed_loss(self, outputs: Tensor, targets: Tensor, /) -> Tensor:

@@ -27,6 +27,7 @@ class Classification(Task):
 
     name: ClassVar[str] = "classification"
     VERSION: ClassVar[int] = 1
+    BLENDS: ClassVar[bool] = True
 
     def quality(self, data: ImageData, /) -> Quality:
         """Return accuracy; chance is the share of the largest class."""
@@ -46,6 +47,10 @@ class Classification(Task):
     def loss(self, outputs: Tensor, targets: Tensor, /) -> Tensor:
         """Return the mean cross-entropy in nats."""
         return F.cross_entropy(outputs, targets)
+
+    def smoothed_loss(self, outputs: Tensor, targets: Tensor, /, *, smoothing: float) -> Tensor:
+        """Return the mean cross-entropy with smoothed labels; targets: classes, or probabilities (n, n_classes)."""
+        return F.cross_entropy(outputs, targets, label_smoothing=smoothing)
 
     def summed_loss(self, outputs: Tensor, targets: Tensor, /) -> Tensor:
         """Return the sum of the examples' cross-entropies in nats."""

@@ -61,6 +61,14 @@ class Segmentation(Task):
         """Return the mean cross-entropy of all pixels, in nats."""
         return F.cross_entropy(_resized(outputs, targets), targets)
 
+    def smoothed_loss(self, outputs: Tensor, targets: Tensor, /, *, smoothing: float) -> Tensor:
+        """Return the mean cross-entropy of all pixels, each with smoothed labels."""
+        return F.cross_entropy(_resized(outputs, targets), targets, label_smoothing=smoothing)
+
+    def comparable(self, outputs: Tensor, targets: Tensor, /) -> Tensor:
+        """Return the scores at the height and width of the targets."""
+        return _resized(outputs, targets)
+
     def summed_loss(self, outputs: Tensor, targets: Tensor, /) -> Tensor:
         """Return the sum over examples of the mean cross-entropy of their pixels, in nats."""
         return F.cross_entropy(_resized(outputs, targets), targets, reduction="sum") / targets[0].numel()

@@ -116,8 +116,9 @@ def _texts(database: sqlite3.Connection, table: str, *, n_runs: int, condition: 
 
 def _numbers(database: sqlite3.Connection, table: str, *, n_runs: int) -> Values:
     """Return numbers by their names. They come as they are stored: JSON would round them."""
-    rows = database.execute(f"SELECT number, json_group_array(key) {_each_of(table)} GROUP BY number").fetchall()
-    value = f"SELECT CASE WHEN is_nan THEN 'nan' ELSE value END {_each_of(table)} ORDER BY number, {table}.rowid"
+    each = f"{_each_of(table)} WHERE {_IS_NO_CURVE}"
+    rows = database.execute(f"SELECT number, json_group_array(key) {each} GROUP BY number").fetchall()
+    value = f"SELECT CASE WHEN is_nan THEN 'nan' ELSE value END {each} ORDER BY number, {table}.rowid"
     values = np.fromiter(itertools.chain.from_iterable(database.execute(value)), dtype=np.float64)
     return _gathered([number for number, _ in rows], [keys for _, keys in rows], values, n_runs=n_runs)
 
@@ -139,6 +140,7 @@ def _each_of(table: str) -> str:
 
 _NAMES = {"key": names.RUN_KEY, "tag": names.SWEEP}
 _IS_READ = f"key IN ({', '.join(repr(name) for name in names.READ)})"
+_IS_NO_CURVE = f"substr(key, 1, {len(names.CURVE)}) <> '{names.CURVE}'"
 _WANTED = """
 FROM runs WHERE experiment_id = :experiment AND lifecycle_stage = 'active'
 AND EXISTS (SELECT 1 FROM tags WHERE tags.run_uuid = runs.run_uuid AND key = :key)

@@ -38,6 +38,8 @@ FOLDER = "effbench.folder"
 """Tag of an experiment: the folder of the database in which it was made, beside which its artifacts lie."""
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 """Tag of an experiment that makes MLflow's pages open on runs and metrics, not on prompts and traces."""
+CURVE = "curve/"
+"""Prefix of metrics with steps: training curves, which are no columns of tables of runs."""
 COUNTS = "counts.npz"
 """Artifact: what each example of validation and test adds to the run's quality."""
 MODEL_FILE = "model.effb"

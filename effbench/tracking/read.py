@@ -46,7 +46,8 @@ def load_runs(
 
     Columns: run_id, run_name, sweep, run_key, point (the label shared by a point's seeds), reference (bool),
     reference_key, what the quality is (quality_name, _kind, _unit, _direction, _chance), start_time, then the params
-    (axes under their own names, seed) and the metrics. `sweep` keeps one sweep (its id, or the beginning of it).
+    (axes under their own names, seed) and the metrics, but no training curves. `sweep` keeps one sweep (its id, or the
+    beginning of it).
     `.attrs`: "unfinished" lists the other runs as (run_id, run_name, status, error), "failed" the point, seed and group
     of failed ones; "axes" names the axes that were swept, "moves" the costs that each of them changes,
     "extra_qualities" what the task counts beside its own quality. ValueError where there is no database, experiment or

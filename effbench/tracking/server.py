@@ -70,7 +70,8 @@ def _logged(pages: Iterator[list[Run]]) -> LoggedRuns:
     for run in chain.from_iterable(pages):
         infos.append((run.info.run_id, run.info.status, run.info.start_time or 0))
         tags = {name: value for name, value in run.data.tags.items() if name in names.READ}
-        for kind, logged in (("params", run.data.params), ("metrics", run.data.metrics), ("tags", tags)):
+        metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith(names.CURVE)}
+        for kind, logged in (("params", run.data.params), ("metrics", metrics), ("tags", tags)):
             layouts[kind].append(tuple(logged))
             values[kind].append(list(logged.values()))
 

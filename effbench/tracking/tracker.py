@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -20,6 +20,16 @@ class Dataset:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """A point of a training curve: a metric with a step. time: in seconds since 1970."""
+
+    name: str
+    value: float
+    step: int
+    time: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """What is logged of one run, in one go. `files` are artifacts by name."""
 
@@ -30,6 +40,8 @@ class RunRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
     dataset: Dataset | None = None
+    points: Sequence[CurvePoint] = ()
+    """Of its training curves."""
 
 
 class TrackingError(RuntimeError):
@@ -44,6 +56,12 @@ class Tracker(Protocol):
 
     def finished_keys(self) -> frozenset[str]:
         """Return the keys of the runs that the sweep has as FINISHED."""
+
+    def begin_run(self, record: RunRecord) -> None:
+        """Begin a run that goes on: it is RUNNING until `log_run` ends it."""
+
+    def log_points(self, key: str, points: Sequence[CurvePoint]) -> None:
+        """Log points of the training curves of a run that was begun."""
 
     def log_run(self, record: RunRecord, *, status: RunStatus, reused: bool = False) -> None:
         """Log a run that ended; `reused`: its result was there before this sweep, and is marked with where from."""

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from effbench.checks.errors import first_line
 from effbench.checks.secrets import hide_in_uris, without_secrets
 from effbench.tracking import names
-from effbench.tracking.entities import dataset_input, metric_entities, no_longer, param_batches
+from effbench.tracking.entities import dataset_input, metric_entities, no_longer, param_batches, point_batches
 from effbench.tracking.location import sqlite_path, why_unwritable
 from effbench.tracking.opening import open_database
 from effbench.tracking.owner import Heartbeat, Owner, beat, living
 from effbench.tracking.relocation import has_files
-from effbench.tracking.tracker import RunRecord, RunStatus, TrackingError
+from effbench.tracking.tracker import CurvePoint, RunRecord, RunStatus, TrackingError
 
 
 class MlflowTracker:
@@ -57,6 +57,7 @@ class MlflowTracker:
         self._sweep_id = ""
         self._parent = ""
         self._run_ids: dict[str, str] = {}
+        self._open: dict[str, str] = {}
         self._logged: dict[str, Mapping[str, float]] = {}
         self._without_files: set[str] = set()
 
@@ -126,25 +127,46 @@ class MlflowTracker:
     def log_run(self, record: RunRecord, *, status: RunStatus, reused: bool = False) -> None:
         """Log a run that ended: its values first, its end last."""
         with self._speaking_plainly():
-            tags = {
-                names.PARENT: self._parent,
-                names.SWEEP: self._sweep_id,
-                names.RUN_KEY: record.key,
-                names.OWNER: str(self._owner),
-                names.FILES: json.dumps(list(record.files)),
-                **record.tags,
-            }
+            tags = {names.FILES: json.dumps(list(record.files)), **record.tags}
             origin = self._origin(record.key) if reused else None
             if origin is not None:
                 tags[names.REUSED] = origin
-            run_id = self._client.create_run(self._experiment_id, run_name=record.name, tags=tags).info.run_id
-            self._log_values(run_id, record.params, record.metrics)
+            run_id = self._opened(record, tags)
+            self._log_values(run_id, record.params, record.metrics, record.points)
             if record.dataset is not None:
                 self._client.log_inputs(run_id, [dataset_input(record.dataset)])
             self._log_files(run_id, record.files)
             self._client.set_terminated(run_id, status)
+        self._open.pop(record.key, None)
         if status == "FINISHED":
             self._run_ids[record.key] = run_id
+
+    def begin_run(self, record: RunRecord) -> None:
+        """Begin a run that goes on: it is RUNNING until `log_run` ends it."""
+        with self._speaking_plainly():
+            self._open[record.key] = self._opened(record, record.tags)
+            self._log_values(self._open[record.key], record.params, {})
+
+    def log_points(self, key: str, points: Sequence[CurvePoint]) -> None:
+        """Log points of the training curves of a run that was begun."""
+        with self._speaking_plainly():
+            for batch in point_batches(points):
+                self._client.log_batch(self._open[key], metrics=batch)
+
+    def _opened(self, record: RunRecord, tags: Mapping[str, str]) -> str:
+        """Return the id of the run that is open for a record's key, with these tags; it begins where there is none."""
+        if record.key in self._open:
+            run_id = self._open[record.key]
+            self._client.log_batch(run_id, tags=[RunTag(tag, value) for tag, value in tags.items()])
+            return run_id
+        own = {
+            names.PARENT: self._parent,
+            names.SWEEP: self._sweep_id,
+            names.RUN_KEY: record.key,
+            names.OWNER: str(self._owner),
+        }
+        run = self._client.create_run(self._experiment_id, run_name=record.name, tags={**own, **tags})
+        return str(run.info.run_id)
 
     def log_metrics(self, key: str, metrics: Mapping[str, float]) -> None:
         """Add metrics to a finished run; those that it has already are not logged once more."""
@@ -223,11 +245,20 @@ class MlflowTracker:
             if not token:
                 return runs
 
-    def _log_values(self, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    def _log_values(
+        self,
+        run_id: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        points: Sequence[CurvePoint] = (),
+    ) -> None:
         first, *others = param_batches(params)
-        self._client.log_batch(run_id, params=first, metrics=metric_entities(metrics))
+        batches = point_batches(points)
+        self._client.log_batch(run_id, params=first, metrics=[*metric_entities(metrics), *next(batches, [])])
         for batch in others:
             self._client.log_batch(run_id, params=batch)
+        for left in batches:
+            self._client.log_batch(run_id, metrics=left)
 
     def _log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         if not files:

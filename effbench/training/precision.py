@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-TrainingPrecision = Literal["float32", "bfloat16"]
+TrainingPrecision = Literal["float32", "bfloat16", "float16"]
 
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 """Names of `torch.cpu.get_capabilities` that stand for products of bfloat16 in hardware."""

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from effbench.tasks import Task
+from effbench.training.losses import Criterion
 
 
 class SoftLabelLoss:
@@ -15,11 +16,22 @@ class SoftLabelLoss:
     about the same whatever the temperature T (Hinton et al. 2015, arXiv:1503.02531, section 2).
 
     teacher: logits (n_examples, n_classes, …), a row for each number of an example. labels: the targets,
-    (n_examples, …); not needed with weight = 1, as the teacher is not with weight = 0.
+    (n_examples, …); not needed with weight = 1, as the teacher is not with weight = 0. hard: in the place of the task's
+    loss.
     """
 
-    def __init__(self, *, task: Task, weight: float, temperature: float, teacher: Tensor, labels: Tensor) -> None:
+    def __init__(
+        self,
+        *,
+        task: Task,
+        weight: float,
+        temperature: float,
+        teacher: Tensor,
+        labels: Tensor,
+        hard: Criterion | None = None,
+    ) -> None:
         self.task = task
+        self.hard = hard or task.loss
         self.weight = weight
         self.temperature = temperature
         self.teacher = F.log_softmax(teacher / temperature, dim=1)
@@ -29,7 +41,7 @@ class SoftLabelLoss:
         """Return the mean loss of a batch: logits (n, n_classes, …), numbers (n,); see `training.loop.Loss`."""
         if self.weight == 1:
             return self._soft(logits, numbers)
-        hard = self.task.loss(logits, self.labels[numbers].long())  # maps of classes are kept in a byte a pixel
+        hard = self.hard(logits, self.labels[numbers].long())  # maps of classes are kept in a byte a pixel
         if self.weight == 0:
             return hard
         return (1 - self.weight) * hard + self.weight * self._soft(logits, numbers)

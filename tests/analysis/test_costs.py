@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from effbench.analysis import pareto_front, varying_costs
-from effbench.analysis.costs import cost_words
+from effbench.analysis.costs import chosen_cost, cost_words
 
 
 def test_costs_that_vary_come_in_their_order(runs):
@@ -82,3 +82,24 @@ def test_the_frames_quality_is_no_cost_where_higher_is_better(segmented, languag
         with pytest.raises(ValueError, match=f"cost='{column}' is better when higher"):
             pareto_front(segmented, cost=column)
     assert len(pareto_front(language.assign(score=0.5), cost="perplexity", quality="score")) == 1
+
+
+def test_what_a_training_took_is_a_cost_that_is_asked_for(runs):
+    took = runs.assign(train_macs=[4e12, 1e12, 2e12, 3e12], train_seconds_total=[1.0, 9.0, 2.0, 3.0])
+    assert varying_costs(took) == varying_costs(runs)
+    for cost in ("train_macs", "train_seconds_total", "teacher_macs", "teacher_seconds", "train_seconds"):
+        assert chosen_cost(took.assign(**{cost: 1.0}), cost) == cost
+        assert cost_words(cost).title != cost
+
+
+@pytest.mark.parametrize(
+    ("cost", "low", "high", "unit"),
+    [
+        ("train_macs", 1e13, 1e14, (1e12, "T MACs")),
+        ("teacher_macs", 1e18, 1e19, (1e18, "E MACs")),
+        ("train_seconds_total", 30, 50, (1.0, "s")),
+        ("teacher_seconds", 7200, 9000, (3600.0, "h")),
+    ],
+)
+def test_units_of_training(cost, low, high, unit):
+    assert cost_words(cost).unit_for(low, high) == unit

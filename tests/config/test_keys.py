@@ -65,7 +65,7 @@ def test_lists_that_are_measured_need_an_element():
     ("argument", "message"),
     [
         ("train.epoch=3", "train.epoch: there is no such key; did you mean train.epochs?"),
-        ("train.nothing=3", "train.nothing: there is no such key; known: train.batch_size, train.epochs, "),
+        ("train.nothing=3", "train.nothing: there is no such key; known: train.augment, train.batch_size, "),
         ("engine.eager.devise=cpu", "engine.eager.devise: there is no such key; did you mean engine.eager.device?"),
         ("stage.prune.layer={a:1}", "stage.prune.layer: there is no such key; did you mean stage.prune."),
         ("stage.nothing.layers={a:1}", "stage.nothing.layers: there is no such key; known: stage."),

@@ -24,6 +24,8 @@ class Recorder:
 
     def step(self, point, step, done, total): ...
 
+    def epoch_ended(self, point, row): ...
+
     def run_computed(self, point):
         self.told.append(("computed", point.label))
 

@@ -44,3 +44,25 @@ def test_a_table_is_a_copy():
     found.add_table("t", [row])
     row["x"] = 2
     assert found.tables["t"] == [{"x": 1}]
+
+
+def test_what_steps_took_and_their_curves_come_along_and_decide_nothing():
+    one, other = Findings(), Findings()
+    one.spent.note("train", seconds=1.0, macs=2)
+    one.curves["train"] = [{"epoch": 1}]
+    other.spent.note("finetune", seconds=1.0, macs=3)
+    other.curves["finetune"] = [{"epoch": 2}]
+    assert one == other and one.is_empty
+    for _ in range(2):
+        one.take_over(other)
+    assert one.spent.metrics["train_macs"] == 5
+    assert list(one.curves) == ["train", "finetune"]
+    back = Findings.from_plain(json.loads(json.dumps(one.to_plain())))
+    assert (back.spent, back.curves) == (one.spent, one.curves)
+
+
+def test_those_of_an_earlier_version_have_neither():
+    plain = {name: {} for name in ("metrics", "words", "peaks", "tables")}
+    found = Findings.from_plain(plain)
+    assert found == Findings()
+    assert (found.curves, found.spent.metrics) == ({}, {})

@@ -31,13 +31,17 @@ class Recorder:
     def step(self, point, step, done, total):
         self.told.append((step, point.key, done, total))
 
+    def epoch_ended(self, point, row):
+        self.told.append(("epoch", point.key, row["epoch"]))
+
     def run_computed(self, point):
         self.told.append(("computed", point.key))
 
 
 def test_here_a_failure_does_not_stop_the_next(monkeypatch, tmp_path):
-    def run(point, store, *, device, progress):
+    def run(point, store, *, device, progress, tell):
         progress("train", 1, 2)
+        tell({"epoch": 1})
         if point.key == "bad":
             raise ValueError("bad\nand more")
         return point.key
@@ -49,7 +53,9 @@ def test_here_a_failure_does_not_stop_the_next(monkeypatch, tmp_path):
     assert ended[0][1].summary == "ValueError: bad"
     assert "in run" in ended[0][1].trace
     assert observer.told == [
-        entry for key in ("bad", "good") for entry in (("started", key), ("train", key, 1, 2), ("computed", key))
+        entry
+        for key in ("bad", "good")
+        for entry in (("started", key), ("train", key, 1, 2), ("epoch", key, 1), ("computed", key))
     ]
 
 

@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 from effbench.plan.chain import Until
-from effbench.plan.findings import Findings
 from effbench.plan.recipe import lay_out
 from effbench.plan.stage import Stage
-from effbench.run.making import Made, make_model
+from effbench.run.making import make_model
 from effbench.run.store import Store
 from effbench.stages.distill import Distill
 from effbench.stages.prune import Prune
@@ -44,32 +43,6 @@ def make(chain, store):
 
 def first_layer(model):
     return next(module for module in model.modules() if isinstance(module, nn.Linear))
-
-
-class TestMade:
-    def test_what_both_took_is_put_together(self):
-        before = Made(
-            model=nn.Identity(),
-            findings=Findings(metrics={"a": 1.0, "b": 1.0}, peaks={"p": 3.0}),
-            seconds=2.0,
-            cached=("train",),
-        )
-        later = Made(
-            model=nn.ReLU(),
-            findings=Findings(metrics={"b": 2.0}, peaks={"p": 1.0}, tables={"t": []}),
-            seconds=0.5,
-            cached=("prune",),
-        )
-        both = before.followed_by(later)
-        assert both.model is later.model
-        assert both.seconds == 2.5
-        assert both.cached == ("train", "prune")
-        assert both.findings == Findings(metrics={"a": 1.0, "b": 2.0}, peaks={"p": 3.0}, tables={"t": []})
-
-    def test_neither_is_changed_by_it(self):
-        before, later = (Made(model=nn.Identity(), findings=Findings(metrics={"a": x})) for x in (1.0, 2.0))
-        before.followed_by(later).findings.note("a", 3.0)
-        assert (before.findings.metrics, later.findings.metrics) == ({"a": 1.0}, {"a": 2.0})
 
 
 class TestRounds:

@@ -51,13 +51,16 @@ class Recorder:
     """An observer that remembers which points began, worked and were computed."""
 
     def __init__(self):
-        self.started, self.worked, self.computed = [], set(), []
+        self.started, self.worked, self.computed, self.epochs = [], set(), [], {}
 
     def run_started(self, point):
         self.started.append(point.key)
 
     def step(self, point, step, done, total):
         self.worked.add((point.key, step))
+
+    def epoch_ended(self, point, row):
+        self.epochs.setdefault(point.key, []).append((row["step"], row["epoch"]))
 
     def run_computed(self, point):
         self.computed.append(point.key)
@@ -79,6 +82,7 @@ def test_workers_give_the_results_of_this_process_and_an_error_fails_its_run_alo
     assert observer.started[0] == points[0].key
     assert sorted(observer.computed) == sorted(point.key for point in points)
     assert (points[0].key, "train") in observer.worked
+    assert observer.epochs[points[0].key] == [("train", 1), ("finetune", 2)]
 
 
 PARENT = """
@@ -93,6 +97,7 @@ from effbench.run.workers import run_in_workers
 class Silence:
     def run_started(self, point): print("started", flush=True)
     def step(self, *_): ...
+    def epoch_ended(self, *_): ...
     def run_computed(self, point): ...
 
 if __name__ == "__main__":

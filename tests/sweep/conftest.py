@@ -19,6 +19,7 @@ class Memory:
         self.logged = []
         self.lacking, self.restored = set(), {}
         self.later = {}
+        self.begun, self.points = [], {}
         self.closed = []
 
     def open_sweep(self, sweep_id, *, name, params, tags):
@@ -33,6 +34,13 @@ class Memory:
     def log_files(self, key, files):
         assert key in self.finished
         self.restored[key] = files
+
+    def begin_run(self, record):
+        self.begun.append(record)
+
+    def log_points(self, key, points):
+        assert key in [record.key for record in self.begun]
+        self.points.setdefault(key, []).extend(points)
 
     def log_run(self, record, *, status, reused=False):
         self.logged.append((record, status, reused))
@@ -57,10 +65,14 @@ class Silence:
     def __init__(self):
         self.ended = []
         self.said = []
+        self.on_epoch = None
 
     def run_started(self, point): ...
 
     def step(self, point, step, done, total): ...
+
+    def epoch_ended(self, point, row):
+        self.on_epoch(point, row)
 
     def run_computed(self, point): ...
 

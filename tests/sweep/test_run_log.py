@@ -32,6 +32,14 @@ class Away:
         self._answer()
         self.tracker.log_files(key, files)
 
+    def begin_run(self, record):
+        self._answer()
+        self.tracker.begin_run(record)
+
+    def log_points(self, key, points):
+        self._answer()
+        self.tracker.log_points(key, points)
+
     def log_run(self, record, *, status, reused=False):
         self._answer()
         self.tracker.log_run(record, status=status, reused=reused)
@@ -176,3 +184,54 @@ def test_a_result_that_is_gone_when_it_is_to_be_logged_is_said_so(log, tracker, 
     (store.root / "entries" / "runs" / f"{ended[0][0].key}.effb").unlink()
     with pytest.raises(OSError, match="the result of reference, seed=0 is gone"):
         log.log_waiting()
+
+
+def epoch(number, **values):
+    return {"curve": "train", "step": "train", "epoch": number, "time": 1e9, "loss": 0.5, **values}
+
+
+def with_curves(result, *numbers):
+    return dataclasses.replace(result, tables={"curves": [epoch(number) for number in numbers]})
+
+
+class TestCurves:
+    def test_what_was_not_told_while_the_run_went_on_comes_with_its_end(self, log, tracker, ended, now):
+        point, result = ended[0]
+        log.note_epoch(point, epoch(1))
+        now[0] += 5
+        log.note_epoch(point, epoch(2))
+        log.log(point, with_curves(result, 1, 2, 3))
+        assert [p.step for p in tracker.tracker.points[point.key]] == [1, 2]
+        record = tracker.tracker.logged[0][0]
+        assert [(p.name, p.step) for p in record.points] == [("curve/train/loss", 3)]
+        assert record.files["curves.csv"].decode().splitlines()[0] == "curve,step,epoch,time,loss"
+
+    def test_a_kept_result_brings_all_of_its_curves(self, log, tracker, ended):
+        point, result = ended[0]
+        log.log(point, dataclasses.replace(with_curves(result, 1, 2), was_kept=True))
+        assert [p.step for p in tracker.tracker.logged[0][0].points] == [1, 2]
+
+    def test_a_run_that_failed_has_what_led_to_it(self, log, tracker, ended):
+        point = ended[0][0]
+        for number in (1, 2):
+            log.note_epoch(point, epoch(number, loss=0.5 if number == 1 else float("nan")))
+        log.log(point, RunError("FloatingPointError: the loss is nan in epoch 2", "trace"))
+        record, status, _ = tracker.tracker.logged[0]
+        assert status == "FAILED" and "nan in epoch 2" in record.tags["effbench.error"]
+        assert [p.step for p in record.points] == [1, 2]
+        assert len(record.files["curves.csv"].decode().splitlines()) == 3
+
+    def test_away_it_stops_nothing_and_is_not_asked_at_once(self, log, tracker, ended, now, said):
+        point, result = ended[0]
+        tracker.is_away = True
+        for number in range(1, 50):
+            log.note_epoch(point, epoch(number))
+            now[0] += 1
+        assert tracker.n_asked == 1 and len(said) == 1
+        tracker.is_away = False
+        keep = with_curves(result, *range(1, 50))
+        keep_result(point.key, keep, log._store)
+        log.log(point, keep)
+        log.log_waiting()
+        assert len(tracker.tracker.logged[0][0].points) == 49
+        assert (log.n_waiting, log.problem) == (0, None)

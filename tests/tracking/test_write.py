@@ -1,5 +1,6 @@
 """Runs written to MLflow: whole or not at all, each once, in plain words where that fails."""
 
+import dataclasses
 import json
 import math
 import os
@@ -18,7 +19,8 @@ from effbench.tracking import names
 from effbench.tracking.location import sqlite_path
 from effbench.tracking.owner import Owner
 from effbench.tracking.read import load_runs
-from effbench.tracking.tracker import Dataset, TrackingError
+from effbench.tracking.server import Server
+from effbench.tracking.tracker import CurvePoint, Dataset, TrackingError
 from effbench.tracking.write import MlflowTracker
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
@@ -361,3 +363,52 @@ def test_no_password_is_in_what_goes_wrong(monkeypatch):
     with pytest.raises(TrackingError) as caught:
         MlflowTracker("http://me:hunter2-hunter2@127.0.0.1:9", "effbench")
     assert str(caught.value).startswith("tracking.uri=http://me:***@127.0.0.1:9: no server answers")
+
+
+def curve(client, run_id, name="curve/train/loss"):
+    return [(metric.step, metric.value) for metric in client.get_metric_history(run_id, name)]
+
+
+def points(*steps, name="curve/train/loss", value=0.5):
+    return [CurvePoint(name=name, value=value, step=step, time=1e9 + step) for step in steps]
+
+
+def test_curves_are_there_while_the_run_goes_on_and_its_end_completes_them(uri, opened, record):
+    tracker, client = opened(uri), MlflowClient(uri)
+    tracker.begin_run(record("a", metrics={}, files={}))
+    tracker.log_points("a", points(1, 2))
+    (run_id, _, status, _) = load_runs(tracking_uri=uri).attrs["unfinished"][0]
+    assert status == "RUNNING"
+    assert curve(client, run_id) == [(1, 0.5), (2, 0.5)]
+    whole = dataclasses.replace(record("a"), points=points(3), tags={**record("a").tags, "effbench.later": "x"})
+    tracker.log_run(whole, status="FINISHED")
+    frame = load_runs(tracking_uri=uri)
+    assert list(frame["run_id"]) == [run_id]
+    assert not [name for name in frame.columns if name.startswith("curve")]
+    assert not [name for name in Server(uri).runs("effbench", None).metrics.names if name.startswith("curve")]
+    assert frame["accuracy"].tolist() == [0.0]
+    run = client.get_run(run_id)
+    assert curve(client, run_id) == [(1, 0.5), (2, 0.5), (3, 0.5)]
+    assert run.data.tags["effbench.later"] == "x" and run.data.params["prune"] == "0.5"
+    tracker.close_sweep(status="FINISHED", metrics={}, files={}, tags={})
+    assert client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_a_run_that_goes_on_is_closed_with_its_sweep(uri, opened, record):
+    tracker, client = opened(uri), MlflowClient(uri)
+    tracker.begin_run(record("a"))
+    tracker.abandon_sweep()
+    assert [status for _, _, status, _ in load_runs(tracking_uri=uri).attrs["unfinished"]] == ["KILLED"]
+    again = opened(uri)
+    again.log_run(record("a", points=points(1)), status="FINISHED")
+    assert curve(client, load_runs(tracking_uri=uri)["run_id"][0]) == [(1, 0.5)]
+
+
+def test_many_points_and_odd_ones(uri, opened, record):
+    tracker, client = opened(uri), MlflowClient(uri)
+    odd = [*points(7, value=math.nan), *points(8, value=math.inf), *points(9, name="curve/my step+1/loss")]
+    tracker.log_run(record("a", points=[*points(*range(1, 1203)), *odd]), status="FAILED")
+    (run_id, _, _, _) = load_runs(tracking_uri=uri).attrs["unfinished"][0]
+    assert [step for step, _ in curve(client, run_id)] == list(range(1, 1203))
+    assert all(math.isfinite(value) for _, value in curve(client, run_id))
+    assert curve(client, run_id, "curve/my step_1/loss") == [(9, 0.5)]

@@ -11,7 +11,7 @@ from torch import nn
 
 from effbench.stages.distill import Distill
 from effbench.stages.train import Train
-from effbench.training import loop
+from effbench.training import trainer
 from effbench.training.loop import TrainingOptions, fit
 from effbench.training.memory import TensorMemory
 
@@ -23,7 +23,7 @@ def peak_of(model, data, **options):
     model = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(0)
     how = {"side": data.side, "generator": generator, "device": CPU, "loss": lambda o, _, t: F.cross_entropy(o, t)}
-    return fit(model, data, options, **how), model
+    return fit(model, data, options, **how).peak_bytes, model
 
 
 def test_storages_count_once_while_they_live():
@@ -83,7 +83,7 @@ def test_watching_changes_no_bit_and_gives_the_same_figure_every_time(toy_data, 
         peak, watched = peak_of(network, toy_data, precision=precision)
         assert peak_of(network, toy_data, precision=precision, epochs=2)[0] == peak
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "N_WATCHED", 0)
+            patch.setattr(trainer, "N_WATCHED", 0)
             unwatched = peak_of(network, toy_data, precision=precision)[1]
         assert all(torch.equal(t, watched.state_dict()[name]) for name, t in unwatched.state_dict().items())
 

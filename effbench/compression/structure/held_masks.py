@@ -12,7 +12,7 @@ gradients in bfloat16 where the weight is a parameter.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -23,24 +23,37 @@ from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.stack import constraints_on, parameter_behind
 
 
+class HeldMasks:
+    """The parameters that are held to a mask by what is called at each step."""
+
+    def __init__(self) -> None:
+        self.parameters: list[Tensor] = []
+        self.masks: list[Tensor] = []
+
+    def mask_weights(self) -> None:
+        """Mask the parameters again: after every step."""
+        if self.parameters:
+            with torch.no_grad():
+                torch._foreach_mul_(self.parameters, self.masks)
+
+    def mask_gradients(self) -> None:
+        """Give masked weights no gradient, as a parametrization does: where a step mixes the gradients of several."""
+        for parameter, mask in zip(self.parameters, self.masks, strict=True):
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(mask == 0, 0)  # a product would leave NaN and infinity there
+
+
 @contextmanager
-def masked_after_steps(model: nn.Module, /) -> Iterator[Callable[[], None]]:
+def masked_after_steps(model: nn.Module, /) -> Iterator[HeldMasks]:
     """While entered, the tensors that have a settled mask and no other constraint are plain parameters, masked.
 
-    What it gives is to be called after every step: it masks them again. What was behind a mask is zero afterwards. The
-    model is not to be copied, encoded or moved meanwhile, and its modules are not to be exchanged. A parameter whose
-    memory another one has, too, is left alone: each may have a mask of its own.
+    What it gives is to mask the weights after every step. What was behind a mask is zero afterwards. The model is not
+    to be copied, encoded or moved meanwhile, and its modules are not to be exchanged. A parameter whose memory another
+    one has, too, is left alone: each may have a mask of its own.
     """
     uses = Counter(_memory(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
     plain: list[tuple[nn.Module, type[nn.Module], str]] = []
-    parameters: list[Tensor] = []
-    masks: list[Tensor] = []
-
-    def mask_again() -> None:
-        if parameters:
-            with torch.no_grad():
-                torch._foreach_mul_(parameters, masks)
-
+    held_masks = HeldMasks()
     try:
         for module in list(model.modules()):
             held = _find_only_mask(module)
@@ -52,9 +65,9 @@ def masked_after_steps(model: nn.Module, /) -> Iterator[Callable[[], None]]:
                 # The class before torch's, which has a property in the place of the parameter.
                 module.__class__ = parametrize.type_before_parametrizations(module)
                 module.register_parameter(name, parameter)
-                parameters.append(parameter)
-                masks.append(mask.to(parameter.dtype))
-        yield mask_again
+                held_masks.parameters.append(parameter)
+                held_masks.masks.append(mask.to(parameter.dtype))
+        yield held_masks
     finally:
         for module, kind, name in plain:
             module._parameters.pop(name, None)

@@ -13,7 +13,7 @@ from effbench.compression.constraints.masks import Mask, RampedMask
 from effbench.compression.constraints.quantizer import UniformQuantizer
 from effbench.compression.constraints.stack import bake, constraints_on, hold
 from effbench.compression.layers import weight_layers
-from effbench.compression.structure.held_masks import masked_after_steps
+from effbench.compression.structure.held_masks import HeldMasks, masked_after_steps
 from effbench.models import shufflenet_v1, small_cnn
 from effbench.tasks.classification import Classification
 from effbench.training import loop
@@ -71,7 +71,7 @@ def train(model, data, **options):
 
 @contextmanager
 def in_every_pass(model):
-    yield lambda: None
+    yield HeldMasks()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -110,13 +110,13 @@ def test_what_was_behind_a_mask_is_gone():
     layer = nn.Linear(8, 8)
     fixed(layer)
     mask = constraints_on(layer, "weight")[0].mask
-    with masked_after_steps(layer) as mask_again:
+    with masked_after_steps(layer) as held:
         weight = layer.weight
         assert weight is layer.parametrizations.weight.original
         assert torch.equal(weight != 0, mask)
         with torch.no_grad():
             weight += 1
-        mask_again()
+        held.mask_weights()
         assert torch.equal(weight != 0, mask)
     assert torch.equal(layer.parametrizations.weight.original != 0, mask)
 
@@ -171,8 +171,8 @@ def test_what_is_not_a_number_does_not_come_through_a_mask():
     layer = nn.Linear(2, 2).requires_grad_(False)
     layer.weight[0, 0], layer.weight[1, 1] = torch.nan, torch.inf
     hold(layer, Mask(torch.tensor([[False, True], [True, False]])))
-    with masked_after_steps(layer) as mask_again:
-        mask_again()
+    with masked_after_steps(layer) as held:
+        held.mask_weights()
         assert layer.weight.isfinite().all()
 
 
