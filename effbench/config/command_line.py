@@ -211,7 +211,7 @@ def _check_launcher(overrides: Sequence[Override]) -> tuple[str, ...]:
 def _keep_given_options(node: DictConfig, overrides: Sequence[Override]) -> None:
     """Drop what is said of a network or data set that a `_target_` of the user's own replaces: it does not hold of it.
 
-    The options of a network go, which the new one may not know; and for which tasks either is.
+    Its options go, which the new one may not know or mean otherwise; how long it is trained on; for which tasks it is.
     """
     given = [override.key_or_group for override in overrides]
     OmegaConf.set_struct(node, False)
@@ -219,7 +219,7 @@ def _keep_given_options(node: DictConfig, overrides: Sequence[Override]) -> None
         if f"{group}._target_" in given:
             kept = {key.split(".")[1] for key in given if key.startswith(f"{group}.")}
             for name in list(node[group]):
-                if name not in kept and (group == "model" or name == "tasks"):
+                if name not in kept:
                     del node[group][name]
 
 
