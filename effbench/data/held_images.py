@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+
+from effbench.data.paths import shown
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
@@ -59,8 +62,21 @@ class OnDisk:
 
     def batches(self, numbers: Sequence[Tensor], /) -> Iterator[Tensor]:
         """Yield the images of each batch of numbers."""
-        images = np.memmap(self.path, dtype=self.dtype, mode="r", shape=self.shape)
-        return (torch.from_numpy(images[batch.numpy()]) for batch in numbers)
+        return (torch.from_numpy(self._images[batch.numpy()]) for batch in numbers)
+
+    @cached_property
+    def _images(self) -> np.ndarray:
+        """The file, mapped: from then on it may be deleted."""
+        try:
+            return np.memmap(self.path, dtype=self.dtype, mode="r", shape=self.shape)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{shown(self.path)}: is gone ({shown(error)}); the same command writes it again"
+            ) from None
+
+    def __getstate__(self) -> dict[str, object]:
+        """Go to another process without what is mapped: that would be all of it."""
+        return {name: value for name, value in self.__dict__.items() if name != "_images"}
 
 
 @dataclass(frozen=True, eq=False)
