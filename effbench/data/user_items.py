@@ -92,9 +92,9 @@ def _channels_first(value: Any) -> Tensor:
 
 def _checked_values(image: Tensor) -> Tensor:
     """Return an image of its own memory, uint8 or float32."""
-    image = image.detach().as_subclass(Tensor)
-    if image.layout != torch.strided or image.is_quantized:
+    if image.layout != torch.strided or image.is_quantized or image.is_meta:
         raise ItemError("has an image that is no dense tensor; must be uint8 or floats")
+    image = image.detach().as_subclass(Tensor)
     if image.dtype == torch.bool:
         image = image.to(torch.uint8) * 255
     elif image.dtype != torch.uint8 and not image.is_floating_point():
@@ -133,6 +133,8 @@ def _whole(label: np.ndarray) -> np.ndarray:
     """Return numbers of classes as int64. ItemError for what is none."""
     if label.dtype.kind not in "biuf":
         raise ItemError(f"has a label of {label.dtype}; must be the number of its class, from 0 on")
+    if label.dtype.kind == "f":
+        label = label.astype(np.float64)
     wrong = label[~((label >= 0) & (label < _LARGEST_LABEL) & (label == np.floor(label)))]
     if wrong.size:
         raise ItemError(f"has the label {wrong.flat[0]}; must be the number of its class: a whole one, from 0 on")

@@ -145,7 +145,9 @@ def test_a_disk_that_is_full_is_said_in_a_line_before_and_while_it_is_written(en
     assert [path.name for path in (tmp_path / "root").iterdir()] == ["key.lock"]
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(52))
-    with pytest.raises(ValueError, match=r"^data\.cache=disk: data\.cache_root=.*: 53 B are needed, and 52 B are free; "):
+    with pytest.raises(
+        ValueError, match=r"^data\.cache=disk: data\.cache_root=.*: 53 B are needed, and 52 B are free; "
+    ):
         entry()
 
 

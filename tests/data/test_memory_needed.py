@@ -33,7 +33,9 @@ def test_what_is_taken_is_said_with_number_shape_and_size(free, caplog):
 def test_more_than_is_free_is_refused_in_a_line(free):
     free(10**7)
     take_memory("images", 10**7)
-    with pytest.raises(ValueError, match=r"^data\.cache=memory: images take 11\.0 MB of memory, and 10\.0 MB are free; "):
+    with pytest.raises(
+        ValueError, match=r"^data\.cache=memory: images take 11\.0 MB of memory, and 10\.0 MB are free; "
+    ):
         take_memory("images", 11 * 10**6)
 
 
