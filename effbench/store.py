@@ -18,7 +18,8 @@ List what lies in the store: sweeps with what only they use, what they share, wh
 
 keys
   store.root=      the store (default .effbench)
-  clear=unused     deletes what no known sweep needs: left-over files, networks that sweeps only passed through, entries
+  clear=unused     deletes what no known sweep needs: left-over files, networks that sweeps only passed through, data
+                   sets that were decoded (data.cache=disk decodes them again), entries
                    of versions before this one (the same command makes them known: run it first for what is to stay)
   clear=<sweep>    deletes all that only this sweep (its id, or the beginning of it) uses: networks, results, its answer
   clear=older=30d  deletes likewise what was not used for 30 days; also 12h, 2w

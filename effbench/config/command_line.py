@@ -29,7 +29,6 @@ from effbench.config.overrides import flat, list_line, parse, single_lines, valu
 from effbench.config.primary import check_primary, primary_choices
 from effbench.config.search_path import PRIMARY, SearchPath, search_path, searching, take_search_path
 from effbench.config.training import as_key, is_component_key, named_components, with_components
-from effbench.plan.given import is_given
 
 OF_THE_TASK = ("model", "data")
 """The groups whose default is the task's."""
@@ -195,8 +194,7 @@ def _check_launcher(overrides: Sequence[Override]) -> tuple[str, ...]:
 def _keep_given_options(node: DictConfig, overrides: Sequence[Override]) -> None:
     """Drop what is said of a network or data set that a `_target_` of the user's own replaces: it does not hold of it.
 
-    The options of a network go, which the new one may not know; and for which tasks either is. Data that a program
-    gives have none but their own.
+    Its options go, which the new one may not know or mean otherwise; how long it is trained on; for which tasks it is.
     """
     given = [override.key_or_group for override in overrides]
     OmegaConf.set_struct(node, False)
@@ -204,7 +202,7 @@ def _keep_given_options(node: DictConfig, overrides: Sequence[Override]) -> None
         if f"{group}._target_" in given:
             kept = {key.split(".")[1] for key in given if key.startswith(f"{group}.")}
             for name in list(node[group]):
-                if name not in kept and (group == "model" or name == "tasks" or is_given(node[group]._target_)):
+                if name not in kept:
                     del node[group][name]
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from effbench.data.base import SPLITS, Split
-from effbench.data.disk_cache import ArrayToStore, stored_arrays
 from effbench.data.folder_images import FolderImages
 from effbench.data.folder_stream import ImageFolder
 from effbench.data.held_data import HeldData
@@ -36,20 +33,13 @@ def resized_once(folder: ImageFolder, cache: Cache | None, root: str | None, /) 
     }
     how = suited_cache(resized_bytes(folder)) if cache is None else cache
     if how == "memory":
-        n_images, *shape = sum(map(len, folder.files.values())), folder.channels, folder.side, folder.side
-        take_memory(n_images, " x ".join(map(str, shape)), n_images * math.prod(shape))
+        n_images = sum(map(len, folder.files.values()))
+        take_memory(f"{n_images:,} images of {folder.channels} x {folder.side} x {folder.side}", resized_bytes(folder))
         return InMemoryData(images={split: _joined(source) for split, source in sources.items()}, **options)
-    images: dict[Split, Images] = {}
+    images: dict[Split, Images] = {s: Streamed(sources[s].read, sources[s].shape, folder.workers) for s in SPLITS}
     if how == "disk":
-        arrays: dict[str, ArrayToStore] = {
-            split: ArrayToStore("uint8", source.shape, (batch.numpy() for batch in source.in_order()))
-            for split, source in sources.items()
-        }
         key = folder.digest(repr(("resized", folder.side, folder.channels, folder.crop_share)))
-        stored = stored_arrays(root, key, arrays)
-        images = {split: OnDisk(stored[split].path, source.shape, "uint8") for split, source in sources.items()}
-    else:
-        images = {split: Streamed(source.read, source.shape, folder.workers) for split, source in sources.items()}
+        images = {**OnDisk.planned(root, key, images, "uint8")}
     return HeldData(images=images, channels=folder.channels, **options)
 
 

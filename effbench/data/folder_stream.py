@@ -17,7 +17,13 @@ from torchvision.transforms import v2 as transforms
 from effbench.data.base import SPLITS, Batches, ImageData, Pass, Split
 from effbench.data.folder_fingerprint import fingerprint_of
 from effbench.data.folder_images import MODES, centre_crop
-from effbench.data.folder_pictures import Pictures, pictures_in_memory, pictures_on_disk
+from effbench.data.folder_pictures import (
+    Pictures,
+    PicturesInMemory,
+    PicturesOnDisk,
+    pictures_in_memory,
+    pictures_on_disk,
+)
 from effbench.data.held_images import n_processors
 from effbench.data.image_files import open_image, quiet_pillow
 from effbench.data.memory_needed import Cache
@@ -46,7 +52,7 @@ class ImageFolder(ImageData):
     crop_share: float
     augment: FolderAugmentation
     workers: int
-    pictures: Mapping[Split, Pictures] | None = field(default=None, repr=False)
+    pictures: PicturesInMemory | PicturesOnDisk | None = field(default=None, repr=False)
     """Every image as it was decoded, where that is held: it is not opened again."""
 
     @cached_property
@@ -77,7 +83,7 @@ class ImageFolder(ImageData):
         if wanted.numbered:
             files = [(path, number) for (path, _), number in zip(files, chosen.tolist(), strict=True)]
         pipeline = self._pipeline(wanted.side, augmented=wanted.augmented)
-        opened = _Opened(self.channels, chosen, None if self.pictures is None else self.pictures[wanted.split])
+        opened = _Opened(self.channels, chosen, None if self.pictures is None else self.pictures.of(wanted.split))
         loader = DataLoader(
             _Files(files, seeds.tolist(), pipeline, opened),
             batch_size=wanted.batch_size,

@@ -15,9 +15,7 @@ from torch import Tensor
 
 from effbench.data.augment import Augmentation, augmented
 from effbench.data.base import SPLITS, Batches, ImageData, Pass, Split
-from effbench.data.held_images import Images
-
-_HASHED_TOGETHER = 64
+from effbench.data.held_images import Images, OnDisk, in_order
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,8 +54,9 @@ class HeldData(ImageData):
         digest = hashlib.sha256(repr((self.n_classes, self.mean, self.std, self.side, self.augment)).encode())
         for split in SPLITS:
             images = self.images[split]
+            images = images.as_planned if isinstance(images, OnDisk) else images
             digest.update(f"{split} {images.shape}".encode())
-            for batch in images.batches(torch.split(torch.arange(images.shape[0]), _HASHED_TOGETHER)):
+            for batch in in_order(images):
                 digest.update(batch.contiguous().numpy().data)
             digest.update(self.labels[split].contiguous().numpy().data)
         return digest.hexdigest()[:16]

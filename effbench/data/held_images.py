@@ -5,10 +5,11 @@ How they are held decides no bit of them.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property, partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -16,8 +17,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-Shape = tuple[int, int, int]
-"""Channels, height, width."""
+from effbench.data.base import Split
+from effbench.data.disk_cache import ArrayToStore, DiskEntry
+
+_BYTES_TOGETHER = 2**23
 Read = TypeVar("Read")
 
 
@@ -50,17 +53,47 @@ class InMemory:
 
 @dataclass(frozen=True, eq=False)
 class OnDisk:
-    """Images as an array in a file of its own, of which only what is asked for is read."""
+    """Images as an array of an entry on disk, of which only what is asked for is read."""
 
-    path: Path
-    shape: tuple[int, ...]
-    dtype: str
-    """NumPy's name, "uint8" or "float32"."""
+    entry: DiskEntry
+    name: str
+    source: Images = field(repr=False)
+    """The same images, which are written when they are first asked for."""
+
+    @classmethod
+    def planned(cls, root: str | None, key: str, sources: Mapping[Split, Images], dtype: str, /) -> dict[Split, OnDisk]:
+        """Return images as they will be on disk; see `DiskEntry.planned`."""
+        arrays: dict[str, ArrayToStore] = {
+            split: ArrayToStore(dtype, images.shape, partial(_pieces, images)) for split, images in sources.items()
+        }
+        n_images = sum(images.shape[0] for images in sources.values())
+        shape = " x ".join(map(str, next(iter(sources.values())).shape[1:]))
+        entry = DiskEntry.planned(root, key, arrays, what=f"{n_images:,} images of {shape}")
+        return {split: cls(entry, split, images) for split, images in sources.items()}
+
+    @property
+    def as_planned(self) -> Images:
+        """The images, without anything being written for them."""
+        return self if self.entry.is_there else self.source
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, channels, height, width)."""
+        return self.entry.arrays[self.name].shape
 
     def batches(self, numbers: Sequence[Tensor], /) -> Iterator[Tensor]:
         """Yield the images of each batch of numbers."""
-        images = np.memmap(self.path, dtype=self.dtype, mode="r", shape=self.shape)
-        return (torch.from_numpy(images[batch.numpy()]) for batch in numbers)
+        return (torch.from_numpy(self._images[batch.numpy()]) for batch in numbers)
+
+    @cached_property
+    def _images(self) -> np.ndarray:
+        """The file, mapped: from then on it may be deleted."""
+        array = self.entry.arrays[self.name]
+        return np.memmap(self.entry.paths[self.name], dtype=array.dtype, mode="r", shape=array.shape)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Go to another process without what is mapped: that would be all of it."""
+        return {"entry": self.entry, "name": self.name, "source": self.source}
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,3 +171,13 @@ class _Batches(Dataset[Any], Generic[Read]):
 
 def _as_it_is(batch: Any) -> Any:
     return batch
+
+
+def in_order(images: Images, /) -> Iterator[Tensor]:
+    """Yield all images, some MB together."""
+    n_bytes = 4 * math.prod(images.shape[1:])
+    return images.batches(torch.split(torch.arange(images.shape[0]), max(1, min(64, _BYTES_TOGETHER // n_bytes))))
+
+
+def _pieces(images: Images) -> Iterator[np.ndarray]:
+    return (batch.numpy() for batch in in_order(images))

@@ -27,12 +27,12 @@ def suited_cache(n_bytes: int, /) -> Cache:
     return "memory" if n_bytes <= min(KEPT_BYTES, psutil.virtual_memory().available // 2) else "none"
 
 
-def take_memory(n_images: int, shape: str, n_bytes: int, /) -> None:
+def take_memory(what: str, n_bytes: int, /) -> None:
     """Say how much memory images are about to take. ValueError where less is free.
 
-    shape: of one image, in words.
+    what: the images, in words.
     """
-    need = f"{n_images:,} images of {shape} take {shown_size(n_bytes)} of memory"
+    need = f"{what} take {shown_size(n_bytes)} of memory"
     free = int(psutil.virtual_memory().available)
     if n_bytes > free:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The global generators of random numbers, lent to a user's code: afterwards they are as they were before."""
+"""The global state that a user's code may draw from or change: afterwards it is as it was before."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ import torch
 def lent_generators(seed: int, /) -> Iterator[None]:
     """Seed Python's, NumPy's and torch's global generators while entered; what was drawn inside is not missed outside.
 
-    Gradients and inference mode are as a user's code expects them.
+    Gradients and inference mode are as a user's code expects them; torch has one thread, as a DataLoader's processes
+    have: the number of threads changes the last bits of what it computes.
     """
-    before = global_states()
+    before, n_threads = global_states(), torch.get_num_threads()
+    torch.set_num_threads(1)
     on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -26,6 +28,7 @@ def lent_generators(seed: int, /) -> Iterator[None]:
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
+        torch.set_num_threads(n_threads)
         random.setstate(before[0])
         np.random.set_state(before[1])
         torch.set_rng_state(before[2])

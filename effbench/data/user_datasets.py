@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -69,6 +69,8 @@ def user_data(
     """
     check_holding(cache, workers)
     _check_numbers(side, split_seed)
+    if augment not in get_args(Augmentation):
+        raise ValueError(f"data.augment={augment}: must be {', '.join(get_args(Augmentation))}")
     found = scans_of(parts_of(given, seed=split_seed), cache=cache, root=cache_root, workers=workers)
     splits: dict[Split, Rest] = {split: (scan.labels, scan.digests, images) for split, (scan, images) in found.items()}
     if "val" not in splits:

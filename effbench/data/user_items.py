@@ -56,7 +56,10 @@ def _value_of(item: Mapping[Any, Any], names: tuple[str, ...], what: str) -> Any
 
 
 def image_of(value: Any, /) -> Tensor:
-    """Return an image as a tensor (channels, height, width), uint8 or float32. ItemError for what is none."""
+    """Return an image as a tensor (channels, height, width), uint8 or float32. ItemError for what is none.
+
+    Whether floats are finite is not looked at: that is quicker for many at once.
+    """
     image = _checked_values(_channels_first(value))
     if image.shape[1] != image.shape[2]:
         hint = "; if its channels are last, permute(2, 0, 1)" if image.shape[2] <= _MOST_CHANNELS_LAST else ""
@@ -89,22 +92,21 @@ def _channels_first(value: Any) -> Tensor:
 
 def _checked_values(image: Tensor) -> Tensor:
     """Return an image of its own memory, uint8 or float32."""
-    image = image.detach().as_subclass(Tensor)
-    if image.layout != torch.strided or image.is_quantized:
+    if image.layout != torch.strided or image.is_quantized or image.is_meta:
         raise ItemError("has an image that is no dense tensor; must be uint8 or floats")
+    image = image.detach().as_subclass(Tensor)
     if image.dtype == torch.bool:
         image = image.to(torch.uint8) * 255
     elif image.dtype != torch.uint8 and not image.is_floating_point():
         raise ItemError(_unknown_range(str(image.dtype).removeprefix("torch.")))
     dtype = torch.uint8 if image.dtype == torch.uint8 else torch.float32
-    image = image.to("cpu", dtype, memory_format=torch.contiguous_format, copy=True)
-    if dtype == torch.float32 and not bool(image.isfinite().all()):
-        raise ItemError("has an image with values that are not finite (NaN, or infinite in float32)")
-    return image.contiguous()
+    return image.to("cpu", dtype, memory_format=torch.contiguous_format, copy=True).contiguous()
 
 
 def label_of(value: Any, /) -> Tensor:
     """Return a label as int64, () or (height, width). ItemError for what is none."""
+    if type(value) is int and 0 <= value < _LARGEST_LABEL:
+        return torch.tensor(value)
     if isinstance(value, str | bytes):
         raise ItemError(f"has the label {value!r:.60}; must be the number of its class, from 0 on")
     if isinstance(value, Image.Image):
@@ -131,6 +133,8 @@ def _whole(label: np.ndarray) -> np.ndarray:
     """Return numbers of classes as int64. ItemError for what is none."""
     if label.dtype.kind not in "biuf":
         raise ItemError(f"has a label of {label.dtype}; must be the number of its class, from 0 on")
+    if label.dtype.kind == "f":
+        label = label.astype(np.float64)
     wrong = label[~((label >= 0) & (label < _LARGEST_LABEL) & (label == np.floor(label)))]
     if wrong.size:
         raise ItemError(f"has the label {wrong.flat[0]}; must be the number of its class: a whole one, from 0 on")

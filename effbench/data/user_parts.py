@@ -43,9 +43,9 @@ def parts_of(given: Any, /, *, seed: int) -> dict[Split, Any]:
     elif isinstance(given, tuple | list):
         parts = _by_place(given)
     else:
-        what = "an array" if _is_array(given) else f"a {type(given).__name__}"
-        alone = " is one split alone" if _has_items(given) or hasattr(given, "dataset") else ""
-        raise ValueError(f"data: {what}{alone or ' holds no splits'}; give {HOW}")
+        is_one = _has_items(given) or _is_array(given) or hasattr(given, "dataset")
+        what = "is one split alone" if is_one else "holds no splits"
+        raise ValueError(f"data: what is given ({type(given).__name__}) {what}; give {HOW}")
     return {split: _readable(dataset_of(parts[split], split), split) for split in SPLITS if split in parts}
 
 

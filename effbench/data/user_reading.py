@@ -58,13 +58,16 @@ class Source:
 
     def read(self, numbers: Tensor, /) -> Chunk:
         """Return examples by their numbers. ValueError names the first that is none, or is unlike the others."""
-        examples: list[tuple[Tensor, Tensor]] = []
-        with lent_generators(self.seed):
+        # What is drawn rarely must not come at the same places of every chunk.
+        seeds = np.random.SeedSequence([self.seed, int(numbers[0]), len(numbers)])
+        with lent_generators(int(seeds.generate_state(1)[0])):
             before = global_states()
-            for number in numbers.tolist():
-                examples.append(self._example(number))
+            examples = [self._example(number) for number in numbers.tolist()]
             draws = not are_equal(before, global_states())
-        images, labels = (torch.stack(list(parts)) for parts in zip(*examples, strict=True))
+            images, labels = (torch.stack(list(parts)) for parts in zip(*examples, strict=True))
+            if images.is_floating_point() and not bool(images.isfinite().all()):
+                number = int(numbers[~images.flatten(1).isfinite().all(1)][0])
+                raise ValueError(f"data: {self.split} example {number} has values that are not finite in float32")
         digests = b"".join(_digest(image) for image in images)
         table = torch.frombuffer(bytearray(digests), dtype=torch.uint8).view(-1, DIGEST_BYTES)
         return Chunk(images, labels, table, draws)

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from effbench.data.base import Split
-from effbench.data.disk_cache import ArrayToStore, stored_arrays
 from effbench.data.held_images import Images, InMemory, OnDisk, Streamed, read_each
 from effbench.data.memory_needed import Cache, suited_cache, take_memory
 from effbench.data.user_parts import Pairs
@@ -48,13 +47,13 @@ def scans_of(
     n_bytes = n_images * math.prod(shape) * dtype.itemsize
     how = suited_cache(n_bytes) if cache is None else cache
     if how == "memory" and not all(_kept(part) for part in parts.values()):
-        take_memory(n_images, " x ".join(map(str, shape)), n_bytes)
+        take_memory(f"{n_images:,} images of {' x '.join(map(str, shape))}", n_bytes)
     found: dict[Split, tuple[Scan, Images]] = {}
     for split, part in parts.items():
         scanned, kept = _scanned(Source(part, split, like), workers, in_memory=how == "memory")
         streamed = Streamed(read=scanned.images, shape=scanned.shape, workers=workers)
         found[split] = (scanned, streamed if kept is None else kept)
-    return _on_disk(found, root, workers) if how == "disk" else found
+    return _on_disk(found, root) if how == "disk" else found
 
 
 def _scanned(source: Source, workers: int, *, in_memory: bool) -> tuple[Scan, InMemory | None]:
@@ -114,20 +113,13 @@ def _key(part: Any) -> tuple[int, ...]:
     return tuple(map(id, _objects(part)))
 
 
-def _on_disk(
-    found: Mapping[Split, tuple[Scan, Images]], root: str | None, workers: int
-) -> dict[Split, tuple[Scan, Images]]:
-    """Return the same images in files, which are written where they are not there."""
+def _on_disk(found: Mapping[Split, tuple[Scan, Images]], root: str | None) -> dict[Split, tuple[Scan, Images]]:
+    """Return the same images in files, which are written from them where they are not there."""
     digest = hashlib.sha256()
-    arrays: dict[str, ArrayToStore] = {}
-    for split, (scanned, images) in found.items():
+    for split, (scanned, _) in found.items():
         digest.update(f"{split} {scanned.shape} {scanned.dtype}".encode())
         digest.update(scanned.digests.numpy().data)
-        numbers = torch.split(torch.arange(len(scanned.labels)), chunk_size(scanned.source))
-        dtype = str(scanned.dtype).removeprefix("torch.")
-        arrays[split] = ArrayToStore(dtype, scanned.shape, (batch.numpy() for batch in images.batches(numbers)))
-    stored = stored_arrays(root, digest.hexdigest()[:32], arrays)
-    return {
-        split: (scanned, OnDisk(stored[split].path, stored[split].shape, stored[split].dtype))
-        for split, (scanned, _) in found.items()
-    }
+    dtype = str(next(iter(found.values()))[0].dtype).removeprefix("torch.")
+    sources = {split: images for split, (_, images) in found.items()}
+    stored = OnDisk.planned(root, digest.hexdigest()[:32], sources, dtype)
+    return {split: (scanned, stored[split]) for split, (scanned, _) in found.items()}

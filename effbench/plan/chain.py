@@ -180,9 +180,9 @@ class Chain:
             if is_users and fingerprint_of(self.data) != self.fingerprint:
                 changed.append(self.data.target)
         if changed:
-            what = ", or the data that it gives," if is_users else ""
+            what = ", or the data that it gives" if is_users else ""
             raise ValueError(
-                f"{changed[0]}: its code, or what it imports{what} was changed after the sweep was planned (in a "
+                f"{changed[0]}: its code, or what it imports{what}, was changed after the sweep was planned (in a "
                 "notebook: after it was imported); begin anew, and the same command computes it with the new code"
             )
         for teacher in (step.teacher for step in self.plain_steps if step.teacher is not None):

@@ -25,6 +25,10 @@ def load_users_data(blueprint: Blueprint, /) -> ImageData:
     """
     ours = {name: value for name, value in blueprint.options.items() if name in OPTIONS - blueprint.parameters}
     theirs = {name: value for name, value in blueprint.options.items() if name not in ours}
+    unknown = sorted(set(theirs) - blueprint.parameters)
+    if unknown and not blueprint.takes_anything:
+        allowed = ", ".join(sorted(options_of(blueprint)))
+        raise ValueError(f"{blueprint.target} takes no option {unknown[0]!r}; its options: {allowed}")
     seed = blueprint.options.get("split_seed", 0)
     with lent_generators(seed):
         # One that takes any keyword may be anything: it gets all, as it may read them.

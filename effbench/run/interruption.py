@@ -39,13 +39,15 @@ def heed() -> None:
     """Heed the signals from now on, in this process; those that whoever began it has ignored stay ignored."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
+    numbers = set[int]()
     for name in _SIGNALS:
         number = getattr(signal, name, None)  # not every system has all
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _note)
+            numbers.add(int(number))
     # Written at once by whatever the main thread does, in machine code too: a handler in Python may come seconds later.
     signal.set_wakeup_fd(writer.detach(), warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(reader,), name="interruption", daemon=True).start()
+    threading.Thread(target=_watch, args=(reader, numbers), name="interruption", daemon=True).start()
 
 
 def check() -> None:
@@ -69,16 +71,22 @@ def _note(number: int, frame: object) -> None:
     _answered.wait(GRACE_SECONDS)
 
 
-def _watch(reader: socket.socket) -> None:
+def _wait(reader: socket.socket, numbers: set[int]) -> None:
+    """Wait for one of these signals. Others that a handler in Python is for are told of as well: a child that ended."""
+    while reader.recv(1)[0] not in numbers:
+        pass
+
+
+def _watch(reader: socket.socket, numbers: set[int]) -> None:
     """Wait for a signal, then end the command: by itself if it can, at once after a second signal."""
-    reader.recv(1)
+    _wait(reader, numbers)
     _requested.set()
     end_children()
     if _open:
         _answered.set()
         reader.settimeout(GRACE_SECONDS)
         with suppress(TimeoutError):
-            reader.recv(1)
+            _wait(reader, numbers)
             end_now()
         _close_for_it()
     end_now(MESSAGE)

@@ -27,8 +27,9 @@ ENTRY_KINDS = (
 )
 """Folders of entries."""
 _OF_NETWORKS = ("models", "tensors", "checkpoints", "findings")
-OTHER_KINDS = ("lock", "part", "output", "launcher", "foreign")
-"""What else there is: locks, entries that are being written, sweeps' tables and figures, what is not the store's."""
+OTHER_KINDS = ("lock", "part", "output", "launcher", "data", "foreign")
+"""What else there is: locks, entries that are being written, sweeps' tables and figures, decoded data sets, what is not
+the store's."""
 _NOBODYS = ("foreign", "launcher", "layouts")
 """Kinds that belong to no sweep, and stay: others' files, those of launchers, what is known of this machine."""
 
@@ -71,6 +72,7 @@ class Inventory:
             file
             for file in self.files
             if file.kind not in ("foreign", "launcher")
+            and not (file.kind == "data" and file.path.suffix == ".lock")  # who waits for it needs it
             and (not file.sweeps or _is_passed(file, lasting) or self._is_left(file))
             and not _is_being_written(file)
         ]
@@ -111,6 +113,8 @@ def _kind(path: Path) -> str:
             return "lock"
         case ("launcher", *_):
             return "launcher"
+        case ("data", *_):
+            return "data"
         case ("sweeps", _, _):
             return "output"
         case ("entries", kind, _) if kind in ENTRY_KINDS:

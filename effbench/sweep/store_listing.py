@@ -25,6 +25,7 @@ WORDS = {
     "lock": "locks",
     "part": "parts of entries that were not finished",
     "launcher": "files of launchers",
+    "data": "files of decoded data sets",
     "foreign": "files that are not the store's",
 }
 """What each kind of file is called."""
@@ -44,7 +45,7 @@ def listing(inventory: Inventory, /) -> Iterator[str]:
     unknown = [
         file
         for file in inventory.files
-        if not file.sweeps and file.kind not in ("foreign", "launcher", "layouts", "lock")
+        if not file.sweeps and file.kind not in ("foreign", "launcher", "layouts", "lock", "data")
     ]
     if unknown:
         yield ""

@@ -68,7 +68,7 @@ def data(request, folder, digits_data, make_toy_data, few_scenes):
     if request.param == "pool":
         return AugmentedPool.of(make_toy_data(augment="crop_flip"), n_copies=2)
     in_memory = request.param == "folder in memory"
-    return image_folder(root=folder, side=8, augment="crop_flip", in_memory=in_memory, n_workers=0)
+    return image_folder(root=folder, side=8, augment="crop_flip", resize_once=in_memory, workers=0)
 
 
 def batches(data, split="val", *, side=None, seed=None, batch_size=16, **options):

@@ -37,7 +37,7 @@ def load(root, **options):
 
 
 def stream(root, **options):
-    data = load(root, in_memory=False, **options)
+    data = load(root, resize_once=False, **options)
     assert isinstance(data, ImageFolder)
     return data
 
@@ -68,12 +68,12 @@ def test_a_test_image_is_never_trained_on(whole_folder, removed):
 
 
 class TestImages:
-    @pytest.mark.parametrize("in_memory", [False, True])
+    @pytest.mark.parametrize("resize_once", [False, True])
     @pytest.mark.parametrize("channels", [1, 3])
     @pytest.mark.parametrize("mode", ["L", "RGB"])
-    def test_grey_and_colour_become_the_channels_asked_for(self, tmp_path, mode, channels, in_memory):
+    def test_grey_and_colour_become_the_channels_asked_for(self, tmp_path, mode, channels, resize_once):
         write_images(tmp_path, 10, mode=mode)
-        data = load(tmp_path, channels=channels, in_memory=in_memory)
+        data = load(tmp_path, channels=channels, resize_once=resize_once)
         images, labels = one_pass(data)
         assert data.channels == channels
         assert images.shape == (18, channels, 12, 12)
@@ -92,15 +92,15 @@ class TestImages:
             (tmp_path / name).mkdir()
             for number in range(5):
                 Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
-        images, _ = one_pass(load(tmp_path, mean=(0, 0, 0), std=(1, 1, 1), in_memory=True), side=12)
+        images, _ = one_pass(load(tmp_path, mean=(0, 0, 0), std=(1, 1, 1), resize_once=True), side=12)
         assert images[:, :, :, 1:-1].min() == 1
         images, _ = one_pass(stream(tmp_path, mean=(0, 0, 0), std=(1, 1, 1), crop_share=0.5), side=10)
         assert images.shape[-2:] == (10, 10)
         assert images.min() == 1
 
-    @pytest.mark.parametrize("in_memory", [False, True])
-    def test_a_fixed_order_in_which_each_example_comes_once(self, whole_folder, in_memory):
-        data = load(whole_folder, in_memory=in_memory)
+    @pytest.mark.parametrize("resize_once", [False, True])
+    def test_a_fixed_order_in_which_each_example_comes_once(self, whole_folder, resize_once):
+        data = load(whole_folder, resize_once=resize_once)
         images, labels = one_pass(data, "val", batch_size=5)
         assert labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
         assert torch.equal(images, one_pass(data, "val", batch_size=12)[0])
@@ -133,8 +133,8 @@ class TestImages:
             for number in range(100):
                 Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
         places = []
-        for in_memory in (False, True):
-            data = load(tmp_path, side=16, mean=(0, 0, 0), std=(1, 1, 1), in_memory=in_memory)
+        for resize_once in (False, True):
+            data = load(tmp_path, side=16, mean=(0, 0, 0), std=(1, 1, 1), resize_once=resize_once)
             _, _, rows, columns = one_pass(data, seed=0, side=16)[0][:, :1].nonzero(as_tuple=True)
             places.append((set(rows.tolist()), set(columns.tolist())))
         assert places[0] == places[1] == (set(range(6, 11)), set(range(2, 7)) | set(range(9, 14)))
@@ -147,7 +147,7 @@ class TestImages:
 
 class TestInMemory:
     def test_holds_the_images_that_streaming_gives(self, whole_folder):
-        streamed, kept = stream(whole_folder, crop_share=0.875), load(whole_folder, crop_share=0.875, in_memory=True)
+        streamed, kept = stream(whole_folder, crop_share=0.875), load(whole_folder, crop_share=0.875, resize_once=True)
         assert isinstance(kept, InMemoryData)
         assert (kept.name, kept.n_classes, kept.channels) == (streamed.name, streamed.n_classes, streamed.channels)
         for split in SPLITS:
@@ -158,49 +158,49 @@ class TestInMemory:
         assert isinstance(load(whole_folder), InMemoryData)
         assert isinstance(load(whole_folder, augment="none"), InMemoryData)
         # 57 images of 3 x 12 x 12 bytes.
-        monkeypatch.setattr("effbench.data.image_folder.IN_MEMORY_BYTES", 57 * 432 - 1)
+        monkeypatch.setattr("effbench.data.image_folder.RESIZED_ONCE_BYTES", 57 * 432 - 1)
         assert isinstance(load(whole_folder), ImageFolder)
-        assert isinstance(load(whole_folder, in_memory=True), InMemoryData)
-        monkeypatch.setattr("effbench.data.image_folder.IN_MEMORY_BYTES", 57 * 432)
+        assert isinstance(load(whole_folder, resize_once=True), InMemoryData)
+        monkeypatch.setattr("effbench.data.image_folder.RESIZED_ONCE_BYTES", 57 * 432)
         assert isinstance(load(whole_folder), InMemoryData)
 
     def test_random_crops_need_the_files(self, whole_folder):
         assert isinstance(load(whole_folder, augment="resized_crop"), ImageFolder)
-        with pytest.raises(ValueError, match=r"data\.in_memory=true: augment=resized_crop needs the files"):
-            load(whole_folder, augment="resized_crop", in_memory=True)
+        with pytest.raises(ValueError, match=r"data\.resize_once=true: augment=resized_crop crops anew"):
+            load(whole_folder, augment="resized_crop", resize_once=True)
 
     def test_has_a_fingerprint_of_its_own(self, whole_folder):
-        assert load(whole_folder, in_memory=True).fingerprint != stream(whole_folder).fingerprint
+        assert load(whole_folder, resize_once=True).fingerprint != stream(whole_folder).fingerprint
 
     @pytest.mark.parametrize("split", SPLITS)
     def test_any_broken_image_is_named(self, whole_folder, split):
         broken = whole_folder / split / "dog" / "003.png"
         broken.write_bytes(broken.read_bytes()[:60])
         with pytest.raises(ValueError, match=r"dog.003\.png: not a readable image"):
-            load(whole_folder, in_memory=True)
+            load(whole_folder, resize_once=True)
 
 
 class TestFingerprint:
     def test_is_the_same_wherever_the_folder_is(self, whole_folder, tmp_path_factory):
         elsewhere = tmp_path_factory.mktemp("copy") / "moved"
         shutil.copytree(whole_folder, elsewhere)
-        for in_memory in (False, True):
-            here, there = (load(root, in_memory=in_memory).fingerprint for root in (whole_folder, elsewhere))
+        for resize_once in (False, True):
+            here, there = (load(root, resize_once=resize_once).fingerprint for root in (whole_folder, elsewhere))
             assert here == there
         assert stream(whole_folder).fingerprint == stream(whole_folder, workers=2).fingerprint
 
-    @pytest.mark.parametrize("in_memory", [False, True])
+    @pytest.mark.parametrize("resize_once", [False, True])
     @pytest.mark.parametrize("split", SPLITS)
-    def test_changes_with_a_file(self, whole_folder, split, in_memory):
-        before = load(whole_folder, in_memory=in_memory).fingerprint
+    def test_changes_with_a_file(self, whole_folder, split, resize_once):
+        before = load(whole_folder, resize_once=resize_once).fingerprint
         path = whole_folder / split / "emu" / "000.png"
         pixels = np.array(Image.open(path))
         pixels[7, 10] ^= 128
         Image.fromarray(pixels).save(path)
-        assert load(whole_folder, in_memory=in_memory).fingerprint != before
+        assert load(whole_folder, resize_once=resize_once).fingerprint != before
 
     def test_of_large_folders_changes_with_size_and_time(self, whole_folder, monkeypatch):
-        monkeypatch.setattr("effbench.data.image_folder.HASHED_BYTES", 1000)
+        monkeypatch.setattr("effbench.data.folder_stream.HASHED_BYTES", 1000)
         before = stream(whole_folder).fingerprint
         assert stream(whole_folder).fingerprint == before
         path = whole_folder / "test" / "emu" / "000.png"
@@ -271,7 +271,7 @@ class TestKinds:
 
     @pytest.mark.parametrize("channels", [1, 3])
     @pytest.mark.parametrize("kind", ["16 bits", "float", "transparent", "turned"])
-    def test_are_the_same_streamed_and_in_memory(self, tmp_path, kind, channels):
+    def test_are_the_same_streamed_and_kept(self, tmp_path, kind, channels):
         ramp = np.linspace(0, 1, 12 * 12).reshape(12, 12)
         if kind == "16 bits":
             self.write(tmp_path, Image.fromarray((ramp * 65535).astype(np.uint16)), ".png")
@@ -285,8 +285,8 @@ class TestKinds:
             exif[0x0112] = 3
             self.write(tmp_path, Image.fromarray((255 * ramp[::-1, ::-1]).astype(np.uint8)), ".png", exif=exif)
         options = {"mean": [0.0] * channels, "std": [1.0] * channels, "channels": channels}
-        for in_memory in (False, True):
-            images, _ = one_pass(load(tmp_path, in_memory=in_memory, **options))
+        for resize_once in (False, True):
+            images, _ = one_pass(load(tmp_path, resize_once=resize_once, **options))
             assert images.shape[1] == channels
             assert np.abs(images[0, 0].numpy() - ramp).max() < 1.01 / 255
 
@@ -295,7 +295,7 @@ class TestKinds:
         path = tmp_path / "b" / "3.tif"
         Image.new("F", (12, 12), 255).save(path)
         with pytest.raises(ValueError, match=r"b/3\.tif: holds floats from 255 to 255, of which white can't be known"):
-            load(tmp_path, in_memory=True)
+            load(tmp_path, resize_once=True)
         data = stream(tmp_path)
         with pytest.raises(ValueError, match=r"b/3\.tif: holds floats from 255 to 255"):
             _ = data.fingerprint
@@ -312,4 +312,4 @@ def test_fingerprints_of_plain_folders_are_those_in_the_keys_of_earlier_runs(tmp
     options = {"side": 3, "augment": "none"}
     assert stream(tmp_path, **options).fingerprint == "b81471122f895448"
     assert stream(tmp_path, channels=1, **options).fingerprint == "a50373e85c73d374"
-    assert load(tmp_path, in_memory=True, **options).fingerprint == "6f8f4966bb3b7541"
+    assert load(tmp_path, resize_once=True, **options).fingerprint == "6f8f4966bb3b7541"
