@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,8 @@ from effbench.checks.fields import shown
 from effbench.config.axis import Axis, Value
 from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
 from effbench.config.overrides import flat, list_line, parse, single_lines, values_of
+from effbench.config.pretrained import follow_weights
+from effbench.config.short_forms import as_typed, check_choice_or_short_form, expanded
 from effbench.config.typed import typed
 
 OF_THE_TASK = ("model", "data")
@@ -143,10 +145,10 @@ def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> I
     for override in groups:
         check_count(override)
         for value in values_of(override):
-            check_choice(override.key_or_group, value)
+            check_choice_or_short_form(override.key_or_group, value)
     plain = [override for override in overrides if override not in groups]
     if plain:
-        first_choices = {override.key_or_group: next(single_lines(override, "")) for override in groups}
+        first_choices = expanded({override.key_or_group: next(single_lines(override, "")) for override in groups})
         base = _compose([*_of_the_task(first_choices), *first_choices.values()])
         for override in plain:
             check_key(override, base, axis_names)
@@ -155,13 +157,15 @@ def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> I
     fixed = {override.key_or_group: _line(override) for override in overrides if override not in swept}
     for combination in itertools.product(*(tuple(single_lines(o, _prefix(o))) for o in swept)):
         lines = {**fixed, **{o.key_or_group: line for o, line in zip(swept, combination, strict=True)}}
-        defaults = _of_the_task(lines)
-        node = _compose([*defaults, *lines.values()])
-        _keep_given_options(node, overrides)
+        written = expanded(lines)
+        defaults = _of_the_task(written)
+        node = _compose([*defaults, *written.values()])
+        _keep_given_options(node, written)
+        follow_weights(node, written)
         composed = OmegaConf.to_container(node, resolve=False)
         assert isinstance(composed, dict)
-        keys = {o.key_or_group: line.split("=", 1)[1] for o, line in zip(swept, combination, strict=True)}
-        chosen = dict(line.split("=", 1) for line in (*defaults, *(lines[g] for g in GROUPS if g in lines)))
+        keys = {o.key_or_group: as_typed(line) for o, line in zip(swept, combination, strict=True)}
+        chosen = dict(line.split("=", 1) for line in defaults) | {g: as_typed(lines[g]) for g in GROUPS if g in lines}
         yield Composed(
             node={str(key): value for key, value in composed.items()},
             swept=keys,
@@ -208,12 +212,11 @@ def _check_launcher(overrides: Sequence[Override]) -> tuple[str, ...]:
     return lines
 
 
-def _keep_given_options(node: DictConfig, overrides: Sequence[Override]) -> None:
+def _keep_given_options(node: DictConfig, given: Collection[str]) -> None:
     """Drop what is said of a network or data set that a `_target_` of the user's own replaces: it does not hold of it.
 
     The options of a network go, which the new one may not know; and for which tasks either is.
     """
-    given = [override.key_or_group for override in overrides]
     OmegaConf.set_struct(node, False)
     for group in OF_THE_TASK:
         if f"{group}._target_" in given:

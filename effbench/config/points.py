@@ -19,6 +19,7 @@ from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
 from effbench.config.recipe import STATED, Recipe, check_layers, make_stage, moving_value, short, shown_axis
 from effbench.config.resolve import resolved, task_blueprint
+from effbench.config.short_forms import function_form
 from effbench.config.targets import check_targets
 from effbench.config.teachers import with_teachers
 from effbench.config.trial import check_shapes, check_training, read_data
@@ -170,6 +171,7 @@ class _Builder:
             reference_key=None if reference is None else reference.key,
             is_control=self._is_control(values),
             config=hide_in_values({**config, "seed": seed, **values}),
+            network_as_given=function_form(self.composed.choices["model"]),
         )
 
     def _as_teacher(self, reference: Point) -> Chain:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from effbench.checks.errors import kind_and_line
 from effbench.config.keys import ENGINES
+from effbench.config.pretrained import is_pretrained
 from effbench.config.targets import check_target
 from effbench.config.trial import check_shapes, read_data
 from effbench.measure.engine import Engine
@@ -22,7 +23,7 @@ Node = Mapping[str, Any]
 def resolved(node: Node) -> dict[str, Any]:
     """Return a configuration with the epochs that suit its data, the precision that suits its network, all resolved."""
     config = OmegaConf.create({name: value for name, value in node.items() if name != ENGINES})
-    comes_trained = config.model.get("weights", "none") != "none"
+    comes_trained = config.model.get("weights") not in (None, "none") or is_pretrained(config.model)
     suited = config.data.get("epochs") or {"train": 10, "finetune": 3}
     for phase in ("train", "finetune"):
         if config[phase].epochs is None:

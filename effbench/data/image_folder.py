@@ -44,7 +44,6 @@ class ImageFolder(ImageData):
     """
 
     root: Path
-    classes: tuple[str, ...]
     files: Mapping[Split, Sequence[tuple[Path, int]]] = field(repr=False)
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -99,6 +98,7 @@ class ImageFolder(ImageData):
         return InMemoryData(
             name=self.name,
             n_classes=self.n_classes,
+            classes=self.classes,
             images={split: self._pixels(self.files[split]) for split in SPLITS},
             labels=self.labels,
             mean=self.mean,

@@ -13,6 +13,8 @@ from effbench.plan.keys import digest
 
 RESULT_VERSION = 5
 """Bumped when what is measured of an equal network, or the layout of a kept result, changes."""
+_SOURCES = {"effbench.models.timm_model": "timm:", "effbench.models.hf_model": "hf:"}
+"""What is put before the names of networks that come from elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,8 @@ class Point:
     """Whether this is the uncompressed network with an axis that moves no cost: beside it, other points show what their
     techniques cost."""
     config: Mapping[str, Any]
+    network_as_given: str | None = None
+    """What the user called the network by, where that is neither a name of effbench's nor one of its options."""
 
     @cached_property
     def key(self) -> str:
@@ -66,7 +70,9 @@ class Point:
     def network_name(self) -> str:
         """The name under which the network is logged."""
         network = self.chain.network
-        return str(network.options.get("name", network.target.rpartition(".")[2]))
+        name = str(network.options.get("name", network.target.rpartition(".")[2]))
+        # timm and torchvision both have a resnet18.
+        return self.network_as_given or _SOURCES.get(network.target, "") + name
 
     @property
     def data_name(self) -> str:

@@ -9,6 +9,7 @@ from torch import nn
 from effbench.compression.constraints.copies import plain_network
 from effbench.data import ImageData
 from effbench.plan.blueprint import Blueprint, is_absolute
+from effbench.plan.given_weights import give_weights, split_off
 from effbench.plan.keys import digest
 from effbench.plan.source_code import is_own, source_identity
 from effbench.tasks import Task
@@ -44,8 +45,14 @@ def load_task(blueprint: Blueprint) -> Task:
 
 
 def build_network(blueprint: Blueprint, task: Task, data: ImageData, side: int) -> nn.Module:
-    """Return the network for a task on a data set at `side`, its weights drawn from torch's global generator."""
-    network = blueprint.build(num_classes=task.n_outputs(data), in_channels=data.channels, input_side=side)
+    """Return the network for a task on a data set at `side`, its weights drawn from torch's global generator.
+
+    Where the blueprint names a file of weights that the factory does not read itself, these stand in their place.
+    """
+    own, _given = split_off(blueprint)
+    network = own.build(num_classes=task.n_outputs(data), in_channels=data.channels, input_side=side)
     if not isinstance(network, nn.Module):
         raise ValueError(f"model._target_={blueprint.target}: gives a {type(network).__name__}, not a torch.nn.Module")
-    return plain_network(network)
+    network = plain_network(network)
+    give_weights(network, blueprint)
+    return network
