@@ -15,6 +15,7 @@ from effbench.checks.secrets import hide_in_values
 from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
 from effbench.config.command_line import CommandLine, Composed, members
+from effbench.config.hint_pairs import check_hints
 from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
 from effbench.config.recipe import STATED, Recipe, check_layers, make_stage, moving_value, short, shown_axis
@@ -155,6 +156,7 @@ class _Builder:
             steps=with_teachers(steps, None if reference is None else self._as_teacher(reference)),
         )
         check_training(chain, where=label)
+        check_hints(chain, where=label)
         chain = trainable(chain, node)
         if reference is not None and chain == self._as_teacher(reference):
             chain = reference.chain  # it is made as the reference is, and evaluated otherwise, say: it is its network

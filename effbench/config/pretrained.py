@@ -44,12 +44,9 @@ def follow_weights(node: DictConfig, given: Collection[str], /) -> None:
     fresh fits a new classifier. ValueError for what can't be had.
     """
     model = node.model
-    if str(model.get("weights")).startswith("~"):
-        model.weights = os.path.expanduser(model.weights)  # a file counts by its content where it can be found
     if OmegaConf.is_missing(model, "name") or not isinstance(model.get("_target_"), str):
         return
-    if model._target_ == HF:
-        _find_hf_files(model)
+    resolve_files(model)
     labels = _labels(model)
     facts, follows = _facts(model)
     if facts is None:
@@ -57,8 +54,26 @@ def follow_weights(node: DictConfig, given: Collection[str], /) -> None:
             raise ValueError("model.labels=weights: the classes of these weights are not known; give model.labels=fresh")
         return
     _follow_images(node, facts, given, follows=follows)
-    if labels == "weights" or (labels is None and follows):
-        _follow_labels(node, facts, is_asked=labels is not None)
+    if labels != "fresh" and not OmegaConf.missing_keys(node.data):
+        data = OmegaConf.to_container(OmegaConf.create({**node})["data"], resolve=True)
+        assert isinstance(data, dict)
+        blueprint = Blueprint.from_node({str(key): value for key, value in data.items()})
+        _follow_labels(model, facts, read_data(blueprint), is_asked=labels is not None, follows=follows)
+
+
+def follow_classes(model: DictConfig, data: Blueprint, /) -> None:
+    """Have a network with weights keep the rows of its classifier that are a data set's classes, where they are known."""
+    facts, _follows = _facts(model)
+    if facts is not None:
+        _follow_labels(model, facts, read_data(data), is_asked=False, follows=True)
+
+
+def resolve_files(model: DictConfig, /) -> None:
+    """Write out where a network's files are: in the home folder, in a folder of transformers or the hub's cache."""
+    if str(model.get("weights")).startswith("~"):
+        model.weights = os.path.expanduser(model.weights)  # a file counts by its content where it can be found
+    if model._target_ == HF:
+        _find_hf_files(model)
 
 
 def _labels(model: DictConfig) -> str | None:
@@ -137,28 +152,31 @@ def _defaults(factory: Callable[..., Any]) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in inspect.signature(factory).parameters.items()}
 
 
-def _follow_labels(node: DictConfig, facts: WeightFacts, *, is_asked: bool) -> None:
-    """Keep the rows of the weights' classifier that are the data's classes, in their order."""
-    if not facts.classes or OmegaConf.missing_keys(node.data):
+def _follow_labels(
+    model: DictConfig, facts: WeightFacts, data: ImageData, /, *, is_asked: bool, follows: bool
+) -> None:
+    """Keep the rows of the weights' classifier that are the data's classes, in their order; or say that it can be."""
+    if not facts.classes or not (data.classes or is_asked):
         return
-    plain = OmegaConf.to_container(OmegaConf.create({**node})["data"], resolve=True)
-    assert isinstance(plain, dict)
-    classes = read_data(Blueprint.from_node({str(key): value for key, value in plain.items()})).classes
-    found = match(classes, facts.classes)
-    named = f"{node.model.name}'s weights"
+    found = match(data.classes, facts.classes)
+    named = f"{model.name}'s weights"
     if not found.rows:
         why = found.problem or "the data's classes are not among theirs"
         if is_asked:
             raise ValueError(f"model.labels=weights: {named} have other classes: {why}; give model.labels=fresh")
-        if found.problem:
-            remark(f"{named}: the classifier is fitted anew, as {found.problem}, which the data have")
+        if found.problem and follows:
+            remark(f"{named}: the classifier is fitted anew to the data's classes: {found.problem}")
         return
     if found.rows == tuple(range(len(facts.classes))):
         return
-    node.model.class_rows = list(found.rows)
+    classes = f"the data's {len(data.classes)} classes ({listed(data.classes, most=3)})"
+    if not (is_asked or follows):
+        remark(f"{named}: may have {classes}; if so, model.labels=weights keeps their rows of the classifier")
+        return
+    model.class_rows = list(found.rows)
     remark(
-        f"{named}: the classifier keeps the rows of the data's {len(classes)} classes among their {len(facts.classes)} "
-        f"({listed(classes, most=3)}); model.labels=fresh fits a new one"
+        f"{named}: the classifier keeps the rows of {classes} among its {len(facts.classes)}; model.labels=fresh fits "
+        "a new one"
     )
 
 

@@ -17,6 +17,7 @@ from effbench.run.outcomes import RunError
 from effbench.run.results import RunResult, load_result
 from effbench.run.store import Store
 from effbench.sweep.records import describe_run
+from effbench.sweep.soft_labels import soft_label_files
 from effbench.tracking.tracker import Tracker, TrackingError
 
 RETRY_SECONDS = 60
@@ -121,6 +122,7 @@ class RunLog:
             return
         reference = self._metrics.get(point.reference_key or point.key)
         record = describe_run(point, self._sweep, result=outcome, reference=reference)
+        record = replace(record, files={**record.files, **soft_label_files(point, self._store)})
         if point.key in self._tracker.finished_keys():
             self._tracker.log_files(point.key, record.files)
             self._say(f"{point}: the files of its run were gone; they are logged again")
