@@ -34,9 +34,7 @@ def check_hints(chain: Chain, /, *, where: str) -> None:
 
 
 @lru_cache(maxsize=256)
-def _problem(
-    network: Blueprint, teacher: Blueprint, task: Blueprint, data: Blueprint, side: int, pairs: Pairs
-) -> str:
+def _problem(network: Blueprint, teacher: Blueprint, task: Blueprint, data: Blueprint, side: int, pairs: Pairs) -> str:
     """Return why the pairs of two networks can't meet; empty where they can."""
     loaded, purpose = load_data(data), load_task(task)
     with torch.random.fork_rng(devices=[]):

@@ -51,7 +51,9 @@ def follow_weights(node: DictConfig, given: Collection[str], /) -> None:
     facts, follows = _facts(model)
     if facts is None:
         if labels == "weights":
-            raise ValueError("model.labels=weights: the classes of these weights are not known; give model.labels=fresh")
+            raise ValueError(
+                "model.labels=weights: the classes of these weights are not known; give model.labels=fresh"
+            )
         return
     _follow_images(node, facts, given, follows=follows)
     if labels != "fresh" and not OmegaConf.missing_keys(node.data):
@@ -141,7 +143,9 @@ def _follow_images(node: DictConfig, facts: WeightFacts, given: Collection[str],
     named = f"{node.model.name}'s weights"
     if not follows:
         if node.model.weights == "default":
-            remark(f"{named} were trained at {keys}: model.weights=DEFAULT has the data follow, default leaves it as it is")
+            remark(
+                f"{named} were trained at {keys}: model.weights=DEFAULT has the data follow, default leaves it as it is"
+            )
         return
     for name, value in changes.items():
         node.data[name] = value
@@ -152,9 +156,7 @@ def _defaults(factory: Callable[..., Any]) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in inspect.signature(factory).parameters.items()}
 
 
-def _follow_labels(
-    model: DictConfig, facts: WeightFacts, data: ImageData, /, *, is_asked: bool, follows: bool
-) -> None:
+def _follow_labels(model: DictConfig, facts: WeightFacts, data: ImageData, /, *, is_asked: bool, follows: bool) -> None:
     """Keep the rows of the weights' classifier that are the data's classes, in their order; or say that it can be."""
     if not facts.classes or not (data.classes or is_asked):
         return

@@ -32,7 +32,9 @@ def check_choice_or_short_form(group: str, value: object, /) -> None:
     try:
         check_choice(group, value)
     except ValueError as error:
-        raise ValueError(f"{error}, or the path of a folder: data=./photos" if group == "data" else str(error)) from None
+        raise ValueError(
+            f"{error}, or the path of a folder: data=./photos" if group == "data" else str(error)
+        ) from None
 
 
 def expanded(lines: Mapping[str, str], /) -> dict[str, str]:

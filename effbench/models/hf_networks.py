@@ -26,7 +26,7 @@ VERSION = 1  # bumped when equal options build another network
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def hf_model(
@@ -73,7 +73,9 @@ def hf_model(
     network = _Logits(_build(settings, name), channels)
     if weights not in (None, "none"):
         file = Path(str(weights)).expanduser()
-        state = _state_of(file, path, name) if file.parent == path.parent else read_state_dict(file, entry=weights_entry)
+        state = (
+            _state_of(file, path, name) if file.parent == path.parent else read_state_dict(file, entry=weights_entry)
+        )
         load_fitting(network, state, origin=str(weights), rows=class_rows)
     return network
 

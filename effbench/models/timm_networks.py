@@ -71,7 +71,7 @@ def settings_of(name: str, /) -> dict[str, Any]:
         if "." in name:
             base = name.partition(".")[0]
             tags = [known for known in timm.list_pretrained(f"{base}.*") if known.partition(".")[0] == base]
-            near = difflib.get_close_matches(name, tags, n=3) or tags[:3]
+            near = sorted(difflib.get_close_matches(name, tags, n=3)) or tags[:3]
             raise ValueError(f"timm has no weights {shown(name)}; of {base} it has {', '.join(near) or 'none'}")
         return {}
     near = difflib.get_close_matches(str(name).partition(".")[0], timm.list_models(), n=3)

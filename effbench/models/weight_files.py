@@ -91,9 +91,7 @@ def _existing(path: str | Path) -> Path:
         hint = f"; in it are {listed(inside)}" if inside else ""
         raise ValueError(f"weights={shown(text)}: is a folder; name the file of weights in it{hint}")
     if not is_file:
-        raise ValueError(
-            f'weights must be "none", "default" or an existing file; there is no file {shown(repr(text))}'
-        )
+        raise ValueError(f'weights must be "none", "default" or an existing file; there is no file {shown(repr(text))}')
     return file
 
 
@@ -141,7 +139,9 @@ def _without_wrapping(content: Any, path: str | Path, entry: str | None) -> Mapp
     if entry is not None:
         if not _is_state(content.get(entry)):
             known = [str(name) for name, value in content.items() if _is_state(value)]
-            there = f"state_dicts are in {listed(known)}" if known else "there is no state_dict in it but the file's own"
+            there = (
+                f"state_dicts are in {listed(known)}" if known else "there is no state_dict in it but the file's own"
+            )
             raise ValueError(f"weights_entry={shown(entry)}: {shown(path)} holds no state_dict of that name; {there}")
         inner: Mapping[Any, Any] = content[entry]
         return inner
@@ -200,4 +200,3 @@ def _check(path: str | Path, name: object, tensor: object) -> None:
             raise ValueError(f"{shown(path)}: {name} is a {what} tensor; give plain floating-point weights")
         if tensor.is_floating_point() and bool(tensor.isnan().any()):
             raise ValueError(f"{shown(path)}: {name} holds NaN; its training diverged, give an earlier checkpoint")
-

@@ -107,7 +107,9 @@ def _missing(
 ) -> list[str]:
     """Return which tensors nobody gives. Those of old files count no batches, which changes no result."""
     fresh = {f"{name}.num_batches_tracked" for name, module in network.named_modules() if name or module is network}
-    return [n for n in own if n not in given and n not in refitted and n not in fresh and not n.endswith("_extra_state")]
+    return [
+        n for n in own if n not in given and n not in refitted and n not in fresh and not n.endswith("_extra_state")
+    ]
 
 
 def _refuse_unfit(network: nn.Module, origin: str, **problems: list[str]) -> None:

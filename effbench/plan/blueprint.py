@@ -79,7 +79,9 @@ class Blueprint:
         written anew make another network.
         """
         options = json.loads(json.dumps(dict(self.options), sort_keys=True))
-        files = {name: content_of(value) for name, value in options.items() if isinstance(value, str) and _is_file(value)}
+        files = {
+            name: content_of(value) for name, value in options.items() if isinstance(value, str) and _is_file(value)
+        }
         more = {"files": files} if files else {}
         if not is_own(self.callable):
             return {**source_identity(self.callable, named=self.target), "options": options, **more}

@@ -24,7 +24,9 @@ def split_off(network: Blueprint, /) -> tuple[Blueprint, dict[str, Any]]:
     given = network.options.get("weights")
     if "weights" not in network.options or _is_its_own(network, given):
         return network, {}
-    ours = {n: v for n, v in network.options.items() if n in OPTIONS and (n == "weights" or n not in network.parameters)}
+    ours = {
+        n: v for n, v in network.options.items() if n in OPTIONS and (n == "weights" or n not in network.parameters)
+    }
     rest = Blueprint(network.target, {n: v for n, v in network.options.items() if n not in ours})
     return rest, {} if given in (None, "none") else ours
 

@@ -152,9 +152,7 @@ def _pooled(maps: Tensor, sides: Sides | None) -> Tensor:
     return maps if sides is None else F.adaptive_avg_pool2d(maps, sides)
 
 
-def outputs_of(
-    model: nn.Module, paths: Sequence[str], images: Tensor, /, *, whose: str = "network"
-) -> list[Tensor]:
+def outputs_of(model: nn.Module, paths: Sequence[str], images: Tensor, /, *, whose: str = "network") -> list[Tensor]:
     """Return what the modules at `paths` give for `images`.
 
     ValueError where a path is no module, does not run, or gives no tensor. whose: the network's name in messages.

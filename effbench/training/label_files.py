@@ -158,7 +158,9 @@ def _as_logits(values: Tensor, kind: Kind, named: str | None) -> Tensor:
     """Return labels as logits. ValueError for rows that are half missing, infinite, or no probabilities."""
     flat = values.flatten(1)
     missing = flat.isnan().all(dim=1)
-    _refuse_rows(flat.isnan().any(dim=1) & ~missing, "is partly NaN: a label is whole, or a row of NaN where there is none")
+    _refuse_rows(
+        flat.isnan().any(dim=1) & ~missing, "is partly NaN: a label is whole, or a row of NaN where there is none"
+    )
     if bool(missing.all()):
         raise ValueError("has no label: every row is NaN")
     if named is not None and kind not in ("auto", named):

@@ -53,9 +53,7 @@ class TestReading:
         with pytest.raises(ValueError, match="can't be read as weights"):
             read_state_dict(path)
 
-    @pytest.mark.parametrize(
-        "content", [[1, 2], torch.zeros(3), {}, {"epoch": 3}]
-    )
+    @pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), {}, {"epoch": 3}])
     def test_other_contents_are_refused(self, save, content):
         with pytest.raises(ValueError, match=r"must hold a state_dict \(tensors by name\)"):
             read_state_dict(save(content))
@@ -85,7 +83,6 @@ class TestHostilePickles:
         with pytest.raises(ValueError, match="can't be read as weights"):
             read_state_dict(path)
         assert not target.exists()
-
 
 
 class AttributeDict(dict):
