@@ -67,7 +67,7 @@ def _node_and_weights(text: str) -> tuple[dict[str, Any], str] | None:
         return {**known[SOURCES[first]], "name": name}, weights
     if first in known:
         return dict(known[first]), rest
-    if rest and Path(rest).suffix in _WEIGHTS and first not in torchvision_names() and "." not in first:
+    if ":" not in rest and Path(rest).suffix in _WEIGHTS and first not in torchvision_names() and "." not in first:
         near = difflib.get_close_matches(first, [*known, *torchvision_names()], n=1)
         raise ValueError(f"there is no network {first}" + (f"; did you mean {near[0]}?" if near else ""))
     name, _, weights = rest.partition(":")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,11 @@ def load_inertly(file: Path, /) -> Any:
     stand_ins: dict[str, Any] = {}
     for _ in range(_MOST_NAMES):
         try:
-            with torch.serialization.safe_globals([(kind, name) for name, kind in stand_ins.items()]):
+            with (
+                warnings.catch_warnings(),
+                torch.serialization.safe_globals([(kind, name) for name, kind in stand_ins.items()]),
+            ):
+                warnings.simplefilter("ignore")  # torch's, of an unusual pickle: what matters is whether it can be read
                 return torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             if not _add_stand_in(stand_ins, str(error)):

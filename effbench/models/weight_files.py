@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,7 +59,7 @@ def read_state_dict(path: str | Path, /, *, entry: str | None = None) -> dict[st
             f"{shown(path)} can't be read as weights: it is {kind}; give a state_dict of torch.save, or safetensors"
         )
     try:
-        content = safetensors.torch.load_file(file) if _is_safetensors(file, head) else _unpickled(file)
+        content = safetensors.torch.load_file(file) if _is_safetensors(file, head) else load_inertly(file)
     # A damaged or hostile file can fail in any way; whichever it is, the user's answer is the same.
     except Exception as error:
         inner = re.search(r"WeightsUnpickler error:\s*([^\n]+)", str(error))
@@ -117,12 +116,6 @@ def _foreign_kind(file: Path, head: bytes) -> str | None:
 def _is_safetensors(file: Path, head: bytes) -> bool:
     """Whether a file begins as safetensors do: the length of a header of JSON, and the header."""
     return file.suffix.lower() == ".safetensors" or (head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**27)
-
-
-def _unpickled(file: Path) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's, of an unusual pickle: what matters is whether it can be read
-        return load_inertly(file)
 
 
 def _without_wrapping(content: Any, path: str | Path, entry: str | None) -> Mapping[Any, Any]:

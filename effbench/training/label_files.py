@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,13 +64,11 @@ def read_labels(path: str, kind: Kind, /) -> SoftLabels:
     """
     try:
         values, named, fingerprint = _read(Path(path).expanduser())
-    except ValueError as error:
+    except _NoLabelsError as error:
         raise ValueError(f"labels={shown(path)}: {error}") from None
-    except (OSError, EOFError, RuntimeError, KeyError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
+    except Exception as error:  # a damaged file can fail in any way
         reason = getattr(error, "strerror", None) or first_line(error) or "it is cut short"
         raise ValueError(f"labels={shown(path)}: can't be read ({shown(reason)})") from None
-    except Exception as error:  # a damaged file can fail in any way
-        raise ValueError(f"labels={shown(path)}: can't be read ({shown(first_line(error))})") from None
     try:
         return SoftLabels(logits=_as_logits(values, kind, named), fingerprint=fingerprint)
     except ValueError as error:
@@ -85,31 +82,36 @@ def pack_labels(logits: Tensor, fingerprint: str, /) -> bytes:
     return stream.getvalue()
 
 
+class _NoLabelsError(ValueError):
+    """What is wrong with a file that can be read."""
+
+
 def _read(path: Path) -> tuple[Tensor, str | None, str | None]:
     """Return a file's labels, the name that they have in it, and the fingerprint beside them."""
     if path.is_dir():
-        raise ValueError("is a folder; name the file in it")
+        raise _NoLabelsError("is a folder; name the file in it")
     if not path.is_file():
-        raise ValueError("there is no such file")
+        raise _NoLabelsError("there is no such file")
     match path.suffix.lower():
         case ".npy":
-            array = np.load(path, allow_pickle=False)
+            with path.open("rb") as stream:
+                array = np.load(stream, allow_pickle=False)
             about = _sidecar(path)
             return _tensor(array), _name_in(about.get("kind")), about.get(FINGERPRINT)
         case ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             return _one_of(arrays, arrays.get(FINGERPRINT))
         case ".safetensors":
             with safetensors.safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
                 return _one_of(tensors, (file.metadata() or {}).get(FINGERPRINT))
         case ".pt" | ".pth":
             content = load_inertly(path)
             if isinstance(content, Mapping):
                 return _one_of(content, content.get(FINGERPRINT))
             return _tensor(content), None, None
-    raise ValueError(f"must be one of {', '.join(_SUFFIXES)}")
+    raise _NoLabelsError(f"must be one of {', '.join(_SUFFIXES)}")
 
 
 def _sidecar(path: Path) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def _sidecar(path: Path) -> dict[str, Any]:
     except ValueError:
         content = None
     if not isinstance(content, dict) or not isinstance(content.get(FINGERPRINT, ""), str):
-        raise ValueError(f'{beside.name} beside it must be as {{"fingerprint": "…", "kind": "logits"}}')
+        raise _NoLabelsError(f'{beside.name} beside it must be as {{"fingerprint": "…", "kind": "logits"}}')
     return content
 
 
@@ -130,7 +132,7 @@ def _one_of(content: Mapping[str, Any], fingerprint: Any) -> tuple[Tensor, str |
     found = [name for name in _NAMES if name in content]
     alone = [name for name in content if name != FINGERPRINT]
     if len(found) > 1 or not (found or len(alone) == 1):
-        raise ValueError(f"must hold one array, logits or probabilities; it holds {', '.join(map(str, content))}")
+        raise _NoLabelsError(f"must hold one array, logits or probabilities; it holds {', '.join(map(str, content))}")
     name = found[0] if found else alone[0]
     return _tensor(content[name]), _name_in(name), None if fingerprint is None else str(fingerprint)
 
@@ -143,12 +145,12 @@ def _tensor(values: Any) -> Tensor:
     """Return labels as float32. ValueError for what are none."""
     if isinstance(values, np.ndarray):
         if values.dtype.kind not in "fiub":
-            raise ValueError(f"must hold numbers, found {values.dtype}")
+            raise _NoLabelsError(f"must hold numbers, found {values.dtype}")
         values = torch.from_numpy(np.ascontiguousarray(values.astype(np.float32)))
     if not isinstance(values, Tensor):
-        raise ValueError(f"must hold an array of numbers, found {type(values).__name__}")
+        raise _NoLabelsError(f"must hold an array of numbers, found {type(values).__name__}")
     if values.ndim < 2 or values.is_complex():
-        raise ValueError(
+        raise _NoLabelsError(
             f"must have a row for each example and a column for each class, found {_size(values)} {values.dtype}"
         )
     return values.detach().float().contiguous()
