@@ -14,7 +14,7 @@ from effbench.training.hints import Pairs, meetings_of, read_pairs
 
 
 def check_hints(chain: Chain, /, *, where: str) -> None:
-    """Refuse hints between layers that are not there, or can't meet, in a chain's network and its teachers': ValueError.
+    """Refuse hints between layers that are not there, or can't meet, of a network and its teacher: ValueError.
 
     Of steps after one that renames layers the names are not known before it runs.
     """

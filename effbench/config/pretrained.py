@@ -64,7 +64,7 @@ def follow_weights(node: DictConfig, given: Collection[str], /) -> None:
 
 
 def follow_classes(model: DictConfig, data: Blueprint, /) -> None:
-    """Have a network with weights keep the rows of its classifier that are a data set's classes, where they are known."""
+    """Have a network keep the rows of its weights' classifier that are a data set's classes, where they are known."""
     facts, _follows = _facts(model)
     if facts is not None:
         _follow_labels(model, facts, read_data(data), is_asked=False, follows=True)

@@ -9,11 +9,13 @@ from effbench.checks.errors import kind_and_line
 
 
 def import_extra(package: str, /, *, needed_by: str, extra: str | None = None) -> Any:
-    """Return a package of an extra (of the same name, if none is said). ValueError, in one line, where it is not there or can't be used.
+    """Return a package of an extra (of the same name, if none is said).
 
-    >>> import_extra("no_such_extra", needed_by="model=x:y")
+    ValueError, in one line, where it is not there or can't be used: it says what to install for `needed_by`.
+
+    >>> import_extra("no_such_extra", needed_by="x:y")
     Traceback (most recent call last):
-    ValueError: model=x:y needs no_such_extra, which is not installed: pip install 'effbench[no_such_extra]'
+    ValueError: x:y needs no_such_extra, which is not installed: pip install 'effbench[no_such_extra]'
     """
     try:
         return importlib.import_module(package)

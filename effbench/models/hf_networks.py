@@ -1,4 +1,4 @@
-"""Image classifiers of transformers, from a folder that `save_pretrained` wrote or a repository of the Hugging Face hub.
+"""Image classifiers of transformers, from a folder of `save_pretrained` or a repository of the Hugging Face hub.
 
 transformers is an extra: effbench[transformers]. No code of a repository is run (`trust_remote_code` is never given).
 """
@@ -45,7 +45,7 @@ def hf_model(
     Parameters
     ----------
     name
-        A folder that `save_pretrained` wrote, or a repository such as "google/vit-base-patch16-224", which is downloaded.
+        A folder of `save_pretrained`, or a repository such as "google/vit-base-patch16-224", which is downloaded.
     config
         The path of its config.json; None: that of `name`.
     weights
@@ -120,8 +120,8 @@ def folder_of(name: str, /) -> Path:
             return Path(hub.snapshot_download(name, allow_patterns=wanted))
     except Exception as error:  # whatever a download raises
         raise ValueError(
-            f"hf:{shown(name)}: there is no such folder, and no such repository can be had ({kind_and_line(error)}); give "
-            "a folder that save_pretrained wrote"
+            f"hf:{shown(name)}: there is no such folder, and no such repository can be had ({kind_and_line(error)}); "
+            "give a folder that save_pretrained wrote"
         ) from None
 
 

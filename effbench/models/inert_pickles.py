@@ -6,7 +6,6 @@ weights-only reader refuses such a file. Here each name that it does not know st
 
 from __future__ import annotations
 
-import pickle
 import re
 import warnings
 from collections import OrderedDict
@@ -54,10 +53,10 @@ def load_inertly(file: Path, /) -> Any:
             ):
                 warnings.simplefilter("ignore")  # torch's, of an unusual pickle: what matters is whether it can be read
                 return torch.load(file, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
+        except Exception as error:  # of which only what it says about names matters here
             if not _add_stand_in(stand_ins, str(error)):
                 raise
-    raise pickle.UnpicklingError(f"it names more than {_MOST_NAMES} classes")
+    raise ValueError(f"it names more than {_MOST_NAMES} classes")
 
 
 def _add_stand_in(stand_ins: dict[str, Any], message: str) -> bool:

@@ -31,7 +31,7 @@ def timm_model(
     Parameters
     ----------
     name
-        As in `timm.list_models`, with or without the tag of its weights: "resnet10t", "vit_tiny_patch16_224.augreg_in21k".
+        As in `timm.list_models`, with or without the tag of its weights: "resnet10t", "resnet10t.c3_in1k".
     pretrained
         Whether it has timm's weights, downloaded on first use. A classifier for another number of classes keeps fresh
         values.
@@ -58,7 +58,7 @@ def timm_model(
 
 
 def settings_of(name: str, /) -> dict[str, Any]:
-    """Return what timm says of a network and its weights: `input_size`, `mean`, `std`, `crop_pct`, `interpolation`, …
+    """Return what timm says of a network and its weights, such as `input_size`, `mean`, `std` and `crop_pct`.
 
     ValueError where timm is not there, or has no such network.
     """
@@ -110,6 +110,6 @@ def _pretrained(name: str, settings: dict[str, Any], side: int, in_channels: int
     except Exception as error:  # whatever a download raises
         where = settings.get("url") or f"https://huggingface.co/{settings.get('hf_hub_id')}"
         raise ValueError(
-            f"timm's weights of {name} can't be had from {where} ({kind_and_line(error)}); download them where there is "
-            "a network, and give the file: model.weights=…"
+            f"timm's weights of {name} can't be had from {where} ({kind_and_line(error)}); download them where there "
+            "is a network, and give the file: model.weights=…"
         ) from None

@@ -72,9 +72,11 @@ def timm_facts(name: str, /) -> WeightFacts:
 
 
 def hf_facts(folder: Path, /) -> WeightFacts:
-    """Return what a folder's config.json and preprocessor_config.json say; what they don't, or can't be read, is None."""
+    """Return what a folder's config.json and preprocessor_config.json say; None of what they don't."""
     labels = _read_json(folder / "config.json").get("id2label") or {}
-    names = [[part.strip() for part in (label, *str(label).split(","))] for _, label in sorted(_numbered(labels))]
+    names: Names = [
+        [part.strip() for part in (label, *str(label).split(","))] for _, label in sorted(_numbered(labels))
+    ]
     if len(names) == len(wordnet_ids()) and names[0][-1].casefold() in ("tench", "tinca tinca"):
         names = _with_ids(names)
     settings = _read_json(folder / "preprocessor_config.json")

@@ -152,8 +152,8 @@ def _without_wrapping(content: Any, path: str | Path, entry: str | None) -> Mapp
     whole = [name for name in _WRAPPINGS if isinstance(content.get(name), Inert)]
     if whole:
         raise ValueError(
-            f"{shown(path)} can't be read as weights: its {whole[0]!r} is a whole {content[whole[0]].kind}, and no code "
-            f"from files is run; {HOW_TO_SAVE}"
+            f"{shown(path)} can't be read as weights: its {whole[0]!r} is a whole {content[whole[0]].kind}, and no "
+            f"code from files is run; {HOW_TO_SAVE}"
         )
     others = [str(name) for name, value in content.items() if _is_state(value)]
     hint = f"; model.weights_entry={others[0]} takes what lies there" if others else f"; {HOW_TO_SAVE}"

@@ -204,8 +204,8 @@ def _prefixes(path: str) -> list[str]:
 def _taken(tensor: Tensor, rows: Sequence[int], origin: str) -> Tensor:
     if not tensor.ndim or len(tensor) <= max(rows):
         raise ValueError(
-            f"{shown(origin)}: its classifier has {len(tensor) if tensor.ndim else 1} rows, and row {max(rows)} of it is "
-            "asked for; give model.labels=fresh"
+            f"{shown(origin)}: its classifier has {len(tensor) if tensor.ndim else 1} rows, and row {max(rows)} of it "
+            "is asked for; give model.labels=fresh"
         )
     return tensor[torch.tensor(list(rows))]
 

@@ -43,8 +43,8 @@ class HintedStudent(nn.Module):
     """A student, and a regressor on each guided layer: it gives what should be the teacher's hints, one after another.
 
     A regressor is a 1x1 convolution of maps (a linear layer of features, or of tokens) to the hint's channels, learned
-    with the student and then thrown away (arXiv:1412.6550, section 2.2; the paper's is as large as the difference of the
-    maps' sides asks for: here the larger map is average-pooled to the smaller one's sides).
+    with the student and then thrown away (arXiv:1412.6550, section 2.2; the paper's is as large as the difference of
+    the maps' sides asks for: here the larger map is average-pooled to the smaller one's sides).
     """
 
     def __init__(
@@ -139,8 +139,8 @@ def _meeting(pair: tuple[str, str], output: Tensor, hint: Tensor) -> Meeting:
         return Meeting(n_in=output.shape[-1], n_out=hint.shape[-1], is_map=False)
     raise ValueError(
         f"hints={':'.join(pair)}: the student's {tuple(output.shape[1:])} can't be regressed to the teacher's "
-        f"{tuple(hint.shape[1:])}; name layers that both give maps (channels, height, width), or both features, or both "
-        "as many tokens"
+        f"{tuple(hint.shape[1:])}; name layers that both give maps (channels, height, width), or both features, or "
+        "both as many tokens"
     )
 
 

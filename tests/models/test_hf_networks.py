@@ -96,7 +96,7 @@ class TestTransformersItself:
     def test_what_is_no_image_classifier_is_refused(self, transformers, tmp_path):
         for content in ({"model_type": "bert"}, {"model_type": "never_heard_of"}, []):
             (tmp_path / "config.json").write_text(json.dumps(content))
-            with pytest.raises(ValueError, match="can't be (read|built)") as caught:
+            with pytest.raises(ValueError, match=r"can't be (read|built)") as caught:
                 hf_model(name=str(tmp_path))
             assert "\n" not in str(caught.value)
 

@@ -2,7 +2,6 @@
 
 import collections
 import os
-import pickle
 
 import pytest
 import torch
@@ -70,6 +69,6 @@ def test_functions_are_not_called(tmp_path):
 
 def test_what_torch_never_reads_from_is_refused(tmp_path):
     torch.save([Strange(os.mkdir, str(tmp_path / "made"))], tmp_path / "file.pt")
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(Exception, match="blocked"):
         load_inertly(tmp_path / "file.pt")
     assert not (tmp_path / "made").exists()

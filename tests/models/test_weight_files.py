@@ -132,12 +132,12 @@ class TestForms:
         with pytest.raises(ValueError, match=r"holds weights in model and in model_ema; .*model.weights_entry=model$"):
             read_state_dict(path)
         assert is_state(read_state_dict(path, entry="model_ema"))
-        with pytest.raises(ValueError, match="weights_entry=ema: .*state_dicts are in model, model_ema"):
+        with pytest.raises(ValueError, match=r"weights_entry=ema: .*state_dicts are in model, model_ema"):
             read_state_dict(path, entry="ema")
 
     def test_an_entry_of_another_name_is_hinted_at(self, save):
         path = save({"generator": STATE, "epoch": 3})
-        with pytest.raises(ValueError, match="model.weights_entry=generator takes what lies there"):
+        with pytest.raises(ValueError, match=r"model.weights_entry=generator takes what lies there"):
             read_state_dict(path)
         assert is_state(read_state_dict(path, entry="generator"))
 

@@ -309,7 +309,7 @@ class TestLabelsFromAFile:
         ],
     )
     def test_they_stand_in_the_place_of_a_teacher(self, beside):
-        with pytest.raises(ValueError, match="labels=soft.npy: stand in the place of a teacher; leave out "):
+        with pytest.raises(ValueError, match=r"labels=soft.npy: stand in the place of a teacher; leave out "):
             Distill(**{**OPTIONS, "epochs": 4}, weight=0.5, labels="soft.npy", **beside)
 
     def test_without_them_the_identity_is_what_it_was(self):

@@ -128,12 +128,12 @@ def test_tokens_have_a_linear_regressor_where_there_are_as_many():
     assert guided(IMAGES).shape == (3, 5 * 7)
     for other in (Tokens(6, 3), network(2)):
         path = "inner" if isinstance(other, Tokens) else "1"
-        with pytest.raises(ValueError, match="can't be regressed to the teacher's .*or both as many tokens"):
+        with pytest.raises(ValueError, match=r"can't be regressed to the teacher's .*or both as many tokens"):
             hinted(other, Tokens(5, 3), ((path, "inner"),), IMAGES, generator=torch.Generator())
 
 
 def test_a_layer_that_gives_no_tensor_is_named():
-    with pytest.raises(ValueError, match="^hints: the module pair gives a tuple, not one tensor$"):
+    with pytest.raises(ValueError, match=r"^hints: the module pair gives a tuple, not one tensor$"):
         outputs_of(Tokens(2, 2), ["pair"], IMAGES)
 
 
