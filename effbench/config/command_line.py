@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,8 +26,10 @@ from effbench.config.hydra_session import hydra_session, in_one_line
 from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
 from effbench.config.members import declared_axes, members
 from effbench.config.overrides import flat, list_line, parse, single_lines, values_of
+from effbench.config.pretrained import follow_weights
 from effbench.config.primary import check_primary, primary_choices
 from effbench.config.search_path import PRIMARY, SearchPath, search_path, searching, take_search_path
+from effbench.config.short_forms import as_typed, check_choice_or_short_form, expanded
 from effbench.config.training import as_key, is_component_key, named_components, with_components
 
 OF_THE_TASK = ("model", "data")
@@ -124,10 +126,10 @@ def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> I
     for override in groups:
         check_count(override)
         for value in values_of(override):
-            check_choice(override.key_or_group, value)
+            check_choice_or_short_form(override.key_or_group, value)
     plain = [override for override in overrides if override not in groups]
     if plain:
-        first_choices = {override.key_or_group: next(single_lines(override, "")) for override in groups}
+        first_choices = expanded({override.key_or_group: next(single_lines(override, "")) for override in groups})
         base = _compose([*_of_the_task(first_choices), *first_choices.values()])
         for override in plain:
             check_key(override, base, axis_names)
@@ -136,15 +138,17 @@ def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> I
     fixed = {override.key_or_group: _line(override) for override in overrides if override not in swept}
     for combination in itertools.product(*(tuple(single_lines(o, _prefix(o))) for o in swept)):
         lines = {**fixed, **{o.key_or_group: line for o, line in zip(swept, combination, strict=True)}}
-        defaults = _of_the_task(lines)
-        components = {key: line for key, line in lines.items() if is_component_key(key)}
-        node = _compose([*defaults, *(line for key, line in lines.items() if key not in components)])
+        written = expanded(lines)
+        defaults = _of_the_task(written)
+        components = {key: line for key, line in written.items() if is_component_key(key)}
+        node = _compose([*defaults, *(line for key, line in written.items() if key not in components)])
         with_components(node, components, members)
-        _keep_given_options(node, overrides)
+        _keep_given_options(node, written)
+        follow_weights(node, written)
         composed = OmegaConf.to_container(node, resolve=False)
         assert isinstance(composed, dict)
-        keys = {o.key_or_group: line.split("=", 1)[1] for o, line in zip(swept, combination, strict=True)}
-        chosen = dict(line.split("=", 1) for line in (*defaults, *(lines[g] for g in GROUPS if g in lines)))
+        keys = {o.key_or_group: as_typed(line) for o, line in zip(swept, combination, strict=True)}
+        chosen = dict(line.split("=", 1) for line in defaults) | {g: as_typed(lines[g]) for g in GROUPS if g in lines}
         choices = {**primary_choices().members, **chosen}
         check_chosen(composed, choices)
         yield Composed(
@@ -191,12 +195,11 @@ def _check_launcher(overrides: Sequence[Override]) -> tuple[str, ...]:
     return lines
 
 
-def _keep_given_options(node: DictConfig, overrides: Sequence[Override]) -> None:
+def _keep_given_options(node: DictConfig, given: Collection[str]) -> None:
     """Drop what is said of a network or data set that a `_target_` of the user's own replaces: it does not hold of it.
 
     Its options go, which the new one may not know or mean otherwise; how long it is trained on; for which tasks it is.
     """
-    given = [override.key_or_group for override in overrides]
     OmegaConf.set_struct(node, False)
     for group in OF_THE_TASK:
         if f"{group}._target_" in given:

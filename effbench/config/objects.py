@@ -11,7 +11,9 @@ from typing import Any
 from torch import nn
 
 from effbench.config.members import members
+from effbench.config.short_forms import as_short_form
 from effbench.data import SPLITS
+from effbench.plan.given import is_given
 from effbench.plan.given_data import give_data
 from effbench.plan.given_networks import give_factory, give_network
 
@@ -25,35 +27,22 @@ def with_names(keywords: Mapping[str, Any], /) -> dict[str, Any]:
     """
     named: dict[str, Any] = {}
     for key, value in keywords.items():
-        if key == "model":
-            named |= _named_one("model", value, _model)
-        elif key == "data":
-            named |= _named_one("data", value, _data)
-        else:
-            named[key] = _with_targets(key, value)
+        name = {"model": _model, "data": _data}.get(key)
+        named[key] = _with_targets(key, value) if name is None else name(value)
     return named
 
 
-def _named_one(group: str, value: Any, name: Any) -> dict[str, Any]:
-    """Return the keys that say what a group's choice is: its name, or what a `_target_` of its own says."""
-    if isinstance(value, str | Path) or (isinstance(value, Mapping) and not _is_splits(value)):
-        return {group: name(value)}
-    if isinstance(value, list) and all(isinstance(part, str | Path) for part in value):
-        return {group: [name(part) for part in value]}
-    if group == "model" and isinstance(value, list):
-        return {f"{group}.{_TARGET}": [name(part) for part in value]}
-    return {f"{group}.{_TARGET}": name(value)}
-
-
 def _model(value: Any) -> Any:
+    if isinstance(value, list) and not all(isinstance(part, str | Path) for part in value):
+        return [_model(part) for part in value]
     if isinstance(value, nn.Module):
         return give_network(value)
     if isinstance(value, Mapping):
         return _with_targets("model", value)
     if callable(value):
-        return give_factory(value, what="model")
-    if isinstance(value, str | Path):
-        return str(value)
+        return as_short_form(give_factory(value, what="model"))
+    if isinstance(value, str | Path | list):
+        return _with_targets("model", value)
     raise ValueError(
         f"model={value!r}: must be a name of conf/model, a network (torch.nn.Module), or what builds one "
         "(a function or class)"
@@ -67,8 +56,11 @@ def _data(value: Any) -> Any:
         text = str(value)
         is_folder = text not in members("data") and Path(text).expanduser().is_dir()
         return text if not is_folder or "/" in text else f"./{text}"
+    if isinstance(value, list) and all(isinstance(part, str | Path) for part in value):
+        return [_data(part) for part in value]
     if callable(value) and (inspect.isfunction(value) or isinstance(value, type | functools.partial)):
-        return give_factory(value, what="data")
+        name = give_factory(value, what="data")
+        return name if is_given(name) else {_TARGET: name}
     return give_data(value)
 
 
@@ -85,6 +77,8 @@ def _with_targets(key: str, value: Any) -> Any:
         return {name: _with_targets(f"{key}.{name}", part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_with_targets(key, part) for part in value]
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, functools.partial):
         if value.args:
             raise ValueError(f"{key}: must be a partial of keywords alone, as in partial(SGD, momentum=0.9)")

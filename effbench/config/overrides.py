@@ -62,6 +62,14 @@ def list_line(override: Override, prefix: str, /) -> str:
     return f"{prefix}{override.key_or_group}=[{values}]"
 
 
+def quoted(value: str, /) -> str:
+    """Return a text in quotes, as Hydra's grammar takes it, whatever is in it."""
+    # Hydra takes back a \\ as one only before a quote.
+    end = len(value) - len(value.rstrip("\\"))
+    escaped = re.sub(r'(\\*)"', r"\1\1\"", value) + "\\" * end
+    return f'"{escaped}"'
+
+
 def _parse_one(parser: OverridesParser, argument: str) -> Override:
     try:
         override = parser.parse_override(argument)
@@ -81,9 +89,6 @@ def _parse_quoted(parser: OverridesParser, argument: str) -> Override:
     """Parse a path, or a name, that holds what is no word of Hydra's (a ~, letters beyond a to z): as if quoted."""
     key, _, value = argument.partition("=")
     if value[:1] not in ("'", '"') and (key.lstrip("+") in TEXTS or _PATH.fullmatch(value)):
-        # Hydra takes back a \\ as one only before a quote.
-        end = len(value) - len(value.rstrip("\\"))
-        escaped = re.sub(r'(\\*)"', r"\1\1\"", value) + "\\" * end
         with suppress(HydraException):
-            return parser.parse_override(f'{key}="{escaped}"')
+            return parser.parse_override(f"{key}={quoted(value)}")
     raise ValueError(f"{argument}: must be key=value, as in {EXAMPLES}; see --help")

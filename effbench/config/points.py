@@ -16,6 +16,7 @@ from effbench.checks.secrets import hide_in_values
 from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
 from effbench.config.command_line import CommandLine, Composed
+from effbench.config.hint_pairs import check_hints
 from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
 from effbench.config.members import members, naming_the_file
@@ -23,6 +24,7 @@ from effbench.config.overrides import flat
 from effbench.config.recipe import Recipe, check_layers, make_stage, moving_value, short, shown_axis
 from effbench.config.resolve import resolved, task_blueprint
 from effbench.config.search_path import searching
+from effbench.config.short_forms import function_form
 from effbench.config.targets import check_targets
 from effbench.config.teachers import with_teachers
 from effbench.config.training import STATED
@@ -168,6 +170,7 @@ class _Builder:
             steps=with_teachers(steps, None if reference is None else self._as_teacher(reference)),
         )
         check_training(chain, where=label)
+        check_hints(chain, where=label)
         chain = trainable(chain, node)
         if reference is not None and chain == self._as_teacher(reference):
             chain = reference.chain  # it is made as the reference is, and evaluated otherwise, say: it is its network
@@ -185,6 +188,7 @@ class _Builder:
             watching=typed(Watching, {name: node["train"][name] for name in WATCHED}, where="train"),
             is_control=self._is_control(values),
             config=hide_in_values({**config, "seed": seed, **values}),
+            network_as_given=function_form(self.composed.choices["model"]),
         )
 
     def _as_teacher(self, reference: Point) -> Chain:

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from effbench.checks.errors import first_line, kind_and_line
 from effbench.config.keys import ENGINES
 from effbench.config.members import naming_the_file
+from effbench.config.pretrained import is_pretrained
 from effbench.config.targets import check_target
 from effbench.config.training import check_precision
 from effbench.config.trial import check_shapes, read_data
@@ -56,7 +57,7 @@ def _resolved(node: Node) -> dict[str, Any]:
 
 def _done_before(model: DictConfig) -> tuple[str, ...]:
     """Return which trainings a network has behind it: with weights it is taken as it is, a trained one is recovered."""
-    if model.get("weights", "none") != "none":
+    if model.get("weights") not in (None, "none") or is_pretrained(model):
         return ("train", "finetune")
     target = model.get("_target_")
     return ("train",) if is_given(target) and given_object(target).is_trained else ()

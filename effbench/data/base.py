@@ -53,6 +53,8 @@ class ImageData(ABC):
     labels: Mapping[Split, Tensor] = field(repr=False)
     """Each split's labels by the numbers of its examples: classes, int64 (n,), or a class for each pixel, uint8 or
     int64 (n, height, width)."""
+    classes: tuple[str, ...] = ()
+    """The names of the classes by their numbers; empty where they are not known."""
 
     @property
     @abstractmethod

@@ -29,7 +29,8 @@ def resized_once(folder: ImageFolder, cache: Cache | None, root: str | None, /) 
         raise ValueError("data.resize_once=true: augment=resized_crop crops anew; use augment=crop_flip or none")
     sources = {s: FolderImages(folder.files[s], folder.channels, folder.side, folder.crop_share) for s in SPLITS}
     options = {
-        name: getattr(folder, name) for name in ("name", "n_classes", "labels", "mean", "std", "side", "augment")
+        name: getattr(folder, name)
+        for name in ("name", "n_classes", "classes", "labels", "mean", "std", "side", "augment")
     }
     how = suited_cache(resized_bytes(folder)) if cache is None else cache
     if how == "memory":

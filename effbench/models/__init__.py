@@ -5,19 +5,23 @@ A network reads an axis if and only if its factory has a parameter of that name 
 is part of the keys of its networks.
 """
 
+from effbench.models.hf_networks import hf_model
 from effbench.models.lenet import lenet_5, lenet_300_100
 from effbench.models.mobilenet import mobilenet_v1
 from effbench.models.shufflenet import shufflenet_v1
 from effbench.models.small import small_cnn
 from effbench.models.small_segmenter import small_segmenter
+from effbench.models.timm_networks import timm_model
 from effbench.models.torchvision_networks import torchvision_model
 
 __all__ = [
+    "hf_model",
     "lenet_5",
     "lenet_300_100",
     "mobilenet_v1",
     "shufflenet_v1",
     "small_cnn",
     "small_segmenter",
+    "timm_model",
     "torchvision_model",
 ]

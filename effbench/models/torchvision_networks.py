@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from effbench.models.arguments import require_positive_integers
+from effbench.models.torchvision_weights import download, names_weights, renamed, without_prefix
 from effbench.models.weights import load_fitting, read_state_dict
 
 VERSION = 1  # bumped when equal options build another network
@@ -16,7 +18,9 @@ VERSION = 1  # bumped when equal options build another network
 def torchvision_model(
     *,
     name: str,
-    weights: str = "none",
+    weights: str | None = "none",
+    weights_entry: str | None = None,
+    class_rows: Sequence[int] = (),
     num_classes: int = 1000,
     in_channels: int = 3,
     input_side: int = 224,
@@ -28,9 +32,13 @@ def torchvision_model(
     name
         As in `torchvision.models.list_models`: "mobilenet_v2", "resnet50", …
     weights
-        "none": fresh weights. "default": torchvision's best ones, downloaded on first use. Otherwise the path of a
-        file with a state_dict of this network, trained for any number of classes. Classifier tensors for another number
-        of classes keep their fresh values; anything else that does not fit is an error.
+        "none": fresh weights. "default", or a name such as "IMAGENET1K_V1": torchvision's, downloaded on first use.
+        Otherwise the path of a file with a state_dict of this network, trained for any number of classes. Classifier
+        tensors for another number of classes keep their fresh values; anything else that does not fit is an error.
+    weights_entry
+        Under which key the file holds its state_dict, where there are several.
+    class_rows
+        The rows of the weights' classifier that are kept, one for each class of the data: the classes of the weights.
     in_channels
         3, or 1: grey images are then repeated to three channels inside the network. Its state_dict is the same.
     input_side
@@ -57,13 +65,15 @@ def torchvision_model(
         raise ValueError(f"in_channels must be 3, or 1 (grey, repeated to three) for {name}, got {in_channels!r}")
     _require_known(name)
     network = _build(name, input_side, num_classes=num_classes, **_without_auxiliary_heads(name))
-    if weights == "default":
-        pretrained = _pretrained(name, input_side)
+    origin = str(weights)
+    if names_weights(name, weights):
+        pretrained = _pretrained(name, without_prefix(origin), input_side)
         if hasattr(pretrained, "transform_input"):
             network.transform_input = pretrained.transform_input
-        load_fitting(network, pretrained.state_dict(), origin="torchvision's default weights")
-    elif weights != "none":
-        load_fitting(network, read_state_dict(weights), origin=weights)
+        load_fitting(network, pretrained.state_dict(), origin=f"torchvision's weights {origin}", rows=class_rows)
+    elif weights not in (None, "none"):
+        state = renamed(name, read_state_dict(origin, entry=weights_entry))
+        load_fitting(network, state, origin=origin, rows=class_rows, ignored=_HEADS)
     if in_channels == 1:
         network.register_forward_pre_hook(_repeat_grey)
     return network
@@ -85,12 +95,16 @@ def _without_auxiliary_heads(name: str) -> dict[str, bool]:
     return {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
 
 
-def _pretrained(name: str, input_side: int) -> nn.Module:
-    """Return torchvision's own 1000-class network with its default weights, without auxiliary heads."""
-    network = _build(name, input_side, weights="DEFAULT")
-    for head in ("aux1", "aux2", "AuxLogits"):
-        if hasattr(network, head):
-            setattr(network, head, None)
+_HEADS = ("aux1.", "aux2.", "AuxLogits.")
+"""Where the tensors of auxiliary heads lie, of googlenet and of inception_v3."""
+
+
+def _pretrained(name: str, weights: str, input_side: int) -> nn.Module:
+    """Return torchvision's own 1000-class network with weights of a name, without auxiliary heads."""
+    network = download(name, weights, lambda: _build(name, input_side, weights=weights))
+    for head in _HEADS:
+        if hasattr(network, head[:-1]):
+            setattr(network, head[:-1], None)
     return network
 
 

@@ -85,7 +85,9 @@ class Blueprint:
         count with their content: weights that were written anew make another network.
         """
         options = json.loads(json.dumps(dict(self.options), sort_keys=True))
-        files = {name: _content(value) for name, value in options.items() if isinstance(value, str) and _is_file(value)}
+        files = {
+            name: content_of(value) for name, value in options.items() if isinstance(value, str) and _is_file(value)
+        }
         more = {"files": files} if files else {}
         if is_given(self.target):
             return {**given_object(self.target).identity(), "options": options, **more}
@@ -125,7 +127,10 @@ def _is_file(value: str) -> bool:
         return False
 
 
-def _content(path: str) -> str:
+def content_of(path: str, /) -> str | None:
+    """Return a digest of a file's content, read once as long as it is not written; None where there is no file."""
+    if not _is_file(path):
+        return None
     return _digest(path, *stamp_of(path))
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from effbench.checks.fields import check_fields
 from effbench.data import ImageData
 from effbench.plan.blueprint import Blueprint
+from effbench.plan.given_weights import may_be_path, network_identity
 from effbench.plan.keys import prefix_keys, seed_of
 from effbench.plan.source_code import is_own, sources_as_loaded
 from effbench.plan.sources import build_network, fingerprint_of, load_data, load_task
@@ -151,7 +152,7 @@ class Chain:
     def prefix_keys(self) -> tuple[str, ...]:
         """The keys of the fresh network and of the network after each step."""
         root = {
-            "network": self.network.identity(),
+            "network": network_identity(self.network),
             "task": self.task.identity(),
             "data": self.fingerprint,
             "side": self.side,
@@ -185,8 +186,17 @@ class Chain:
                 f"{changed[0]}: its code, or what it imports{what}, was changed after the sweep was planned (in a "
                 "notebook: after it was imported); begin anew, and the same command computes it with the new code"
             )
+        if self._names_a_file and dataclasses.replace(self).prefix_keys[0] != self.prefix_keys[0]:
+            raise ValueError(
+                f"{self.network.target}: a file that its options name was changed after the sweep was planned; begin "
+                "anew, and the same command computes it with the new one"
+            )
         for teacher in (step.teacher for step in self.plain_steps if step.teacher is not None):
             teacher.check_code()
+
+    @property
+    def _names_a_file(self) -> bool:
+        return any(map(may_be_path, self.network.options.values()))
 
     @property
     def key(self) -> str:

@@ -14,6 +14,8 @@ from effbench.plan.watching import Watching
 
 RESULT_VERSION = 5
 """Bumped when what is measured of an equal network, or the layout of a kept result, changes."""
+_SOURCES = {"effbench.models.timm_model": "timm:", "effbench.models.hf_model": "hf:"}
+"""What is put before the names of networks that come from elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,8 @@ class Point:
     config: Mapping[str, Any]
     watching: Watching = field(default_factory=Watching)
     """How its trainings are followed."""
+    network_as_given: str | None = None
+    """What the user called the network by, where that is neither a name of effbench's nor one of its options."""
 
     @cached_property
     def key(self) -> str:
@@ -69,7 +73,10 @@ class Point:
     def network_name(self) -> str:
         """The name under which the network is logged."""
         network = self.chain.network
-        return str(network.options.get("name", network.name))
+        # timm and torchvision both have a resnet18.
+        return self.network_as_given or _SOURCES.get(network.target, "") + str(
+            network.options.get("name", network.name)
+        )
 
     @property
     def data_name(self) -> str:

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from effbench.compression.constraints.copies import plain_network
 from effbench.data import ImageData
 from effbench.plan.blueprint import Blueprint, is_absolute
+from effbench.plan.given_weights import give_weights, split_off
 from effbench.plan.keys import digest
 from effbench.plan.source_code import is_own, source_identity
 from effbench.plan.user_factory import load_users_data
@@ -58,8 +59,12 @@ def build_network(blueprint: Blueprint, task: Task, data: ImageData, side: int) 
 
 
 def network_of(blueprint: Blueprint, offered: Mapping[str, int], /) -> nn.Module:
-    """Return the network of a blueprint that is offered these arguments; layers without sizes get them by an image."""
-    network = blueprint.build(**offered)
+    """Return the network of a blueprint that is offered these arguments; layers without sizes get them by an image.
+
+    Where the blueprint names a file of weights that the factory does not read itself, these stand in their place.
+    """
+    own, _given = split_off(blueprint)
+    network = own.build(**offered)
     if not isinstance(network, nn.Module):
         raise ValueError(f"model._target_={blueprint.target}: gives a {type(network).__name__}, not a torch.nn.Module")
     if any(is_lazy(parameter) for parameter in network.parameters()):
@@ -67,4 +72,6 @@ def network_of(blueprint: Blueprint, offered: Mapping[str, int], /) -> nn.Module
         with torch.no_grad():
             network.eval()(torch.zeros(1, offered["in_channels"], side, side))
         network.train()
-    return plain_network(network)
+    network = plain_network(network)
+    give_weights(network, blueprint)
+    return network

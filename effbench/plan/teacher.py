@@ -18,12 +18,14 @@ class TeacherRequest:
     """Which teacher a stage asks for; None: as the reference has it."""
 
     name: str
-    """`reference`, `wide`, the name of another network, or a file with a state_dict."""
+    """`reference`, `wide`, another network (with weights of its own or without), or a file with a state_dict."""
     alpha: float | None = None
     fraction: float | None = None
     epochs: int | None = None
     seed: int | None = None
     augment: str | None = None
+    labels: str | None = None
+    """A file with the labels themselves, in the place of a teacher."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,10 @@ class Teacher:
         is not asked for. Rows are in the order of the examples' numbers. ValueError where the teacher knows other
         classes.
         """
-        name = hashlib.sha256(f"logits/{self.key}/{data.fingerprint}/{self.side}".encode()).hexdigest()[:20]
-        return self.keep(
-            f"{self.key}-{name}", lambda: label_examples(self.network(), data, side=self.side, device=device)
-        )
+        name = label_name(self.key, data, side=self.side)
+        return self.keep(name, lambda: label_examples(self.network(), data, side=self.side, device=device))
+
+
+def label_name(key: str, data: ImageData, /, *, side: int) -> str:
+    """Return the name under which the labels are kept that the teacher of a key gives the data at a side."""
+    return f"{key}-{hashlib.sha256(f'logits/{key}/{data.fingerprint}/{side}'.encode()).hexdigest()[:20]}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -19,6 +21,7 @@ from effbench.plan.teacher import TeacherRequest
 from effbench.plan.training_stage import TrainingStage
 from effbench.tasks import Task
 from effbench.training.hints import HintLoss, hinted, read_pairs
+from effbench.training.label_files import Kind, read_labels
 from effbench.training.losses import Criterion, make_criterion
 from effbench.training.soft_labels import SoftLabelLoss
 
@@ -41,8 +44,16 @@ class Distill(TrainingStage):
     teacher: Annotated[str, Field(pattern=r"\S", description="reference, wide, a network or a weights file")] = (
         "reference"
     )
-    """`reference`: the point's own reference; `wide`: the same, `teacher_alpha` wide; the name of another network in
-    conf/model, such as small_cnn, trained once as the reference is; or a file with a state_dict."""
+    """`reference`: the point's own reference; `wide`: the same, `teacher_alpha` wide; the name of another network, such
+    as small_cnn, resnet50, timm:resnet10t or my_nets:net, trained once as the reference is, or with weights behind it,
+    as in resnet50:best.pth, as it is; or a file with a state_dict of the reference's network."""
+    labels: str | None = None
+    """A file of labels in the place of a teacher: a row for each training example, a column for each class; see
+    `effbench.training.label_files`. An example whose row is NaN trains on its true label alone."""
+    labels_are: Kind = "auto"
+    """What the file holds; `auto`: as it says itself, or probabilities where rows sum to 1."""
+    labels_digest: str | None = None
+    """Of the file's content, when the sweep was planned: filled in when the file is checked."""
     teacher_alpha: float | None = None
     """Width multiplier of the teacher's network; None: that of the reference."""
     teacher_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -64,6 +75,7 @@ class Distill(TrainingStage):
     def __post_init__(self) -> None:
         """Refuse what can't be learned from."""
         super().__post_init__()
+        self._check_labels()
         if (self.teacher == "reference" and self.teacher_alpha is not None) or (
             self.teacher == "wide" and self.teacher_alpha is None
         ):
@@ -73,6 +85,37 @@ class Distill(TrainingStage):
             )
         if read_pairs(self.hints) and not (self.is_neutral or 0 < self.hint_epochs < self.epochs):
             raise ValueError(f"hint_epochs={self.hint_epochs}: must be 1 to {self.epochs - 1}, fewer than the epochs")
+
+    def _check_labels(self) -> None:
+        """Refuse labels beside a teacher, or beside what needs one."""
+        if self.labels is None:
+            return
+        beside = {
+            "teacher": self.teacher != "reference",
+            "teacher_alpha": self.teacher_alpha is not None,
+            "teacher_fraction": self.teacher_fraction is not None,
+            "teacher_epochs": self.teacher_epochs is not None,
+            "teacher_seed": self.teacher_seed is not None,
+            "hints": self.hints != "none",
+            "pool": self.pool != 0,
+        }
+        for name, is_given in beside.items():
+            if is_given:
+                raise ValueError(
+                    f"labels={self.labels}: stand in the place of a teacher; leave out {name}={getattr(self, name)}"
+                )
+
+    def with_checked_labels(self, data: ImageData, /) -> Distill:
+        """Return the stage with the digest of its labels' file. ValueError where that is not for these data."""
+        assert self.labels is not None
+        read_labels(self.labels, self.labels_are).check(data, path=self.labels)
+        return dataclasses.replace(self, labels_digest=_digest(self.labels))
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the result: of labels, what is in their file, wherever it lies."""
+        identity = super().identity()
+        fields = {name: value for name, value in identity["fields"].items() if name != "labels"}
+        return {**identity, "fields": fields} if self.labels_digest else identity
 
     @property
     def teacher_request(self) -> TeacherRequest:
@@ -84,6 +127,7 @@ class Distill(TrainingStage):
             epochs=self.teacher_epochs,
             seed=self.teacher_seed,
             augment=self.augment,
+            labels=self.labels,
         )
 
     def check_training(self, task: Task, data: ImageData, /, *, side: int, shapes: Collection[tuple[int, ...]]) -> None:
@@ -128,8 +172,12 @@ class Distill(TrainingStage):
 
     def _loss(self, data: ImageData, context: Context, criterion: Criterion) -> SoftLabelLoss:
         device = context.device
-        logits = context.teacher().logits(data, device=device).to(device)
-        labels = data.labels["train"].to(device) if self.weight < 1 else torch.empty(0)
+        if self.labels is None:
+            logits = context.teacher().logits(data, device=device).to(device)
+        else:
+            logits = self.given_logits().to(device)
+        needs_labels = self.weight < 1 or bool(logits.isnan().any())
+        labels = data.labels["train"].to(device) if needs_labels else torch.empty(0)
         return SoftLabelLoss(
             task=context.task,
             weight=self.weight,
@@ -139,12 +187,20 @@ class Distill(TrainingStage):
             hard=criterion,
         )
 
+    def given_logits(self) -> torch.Tensor:
+        """Return the labels of the file. ValueError where it was changed since the sweep was planned."""
+        assert self.labels is not None
+        labels = read_labels(self.labels, self.labels_are)
+        if self.labels_digest not in (None, _digest(self.labels)):
+            raise ValueError(f"{self.labels} was changed after the sweep was planned; begin the sweep again")
+        return labels.logits
+
     def _take_hints(self, student: nn.Module, data: ImageData, context: Context, generator: torch.Generator) -> None:
         pairs = read_pairs(self.hints)
         teacher = context.teacher().network()
         images, _ = next(iter(data.batches("train", side=context.side, batch_size=2)))
         guided = hinted(student, teacher, pairs, images, generator=generator)
-        loss = HintLoss(teacher.to(context.device), [path for _, path in pairs])
+        loss = HintLoss(teacher.to(context.device), [path for _, path in pairs], guided.hint_sides)
         # What the outputs are judged by is the teacher's hints, not labels: only how the weights move is as later.
         options = dataclasses.replace(
             self.training_options,
@@ -169,3 +225,7 @@ class Distill(TrainingStage):
             part="hints",
             beside=teacher,
         )
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()[:16]

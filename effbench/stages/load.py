@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from effbench.compression.duplicate import duplicate
-from effbench.models.weights import read_state_dict
+from effbench.models.weights import fit_weights, read_state_dict
 from effbench.plan.context import Context
 from effbench.plan.stage import Stage
 
@@ -47,11 +47,15 @@ class Load(Stage):
     def load_into(self, model: nn.Module, /) -> None:
         """Load the file's tensors. ValueError, in one line, where they are not exactly those of the network."""
         try:
-            model.load_state_dict(read_state_dict(self.path))
+            fitting = fit_weights(model, read_state_dict(self.path), origin=self.path)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{self.path} does not fit {type(model).__name__}: {reason}") from None
+        if fitting.refitted:
+            raise ValueError(
+                f"{self.path} does not fit {type(model).__name__}: size mismatch, it is for {fitting.n_classes} classes"
+            )
 
 
 def _sha256(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()

@@ -14,7 +14,7 @@ from effbench.config.keywords import arguments_of
 from effbench.config.objects import with_names
 from effbench.config.read import read_sweep
 from effbench.config.search_path import searching, take_search_path
-from effbench.plan.given import name_of
+from effbench.plan.given import is_given, name_of
 from effbench.plan.sweep import Sweep
 from effbench.run.store import Store
 from effbench.sweep.answer import answer_so_far
@@ -161,12 +161,14 @@ _PLACES = {"config_dir": "--config-dir", "config_name": "--config-name"}
 def _shown(given: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[str]:
     """Yield keywords as the call may be shown: objects by the name of their class."""
     for key, value in given.items():
-        target = named.get(f"{key}._target_")
-        yield f"{key}={value!r}" if target is None else f"{key}={_name(target)}"
+        name = named.get(key)
+        yield f"{key}={value!r}" if key not in ("model", "data") else f"{key}={_name(name)}"
 
 
-def _name(target: Any) -> str:
-    return f"[{', '.join(map(name_of, target))}]" if isinstance(target, list) else name_of(target)
+def _name(name: Any) -> str:
+    if isinstance(name, list):
+        return f"[{', '.join(map(_name, name))}]"
+    return name_of(name) if is_given(name) else repr(name)
 
 
 def _display(sweep: Sweep, progress: bool) -> Display:

@@ -18,6 +18,7 @@ from effbench.run.results import RunResult, load_result
 from effbench.run.store import Store
 from effbench.sweep.curve_log import CurveLog
 from effbench.sweep.records import describe_run
+from effbench.sweep.soft_labels import soft_label_files
 from effbench.tracking.tracker import RunRecord, Tracker, TrackingError
 from effbench.training.curves import CURVES, Row
 
@@ -137,6 +138,7 @@ class RunLog:
             return
         reference = self._metrics.get(point.reference_key or point.key)
         record = describe_run(point, self._sweep, result=outcome, reference=reference)
+        record = replace(record, files={**record.files, **soft_label_files(point, self._store)})
         points = self._curves.left(point.key, map(dict, outcome.tables.get(CURVES, ())))
         if point.key in self._tracker.finished_keys():
             self._tracker.log_files(point.key, record.files)

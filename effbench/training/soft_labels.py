@@ -16,7 +16,8 @@ class SoftLabelLoss:
     about the same whatever the temperature T (Hinton et al. 2015, arXiv:1503.02531, section 2).
 
     teacher: logits (n_examples, n_classes, …), a row for each number of an example. labels: the targets,
-    (n_examples, …); not needed with weight = 1, as the teacher is not with weight = 0. hard: in the place of the task's
+    (n_examples, …); not needed with weight = 1, as the teacher is not with weight = 0. An example whose row of the
+    teacher is NaN has no soft label, and learns its true one, whatever the weight. hard: in the place of the task's
     loss.
     """
 
@@ -36,9 +37,25 @@ class SoftLabelLoss:
         self.temperature = temperature
         self.teacher = F.log_softmax(teacher / temperature, dim=1)
         self.labels = labels
+        has_gaps = bool(teacher.isnan().any())
+        self.known = ~teacher.isnan().flatten(1).any(dim=1) if has_gaps else None
 
     def __call__(self, logits: Tensor, images: Tensor, numbers: Tensor) -> Tensor:
         """Return the mean loss of a batch: logits (n, n_classes, …), numbers (n,); see `training.loop.Loss`."""
+        if self.known is not None:
+            return self._with_gaps(logits, numbers, self.known[numbers])
+        return self._of_known(logits, numbers)
+
+    def _with_gaps(self, logits: Tensor, numbers: Tensor, known: Tensor) -> Tensor:
+        n_known, n = int(known.sum()), len(numbers)
+        if n_known == n:
+            return self._of_known(logits, numbers)
+        hard = self.hard(logits[~known], self.labels[numbers[~known]].long())
+        if n_known == 0:
+            return hard
+        return (n_known * self._of_known(logits[known], numbers[known]) + (n - n_known) * hard) / n
+
+    def _of_known(self, logits: Tensor, numbers: Tensor) -> Tensor:
         if self.weight == 1:
             return self._soft(logits, numbers)
         hard = self.hard(logits, self.labels[numbers].long())  # maps of classes are kept in a byte a pixel

@@ -30,7 +30,7 @@ def test_networks_and_what_builds_them_become_targets():
         return Local()
 
     named = with_names({"model": Local(), "stage": {"distill": {"teacher": Local()}}})
-    assert name_of(named["model._target_"]) == "Local" and is_given(named["stage"]["distill"]["teacher"])
+    assert name_of(named["model"]) == "Local" and is_given(named["stage"]["distill"]["teacher"])
     assert with_names({"model": torchvision.models.resnet18}) == {
         "model._target_": "torchvision.models.resnet.resnet18"
     }
@@ -62,7 +62,7 @@ def test_data_are_a_name_a_folder_or_given(tmp_path, monkeypatch):
     assert with_names({"data": str(tmp_path / "photos")}) == {"data": str(tmp_path / "photos")}
     pairs = tuple((np.full((4, 3, 3), n, np.uint8), np.arange(4) % 2) for n in range(3))
     by_name = dict(zip(("train", "val", "test"), pairs, strict=True))
-    targets = {with_names({"data": data})["data._target_"] for data in (pairs, list(pairs), by_name)}
+    targets = {with_names({"data": data})["data"] for data in (pairs, list(pairs), by_name)}
     assert len(targets) == 1 and is_given(*targets)
 
 

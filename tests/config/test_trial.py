@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from effbench.config import teachers, trial
-from effbench.config.command_line import members
+from effbench.config.members import members
 from effbench.config.read import read_sweep
 from effbench.config.trial import check_shapes, read_data
 from effbench.measure.size import float32_bytes

@@ -1,22 +1,13 @@
-import os
-import pickle
+"""Weights put into a network: what fits, what stays fresh, and how names may differ."""
+
+import logging
 
 import pytest
 import torch
 from torch import nn
 
-from effbench.models.weights import load_fitting, read_state_dict
-
-
-@pytest.fixture
-def save(tmp_path):
-    """Return a function that writes what torch.save makes of something, and gives the path."""
-
-    def save(content):
-        torch.save(content, tmp_path / "weights.pt")
-        return str(tmp_path / "weights.pt")
-
-    return save
+from effbench.data import paths
+from effbench.models.weights import load_fitting
 
 
 def network(n_classes=5, n_layers=1, seed=0):
@@ -26,56 +17,16 @@ def network(n_classes=5, n_layers=1, seed=0):
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(3, n_classes))
 
 
-class TestReading:
-    def test_a_state_dict_comes_back(self, save):
-        state = network().state_dict()
-        loaded = read_state_dict(save(state))
-        assert list(loaded) == list(state)
-        assert all(torch.equal(loaded[name], state[name]) for name in state)
-
-    def test_a_file_that_is_not_there(self, tmp_path):
-        with pytest.raises(ValueError, match=r'weights must be "none", "default" or an existing file; .*missing.pt'):
-            read_state_dict(tmp_path / "missing.pt")
-
-    @pytest.mark.parametrize("content", [b"", b"not a pickle at all", b"PK\x03\x04 a damaged archive"])
-    def test_other_bytes_are_refused(self, tmp_path, content):
-        path = tmp_path / "weights.pt"
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match="can't be read as weights"):
-            read_state_dict(path)
-
-    @pytest.mark.parametrize(
-        "content", [[1, 2], torch.zeros(3), {}, {"epoch": 3}, {"state_dict": {"a": torch.zeros(1)}}]
-    )
-    def test_other_contents_are_refused(self, save, content):
-        with pytest.raises(ValueError, match=r"must hold a state_dict \(tensors by name\)"):
-            read_state_dict(save(content))
+def same(model, state):
+    return all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
 
 
-class Malicious:
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return os.mkdir, (self.target,)
-
-
-class TestHostilePickles:
-    def test_code_inside_is_refused_and_not_run(self, tmp_path, save):
-        target = tmp_path / "owned"
-        path = save({"features.0.weight": Malicious(str(target))})
-        with pytest.raises(ValueError, match="can't be read as weights") as caught:
-            read_state_dict(path)
-        assert not target.exists()
-        assert "\n" not in str(caught.value)
-
-    def test_a_bare_pickle_is_refused_and_not_run(self, tmp_path):
-        target = tmp_path / "owned"
-        path = tmp_path / "weights.pkl"
-        path.write_bytes(pickle.dumps(Malicious(str(target))))
-        with pytest.raises(ValueError, match="can't be read as weights"):
-            read_state_dict(path)
-        assert not target.exists()
+@pytest.fixture(autouse=True)
+def said(caplog):
+    """Return what was said in lines, once for each test."""
+    paths.remark.cache_clear()
+    caplog.set_level(logging.WARNING)
+    return caplog
 
 
 class TestFitting:
@@ -103,7 +54,119 @@ class TestFitting:
             load_fitting(network(), state, origin="weights.pt")
 
     def test_only_a_few_tensors_are_named(self):
-        state = {f"other.{name}": tensor for name, tensor in network(n_layers=4).state_dict().items()}
+        state = {f"{name}.other": tensor for name, tensor in network(n_layers=4).state_dict().items()}
         with pytest.raises(ValueError, match=r" and \d+ more$") as caught:
             load_fitting(network(n_layers=4), state, origin="weights.pt")
         assert str(caught.value).count(" is ") == 3
+
+    def test_what_does_not_fit_is_counted_by_kind_and_one_of_each_is_named(self):
+        state = network(n_layers=2).state_dict()
+        state.update(extra=torch.zeros(1), more=torch.zeros(1))
+        state.update({"0.0.bias": torch.zeros(7)})
+        del state["0.1.running_mean"]
+        with pytest.raises(ValueError, match="1 missing, 2 unknown, 1 of another shape: ") as caught:
+            load_fitting(network(n_layers=2), state, origin="w.pt")
+        assert all(name in str(caught.value) for name in ("0.1.running_mean", "extra", "0.0.bias is 7, not 3"))
+
+    def test_counts_of_batches_may_be_missing_as_in_old_files(self):
+        state = {k: v for k, v in network(seed=1).state_dict().items() if not k.endswith("num_batches_tracked")}
+        model = network()
+        load_fitting(model, state, origin="old.pt")
+        assert torch.equal(model[0][1].weight, state["0.1.weight"])
+
+    def test_whole_numbers_are_no_weights(self):
+        state = network().state_dict()
+        state["0.0.weight"] = (100 * state["0.0.weight"]).to(torch.int8)
+        with pytest.raises(ValueError, match=r"1 of another kind: 0\.0\.weight is int8, not float32"):
+            load_fitting(network(), state, origin="w.pt")
+
+    def test_a_network_without_weight_layers_is_loaded_too(self):
+        model = nn.Sequential(nn.BatchNorm2d(3))
+        load_fitting(model, {"0.weight": torch.full((3,), 2.0), **_rest(model)}, origin="w.pt")
+        assert torch.equal(model[0].weight, torch.full((3,), 2.0))
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+    def test_other_precisions_are_converted_and_said(self, dtype, said):
+        state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in network(seed=1).state_dict().items()}
+        model = network()
+        load_fitting(model, state, origin="half.pt")
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+        assert torch.equal(model[0][0].weight, state["0.0.weight"].float())
+        assert f"half.pt: its weights are {str(dtype)[6:]}" in said.text
+
+
+def _rest(model):
+    return {name: tensor for name, tensor in model.state_dict().items() if name != "0.weight"}
+
+
+class TestClassifier:
+    def test_what_stays_fresh_is_said_with_names(self, said):
+        fitting = load_fitting(network(4), network(5, seed=1).state_dict(), origin="five.pt")
+        assert (fitting.refitted, fitting.n_classes) == (("2.weight", "2.bias"), 5)
+        assert "five.pt: is for 5 classes; 2.weight, 2.bias keep fresh values" in said.text
+
+    def test_rows_are_taken_in_their_order(self, said):
+        source, model = network(5, seed=1).state_dict(), network(3)
+        fitting = load_fitting(model, source, origin="five.pt", rows=[4, 0, 2])
+        assert torch.equal(model[2].weight, source["2.weight"][[4, 0, 2]])
+        assert torch.equal(model[2].bias, source["2.bias"][[4, 0, 2]])
+        assert not fitting.refitted and not said.text
+
+    def test_a_row_beyond_the_classifier_is_refused(self):
+        with pytest.raises(ValueError, match="its classifier has 5 rows, and row 5 of it is asked for"):
+            load_fitting(network(2), network(5).state_dict(), origin="five.pt", rows=[0, 5])
+
+
+class Wrapped(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.backbone = inner
+
+
+class TestPrefixes:
+    @pytest.mark.parametrize("prefix", ["module.", "model.", "net.", "module.model.", "classifier_net."])
+    def test_one_prefix_before_every_name(self, prefix):
+        state = {f"{prefix}{name}": tensor for name, tensor in network(seed=1).state_dict().items()}
+        model = network()
+        load_fitting(model, state, origin="w.pt")
+        assert same(model, network(seed=1).state_dict())
+
+    def test_what_lies_beside_the_network_is_left_out_and_said(self, said):
+        state = {f"model.{name}": tensor for name, tensor in network(seed=1).state_dict().items()}
+        model = network()
+        load_fitting(model, {**state, "loss.weight": torch.ones(5), "n_averaged": torch.tensor(3)}, origin="w.ckpt")
+        assert same(model, network(seed=1).state_dict())
+        assert "left out, as the network has no such tensors: loss.weight, n_averaged" in said.text
+
+    def test_two_networks_that_fit_are_refused(self):
+        states = {f"{p}.{k}": v for p in ("teacher", "student") for k, v in network().state_dict().items()}
+        with pytest.raises(ValueError, match=r"several networks that would fit, under 'student.' and 'teacher.'"):
+            load_fitting(network(), states, origin="w.ckpt")
+
+    def test_a_prefix_and_another_classifier_and_rows(self):
+        source = network(5, seed=1).state_dict()
+        model = network(2)
+        load_fitting(model, {f"module.{k}": v for k, v in source.items()}, origin="w.pt", rows=[3, 1])
+        assert torch.equal(model[2].weight, source["2.weight"][[3, 1]])
+
+    def test_a_network_that_wraps_the_files(self):
+        model = Wrapped(network())
+        load_fitting(model, network(seed=1).state_dict(), origin="w.pt")
+        assert same(model.backbone, network(seed=1).state_dict())
+
+    def test_names_that_fit_as_they_are_are_taken_so(self):
+        model = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.ModuleDict({"a": nn.Linear(2, 2)})})
+        state = {name: torch.full_like(tensor, 3.0) for name, tensor in model.state_dict().items()}
+        load_fitting(model, state, origin="w.pt")
+        assert same(model, state)
+
+    def test_the_nearest_reading_says_what_is_wrong(self):
+        state = {f"module.{name}": tensor for name, tensor in network().state_dict().items()}
+        del state["module.0.0.bias"]
+        with pytest.raises(ValueError, match=r": 1 missing: 0\.0\.bias is missing$"):
+            load_fitting(network(), state, origin="w.pt")
+
+    def test_names_that_may_be_ignored(self, said):
+        state = {**network(seed=1).state_dict(), "aux1.weight": torch.ones(2)}
+        load_fitting(network(), state, origin="w.pt", ignored=("aux1.",))
+        assert "left out" in said.text and "aux1.weight" in said.text

@@ -1,7 +1,9 @@
 """Distillation: what a student takes from its teacher, its labels, its pool of images and its hints."""
 
+import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -258,3 +260,57 @@ def unexplained(student, teacher, data):
 def test_what_cannot_be_learned_from_is_named(option, value, message):
     with pytest.raises(ValueError, match=message):
         Distill(**{**OPTIONS, "weight": 0.5, option: value})
+
+
+class TestLabelsFromAFile:
+    ABSENT = Teacher(key="", side=8, network=lambda: 1 / 0, keep=lambda name, make: 1 / 0)
+
+    @pytest.mark.parametrize("weight", [0.5, 1.0])
+    def test_those_of_a_teacher_teach_as_it_does(
+        self, toy_data, toy_network, make_context, trained_teacher, tmp_path, weight
+    ):
+        np.save(tmp_path / "labels.npy", label_examples(trained_teacher, toy_data, side=8, device=CPU).numpy())
+        by_teacher = Distill(**OPTIONS, weight=weight)
+        by_file = dataclasses.replace(by_teacher, labels=str(tmp_path / "labels.npy")).with_checked_labels(toy_data)
+        taught = by_teacher.apply(toy_network(), make_context(toy_data, teacher=teacher_without_store(trained_teacher)))
+        assert same_bits(by_file.apply(toy_network(), make_context(toy_data, teacher=self.ABSENT)), taught)
+
+    def test_examples_without_one_learn_their_true_label(self, toy_data, toy_network, make_context, tmp_path):
+        labels = np.full((203, 4), np.nan, np.float32)
+        labels[0] = 1.0, 2.0, 3.0, 4.0
+        np.save(tmp_path / "labels.npy", labels)
+        stage = Distill(**OPTIONS, weight=1.0, labels=str(tmp_path / "labels.npy"))
+        taught = stage.apply(toy_network(), make_context(toy_data, teacher=self.ABSENT))
+        plain = Train(**{**OPTIONS}).apply(toy_network(), make_context(toy_data))
+        scores = [make_context(toy_data).evaluate(model) for model in (toy_network(), taught, plain)]
+        assert scores[1] > scores[0] and abs(scores[1] - scores[2]) < 0.1
+
+    def test_the_file_is_known_by_its_content(self, toy_data, toy_network, make_context, tmp_path):
+        identities = []
+        for name, scale in (("a", 1.0), ("b", 1.0), ("a", 2.0)):
+            np.save(tmp_path / f"{name}.npy", scale * np.arange(203 * 4, dtype=np.float32).reshape(203, 4))
+            stage = Distill(**OPTIONS, weight=1.0, labels=str(tmp_path / f"{name}.npy")).with_checked_labels(toy_data)
+            identities.append(stage.identity())
+        assert identities[0] == identities[1] != identities[2]
+        np.save(tmp_path / "a.npy", np.ones((203, 4)))
+        with pytest.raises(ValueError, match=r"a\.npy was changed after the sweep was planned"):
+            stage.apply(toy_network(), make_context(toy_data))
+
+    @pytest.mark.parametrize(
+        "beside",
+        [
+            {"teacher": "lenet_5"},
+            {"teacher": "wide", "teacher_alpha": 2.0},
+            {"teacher_epochs": 1},
+            {"teacher_seed": 0},
+            {"teacher_fraction": 0.5},
+            {"hints": "a:b"},
+            {"pool": 1},
+        ],
+    )
+    def test_they_stand_in_the_place_of_a_teacher(self, beside):
+        with pytest.raises(ValueError, match=r"labels=soft.npy: stand in the place of a teacher; leave out "):
+            Distill(**{**OPTIONS, "epochs": 4}, weight=0.5, labels="soft.npy", **beside)
+
+    def test_without_them_the_identity_is_what_it_was(self):
+        assert set(Distill(**OPTIONS, weight=0.5).identity()["fields"]) == {"epochs", "lr", "batch_size", "weight"}

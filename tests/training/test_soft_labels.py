@@ -101,3 +101,19 @@ def test_the_true_labels_by_number_train_to_the_bits_of_plain_training(make_toy_
     )
     fit(numbered, data, options, generator=torch.Generator().manual_seed(0), loss=by_number, by_number=True, **how)
     assert all(torch.equal(tensor, numbered.state_dict()[name]) for name, tensor in plain.state_dict().items())
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.3, 1.0]), st.integers(0, 63))
+def test_examples_without_a_soft_label_learn_their_true_one(seed, weight, gaps):
+    student, teacher, labels = random_logits(seed)
+    known = torch.tensor([not gaps >> number & 1 for number in range(6)])
+    options = {"weight": weight, "temperature": 2.0, "task": Classification()}
+    found = SoftLabelLoss(**options, teacher=teacher.masked_fill(~known[:, None], torch.nan), labels=labels)
+    whole = SoftLabelLoss(**options, teacher=teacher, labels=labels)
+    numbers = torch.arange(6)
+    each = [
+        whole(student[[n]], None, numbers[[n]]) if known[n] else F.cross_entropy(student[[n]], labels[[n]])
+        for n in range(6)
+    ]
+    torch.testing.assert_close(found(student, None, numbers), torch.stack(each).mean())
+    assert torch.isfinite(torch.autograd.grad(found(student, None, numbers), student)[0]).all()
