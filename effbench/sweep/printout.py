@@ -15,7 +15,7 @@ import pandas as pd
 from rich.console import Console
 
 from effbench.analysis import Quality
-from effbench.sweep.terminal import print_line, print_table, terminal_console
+from effbench.sweep.terminal import print_line, print_table, terminal_console, text_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +54,7 @@ class Printout:
 
     def text(self) -> str:
         """Return what `show` prints."""
-        stream = io.StringIO()
-        self.show(Console(file=stream, soft_wrap=True, width=240, force_jupyter=False))
-        return stream.getvalue().rstrip("\n")
+        return text_of(self.show)
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as JSON-able data."""

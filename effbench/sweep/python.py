@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from effbench.sweep.messages import say
 from effbench.sweep.notebook_progress import NotebookProgress, is_notebook
 from effbench.sweep.progress import ProgressDisplay
 from effbench.sweep.result import SweepResult
+from effbench.sweep.terminal import text_of
 from effbench.sweep.work import place_of, work
 
 
@@ -123,9 +125,7 @@ class SweepPlan:
         return len(self._sweep.plan.points)
 
     def __repr__(self) -> str:
-        stream = io.StringIO()
-        print_plan(self._sweep, self._store, Console(file=stream, soft_wrap=True, width=240, force_jupyter=False))
-        return stream.getvalue().rstrip("\n")
+        return text_of(partial(print_plan, self._sweep, self._store))
 
     def _repr_html_(self) -> str:
         return self.runs.to_html(index=False, escape=True, border=0)

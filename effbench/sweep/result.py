@@ -6,7 +6,7 @@ import base64
 import html
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SweepResult:
     """What `effbench.run_sweep` returns; in a notebook it shows its answer, figure and table.
 
@@ -55,13 +55,13 @@ class SweepResult:
     """Why runs failed, by their point and seed."""
     n_missing: int
     """How many runs are not there because the sweep was interrupted; the same call goes on with them."""
-    counts: Counts | None = field(repr=False)
+    counts: Counts | None
     """What each validation example adds to the runs' quality; None where these have not the same examples."""
     is_whole: bool
     """Whether every run is there, measured and logged."""
-    _sweep: Sweep = field(repr=False)
-    _printout: Printout = field(repr=False)
-    _store: Store = field(repr=False)
+    _sweep: Sweep
+    _printout: Printout
+    _store: Store
 
     @classmethod
     def of(
@@ -146,6 +146,11 @@ class SweepResult:
         interrupted = f"interrupted: {self.n_missing} runs are missing; the same call goes on with them"
         failed = [f"failed: {name}: {reason}" for name, reason in self.failures.items()]
         return [*([interrupted] if self.n_missing else []), *self._printout.lines, *failed, *self._printout.unmeasured]
+
+    def __repr__(self) -> str:
+        missing = f", {self.n_missing} missing" if self.n_missing else ""
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        return f"SweepResult({self.sweep_id}: {len(self.runs)} runs{failed}{missing})"
 
     def __str__(self) -> str:
         interrupted = self._said()[:1] if self.n_missing else []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 from rich.console import Console
@@ -31,6 +32,13 @@ def terminal_console() -> Console:
     if not console.is_terminal:
         console.width = 240
     return console
+
+
+def text_of(show: Callable[[Console], None], /) -> str:
+    """Return what is shown as plain text: no colours, lines as long as they need."""
+    stream = io.StringIO()
+    show(Console(file=stream, soft_wrap=True, width=240, force_terminal=False, force_jupyter=False, color_system=None))
+    return stream.getvalue().rstrip("\n")
 
 
 def print_line(line: str, console: Console) -> None:

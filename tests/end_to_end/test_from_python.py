@@ -1,8 +1,10 @@
 """Sweeps from Python as users begin them: a script without a guard, and a notebook with all of it typed into cells."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -74,33 +76,40 @@ def test_a_script_sweeps_its_own_classes_in_workers_and_goes_on_after_a_restart(
     assert stamps[0] == stamps[1] != {}
 
 
-CELLS = [
-    SCRIPT,
-    SWEEP.replace(" progress=False,", ""),
-    "result",
-    """
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "your_own.ipynb"
+INTERRUPTED = """
 import threading, _thread
-threading.Timer(2.0, _thread.interrupt_main).start()
-part = effbench.run_sweep(prune=[0.5, 0.6, 0.7, 0.8], model=Net, data=(Shapes(200, 0), Shapes(60, 1), Shapes(60, 2)),
-                          train={"epochs": 4000}, finetune={"epochs": 1}, measure={"seconds": 0.01})
+threading.Timer(3.0, _thread.interrupt_main).start()
+part = effbench.run_sweep(prune=[0.5, 0.6, 0.7], **{**keys, "train": {"epochs": 4000}})
 print("missing", part.n_missing, "finished", len(part.runs))
-""",
-    "result.plot('size_bytes')",
-    PLAN.format(width=5),
-]
+"""
+KEPT = """
+print("plan", *set(effbench.plan_sweep(prune=[0.5, 0.8, 0.95], **keys).runs["status"]))
+"""
+
+
+def notebook_as_tested():
+    """Return the notebook with shorter trainings, an interrupt, and its network's cell changed and run again."""
+    cells = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
+    sources = [re.sub(r'"epochs": \d', '"epochs": 1', cell.source) for cell in cells]
+    network = next(source for source in sources if source.startswith("class Net"))
+    sources += [INTERRUPTED, KEPT, network.replace("width=16", "width=12"), 'keys["model"] = Net', KEPT]
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
 
 
 @pytest.mark.filterwarnings("ignore")  # the notebook client's own
-def test_a_notebook_shows_progress_is_interrupted_and_notices_a_changed_cell(tmp_path, monkeypatch):
+def test_the_notebook_runs_is_interrupted_and_notices_a_changed_cell(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    notebook = notebook_as_tested()
     NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    outputs = [cell.outputs for cell in notebook.cells]
-    (bars,) = [output for output in outputs[1] if output.output_type == "display_data"]
-    assert "3/3" in bars["data"]["text/html"] and "latency" in bars["data"]["text/html"]
-    (answer,) = outputs[2]
+    by_source = {cell.source: cell.outputs for cell in notebook.cells}
+    bars, answer = (o for o in next(o for s, o in by_source.items() if s.startswith("pruned =")) if "data" in o)
+    assert "4/4" in bars["data"]["text/html"] and "latency" in bars["data"]["text/html"]
     assert "image/png;base64" in answer["data"]["text/html"] and "<table" in answer["data"]["text/html"]
-    said = "".join(output.get("text", "") for output in outputs[3])
-    assert "missing 5 finished 0" in said and "interrupted: 5 of 5 runs are missing" in said
-    assert any("image/png" in output.get("data", {}) for output in outputs[4])
-    assert "plan to run" in "".join(output.get("text", "") for output in outputs[5])
+    assert any(
+        "image/png" in output.get("data", {}) for output in next(o for s, o in by_source.items() if "labels=" in s)
+    )
+    said = "".join(output.get("text", "") for output in by_source[INTERRUPTED])
+    assert "missing 4 finished 0" in said and "interrupted: 4 of 4 runs are missing" in said
+    kept, changed = ("".join(o.get("text", "") for o in cell.outputs) for cell in notebook.cells if cell.source == KEPT)
+    assert "plan kept" in kept and "plan to run" in changed

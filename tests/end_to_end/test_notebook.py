@@ -1,4 +1,4 @@
-"""The notebook reads a real sweep, from the folder in which it is started."""
+"""The notebooks: what they show is there, from the folder in which they are started."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = sorted(Path(__file__).parents[2].joinpath("notebooks").glob("*.ipynb"))
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -16,9 +17,8 @@ def test_a_notebook_is_stored_without_outputs(path):
 
 
 @pytest.mark.filterwarnings("ignore")  # the notebook client's own
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_against_a_sweep(path, shared):
-    notebook = nbformat.read(path, as_version=4)
+def test_a_notebook_runs_against_a_sweep(shared):
+    notebook = nbformat.read(FOLDER / "saturation.ipynb", as_version=4)
     client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(shared.path)}})
     client.execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]

@@ -66,7 +66,7 @@ def test_it_shows_itself_as_text_markdown_and_html(swept):
     rows = [line for line in report.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + 4 and len({row.count("|") for row in rows}) == 1
     assert "data:image/png;base64," in page and "<table" in page
-    assert "SweepResult" in repr(swept)
+    assert repr(swept) == f"SweepResult({swept.sweep_id}: 8 runs)"
 
 
 def test_hostile_names_are_shown_and_not_obeyed(swept):
