@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from effbench.measure.compute import Cost, count_cost
     from effbench.measure.latency import measure_latency
     from effbench.sweep.load_model import load_model
-    from effbench.sweep.python import SweepPlan, plan_sweep, run_sweep
+    from effbench.sweep.run_sweep import SweepPlan, plan_sweep, run_sweep
     from effbench.sweep.result import SweepResult
     from effbench.sweep.technique import apply
     from effbench.tracking.read import load_counts, load_runs
@@ -49,7 +49,7 @@ _HOMES = {
     "Cost": "effbench.measure.compute",
     "Counts": "effbench.analysis",
     "Saturation": "effbench.analysis",
-    "SweepPlan": "effbench.sweep.python",
+    "SweepPlan": "effbench.sweep.run_sweep",
     "SweepResult": "effbench.sweep.result",
     "apply": "effbench.sweep.technique",
     "count_cost": "effbench.measure.compute",
@@ -60,9 +60,9 @@ _HOMES = {
     "load_runs": "effbench.tracking.read",
     "measure_latency": "effbench.measure.latency",
     "pareto_front": "effbench.analysis",
-    "plan_sweep": "effbench.sweep.python",
+    "plan_sweep": "effbench.sweep.run_sweep",
     "plot_saturation": "effbench.analysis",
-    "run_sweep": "effbench.sweep.python",
+    "run_sweep": "effbench.sweep.run_sweep",
     "saturation_point": "effbench.analysis",
 }
 

@@ -72,7 +72,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None) -> Sweep
             for name, axis in command.axes.items()
             if name in command.axis_values
         },
-        name=shlex.join(shown) or "reference",
+        name=(shlex.join(shown) if call is None else call.partition("(")[2].removesuffix(")")) or "reference",
         command=shlex.join(["python", "-m", "effbench.sweep", *shown]) if call is None else call,
     )
 
