@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from effbench.measure.compute import Cost, count_cost
     from effbench.measure.latency import measure_latency
     from effbench.sweep.load_model import load_model
-    from effbench.sweep.run_sweep import SweepPlan, plan_sweep, run_sweep
     from effbench.sweep.result import SweepResult
+    from effbench.sweep.run_sweep import SweepPlan, plan_sweep, run_sweep
     from effbench.sweep.technique import apply
     from effbench.tracking.read import load_counts, load_runs
 

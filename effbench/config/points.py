@@ -33,6 +33,7 @@ from effbench.config.typed import typed
 from effbench.data import ImageData
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain
+from effbench.plan.given import is_given, short_name
 from effbench.plan.point import Plan, Point
 from effbench.plan.sources import fingerprint_of
 from effbench.plan.sweep import Threads
@@ -188,8 +189,14 @@ class _Builder:
             watching=typed(Watching, {name: node["train"][name] for name in WATCHED}, where="train"),
             is_control=self._is_control(values),
             config=hide_in_values({**config, "seed": seed, **values}),
-            network_as_given=function_form(self.composed.choices["model"]),
+            network_as_given=self._network_as_given(network),
         )
+
+    def _network_as_given(self, network: Blueprint) -> str | None:
+        """Return what a network is called that no name of conf or torchvision stands for; of several given ones each."""
+        if is_given(network.target) and "model" in self.composed.swept:
+            return short_name(network.target)
+        return function_form(self.composed.choices["model"])
 
     def _as_teacher(self, reference: Point) -> Chain:
         """Return the reference's chain as the recipe has it, with all its finetunings: what teaches where it does."""

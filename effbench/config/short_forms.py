@@ -14,7 +14,7 @@ from effbench.checks.fields import shown
 from effbench.config.keys import check_choice, options_of
 from effbench.config.overrides import parse, quoted, values_of
 from effbench.models.timm_networks import settings_of
-from effbench.plan.given import is_given
+from effbench.plan.given import is_given, short_name
 
 SOURCES = {"torchvision": "torchvision", "timm": "timm", "hf": "hf"}
 """What stands before a network's name, and the member of conf/model that builds those."""
@@ -71,11 +71,14 @@ def _keys_of(key: str, line: str) -> dict[str, str] | None:
 
 
 def as_typed(line: str, /) -> str:
-    r"""Return the value of an override of one value as the user wrote it: Hydra has put a \\ before some characters."""
+    r"""Return the value of an override of one value as the user wrote it: Hydra has put a \\ before some characters.
+
+    Of an object that a program gives it is a short name.
+    """
     if not line.startswith(("model=", "data=")):
         return line.split("=", 1)[1]
     (value,) = values_of(parse([line])[0])
-    return str(value)
+    return short_name(str(value)) if is_given(value) else str(value)
 
 
 def function_form(value: str, /) -> str | None:

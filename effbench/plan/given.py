@@ -66,6 +66,15 @@ def given_object(target: str, /) -> Given:
     return _given[target]
 
 
+def short_name(target: str, /) -> str:
+    """Return a name that still tells a given object from others of its class.
+
+    >>> short_name("given:Net-0123456789abcdef")
+    'Net-01234567'
+    """
+    return target.removeprefix(PREFIX)[:-8]
+
+
 def name_of(target: str, /) -> str:
     """Return the short name of what a dotted name, or one of a given object, stands for: "Net" of both.
 

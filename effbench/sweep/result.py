@@ -183,7 +183,7 @@ class SweepResult:
             if name not in known:
                 raise ValueError(f"{name}={where[name]}: the sweep has {', '.join(known)}")
         for name, value in where.items():
-            points = [point for point in points if _is_equal(_value(point, name), value)]
+            points = [point for point in points if any(_is_equal(own, value) for own in _values(point, name))]
         for name in () if reference else plan.axes:
             neutral = [p for p in points if _is_equal(p.axes.get(name), self._sweep.axes[name].neutral)]
             points = neutral if name not in where and neutral else points
@@ -195,9 +195,10 @@ class SweepResult:
         raise ValueError(f"{what} meant by {asked}: give what tells them apart; there are {there}")
 
 
-def _value(point: Point, name: str) -> Any:
-    own = {"seed": point.seed, "model": point.network_name, "data": point.data_name}
-    return {**own, **point.swept, **point.axes}.get(name)
+def _values(point: Point, name: str) -> list[Any]:
+    """Return what a point has under a name: a network is meant by the name of its class, too."""
+    own = {"seed": [point.seed], "model": [point.network_name, point.chain.network.name], "data": [point.data_name]}
+    return [*own.get(name, []), *(values[name] for values in (point.swept, point.axes) if name in values)]
 
 
 def _is_equal(own: Any, value: Any) -> bool:

@@ -79,8 +79,7 @@ def test_plans_are_those_of_the_command(folder, keywords):
 
 
 def test_a_trained_network_is_where_a_sweep_starts(folder):
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    network = linear()
     plan = effbench.plan_sweep(prune=0.5, model=network)
     assert set(plan.runs["steps"]) == {"up to 1 × (finetune)"} or all("train →" not in s for s in plan.runs["steps"])
     result = effbench.run_sweep(
@@ -90,6 +89,36 @@ def test_a_trained_network_is_where_a_sweep_starts(folder):
     pruned = result.model(prune=0.5)[1].weight
     assert torch.equal(pruned[pruned != 0], network[1].weight[pruned != 0])
     assert set(result.runs["model"]) == {"Sequential"}
+
+
+def linear(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+
+
+def test_several_networks_of_a_class_and_names_are_told_apart(folder):
+    models = [linear(0), linear(1), "lenet_300_100"]
+    keys = {"finetune": {"epochs": 0}, "train": {"epochs": 0}, "measure": {"seconds": 0.01}, "sweep": {"jobs": 1}}
+    result = effbench.run_sweep(model=models, bits=4, progress=False, **keys)
+    names = sorted(set(result.runs["model"]))
+    assert len(names) == 3 and names[-1] == "lenet_300_100"
+    assert all(name.startswith("Sequential-") for name in names[:2])
+    found = [result.model(model=name, bits=4)[1].weight for name in names[:2]]
+    expected = [result.model(model=name, reference=True)[1].weight for name in names[:2]]
+    assert all(torch.allclose(one, other, atol=0.02) for one, other in zip(found, expected, strict=True))
+    with pytest.raises(ValueError, match="2 runs are meant by model=Sequential, bits=4"):
+        result.model(model="Sequential", bits=4)
+
+
+def test_an_object_teaches_as_a_name_does(folder):
+    keys = {"prune": 0.5, "distill": 0.9, "model": "lenet_300_100", "train": {"epochs": 1}}
+    one, same, other = (
+        effbench.plan_sweep(**keys, stage={"distill": {"teacher": linear(seed)}}).runs["run_key"] for seed in (0, 0, 1)
+    )
+    assert list(one) == list(same) != list(other) and one[0] == other[0]
+    wide = torch.nn.Sequential(nn.Flatten(), nn.Linear(784, 11))
+    with pytest.raises(ValueError, match="stage.distill"):
+        effbench.plan_sweep(**keys, stage={"distill": {"teacher": wide}})
 
 
 def test_a_failed_run_fails_alone(folder):
