@@ -193,7 +193,7 @@ class _Builder:
         )
 
     def _network_as_given(self, network: Blueprint) -> str | None:
-        """Return what a network is called that no name of conf or torchvision stands for; of several given ones each."""
+        """Return what a network is called that has no name in conf or torchvision; each of several given ones."""
         if is_given(network.target) and "model" in self.composed.swept:
             return short_name(network.target)
         return function_form(self.composed.choices["model"])

@@ -31,12 +31,10 @@ def test_networks_and_what_builds_them_become_targets():
 
     named = with_names({"model": Local(), "stage": {"distill": {"teacher": Local()}}})
     assert name_of(named["model"]) == "Local" and is_given(named["stage"]["distill"]["teacher"])
-    assert with_names({"model": torchvision.models.resnet18}) == {
-        "model._target_": "torchvision.models.resnet.resnet18"
-    }
-    assert is_given(with_names({"model": inner})["model._target_"])
-    several = with_names({"model": [Local(), torchvision.models.resnet18]})["model._target_"]
-    assert is_given(several[0]) and several[1] == "torchvision.models.resnet.resnet18"
+    assert with_names({"model": torchvision.models.resnet18}) == {"model": "torchvision.models.resnet:resnet18"}
+    assert is_given(with_names({"model": inner})["model"])
+    several = with_names({"model": [Local(), torchvision.models.resnet18, "lenet_5"]})["model"]
+    assert is_given(several[0]) and several[1:] == ["torchvision.models.resnet:resnet18", "lenet_5"]
     assert with_names({"model": ["lenet_5", Path("x")]}) == {"model": ["lenet_5", "x"]}
 
 

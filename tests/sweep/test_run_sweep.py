@@ -117,7 +117,7 @@ def test_an_object_teaches_as_a_name_does(folder):
     )
     assert list(one) == list(same) != list(other) and one[0] == other[0]
     wide = torch.nn.Sequential(nn.Flatten(), nn.Linear(784, 11))
-    with pytest.raises(ValueError, match="stage.distill"):
+    with pytest.raises(ValueError, match=r"stage\.distill"):
         effbench.plan_sweep(**keys, stage={"distill": {"teacher": wide}})
 
 
