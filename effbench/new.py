@@ -56,6 +56,10 @@ def _read(arguments: Sequence[str]) -> tuple[str, str, Path]:
             folder = value if equals else next(waiting, "")
             if not folder.strip():
                 raise ValueError(f"--folder: must be followed by a folder, as in --folder={FOLDER}")
+            if not folder.isprintable() or set(folder) & set('"\\'):
+                raise ValueError(
+                    f"--folder={folder}: its name goes into the files; use one without quotes and the like"
+                )
         elif argument.startswith("-"):
             raise ValueError(f"{argument}: there is no such option; there is --folder=…")
         else:

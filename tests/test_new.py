@@ -57,6 +57,7 @@ def test_what_can_not_be_written_leaves_nothing_behind(here, capsys):
         (["model"], "effbench new model: must be a kind and a name, as in effbench new model my_net"),
         (["model", "a", "b"], "effbench new model a b: must be a kind and a name"),
         (["model", "a", "--folder"], "--folder: must be followed by a folder"),
+        (["model", "a", '--folder=x"""y'], '--folder=x"""y: its name goes into the files'),
         (["model", "a", "--foldr=x"], "--foldr=x: there is no such option; there is --folder=…"),
         (["network", "a"], "network: there is no such kind; known: data, engine, model, recipe, stage, task"),
     ],

@@ -16,6 +16,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from effbench.config.search_path import SearchPath, conf_folder
 
@@ -51,6 +52,10 @@ def in_one_line() -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(_one_line(error)) from None
+    except MarkedYAMLError as error:  # in a file that nothing but Hydra reads: one that another builds on
+        mark = error.problem_mark
+        where = "" if mark is None else f"{mark.name}, line {mark.line + 1}: "
+        raise ValueError(f"{where}is no YAML: {error.problem}") from None
 
 
 def _one_line(error: Exception) -> str:

@@ -35,6 +35,9 @@ def test_what_builds_on_another_is_put_together(own_folder):
     folder = own_folder({"model/net.yaml": "defaults: [small_cnn, _self_]\nkernel: 5\n"})
     with within(folder):
         assert members("model")["net"] == {**members("model")["small_cnn"], "kernel": 5}
+    own_folder({"model/net.yaml": "defaults: [part/broken, _self_]\n", "model/part/broken.yaml": "a: [1\n"})
+    with within(folder), pytest.raises(ValueError, match=r"model/part/broken.yaml\S*, line 2: is no YAML: expected"):
+        members("model")
     own_folder({"model/net.yaml": "defaults: [nope, _self_]\n"})
     with within(folder), pytest.raises(ValueError, match=r"model/nope.*\(see conf_mine/model/net.yaml\)"):
         members("model")

