@@ -35,7 +35,7 @@ WRONG = {
     "of another's name": ({"recipe/r.yaml": "name: q\nsteps: [train]\n"}, "name must be r, as the file is called"),
     "another end": ({"model/net.yml": NET}, "conf_mine/model/net.yml: must be called net.yaml; Hydra reads no .yml"),
     "config.yaml": ({"config.yaml": "tolerance: 1", "model/net.yaml": NET}, "and give --config-name=mine"),
-    "nothing in it": ({"readme.txt": ""}, "conf_mine: holds none of the folders that are groups: axis, data, engine"),
+    "nothing in it": ({"readme.txt": ""}, "conf_mine: holds none of the folders that are groups: "),
 }
 
 
@@ -75,7 +75,9 @@ def test_what_editors_leave_beside_a_file_is_no_member(own_folder):
 def test_a_member_that_leaves_keys_out_is_refused_where_it_is_chosen(own_folder):
     folder = own_folder({"train/t.yaml": "lr: 0.1\n", "train/u.yaml": "defaults: [default, _self_]\nlrr: 0.1\n"})
     assert read_command_line(["-cd", str(folder)]).configurations[0].choices["train"] == "default"
-    with pytest.raises(ValueError, match=r"train/t.yaml: lacks batch_size, .*begin it with defaults: \[default, _self"):
+    with pytest.raises(
+        ValueError, match=r"train/t.yaml: lacks .*batch_size, .*begin it with defaults: \[default, _self"
+    ):
         read_command_line(["-cd", "conf_mine", "train=t"])
     with pytest.raises(ValueError, match=r"conf_mine/train/u.yaml: lrr: there is no such key; did you mean lr\?"):
         read_command_line(["-cd", "conf_mine", "train=u"])
