@@ -36,7 +36,7 @@ def own_module(monkeypatch):
     [
         ("model=squeezenet1_1", {"_target_": "effbench.models.torchvision_model", "name": "squeezenet1_1"}),
         ("model=torchvision:resnet18", {"_target_": "effbench.models.torchvision_model", "name": "resnet18"}),
-        ("model=timm:resnet10t", {"_target_": "effbench.models.timm_model", "name": "resnet10t", "pretrained": False}),
+        ("model=timm:resnet10t", {"_target_": "effbench.models.timm_model", "name": "resnet10t"}),
         ("model=own_short:net", {"_target_": "own_short.net"}),
         ("model=a.b.c:d", {"_target_": "a.b.c.d"}),
         ("model=lenet_5", {"_target_": "effbench.models.lenet_5"}),
