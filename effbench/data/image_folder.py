@@ -22,6 +22,7 @@ from effbench.data.folder_fingerprint import fingerprint_of
 from effbench.data.image_files import open_image, quiet_pillow
 from effbench.data.in_memory import InMemoryData
 from effbench.data.paths import data_folder
+from effbench.data.unlabelled import PartlyLabelled
 
 HASHED_BYTES = 256 * 2**20
 """Up to this total size the fingerprint reads every file; beyond it names, sizes and times of change must do."""
@@ -59,7 +60,7 @@ class ImageFolder(ImageData):
         """
         kept = (self.classes, self.side, self.channels, self.mean, self.std, self.crop_share, self.augment)
         entries = [
-            (f"{split} {path.relative_to(self.root).as_posix()} {label}", path)
+            (f"{split} {Path(os.path.relpath(path, self.root)).as_posix()} {label}", path)
             for split in SPLITS
             for path, label in self.files[split]
         ]
@@ -202,13 +203,15 @@ def image_folder(
     split_seed: int = 0,
     n_workers: int = 2,
     in_memory: bool | None = None,
-) -> ImageFolder | InMemoryData:
+    unlabelled: str | None = None,
+) -> ImageData:
     """Return the images under `root`: folders train, val and test of class folders, or class folders alone.
 
     What is missing comes from a seeded, stratified split: class folders alone are divided by `shares`; without `val`, a
     part of `train` becomes validation (as large as shares say, relative to train); without `test`, `val` is halved.
     `mean` and `std` default to ImageNet's. in_memory: decode every image once, to the base side, and keep it; None does
     so where all images take at most 1 GiB and `augment` works on kept images (resized_crop needs the files).
+    unlabelled: a folder of images without labels, in the root or elsewhere: they train at distill=1 alone.
     `folder_layout` says which names are those of splits, `pixel_values` what is made of images that are not plain.
     ValueError says what is wrong with a folder, a file or a value.
     """
@@ -245,6 +248,10 @@ def image_folder(
         augment=augment,
         n_workers=n_workers,
     )
+    if unlabelled is not None:
+        if in_memory:
+            raise ValueError("data.in_memory=true: images without labels (data.unlabelled) are streamed; leave it out")
+        return PartlyLabelled.of(streamed, unlabelled)
     if in_memory is None:
         n_bytes = sum(len(part) for part in files.values()) * channels * side**2
         in_memory = augment != "resized_crop" and n_bytes <= IN_MEMORY_BYTES
