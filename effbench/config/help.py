@@ -14,13 +14,18 @@ _KEYS = """\
 keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the runs)
   task=             {tasks}: what networks are for; brings its own network and data, where none are named
   model=            {models}
-                    model.<option>= sets an option; model._target_=my_package.my_net takes your own network
-  data=             {data}
+                    or resnet18 and any other classifier of torchvision, timm:<name>, hf:<folder or repository>
+                    (extras: effbench[timm], effbench[transformers]), my_package.my_nets:my_net for your own
+                    model.<option>= sets an option; model.weights= a file of weights for any of them (a state_dict,
+                    a checkpoint, .safetensors), or torchvision's by name (DEFAULT, IMAGENET1K_V1);
+                    model.pretrained=true for timm's
+  data=             {data}; or a folder of class folders: data=./photos
                     data.root= where it lies, data.side= base side in pixels, data.split_seed=
                     data._target_=my_package.my_data takes your own: what it gives, as (train, val, test) Datasets
                     data.cache=memory|disk|none data.workers=2 (image_folder, your own): how images are held and read
   recipe=           {recipes}; recipe.rounds=3 prunes and finetunes in three rounds
   stage.<s>.<o>=    options of a technique: stage.prune.criterion=random, stage.quantize.scheme=affine, …
+                    stage.distill.teacher=resnet50:best.pth lets another network teach; stage.distill.labels=soft.npy
                     stage.<s>.layers={{conv1:8,classifier:skip}}: other values for layers by name, * for any; or skip
   seed=0,1,2        repeats every point with other initial weights and another order of the data
   device=           auto, cpu, cuda, cuda:N or mps

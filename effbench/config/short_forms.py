@@ -16,8 +16,12 @@ from effbench.config.overrides import parse, quoted, values_of
 from effbench.models.timm_networks import settings_of
 from effbench.plan.given import is_given, short_name
 
-SOURCES = {"torchvision": "torchvision", "timm": "timm", "hf": "hf"}
-"""What stands before a network's name, and the member of conf/model that builds those."""
+SOURCES = {
+    "torchvision": {"model": "torchvision"},
+    "timm": {"model._target_": "effbench.models.timm_model"},
+    "hf": {"model._target_": "effbench.models.hf_model"},
+}
+"""What stands before a network's name, and the key that says who builds those."""
 
 
 def check_choice_or_short_form(group: str, value: object, /) -> None:
@@ -125,7 +129,7 @@ def model_keys(value: str, /) -> dict[str, str] | None:
             _check_timm(name)
         if source == "torchvision" and name not in torchvision_names():
             raise ValueError(f"model={value}: torchvision has no such classification network{_near_torchvision(name)}")
-        return {"model": SOURCES[source], "model.name": name}
+        return {**SOURCES[source], "model.name": name}
     if function_form(value):
         return {"model._target_": f"{source}.{name}"}
     return {"model": "torchvision", "model.name": value} if not colon and value in torchvision_names() else None

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from effbench.config.members import members
 from effbench.config.pretrained import TIMM, follow_classes, resolve_files
 from effbench.config.short_forms import SOURCES, function_form, torchvision_names
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.given import given_object, is_given
+
+Node = Mapping[str, Any]
 
 _WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 _OWN_WEIGHTS = ("default", "pretrained")
@@ -29,15 +31,16 @@ class TeacherNetwork:
     """Whether it has weights from elsewhere: it then teaches as it is."""
 
 
-def teacher_network(text: str, data: Blueprint, /) -> TeacherNetwork | None:
+def teacher_network(text: str, data: Blueprint, /, *, known: Mapping[str, Node]) -> TeacherNetwork | None:
     """Return the network that a teacher's name stands for; None where it is no name of a network.
 
-    data: what it is to label. A classifier for more classes keeps the rows of those of the data, where they are known
-    by name. ValueError, that does not begin with a key, for weights or a network that can't be had.
+    known: the members of conf/model. data: what it is to label; a classifier for more classes keeps the rows of those
+    of the data, where they are known by name. ValueError, that does not begin with a key, for weights or a network that
+    can't be had.
     """
     if is_given(text):
         return TeacherNetwork(network=Blueprint(text), comes_trained=given_object(text).is_trained)
-    parts = _node_and_weights(text)
+    parts = _node_and_weights(text, known)
     if parts is None:
         return None
     node, weights = parts
@@ -57,13 +60,13 @@ def teacher_network(text: str, data: Blueprint, /) -> TeacherNetwork | None:
     )
 
 
-def _node_and_weights(text: str) -> tuple[dict[str, Any], str] | None:
+def _node_and_weights(text: str, known: Mapping[str, Node]) -> tuple[dict[str, Any], str] | None:
     """Return the node of a network's configuration, and the weights that are named behind it ("": none)."""
     first, _, rest = text.partition(":")
-    known = members("model")
     if first in SOURCES and first != text:
         name, _, weights = (rest, "", "") if Path(rest).expanduser().is_dir() else rest.partition(":")
-        return {**known[SOURCES[first]], "name": name}, weights
+        node = known["torchvision"] if first == "torchvision" else {"_target_": SOURCES[first]["model._target_"]}
+        return {**node, "name": name}, weights
     if first in known:
         return dict(known[first]), rest
     if ":" not in rest and Path(rest).suffix in _WEIGHTS and first not in torchvision_names() and "." not in first:

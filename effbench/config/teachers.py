@@ -52,7 +52,9 @@ def _with_labels(stage: Stage, reference: Chain, where: str) -> Stage:
 def _teacher(request: TeacherRequest, reference: Chain, where: str) -> Chain:
     """Return the chain whose network teaches. ValueError where there is none such."""
     try:
-        another = None if _is_file(request.name) else teacher_network(request.name, reference.data)
+        another = (
+            None if _is_file(request.name) else teacher_network(request.name, reference.data, known=members("model"))
+        )
     except ValueError as error:
         raise ValueError(f"{where}.teacher={request.name}: {error}") from None
     if another is not None:

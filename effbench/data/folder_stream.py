@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -67,7 +68,7 @@ class ImageFolder(ImageData):
     def digest(self, about: str, /) -> str:
         """Return a digest of `about` and of the files, their splits and classes. ValueError names one of no use."""
         entries = [
-            (f"{split} {path.relative_to(self.root).as_posix()} {label}", path)
+            (f"{split} {Path(os.path.relpath(path, self.root)).as_posix()} {label}", path)
             for split in SPLITS
             for path, label in self.files[split]
         ]

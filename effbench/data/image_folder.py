@@ -17,6 +17,7 @@ from effbench.data.image_files import open_image, quiet_pillow
 from effbench.data.in_memory import InMemoryData
 from effbench.data.memory_needed import Cache, check_holding
 from effbench.data.paths import data_folder
+from effbench.data.unlabelled import PartlyLabelled
 
 RESIZED_ONCE_BYTES = 2**30
 """Up to this total size of the images at the base side they are resized once, unless asked otherwise."""
@@ -37,7 +38,8 @@ def image_folder(
     cache: Cache | None = None,
     cache_root: str | None = None,
     workers: int = 2,
-) -> ImageFolder | InMemoryData | HeldData:
+    unlabelled: str | None = None,
+) -> ImageFolder | InMemoryData | HeldData | PartlyLabelled:
     """Return the images under `root`: folders train, val and test of class folders, or class folders alone.
 
     What is missing comes from a seeded, stratified split: class folders alone are divided by `shares`; without `val`, a
@@ -48,7 +50,8 @@ def image_folder(
     other sides. None does so where all images take at most 1 GiB then, and `augment` allows it (resized_crop does not).
     cache: "memory", "disk" (below `cache_root`, by default `.effbench/data`) or "none" hold them so, decoded; None:
     memory where they are resized once and are few, else none. workers: processes that decode while streaming. Neither
-    of these two decides any result.
+    of these two decides any result. unlabelled: a folder of images without labels, in the root or elsewhere, which are
+    streamed: they train at distill=1 alone.
 
     `folder_layout` says which names are those of splits, `pixel_values` what is made of images that are not plain.
     ValueError says what is wrong with a folder, a file or a value.
@@ -89,6 +92,11 @@ def image_folder(
         augment=augment,
         workers=workers,
     )
+    if unlabelled is not None:
+        if resize_once or cache not in (None, "none"):
+            key = "resize_once=true" if resize_once else f"cache={cache}"
+            raise ValueError(f"data.{key}: images without labels (data.unlabelled) are streamed; leave it out")
+        return PartlyLabelled.of(streamed, unlabelled)
     if resize_once is None:
         resize_once = augment != "resized_crop" and resized_bytes(streamed) <= RESIZED_ONCE_BYTES
     if resize_once:

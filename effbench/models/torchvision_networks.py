@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from effbench.models.arguments import require_positive_integers
-from effbench.models.torchvision_weights import download, names_weights, renamed, without_prefix
+from effbench.models.torchvision_weights import download, is_torchvisions, names_weights, renamed, without_prefix
 from effbench.models.weights import load_fitting, read_state_dict
 
 VERSION = 1  # bumped when equal options build another network
@@ -73,6 +73,8 @@ def torchvision_model(
         load_fitting(network, pretrained.state_dict(), origin=f"torchvision's weights {origin}", rows=class_rows)
     elif weights not in (None, "none"):
         state = renamed(name, read_state_dict(origin, entry=weights_entry))
+        if hasattr(network, "transform_input") and is_torchvisions(name, origin):
+            setattr(network, "transform_input", True)  # noqa: B010 - these weights were trained on images of another normalisation
         load_fitting(network, state, origin=origin, rows=class_rows, ignored=_HEADS)
     if in_channels == 1:
         network.register_forward_pre_hook(_repeat_grey)

@@ -82,6 +82,18 @@ def download(name: str, weights: str, build: Callable[[], nn.Module], /) -> nn.M
         ) from None
 
 
+def is_torchvisions(name: str, path: str, /) -> bool:
+    """Whether a file is called as torchvision's own of a network, whose hash is part of the name.
+
+    >>> is_torchvisions("googlenet", "nets/googlenet-1378be20.pth"), is_torchvisions("googlenet", "best.pth")
+    (True, False)
+    """
+    import torchvision
+
+    urls = (getattr(entry, "url", "") for entry in torchvision.models.get_model_weights(name))
+    return Path(path).name in {url.rpartition("/")[2] for url in urls}
+
+
 _OLD_LAYER = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 
 

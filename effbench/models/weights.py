@@ -42,11 +42,11 @@ def load_fitting(
 ) -> Fitting:
     """Load `state` into `network`; what keeps its fresh values, or is left out, is said in a line.
 
-    The classifier is the last convolution or linear layer: its tensors may differ in their first dimension, the
-    number of classes, and then keep their fresh values; with `rows` they take these rows of the file's. Names may have
-    a prefix in front (`module.`, `model.`, …) if there is only one way to read them so. Tensors are converted to the
-    network's precision. ignored: beginnings of names that may be left out. ValueError, naming a few tensors and
-    `origin`, if anything else differs, is missing or unknown.
+    The classifier is the last convolution or linear layer, with those that a network of timm calls so beside it: its
+    tensors may differ in their first dimension, the number of classes, and then keep their fresh values; with `rows`
+    they take these rows of the file's. Names may have a prefix in front (`module.`, `model.`, …) if there is only one
+    way to read them so. Tensors are converted to the network's precision. ignored: beginnings of names that may be left
+    out. ValueError, naming a few tensors and `origin`, if anything else differs, is missing or unknown.
     """
     fitting = fit_weights(network, state, origin=origin, rows=rows, ignored=ignored)
     if fitting.refitted:
@@ -74,9 +74,8 @@ def fit_weights(
     """Load as `load_fitting` does, and say nothing."""
     own = network.state_dict()
     named, outside = _renamed(state, own, origin)
-    layers = [name for name, _layer in weight_layers(network)]
-    classifier = layers[-1] if layers else None
-    of_classifier = [name for name in named if name in own and name.rpartition(".")[0] == classifier]
+    classifiers = _classifiers(network)
+    of_classifier = [name for name in named if name in own and name.rpartition(".")[0] in classifiers]
     if rows:
         named |= {name: _taken(named[name], rows, origin) for name in of_classifier}
     differing = [name for name, tensor in named.items() if name in own and tensor.shape != own[name].shape]
@@ -100,6 +99,14 @@ def fit_weights(
         n_classes=max((len(named[name]) for name in of_classifier if named[name].ndim), default=0),
         left_out=(*left_out, *outside),
     )
+
+
+def _classifiers(network: nn.Module) -> set[str]:
+    """Return the names of the layers that have a row for each class: the last one, and those that timm names."""
+    last = [name for name, _layer in weight_layers(network)][-1:]
+    about = getattr(network, "pretrained_cfg", None)
+    told = about.get("classifier") if isinstance(about, Mapping) else getattr(about, "classifier", None)
+    return {*last, *((told,) if isinstance(told, str) else told or ())}
 
 
 def _missing(

@@ -16,6 +16,7 @@ from torch import nn
 from effbench.compression.duplicate import duplicate
 from effbench.data import ImageData
 from effbench.data.pool import AugmentedPool, augmented_by
+from effbench.data.unlabelled import with_unlabelled
 from effbench.plan.context import Context
 from effbench.plan.teacher import TeacherRequest
 from effbench.plan.training_stage import TrainingStage
@@ -108,7 +109,7 @@ class Distill(TrainingStage):
     def with_checked_labels(self, data: ImageData, /) -> Distill:
         """Return the stage with the digest of its labels' file. ValueError where that is not for these data."""
         assert self.labels is not None
-        read_labels(self.labels, self.labels_are).check(data, path=self.labels)
+        read_labels(self.labels, self.labels_are).check(self.taught_images(data), path=self.labels)
         return dataclasses.replace(self, labels_digest=_digest(self.labels))
 
     def identity(self) -> dict[str, Any]:
@@ -147,7 +148,8 @@ class Distill(TrainingStage):
         student = duplicate(model)
         generator = context.generator()
         n_epochs = self.epochs
-        data = self._pool(context.data) if self.pool and self.weight else context.data
+        data = self.taught_images(context.data)
+        data = self._pool(data) if self.pool and self.weight else data
         if read_pairs(self.hints) and self.weight:
             self._take_hints(student, data, context, generator)
             n_epochs -= self.hint_epochs
@@ -166,6 +168,10 @@ class Distill(TrainingStage):
             by_number=loss is not None,
         )
         return student
+
+    def taught_images(self, data: ImageData, /) -> ImageData:
+        """Return the images that soft labels are of: those without a true label too, where none is looked at."""
+        return with_unlabelled(data) if self.weight == 1 else data
 
     def _pool(self, data: ImageData) -> ImageData:
         return AugmentedPool.of(data if self.augment is None else augmented_by(data, self.augment), n_copies=self.pool)

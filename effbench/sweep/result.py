@@ -197,7 +197,11 @@ class SweepResult:
 
 def _values(point: Point, name: str) -> list[Any]:
     """Return what a point has under a name: a network is meant by the name of its class, too."""
-    own = {"seed": [point.seed], "model": [point.network_name, point.chain.network.name], "data": [point.data_name]}
+    own: dict[str, list[Any]] = {
+        "seed": [point.seed],
+        "model": [point.network_name, point.chain.network.name],
+        "data": [point.data_name],
+    }
     return [*own.get(name, []), *(values[name] for values in (point.swept, point.axes) if name in values)]
 
 

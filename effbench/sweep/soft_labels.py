@@ -36,7 +36,7 @@ def soft_label_files(point: Point, store: Store, /) -> dict[str, bytes]:
             if logits.numel() * logits.element_size() > MOST_BYTES:
                 remark(f"{FILE} is not logged: the soft labels take more than {MOST_BYTES // 2**20} MiB a run")
                 return {}
-            return {FILE: pack_labels(logits, point.chain.loaded_data().fingerprint)}
+            return {FILE: pack_labels(logits, stage.taught_images(point.chain.loaded_data()).fingerprint)}
     return {}
 
 
@@ -48,7 +48,8 @@ def _labels(step: Step, stage: Distill, point: Point, store: Store) -> Tensor | 
         return None
     if step.teacher is None:
         return None
-    content = store.get(f"tensors/{label_name(step.teacher.key, point.chain.loaded_data(), side=step.teacher.side)}")
+    data = stage.taught_images(point.chain.loaded_data())
+    content = store.get(f"tensors/{label_name(step.teacher.key, data, side=step.teacher.side)}")
     with suppress(safetensors.SafetensorError, KeyError):
         return None if content is None else safetensors.torch.load(content)["tensor"]
     return None

@@ -3,11 +3,15 @@
 import sys
 from types import ModuleType, SimpleNamespace
 
+import hydra
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 
-from effbench.config.command_line import read_command_line
+from effbench.config.command_line import conf_folder, read_command_line
+from effbench.config.overrides import parse, single_lines, values_of
 from effbench.config.points import plan_of
+from effbench.config.short_forms import expanded
 
 TINY = ["train.epochs=1", "train.precision=float32", "data.side=8"]
 
@@ -36,7 +40,7 @@ def own_module(monkeypatch):
     [
         ("model=squeezenet1_1", {"_target_": "effbench.models.torchvision_model", "name": "squeezenet1_1"}),
         ("model=torchvision:resnet18", {"_target_": "effbench.models.torchvision_model", "name": "resnet18"}),
-        ("model=timm:resnet10t", {"_target_": "effbench.models.timm_model", "name": "resnet10t", "pretrained": False}),
+        ("model=timm:resnet10t", {"_target_": "effbench.models.timm_model", "name": "resnet10t"}),
         ("model=own_short:net", {"_target_": "own_short.net"}),
         ("model=a.b.c:d", {"_target_": "a.b.c.d"}),
         ("model=lenet_5", {"_target_": "effbench.models.lenet_5"}),
@@ -72,12 +76,22 @@ def test_a_short_form_is_the_long_one():
         ("..", ".."),
     ],
 )
-def test_folders(tmp_path, monkeypatch, written, root):
+def test_folders(tmp_path, monkeypatch, written, root, conf):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
-    data = node(f"data={written}", "data.augment=none")["data"]
-    assert (data["_target_"], data["root"]) == ("effbench.data.image_folder.image_folder", root)
-    assert data["augment"] == "none"
+    (override,) = parse([f"data={written}"])
+    (line,) = single_lines(override, "")
+    keys = expanded({"data": line, "data.augment": "++data.augment=none"})
+    assert list(keys) == ["data", "data.root", "data.augment"] and keys["data"] == "data=image_folder"
+    assert list(values_of(parse([keys["data.root"]])[0])) == [root]
+
+
+@pytest.fixture
+def conf():
+    """Let Hydra know the configuration, as within `read_command_line`."""
+    with hydra.initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
+        yield
+    GlobalHydra.instance().clear()
 
 
 def test_a_member_stands_before_a_folder_of_its_name(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from effbench.config.command_line import read_command_line
+from effbench.config.command_line import members, read_command_line
 from effbench.config.points import plan_of
 from effbench.config.teacher_networks import teacher_network
 from effbench.models import lenet_5
@@ -53,7 +53,7 @@ def teacher_of(point):
         ("resnet18", "effbench.models.torchvision_model", {"name": "resnet18", "weights": "none"}, False),
         ("resnet18:a.pth", "effbench.models.torchvision_model", {"name": "resnet18", "weights": "a.pth"}, True),
         ("torchvision:resnet18:DEFAULT", "effbench.models.torchvision_model", {"weights": "DEFAULT"}, True),
-        ("timm:resnet10t", "effbench.models.timm_model", {"name": "resnet10t", "pretrained": False}, False),
+        ("timm:resnet10t", "effbench.models.timm_model", {"name": "resnet10t"}, False),
         ("timm:resnet10t:a.pth", "effbench.models.timm_model", {"weights": "a.pth"}, True),
         ("own_teachers:own", "own_teachers.own", {}, False),
         ("own_teachers:own:{}/own.pth", "own_teachers.own", {"weights": "{}/own.pth"}, True),
@@ -62,7 +62,7 @@ def teacher_of(point):
 )
 def test_names(weights, monkeypatch, text, target, options, comes_trained):
     monkeypatch.setattr("effbench.config.pretrained.timm_facts", lambda name: SimpleNamespace(classes=()))
-    found = teacher_network(text.format(weights), DATA)
+    found = teacher_network(text.format(weights), DATA, known=members("model"))
     assert found.network.target == target and found.comes_trained == comes_trained
     written = {name: value.format(weights) if isinstance(value, str) else value for name, value in options.items()}
     assert written.items() <= found.network.options.items()
@@ -70,7 +70,7 @@ def test_names(weights, monkeypatch, text, target, options, comes_trained):
 
 @pytest.mark.parametrize("text", ["best.pth", "reference", "wide", "no_such_network", "folder/best.pth"])
 def test_what_is_no_network(text):
-    assert teacher_network(text, DATA) is None
+    assert teacher_network(text, DATA, known=members("model")) is None
 
 
 def test_one_with_weights_teaches_as_it_is_the_same_for_every_seed(weights, tmp_path):

@@ -47,6 +47,9 @@ TRAINING = {
     "keep": "last",
 }
 LESSON = {
+    "labels": None,
+    "labels_are": "auto",
+    "labels_digest": None,
     "temperature": 4.0,
     "teacher": "reference",
     "teacher_alpha": None,
@@ -119,7 +122,7 @@ FACTORIES = {
     "shufflenet_v1": (1, {"groups": 3, "scale": 1.0, "shuffle": True, "alpha": 1.0}),
     "small_cnn": (1, SMALL_CNN),
     "small_segmenter": (1, SMALL_SEGMENTER),
-    "torchvision_model": (1, {"weights": "none"}),
+    "torchvision_model": (1, {"weights": "none", "weights_entry": None, "class_rows": ()}),
     "Classification": (1, {}),
     "Segmentation": (1, {}),
     "EagerEngine": (1, {"device": "cpu"}),

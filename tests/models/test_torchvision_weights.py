@@ -78,6 +78,8 @@ def test_files_of_googlenet_come_with_heads_that_are_left_out(tmp_path):
     with torch.device("meta"):
         whole = torchvision.models.googlenet(init_weights=False, num_classes=3)
     state = {name: torch.zeros(tensor.shape, dtype=tensor.dtype) for name, tensor in whole.state_dict().items()}
-    torch.save(state, tmp_path / "googlenet.pth")
-    model = torchvision_model(name="googlenet", num_classes=3, weights=str(tmp_path / "googlenet.pth"))
-    assert not any(parameter.any() for parameter in model.parameters())
+    for file, is_turned in (("googlenet.pth", False), ("googlenet-1378be20.pth", True)):
+        torch.save(state, tmp_path / file)
+        model = torchvision_model(name="googlenet", num_classes=3, weights=str(tmp_path / file))
+        assert not any(parameter.any() for parameter in model.parameters())
+        assert model.transform_input == is_turned, "as torchvision does with its own weights"

@@ -1,6 +1,7 @@
 """Weights put into a network: what fits, what stays fresh, and how names may differ."""
 
 import logging
+from typing import ClassVar
 
 import pytest
 import torch
@@ -170,3 +171,24 @@ class TestPrefixes:
         state = {**network(seed=1).state_dict(), "aux1.weight": torch.ones(2)}
         load_fitting(network(), state, origin="w.pt", ignored=("aux1.",))
         assert "left out" in said.text and "aux1.weight" in said.text
+
+
+class TwoHeads(nn.Module):
+    """As distilled networks of timm, which say themselves where they classify."""
+
+    pretrained_cfg: ClassVar = {"classifier": ("head", "head_dist")}
+
+    def __init__(self, n_classes):
+        super().__init__()
+        self.body, self.head, self.head_dist = nn.Linear(3, 3), nn.Linear(3, n_classes), nn.Linear(3, n_classes)
+
+
+@pytest.mark.parametrize("rows", [(), (2, 0)])
+def test_every_classifier_of_a_network_is_fitted(rows):
+    source, model = TwoHeads(4).state_dict(), TwoHeads(2)
+    fresh = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fitting = load_fitting(model, source, origin="two.pt", rows=rows)
+    for name in ("head.weight", "head_dist.weight"):
+        assert torch.equal(model.state_dict()[name], source[name][list(rows)] if rows else fresh[name])
+    assert len(fitting.refitted) == (0 if rows else 4)
+    assert torch.equal(model.body.weight, source["body.weight"])

@@ -314,3 +314,43 @@ class TestLabelsFromAFile:
 
     def test_without_them_the_identity_is_what_it_was(self):
         assert set(Distill(**OPTIONS, weight=0.5).identity()["fields"]) == {"epochs", "lr", "batch_size", "weight"}
+
+
+class TestImagesWithoutLabels:
+    @pytest.fixture
+    def partly(self, tmp_path):
+        from PIL import Image
+
+        from effbench.data.image_folder import image_folder
+
+        for split in ("train", "val", "test"):
+            for label in range(4):
+                (tmp_path / split / f"class{label}").mkdir(parents=True)
+                for number in range(3):
+                    pixels = np.full((8, 8), 60 * label + number, np.uint8)
+                    Image.fromarray(pixels).save(tmp_path / split / f"class{label}" / f"{number}.png")
+        (tmp_path / "more").mkdir()
+        for number in range(5):
+            Image.fromarray(np.full((8, 8), 50 * number, np.uint8)).save(tmp_path / "more" / f"{number}.png")
+        options = {"side": 8, "channels": 1, "augment": "none", "workers": 0}
+        return image_folder(root=str(tmp_path), **options, unlabelled="more"), image_folder(
+            root=str(tmp_path), **options, resize_once=False
+        )
+
+    def test_they_train_where_no_true_label_is_looked_at(self, partly, toy_network, make_context, trained_teacher):
+        def taught(data, weight):
+            context = make_context(data, teacher=teacher_without_store(trained_teacher))
+            return Distill(**{**OPTIONS, "batch_size": 4}, weight=weight).apply(toy_network(), context)
+
+        with_them, without = partly
+        assert not same_bits(taught(with_them, 1.0), taught(without, 1.0))
+        assert same_bits(taught(with_them, 0.5), taught(without, 0.5))
+        plain = [Train(**OPTIONS).apply(toy_network(), make_context(data)) for data in partly]
+        assert same_bits(*plain)
+
+    def test_labels_of_a_file_are_for_them_too(self, partly, tmp_path):
+        np.save(tmp_path / "labels.npy", np.eye(4, dtype=np.float32)[np.arange(17) % 4])
+        stage = Distill(**OPTIONS, weight=1.0, labels=str(tmp_path / "labels.npy"))
+        stage.with_checked_labels(partly[0])
+        with pytest.raises(ValueError, match="is 17 × 4, and must be 12 × 4"):
+            dataclasses.replace(stage, weight=0.5).with_checked_labels(partly[0])
