@@ -8,9 +8,10 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 
-from effbench.config.command_line import conf_folder, read_command_line
+from effbench.config.command_line import read_command_line
 from effbench.config.overrides import parse, single_lines, values_of
 from effbench.config.points import plan_of
+from effbench.config.search_path import conf_folder
 from effbench.config.short_forms import expanded
 
 TINY = ["train.epochs=1", "train.precision=float32", "data.side=8"]

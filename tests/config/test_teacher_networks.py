@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from effbench.config.command_line import members, read_command_line
+from effbench.config.command_line import read_command_line
+from effbench.config.members import members
 from effbench.config.points import plan_of
 from effbench.config.teacher_networks import teacher_network
 from effbench.models import lenet_5
@@ -57,7 +58,6 @@ def teacher_of(point):
         ("timm:resnet10t:a.pth", "effbench.models.timm_model", {"weights": "a.pth"}, True),
         ("own_teachers:own", "own_teachers.own", {}, False),
         ("own_teachers:own:{}/own.pth", "own_teachers.own", {"weights": "{}/own.pth"}, True),
-        ("given:Net-0123abcd", "given:Net-0123abcd", {}, True),
     ],
 )
 def test_names(weights, monkeypatch, text, target, options, comes_trained):

@@ -216,8 +216,8 @@ class TestHints:
     @pytest.mark.parametrize(
         ("hints", "message"),
         [
-            ("features.relu9:features.relu2", "hints: there is no module features.relu9 in the network; there are"),
-            ("features.relu1:features.relu3", r"hints=features.relu1:features.relu3: the student's \(4, 8, 8\) can't"),
+            ("features.relu9:features.relu2", "hints: there is no module features.relu9 in the student; there are"),
+            ("features.relu1:classifier", r"hints=features.relu1:classifier: the student's \(4, 8, 8\) can't"),
         ],
     )
     def test_layers_that_do_not_fit_are_named(self, toy_data, make_context, teacher, hints, message):
