@@ -25,7 +25,7 @@ from effbench.sweep.timing import measure_points
 from effbench.tracking import names
 from effbench.tracking.tracker import Tracker, TrackingError
 
-PREPARING = ("augment", "side", *sorted(HOLDING))
+PREPARING = ("augment", "resize_once", "side", *sorted(HOLDING))
 """Options of data sets that change the images, or how they are held, and not which they are."""
 
 
