@@ -37,7 +37,7 @@ def parts_of(given: Any, /, *, seed: int) -> dict[Split, Any]:
     seed: of what a DataModule splits at random.
     """
     if is_data_module(given):
-        parts = parts_of_module(given() if isinstance(given, type) else given, seed=seed)
+        parts = parts_of_module(given, seed=seed)
     elif isinstance(given, Mapping):
         parts = _by_name(given)
     elif isinstance(given, tuple | list):

@@ -161,7 +161,7 @@ def test_a_teacher_may_see_a_users_data_augmented(monkeypatch):
     monkeypatch.setitem(sys.modules, "users_sets", SimpleNamespace(sets=sets))
     arguments = [*ANOTHER, "data._target_=users_sets.sets", "distill=1", "stage.distill.augment=affine"]
     student = taught_point(*arguments)
-    (teacher,) = (step.teacher for step in student.chain.plain_steps if step.teacher)
+    teacher = next(step.teacher for step in student.chain.plain_steps if step.teacher)
     assert (teacher.loaded_data().augment, student.chain.loaded_data().augment) == ("affine", "none")
     assert teacher.fingerprint != student.chain.fingerprint
 
