@@ -104,7 +104,9 @@ def _readable(part: Any, split: Split) -> Any:
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray | Tensor) or hasattr(value, "iloc")
+    """Whether this is an array, of NumPy, torch or pandas, or in a file (h5py, zarr)."""
+    is_like = all(hasattr(value, name) for name in ("shape", "dtype", "ndim", "__getitem__", "__len__"))
+    return isinstance(value, np.ndarray | Tensor) or hasattr(value, "iloc") or is_like
 
 
 def _is_pair(part: Any) -> bool:
