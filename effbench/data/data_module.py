@@ -28,14 +28,16 @@ def is_data_module(given: object, /) -> bool:
 
 
 def parts_of_module(module: Any, /, *, seed: int) -> dict[Split, Any]:
-    """Return the Datasets of a DataModule by split; without val where it has none.
+    """Return the Datasets of a DataModule, or of a class of such, by split; without val where it has none.
 
     It is prepared and set up as Lightning does it for training and test, with Python's, NumPy's and torch's generators
     seeded: what it splits at random is the same in every process. ValueError where that fails, and without train or
     test.
     """
-    name = type(module).__name__
     with lent_generators(seed):
+        if isinstance(module, type):
+            module = _made(module)
+        name = type(module).__name__
         _call(module, "prepare_data")
         for stage in ("fit", "test"):
             _call(module, "setup", stage)
@@ -44,6 +46,13 @@ def parts_of_module(module: Any, /, *, seed: int) -> dict[Split, Any]:
         if loaders[split] is None:
             raise ValueError(f"data: {name} has no {_LOADERS[split]}; a sweep needs train and test, and val if you can")
     return {split: dataset_of(loader, split) for split, loader in loaders.items() if loader is not None}
+
+
+def _made(kind: type) -> Any:
+    try:
+        return kind()
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"data: {kind.__name__}() fails: {shown(kind_and_line(error))}") from None
 
 
 def _call(module: Any, method: str, *stage: str) -> Any:

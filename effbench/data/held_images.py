@@ -21,6 +21,8 @@ from effbench.data.base import Split
 from effbench.data.disk_cache import ArrayToStore, DiskEntry
 
 _BYTES_TOGETHER = 2**23
+_BATCHES_EACH = 2
+"""For fewer batches no process is begun."""
 Read = TypeVar("Read")
 
 
@@ -131,12 +133,12 @@ class Rows:
 def read_each(read: Callable[[Tensor], Read], numbers: Sequence[Tensor], /, *, workers: int) -> Iterator[Read]:
     """Yield what `read` makes of each batch of numbers, in their order; the ValueError of one ends it.
 
-    workers: processes that read ahead; 0: this one reads.
+    workers: the most processes that read ahead; 0: this one reads, as it does where there is little to read.
     """
     loader = DataLoader(
         _Batches(read, numbers),
         batch_size=None,
-        num_workers=min(workers, n_processors(), len(numbers)),
+        num_workers=min(workers, n_processors(), len(numbers) // _BATCHES_EACH),
         # A generator of its own: without one the loader would draw from the global generator.
         generator=torch.Generator().manual_seed(0),
         collate_fn=_as_it_is,

@@ -37,7 +37,7 @@ def parts_of(given: Any, /, *, seed: int) -> dict[Split, Any]:
     seed: of what a DataModule splits at random.
     """
     if is_data_module(given):
-        parts = parts_of_module(given() if isinstance(given, type) else given, seed=seed)
+        parts = parts_of_module(given, seed=seed)
     elif isinstance(given, Mapping):
         parts = _by_name(given)
     elif isinstance(given, tuple | list):
@@ -104,7 +104,9 @@ def _readable(part: Any, split: Split) -> Any:
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray | Tensor) or hasattr(value, "iloc")
+    """Whether this is an array, of NumPy, torch or pandas, or in a file (h5py, zarr)."""
+    is_like = all(hasattr(value, name) for name in ("shape", "dtype", "ndim", "__getitem__", "__len__"))
+    return isinstance(value, np.ndarray | Tensor) or hasattr(value, "iloc") or is_like
 
 
 def _is_pair(part: Any) -> bool:

@@ -20,7 +20,7 @@ from effbench.data.memory_needed import Cache, suited_cache, take_memory
 from effbench.data.user_parts import Pairs
 from effbench.data.user_reading import Scan, Source, chunk_size, first_example, scan
 
-_MOST_KNOWN = 12
+_MOST_KNOWN = 6
 _N_LOOKED_AT = 16
 """Examples that are read again before what is known is used: arrays may have been written to since."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ _OF_NETWORKS = ("models", "tensors", "checkpoints", "findings")
 OTHER_KINDS = ("lock", "part", "output", "launcher", "data", "foreign")
 """What else there is: locks, entries that are being written, sweeps' tables and figures, decoded data sets, what is not
 the store's."""
+_DECODED = re.compile(r"data/[0-9a-f]{16,32}(\.lock|/about\.json|/[a-z-]+\.bin)")
 _NOBODYS = ("foreign", "launcher", "layouts")
 """Kinds that belong to no sweep, and stay: others' files, those of launchers, what is known of this machine."""
 
@@ -113,7 +115,7 @@ def _kind(path: Path) -> str:
             return "lock"
         case ("launcher", *_):
             return "launcher"
-        case ("data", *_):
+        case ("data", *_) if _DECODED.fullmatch("/".join(path.parts)):  # what else lies there may be a user's data
             return "data"
         case ("sweeps", _, _):
             return "output"

@@ -28,7 +28,7 @@ from effbench.tracking import names
 from effbench.tracking.tracker import Tracker, TrackingError
 from effbench.training.curves import Row
 
-PREPARING = ("augment", "side", *sorted(HOLDING))
+PREPARING = ("augment", "resize_once", "side", *sorted(HOLDING))
 """Options of data sets that change the images, or how they are held, and not which they are."""
 
 

@@ -48,6 +48,8 @@ def test_measured_lists_multiply_nothing():
 def test_the_networks_options_give_way_to_a_target_of_the_users_own():
     (composed,) = read_command_line(["model._target_=a.b", "model.width=3"]).configurations
     assert composed.node["model"] == {"_target_": "a.b", "width": 3}
+    (composed,) = read_command_line(["data._target_=a.b", "data.side=9"]).configurations
+    assert composed.node["data"] == {"_target_": "a.b", "side": 9}
 
 
 WRONG = {

@@ -1,6 +1,10 @@
 """What a configuration names to be called is checked before it is: by its kind, and with the key that names it."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
+from torch import nn
 
 from effbench.config.targets import check_target, check_targets
 from effbench.data import ImageData
@@ -26,6 +30,21 @@ DIGITS = "effbench.data.digits.digits"
 def test_what_can_not_be_called_is_named_by_its_key(node, message):
     with pytest.raises(ValueError, match=message):
         check_target("data", node, ImageData)
+
+
+def test_data_may_come_from_a_data_module_and_not_from_one_dataset(monkeypatch):
+    class Module:
+        def train_dataloader(self):
+            return None
+
+    monkeypatch.setitem(sys.modules, "users_module", SimpleNamespace(Module=Module))
+    check_target("data", {"_target_": "users_module.Module"}, ImageData)
+    with pytest.raises(
+        ValueError, match=r"^data\._target_=torchvision\.datasets\.MNIST: is one Dataset, and a sweep needs"
+    ):
+        check_target("data", {"_target_": "torchvision.datasets.MNIST"}, ImageData)
+    with pytest.raises(ValueError, match=r"^model\._target_=users_module\.Module: Module is a class of another kind"):
+        check_target("model", {"_target_": "users_module.Module"}, nn.Module)
 
 
 def test_functions_and_classes_of_the_kind_may_be_called():

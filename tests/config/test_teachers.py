@@ -1,7 +1,10 @@
 """Who teaches, from the command line to the student: the recipe, the keys, the run."""
 
 import dataclasses
+import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -149,6 +152,18 @@ def test_another_network_teaches_students_of_every_seed():
     assert teacher.steps[0].stage.epochs == 2
     assert (teacher.data.options["augment"], each[0].chain.data.options["augment"]) == ("affine", "none")
     assert teacher.fingerprint != each[0].chain.fingerprint
+
+
+def test_a_teacher_may_see_a_users_data_augmented(monkeypatch):
+    def sets():
+        return tuple((np.full((12, 14, 14), k, np.uint8), np.arange(12) % 2) for k in range(3))
+
+    monkeypatch.setitem(sys.modules, "users_sets", SimpleNamespace(sets=sets))
+    arguments = [*ANOTHER, "data._target_=users_sets.sets", "distill=1", "stage.distill.augment=affine"]
+    student = taught_point(*arguments)
+    teacher = next(step.teacher for step in student.chain.plain_steps if step.teacher)
+    assert (teacher.loaded_data().augment, student.chain.loaded_data().augment) == ("affine", "none")
+    assert teacher.fingerprint != student.chain.fingerprint
 
 
 def test_a_student_learns_from_another_network(tmp_path, monkeypatch):

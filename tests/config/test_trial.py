@@ -16,6 +16,7 @@ from effbench.models import lenet_300_100
 from effbench.plan.blueprint import Blueprint
 
 DIGITS = Blueprint("effbench.data.digits.digits", {"side": 28})
+FOLDER = "effbench.data.image_folder.image_folder"
 TASK = Blueprint("effbench.tasks.classification.Classification")
 
 
@@ -75,6 +76,11 @@ def broken_data():
     return 1 / 0
 
 
+def pairs(in_memory=None):
+    images, labels = torch.rand(8, 1, 4, 4), torch.arange(8) % 2
+    return (images, labels), (images + 1, labels)
+
+
 def gives_text():
     return "a network"
 
@@ -83,7 +89,15 @@ def gives_text():
 def users(monkeypatch):
     """Let the functions above be importable, and nothing be remembered of them."""
     named = ["raises_value", "raises_key", "grouped", "of_seven_classes", "random_inside", "broken_data"]
-    named += ["auxiliary_tuple", "auxiliary_dict", "without_gradient", "not_trained", "of_any_keyword", "gives_text"]
+    named += [
+        "auxiliary_tuple",
+        "auxiliary_dict",
+        "without_gradient",
+        "not_trained",
+        "of_any_keyword",
+        "gives_text",
+        "pairs",
+    ]
     monkeypatch.setitem(sys.modules, "users_things", SimpleNamespace(**{name: globals()[name] for name in named}))
     trial._try_out.cache_clear()
     yield
@@ -185,6 +199,20 @@ def test_trying_draws_nothing_from_the_global_generator_and_is_done_once(monkeyp
         (DIGITS.target, {"split_seed": True}, r"^data\.split_seed=True: must be a whole number, 0 or more$"),
         (DIGITS.target, {"root": "x"}, r"^data: effbench\.data\.digits\.digits takes no option 'root'"),
         (DIGITS.target, {"augment": "warp"}, r"^data\.augment=warp: must be none"),
+        (
+            FOLDER,
+            {"root": "x", "n_workers": 1},
+            r"^data\.n_workers: there is no such key any more; give data\.workers$",
+        ),
+        (
+            FOLDER,
+            {"root": "x", "in_memory": True},
+            r"^data\.in_memory: there is no such key any more; give data\.cache=",
+        ),
+        (FOLDER, {"root": "x", "cache": "ram"}, r"^data\.cache=ram: must be memory, disk or none"),
+        ("users_things.gives_text", {}, r"^data: what is given \(str\) holds no splits; give \(train, val, test\)"),
+        ("users_things.pairs", {"side": -1}, r"^data\.side=-1: must be a whole number"),
+        ("users_things.pairs", {"workers": 1.5}, r"^data\.workers=1\.5: must be a whole number of processes"),
         ("nowhere.data", {}, r"^data: _target_=nowhere\.data: can't be imported"),
         (
             "users_things.broken_data",
@@ -197,3 +225,7 @@ def test_data_that_can_not_be_are_named_with_why(target, options, message):
     with pytest.raises(ValueError, match=message) as refusal:
         read_data(Blueprint(target, options))
     assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_users_data_may_leave_their_side_open_and_have_options_of_any_name():
+    assert read_data(Blueprint("users_things.pairs", {"side": None, "in_memory": True})).side == 4

@@ -88,7 +88,7 @@ PLANNING = {
     "model.x._target_=a.b": "model.x._target_: there is no such key",
     "stage.prune._target_=os.system prune=0.5": "stage.prune._target_=os.system: is a part of Python itself",
     "task._target_=effbench.data.digits.digits": "gives a InMemoryData, not a Task",
-    "data._target_=effbench.models.lenet_5": "data: effbench.models.lenet_5 takes no option 'augment'",
+    "data._target_=effbench.models.lenet_5": "effbench.models.lenet_5: gives a Sequential, not an ImageData",
     "engine.eager._target_=torch.nn.ReLU": "engine.eager._target_=torch.nn.ReLU: must be a class with name, prepare",
     "tracking.artifacts=nope://x": "tracking.artifacts=nope://x: must be a folder, or a URI of s3",
     "tracking.artifacts=": "tracking.artifacts=: must be text",

@@ -7,11 +7,15 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from torch.utils.data import Subset
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
 
 from effbench.data import SPLITS, ImageData
 from effbench.data.image_folder import image_folder
 from effbench.data.pool import AugmentedPool
 from effbench.data.scenes import scenes
+from effbench.data.user_datasets import user_data
 from effbench.plan.blueprint import Blueprint
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -56,8 +60,19 @@ def few_scenes():
     return scenes(side=32, n_train=50, n_val=20, n_test=20)
 
 
-@pytest.fixture(params=["digits", "in memory", "folder", "folder in memory", "scenes", "pool"])
-def data(request, folder, digits_data, make_toy_data, few_scenes):
+@pytest.fixture(scope="module")
+def users(folder):
+    """A user's Datasets: (train, val, test) of torchvision, pictures without augmentation."""
+    whole = ImageFolder(folder, transforms.Compose([transforms.Resize((8, 8)), transforms.ToTensor()]))
+    return [Subset(whole, range(first, 60, 3)) for first in range(3)]
+
+
+KINDS = ["digits", "in memory", "folder", "folder in memory", "folder on disk", "folder nowhere", "scenes", "pool"]
+KINDS += ["user's in memory", "user's on disk", "user's nowhere"]
+
+
+@pytest.fixture(params=KINDS)
+def data(request, folder, digits_data, make_toy_data, few_scenes, users, tmp_path):
     """One data set of each kind, with augmentation where it has it."""
     if request.param == "digits":
         return digits_data
@@ -67,8 +82,11 @@ def data(request, folder, digits_data, make_toy_data, few_scenes):
         return few_scenes
     if request.param == "pool":
         return AugmentedPool.of(make_toy_data(augment="crop_flip"), n_copies=2)
-    in_memory = request.param == "folder in memory"
-    return image_folder(root=folder, side=8, augment="crop_flip", resize_once=in_memory, workers=0)
+    cache = {"in memory": "memory", "on disk": "disk", "nowhere": "none"}.get(request.param.partition(" ")[2])
+    options = {"side": 8, "augment": "crop_flip", "cache": cache, "cache_root": str(tmp_path), "workers": 0}
+    if request.param.startswith("user's"):
+        return user_data(users, **options)
+    return image_folder(root=folder, resize_once=cache is not None, **options)
 
 
 def batches(data, split="val", *, side=None, seed=None, batch_size=16, **options):

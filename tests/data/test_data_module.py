@@ -86,6 +86,12 @@ def test_validation_may_be_missing_the_others_not(absent):
         parts_of_module(type("M", (Module,), {"train_dataloader": lambda self: None})(), seed=0)
 
 
+def test_a_class_is_made_first_and_what_that_raises_is_told():
+    assert list(parts_of_module(Module, seed=0)) == ["train", "val", "test"]
+    with pytest.raises(ValueError, match=r"^data: M\(\) fails: KeyError: 'root'$"):
+        parts_of_module(type("M", (Module,), {"__init__": raising(KeyError("root"))}), seed=0)
+
+
 @pytest.mark.parametrize("method", ["prepare_data", "setup", "train_dataloader"])
 def test_what_a_method_raises_is_told_in_a_line(method):
     module = type("M", (Module,), {method: raising(KeyError("root"))})()

@@ -6,10 +6,11 @@ import pickle
 import pytest
 import torch
 
+from effbench.data import held_images
 from effbench.data.held_images import InMemory, OnDisk, Rows, Streamed, in_order, n_processors, read_each
 
 IMAGES = torch.arange(10 * 2 * 3 * 3, dtype=torch.float32).view(10, 2, 3, 3)
-BATCHES = [torch.tensor([3, 1]), torch.tensor([9]), torch.tensor([1, 0, 4])]
+BATCHES = [torch.tensor([3, 1]), torch.tensor([9]), torch.tensor([1, 0, 4]), torch.tensor([5])]
 
 
 def read(numbers):
@@ -53,11 +54,20 @@ def test_on_disk_nothing_is_written_for_a_look_and_pickling_takes_no_pixels(tmp_
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_error_ends_it_in_one_line_whoever_reads(workers):
-    batches = read_each(read_but_seven, [torch.tensor([1]), torch.tensor([7]), torch.tensor([2])], workers=workers)
+    batches = read_each(read_but_seven, [torch.tensor([k]) for k in (1, 7, 2, 3)], workers=workers)
     assert torch.equal(next(batches), IMAGES[[1]])
     with pytest.raises(ValueError) as refused:
         next(batches)
     assert str(refused.value) == "image 7 is gone"
+
+
+@pytest.mark.parametrize(("n_batches", "n_workers"), [(1, 0), (3, 1), (4, 2), (100, 2)])
+def test_no_more_processes_are_begun_than_have_something_to_do(n_batches, n_workers, monkeypatch):
+    begun = []
+    monkeypatch.setattr(held_images, "n_processors", lambda: 64)
+    monkeypatch.setattr(held_images, "DataLoader", lambda *_, num_workers, **options: begun.append(num_workers) or [])
+    list(read_each(read, [torch.tensor([0])] * n_batches, workers=2))
+    assert begun == [n_workers]
 
 
 def test_reading_draws_nothing_from_the_global_generator():

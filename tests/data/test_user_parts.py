@@ -13,6 +13,18 @@ PAIR = (X, Y)
 EXAMPLES = [(image, int(label)) for image, label in zip(X, Y, strict=True)]
 
 
+class InAFile:
+    """An array as h5py has it."""
+
+    shape, dtype, ndim = X.shape, X.dtype, 3
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, number):
+        return X[number]
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         return iter(EXAMPLES)
@@ -40,6 +52,7 @@ class Module:
     [
         (PAIR, PAIR),
         [list(PAIR), EXAMPLES],
+        ((InAFile(), Y), (np.array(X), Y.astype(float))),
         ((list(X), list(Y)), (torch.from_numpy(X), pd.Series(Y))),
         {"training": EXAMPLES, "TEST": PAIR},
         (DataLoader(EXAMPLES, shuffle=True), TensorDataset(torch.zeros(3, 1, 4, 4), torch.zeros(3))),

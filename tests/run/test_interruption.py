@@ -60,6 +60,11 @@ BODIES = {
             except BaseException:
                 pass
             i.check()""",
+    "after a child of its own ended": """
+    import signal, subprocess
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    subprocess.run([sys.executable, "-c", ""])
+    ready(); time.sleep(60)""",
     "in machine code": """
     import re
     ready()
@@ -106,6 +111,17 @@ def test_it_ends_within_two_seconds_wherever_it_is(begin, body):
     assert lines[-1] == f"effbench: {interruption.MESSAGE}"
     assert "Traceback" not in err
     assert time.monotonic() - began < 2.5
+
+
+def test_a_child_that_ends_interrupts_nothing(begin):
+    process = begin(
+        "    import signal, subprocess\n"
+        "    signal.signal(signal.SIGCHLD, lambda number, frame: None)\n"
+        "    ready()\n"
+        "    subprocess.run([sys.executable, '-c', ''])\n"
+        "    until(0.5)"
+    )
+    assert process.communicate(timeout=30)[0] == "to the end\n"
 
 
 def test_a_second_one_ends_it_at_once(begin):

@@ -56,6 +56,20 @@ def test_each_file_is_given_to_the_sweeps_that_use_it(filled):
     assert {"shared", "r1.effb"} <= set(names(both))
 
 
+def test_decoded_data_sets_can_be_decoded_again_and_others_data_are_nobodys(store):
+    key = "0123456789abcdef"
+    mine = [f"data/{key}/about.json", f"data/{key}/train.bin", f"data/{key}{key}/val-sizes.bin", f"data/{key}.lock"]
+    others = ["data/mnist/train.bin", f"data/{key}/cat.png", "data/train.bin", f"data/{key}/a/train.bin"]
+    for name in (*mine, *others):
+        path = store.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    inventory = take_inventory(store.root)
+    kinds = {file.path.relative_to(store.root).as_posix(): file.kind for file in inventory.files}
+    assert {kinds[name] for name in mine} == {"data"} and {kinds[name] for name in others} == {"foreign"}
+    assert names(inventory.unused()) == ["about.json", "train.bin", "val-sizes.bin"]
+
+
 def test_unused_is_what_no_sweep_knows_and_what_they_passed_through(filled):
     filled.put("runs/r1.json", b"")
     unused = [f"{file.kind} {file.path.name}" for file in take_inventory(filled.root).unused()]

@@ -46,6 +46,14 @@ def test_what_was_not_used_for_longest_goes_first(store, fill):
     assert left(store) == ["models/c"]
 
 
+def test_decoded_data_sets_are_not_counted(store, fill):
+    fill("models/a", "models/b")
+    (store.root / "data" / "key").mkdir(parents=True)
+    (store.root / "data" / "key" / "train.bin").write_bytes(bytes(10 * ENTRY))
+    assert make_room(store.root, 2 * ENTRY) == 0
+    assert len(left(store)) == 2
+
+
 def test_results_stay_and_what_can_not_be_kept_is_told(store, fill):
     fill("runs/r.json", "runs/r.effb", "runs/r.npz", "latency/l.json", "figures/f.png", "models/a")
     assert make_room(store.root, 2 * ENTRY) == 3 * ENTRY

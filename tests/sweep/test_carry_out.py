@@ -2,14 +2,16 @@
 
 import dataclasses
 import errno
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from effbench.config.read import read_sweep
+from effbench.plan.blueprint import Blueprint
 from effbench.run.outcomes import RunError
-from effbench.sweep.carry_out import carry_out
+from effbench.sweep.carry_out import _examples, carry_out
 from effbench.tracking import names
 
 
@@ -116,6 +118,16 @@ def test_runs_of_other_splits_of_as_many_images_have_no_counts_in_common(
     monkeypatch.setattr("effbench.sweep.carry_out.measure_points", lambda points, *_: {})
     swept = read_sweep(["+prune=0.5", "data.split_seed=0,1"])
     assert carry_out(swept, store, make_tracker(), display, runs(swept)).counts is None
+
+
+def test_how_images_are_prepared_and_held_makes_no_other_examples():
+    def examples(**options):
+        data = Blueprint("my.data", {"root": "x", "side": 8, **options})
+        return _examples(SimpleNamespace(chain=SimpleNamespace(data=data)))
+
+    for options in ({"side": 9}, {"augment": "affine"}, {"cache": "disk", "cache_root": "y"}, {"workers": 3}):
+        assert examples(**options) == examples()
+    assert examples(root="y") != examples() != examples(split_seed=1)
 
 
 def test_when_every_run_failed_the_frame_is_empty(sweep, store, make_tracker, display, runs):
