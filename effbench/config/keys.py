@@ -35,7 +35,10 @@ MOVED = {
     for stage in ("quantize", "quantize_inputs", "bits_budget")
 }
 """Keys that have another name: what they set is done to references as well."""
-MOVED_OPTIONS = {"data.in_memory": "data.cache=memory, disk or none", "data.n_workers": "data.workers"}
+MOVED_OPTIONS = {
+    "data.in_memory": "data.resize_once=true or false, and data.cache=memory, disk or none",
+    "data.n_workers": "data.workers",
+}
 """Options that effbench's own factories no longer take, and what is given instead. A user's may take them."""
 
 
