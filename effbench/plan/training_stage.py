@@ -48,6 +48,11 @@ class TrainingStage(Stage, TrainingOptions):
         return self.epochs == 0
 
     @property
+    def parts(self) -> tuple[TrainingOptions, ...]:
+        """How it trains: one training after the other."""
+        return (self,)
+
+    @property
     def training_options(self) -> TrainingOptions:
         """How it trains, without what else the stage is."""
         names = [field.name for field in dataclasses.fields(TrainingOptions)]
@@ -59,7 +64,8 @@ class TrainingStage(Stage, TrainingOptions):
         shapes: of the network's parameters, no larger than need be.
         """
         check_optimizer(self, shapes)
-        check_schedule(self, Length.of(self, data))
+        for part in self.parts:
+            check_schedule(part, Length.of(part, data))
         make_criterion(self, task, data, torch.device("cpu"))
         if self.augmentation is not None:
             Augmentation(self.augmentation, data, side)
