@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -106,15 +106,17 @@ class Distill(TrainingStage):
         if not (read_pairs(self.hints) and self.weight and self.epochs):
             return (options,)
         # What the outputs are judged by is the teacher's hints, not labels: only how the weights move is as later.
-        plain = {
-            "loss": None,
-            "label_smoothing": 0.0,
-            "mixup": None,
-            "cutmix": None,
-            "stop_after": None,
-            "keep": "last",
-        }
-        by_hints = dataclasses.replace(options, epochs=self.hint_epochs, warm_up_epochs=None, **plain)
+        by_hints = dataclasses.replace(
+            options,
+            epochs=self.hint_epochs,
+            warm_up_epochs=None,
+            loss=None,
+            label_smoothing=0.0,
+            mixup=None,
+            cutmix=None,
+            stop_after=None,
+            keep="last",
+        )
         n_epochs = self.epochs - self.hint_epochs
         warm_up = None if self.warm_up_epochs is None else min(self.warm_up_epochs, n_epochs)
         return by_hints, dataclasses.replace(options, epochs=n_epochs, warm_up_epochs=warm_up)
