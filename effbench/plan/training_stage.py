@@ -38,7 +38,7 @@ class TrainingStage(Stage, TrainingOptions):
         for name in COMPONENTS:
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, _component(name.replace("augmentation", "augment"), value))
+                object.__setattr__(self, name, component_of(name.replace("augmentation", "augment"), value))
         super().__post_init__()
         TrainingOptions.__post_init__(self)
 
@@ -110,8 +110,8 @@ class TrainingStage(Stage, TrainingOptions):
         return outcome
 
 
-def _component(name: str, value: Any) -> TargetComponent:
-    """Return what an option names; several transforms are one, which applies them in turn. ValueError names it."""
+def component_of(name: str, value: Any, /) -> TargetComponent:
+    """Return what an option names (a list of transforms: all in turn). ValueError begins with the option, `name`."""
     if name == "augment" and isinstance(value, list | tuple):
         value = {"_target_": _COMPOSE, "transforms": [_one_of_several(entry) for entry in value]}
     try:

@@ -88,6 +88,14 @@ def test_finetuning_is_as_the_training_unless_it_is_told_otherwise():
     assert stages("train.warm_up_epochs=2")["finetune"].warm_up_epochs is None
 
 
+def test_what_is_logged_names_the_class():
+    plan = plan_of(read_command_line([*TINY, "train.optimizer=sgd", "train.augment=[RandomVerticalFlip]"]))
+    config = plan.points[-1].config
+    assert config["train"]["optimizer"] == config["finetune"]["optimizer"] == "torch.optim.SGD(momentum=0.9)"
+    assert "RandomVerticalFlip()" in config["stage"]["train"]["augmentation"]
+    assert config["train"]["scheduler"] is None
+
+
 def test_several_multiply_the_runs():
     plan = plan_of(read_command_line([*TINY, "train.optimizer=sgd,adam", "train.lr=0.1,0.01"]))
     assert len(plan.points) == 8
