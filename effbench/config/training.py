@@ -138,7 +138,7 @@ def check_precision(node: Mapping[str, Any], /) -> None:
     if device is not None and device.type == "cpu":
         raise ValueError(
             f"{asking[0]}.precision=float16: is for GPUs, and device={node['device']} is the CPU here; "
-            "bfloat16 and float32 run there"
+            "processors only emulate it, slower than float32; bfloat16 and float32 run there"
         )
 
 

@@ -48,7 +48,8 @@ class Schedule:
 
     def __init__(self, optimizer: Optimizer, options: TrainingOptions, length: Length) -> None:
         self.unit: Unit = unit_of(options)
-        self.is_own = options.scheduler is None
+        # A step that the loss scaling of float16 leaves out makes torch warn of the order of the two.
+        self._is_plain = options.scheduler is None and options.precision != "float16"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.scheduler = _scheduler(optimizer, options, length, self.unit)
@@ -62,7 +63,7 @@ class Schedule:
 
     def after_step(self) -> None:
         """Move on after a step of the optimiser."""
-        if self.is_own:
+        if self._is_plain:
             self.scheduler.step()
         elif self.unit == "step":
             self._step()
