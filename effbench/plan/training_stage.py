@@ -113,6 +113,8 @@ class TrainingStage(Stage, TrainingOptions):
 def component_of(name: str, value: Any, /) -> TargetComponent:
     """Return what an option names (a list of transforms: all in turn). ValueError begins with the option, `name`."""
     if name == "augment" and isinstance(value, list | tuple):
+        if not value:
+            raise ValueError("augment=[]: must be null, or name at least one transform")
         value = {"_target_": _COMPOSE, "transforms": [_one_of_several(entry) for entry in value]}
     try:
         return TargetComponent.read(value)

@@ -38,25 +38,14 @@ def key(*arguments):
 
 
 SAME = [
-    (
-        "train.optimizer=sgd",
-        "train/optimizer=sgd",
-        "+train.optimizer=sgd",
-        "train.optimizer={_target_: torch.optim.SGD, momentum: 0.9}",
-    ),
-    ("train.optimizer=SGD", "train.optimizer=torch.optim.SGD", "train.optimizer._target_=torch.optim.SGD"),
-    (
-        "train.augment=trivial",
-        "train.augment=TrivialAugmentWide",
-        "train.augment=torchvision.transforms.v2.TrivialAugmentWide",
-    ),
+    ("train.optimizer=sgd", "train/optimizer=sgd", "train.optimizer={_target_: torch.optim.SGD, momentum: 0.9}"),
+    ("train.optimizer=SGD", "train.optimizer._target_=torch.optim.SGD"),
 ]
 
 
 @pytest.mark.parametrize("ways", SAME, ids=lambda ways: ways[0])
 def test_a_class_can_be_named_in_several_ways(ways):
     assert len({key(way) for way in ways}) == 1
-    assert key(ways[0]) != key()
 
 
 def test_its_options_are_given_one_by_one_and_those_of_another_class_go():
@@ -97,8 +86,8 @@ def test_what_is_logged_names_the_class():
 
 
 def test_several_multiply_the_runs():
-    plan = plan_of(read_command_line([*TINY, "train.optimizer=sgd,adam", "train.lr=0.1,0.01"]))
-    assert len(plan.points) == 8
+    plan = plan_of(read_command_line([*TINY, "train.optimizer=sgd,adam"]))
+    assert len(plan.points) == 4
     assert {point.swept["train.optimizer"] for point in plan.points} == {"sgd", "adam"}
 
 
@@ -123,10 +112,7 @@ def test_early_training_and_lessons_have_them_as_well():
 
 REFUSED = [
     (["train.optimizer=sgdd"], "train.optimizer=sgdd: there is no such optimizer; did you mean sgd?"),
-    (["train.optimizer=7"], "train.optimizer=7: must be a dotted name"),
     (["train.optimizer=torch.optim.No"], "train.optimizer._target_=torch.optim.No: can't be imported"),
-    (["train.optimizer=os.system"], "train.optimizer._target_=os.system: is a part of Python itself"),
-    (["train.optimizer=torch.nn.Linear"], "train.optimizer._target_=torch.nn.Linear: must be a class derived from"),
     (
         ["train.optimizer.momentum=0.9"],
         "train.optimizer.momentum=0.9: give train.optimizer as well, as in train.optimizer=adam",
@@ -137,16 +123,9 @@ REFUSED = [
     ),
     (["train.optimizer=sgd", "train.optimizer.lr=1"], "train.optimizer.lr=1: is given as train.lr and finetune.lr"),
     (["finetune.optimizer=LBFGS", "finetune.weight_decay=0"], "finetune.optimizer: torch.optim.LBFGS: TypeError"),
-    (["train.scheduler=steps"], "train.scheduler=steps: there is no such scheduler; did you mean step?"),
     (["train.scheduler=StepLR"], "train.scheduler: torch.optim.lr_scheduler.StepLR: step_size must be given"),
-    (["train.schedule_by=step"], "train.schedule_by=step: must be null without a scheduler"),
     (["train.loss=CTCLoss"], "train.loss: torch.nn.CTCLoss: takes neither classes nor a 1 for each"),
-    (["train.loss=bce", "train.label_smoothing=0.1"], "train.label_smoothing=0.1: must be 0 with a loss of your own"),
     (["train.augment=[RandomHorizontalFlip,Nothing]"], "train.augment=Nothing: there is no such augment"),
-    (["train.augment=MixUp"], "train.augment: torchvision.transforms.v2.MixUp: MixUp blends a whole batch"),
-    (["train.mixup=0"], "train.mixup=0: must be a number above 0, or null"),
-    (["train.ema=1"], "train.ema=1: must be a number in (0, 1), or null"),
-    (["train.warm_up_epochs=3"], "train.warm_up_epochs=3: must be at most the epochs, 2"),
     (["train.precision=float16", "device=cpu"], "train.precision=float16: is for GPUs, and device=cpu is the CPU here"),
     (["stage.train.optimizer=nothing"], "stage.train.optimizer=nothing: there is no such optimizer"),
     (["stage.nothing.optimizer=sgd"], "stage.nothing.optimizer: there is no such key"),
