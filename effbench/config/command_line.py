@@ -30,7 +30,7 @@ from effbench.config.pretrained import follow_weights
 from effbench.config.primary import check_primary, primary_choices
 from effbench.config.search_path import PRIMARY, SearchPath, search_path, searching, take_search_path
 from effbench.config.short_forms import as_typed, check_choice_or_short_form, expanded
-from effbench.config.training import as_key, is_component_key, named_components, with_components
+from effbench.config.training import is_component_key, named_components, with_components
 
 OF_THE_TASK = ("model", "data")
 """The groups whose default is the task's."""
@@ -80,9 +80,7 @@ def _read(arguments: Sequence[str]) -> CommandLine:
     others: list[Override] = []
     launcher: list[Override] = []
     for override in parse(arguments):
-        key = as_key(override.key_or_group)
-        if key != override.key_or_group:
-            override = dataclasses.replace(override, key_or_group=key)
+        key = override.key_or_group
         if key in axes:
             axis_values[key] = tuple(dict.fromkeys(axes[key].check(value) for value in values_of(override)))
         elif key == "seed":

@@ -23,7 +23,9 @@ from effbench.plan.training_stage import TrainingStage
 from effbench.tasks import Task
 from effbench.training.hints import HintLoss, hinted, read_pairs
 from effbench.training.label_files import Kind, read_labels
+from effbench.training.loop import TrainingOptions
 from effbench.training.losses import Criterion, make_criterion
+from effbench.training.mixing import BlendedLoss
 from effbench.training.soft_labels import SoftLabelLoss
 
 
@@ -132,10 +134,7 @@ class Distill(TrainingStage):
         )
 
     def check_training(self, task: Task, data: ImageData, /, *, side: int, shapes: Collection[tuple[int, ...]]) -> None:
-        """Refuse also what does not go with a teacher's labels, each of which is of a whole image as it is."""
-        for name in ("mixup", "cutmix"):
-            if self.weight and getattr(self, name) is not None:
-                raise ValueError(f"{name}={getattr(self, name):g}: must be null with distill, whose labels don't blend")
+        """Refuse also transforms that do not go with a teacher's labels, which are of the images as they are."""
         if self.augmentation is not None and self.weight:
             if self.pool:
                 raise ValueError(f"pool={self.pool}: must be 0 with train.augment, which makes images anew each time")
@@ -143,19 +142,35 @@ class Distill(TrainingStage):
                 raise ValueError("augment: must be null with distill where each pixel has a class")
         super().check_training(task, data, side=side, shapes=shapes)
 
+    @property
+    def parts(self) -> tuple[TrainingOptions, ...]:
+        """The training by hints, where there is one, and that by labels."""
+        options = self.training_options
+        if not (read_pairs(self.hints) and self.weight and self.epochs):
+            return (options,)
+        # What the outputs are judged by is the teacher's hints, not labels: only how the weights move is as later.
+        by_hints = dataclasses.replace(
+            options,
+            epochs=self.hint_epochs,
+            warm_up_epochs=None,
+            loss=None,
+            label_smoothing=0.0,
+            stop_after=None,
+            keep="last",
+        )
+        n_epochs = self.epochs - self.hint_epochs
+        warm_up = None if self.warm_up_epochs is None else min(self.warm_up_epochs, n_epochs)
+        return by_hints, dataclasses.replace(options, epochs=n_epochs, warm_up_epochs=warm_up)
+
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a trained copy of `model`. ValueError where teacher or hints don't fit it."""
         student = duplicate(model)
         generator = context.generator()
-        n_epochs = self.epochs
         data = self.taught_images(context.data)
         data = self._pool(data) if self.pool and self.weight else data
-        if read_pairs(self.hints) and self.weight:
-            self._take_hints(student, data, context, generator)
-            n_epochs -= self.hint_epochs
-        options = dataclasses.replace(self.training_options, epochs=n_epochs)
-        if self.warm_up_epochs is not None:
-            options = dataclasses.replace(options, warm_up_epochs=min(self.warm_up_epochs, n_epochs))
+        *by_hints, options = self.parts
+        for part in by_hints:
+            self._take_hints(student, data, context, generator, part)
         criterion = make_criterion(self, context.task, context.data, context.device)
         loss = None if self.weight == 0 else self._loss(data, context, criterion)
         self.train(
@@ -164,7 +179,7 @@ class Distill(TrainingStage):
             context,
             options=options,
             generator=generator,
-            loss=loss or (lambda outputs, images, targets: criterion(outputs, targets)),
+            loss=(lambda outputs, images, targets: criterion(outputs, targets)) if loss is None else BlendedLoss(loss),
             by_number=loss is not None,
         )
         return student
@@ -201,31 +216,26 @@ class Distill(TrainingStage):
             raise ValueError(f"{self.labels} was changed after the sweep was planned; begin the sweep again")
         return labels.logits
 
-    def _take_hints(self, student: nn.Module, data: ImageData, context: Context, generator: torch.Generator) -> None:
+    def _take_hints(
+        self,
+        student: nn.Module,
+        data: ImageData,
+        context: Context,
+        generator: torch.Generator,
+        options: TrainingOptions,
+    ) -> None:
         pairs = read_pairs(self.hints)
         teacher = context.teacher().network()
         images, _ = next(iter(data.batches("train", side=context.side, batch_size=2)))
         guided = hinted(student, teacher, pairs, images, generator=generator)
         loss = HintLoss(teacher.to(context.device), [path for _, path in pairs], guided.hint_sides)
-        # What the outputs are judged by is the teacher's hints, not labels: only how the weights move is as later.
-        options = dataclasses.replace(
-            self.training_options,
-            epochs=self.hint_epochs,
-            warm_up_epochs=None,
-            loss=None,
-            label_smoothing=0.0,
-            mixup=None,
-            cutmix=None,
-            stop_after=None,
-            keep="last",
-        )
         self.train(
             guided,
             data,
             context,
             options=options,
             generator=generator,
-            loss=loss,
+            loss=BlendedLoss(loss),
             by_number=True,
             has_quality=False,
             part="hints",

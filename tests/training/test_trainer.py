@@ -11,6 +11,7 @@ from effbench.compression.constraints.quantizer import UniformQuantizer
 from effbench.compression.constraints.stack import register
 from effbench.plan.components import TargetComponent
 from effbench.tasks.classification import Classification
+from effbench.training import loop
 from effbench.training.evaluation import evaluate
 from effbench.training.loop import TrainingOptions, fit
 
@@ -84,6 +85,7 @@ KINDS = {
     },
     "warm_up": {"scheduler": scheduler("MultiStepLR", milestones=[1, 2]), "warm_up_epochs": 2},
     "plateau": {"scheduler": scheduler("ReduceLROnPlateau", patience=0)},
+    "float16": {"precision": "float16", "clip": 1.0, "optimizer": SGD},
     "all": {"ema": 0.9, "clip": 1.0, "keep": "best", "stop_after": 4, "precision": "bfloat16"},
 }
 
@@ -103,6 +105,22 @@ def test_a_training_that_was_killed_goes_on_to_the_bit(kind, n_done, make_toy_da
         assert (one.loss, one.lr, one.n_epochs) == (other.loss, other.lr, other.n_epochs)
         assert torch.equal(one.counts["accuracy"], other.counts["accuracy"])
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+@pytest.mark.parametrize("kind", ["default", "cosine", "sequential", "one_cycle"])
+def test_the_first_resumed_steps_have_their_rates(kind, toy_data, toy_network, tmp_path, monkeypatch):
+    """Making a scheduler sets the optimiser's rate: it is to be what it was, not what it is at the beginning."""
+    rates = []
+    monkeypatch.setattr(loop, "rate_of", lambda optimizer: rates.append(optimizer.param_groups[1]["lr"]) or rates[-1])
+    options = TrainingOptions(epochs=4, lr=1e-2, batch_size=64, **KINDS[kind])
+    run(toy_network(), toy_data, options)
+    whole = rates.copy()
+    with pytest.raises(KeyboardInterrupt):
+        run(toy_network(), toy_data, options, checkpoint=Kept(tmp_path / "state", dies_after=2))
+    rates.clear()
+    run(toy_network(), toy_data, options, checkpoint=Kept(tmp_path / "state"))
+    assert rates[:3] == whole[8:11]
+    assert len(set(whole)) > 2
 
 
 @pytest.mark.parametrize("constraint", ["ramped", "quantized"])
@@ -135,6 +153,35 @@ def test_what_was_kept_of_another_training_is_refused(toy_data, toy_network, tmp
         torch.save({**state, name: spoiled}, tmp_path / "state")
         with pytest.raises((ValueError, TypeError), match=message):
             run(model, toy_data, options, checkpoint=Kept(tmp_path / "state"))
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_losses_are_scaled_in_float16_and_steps_that_overflow_are_left_out(device, clip, toy_data, toy_network):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    scales, model = [], toy_network()
+    step = torch.amp.GradScaler.update
+
+    def update(self, *args):
+        step(self, *args)
+        scales.append(self.get_scale())
+
+    options = TrainingOptions(epochs=6, lr=1e-2, batch_size=32, precision="float16", clip=clip)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.amp.GradScaler, "update", update)
+        fit(
+            model,
+            toy_data,
+            options,
+            side=8,
+            generator=torch.Generator().manual_seed(0),
+            device=torch.device(device),
+            # Gradients of a loss that is so large overflow until its scale has come down.
+            loss=lambda outputs, images, targets: 50 * TASK.loss(outputs, targets),
+        )
+    assert 0 < scales[-1] < 65536
+    assert evaluate(model, toy_data, "test", task=TASK, side=8).quality > 0.9
 
 
 def test_an_epochs_record_says_what_was_trained(toy_data, toy_network):
