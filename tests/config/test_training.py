@@ -6,8 +6,10 @@ import pytest
 import torch
 import yaml
 
-from effbench.config.command_line import conf_folder, members, read_command_line
+from effbench.config.command_line import read_command_line
+from effbench.config.members import members
 from effbench.config.points import plan_of
+from effbench.config.search_path import conf_folder
 from effbench.config.training import HOMES, as_key, is_component_key, named_components
 from effbench.plan.components import TargetComponent
 
