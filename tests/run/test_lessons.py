@@ -1,4 +1,4 @@
-"""What a teacher gives, and what that took: the same from the store and made anew, apart from the student's own time."""
+"""What a teacher gives, and what that took: the same from the store and made anew, apart from the student's time."""
 
 from types import SimpleNamespace
 
