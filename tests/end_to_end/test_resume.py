@@ -117,13 +117,15 @@ def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(folder, undistur
     assert folder.results() == undisturbed
 
 
-LONG = "+prune=0.5 train.epochs=8 finetune.epochs=1 train.fraction=0.4 train.checkpoint=0 measure.seconds=0.02 sweep.jobs=1"
+SLOW = "+prune=0.5 train.epochs=8 finetune.epochs=1 train.fraction=0.4 train.checkpoint=0"
+LONG = f"{SLOW} measure.seconds=0.02 sweep.jobs=1"
 
 
 def test_a_training_that_was_killed_goes_on_from_its_last_epoch_and_its_curve_is_there_meanwhile(folder, sweep, at):
     """In MLflow the points come while the run goes on; the same command then trains the missing epochs alone."""
 
     def curve():
+        time.sleep(0.3)  # each time is a search in MLflow, beside a training
         found = [run for run in folder.children("RUNNING") if "curve/train/loss" in run.data.metrics]
         return found and folder.client.get_metric_history(found[0].info.run_id, "curve/train/loss")
 
