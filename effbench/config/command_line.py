@@ -29,7 +29,7 @@ from effbench.checks.fields import shown
 from effbench.config.axis import Axis, Value
 from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
 from effbench.config.overrides import flat, list_line, parse, single_lines, values_of
-from effbench.config.training import as_key, is_component_key, named_components, with_components
+from effbench.config.training import is_component_key, named_components, with_components
 from effbench.config.typed import typed
 
 OF_THE_TASK = ("model", "data")
@@ -101,9 +101,7 @@ def _read(arguments: Sequence[str]) -> CommandLine:
     others: list[Override] = []
     launcher: list[Override] = []
     for override in parse(arguments):
-        key = as_key(override.key_or_group)
-        if key != override.key_or_group:
-            override = dataclasses.replace(override, key_or_group=key)
+        key = override.key_or_group
         if key in axes:
             axis_values[key] = tuple(dict.fromkeys(axes[key].check(value) for value in values_of(override)))
         elif key == "seed":

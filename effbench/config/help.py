@@ -17,8 +17,16 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
   seed=0,1,2        repeats every point with other initial weights and another order of the data
   device=           auto, cpu, cuda, cuda:N or mps
   coder=            none, huffman (default), ans or context: the entropy coder of the run's file
-  train.*           epochs, lr, batch_size, weight_decay, precision, layout, threads, fraction
-  finetune.*        epochs, lr
+  train=            {trainings}: how networks are trained; each says in conf/train where it is from
+  train.*           epochs, lr, batch_size, weight_decay, precision, layout, threads, fraction; decay_norms,
+                    warm_up_epochs, label_smoothing, mixup, cutmix, clip, ema
+                    stop_after=5 ends it after so many epochs no better on validation, keep=best takes the best one
+  train.optimizer=  {optimizers}, a class of torch.optim, or {{_target_: my.Optimizer, option: …}}; train.lr is its rate
+                    train.optimizer.<option>= sets an option; so it is with the following ones
+  train.scheduler=  {schedulers}, or of torch.optim.lr_scheduler; train.schedule_by=step or epoch
+  train.loss=       {losses}, or of torch.nn: takes outputs and targets
+  train.augment=    {augments}, or of torchvision.transforms.v2, or a list: for each image alone
+  finetune.*        epochs, lr; and as train.*, whose values it has unless they are given
   tolerance=0.02    the loss of the task's quality (a fraction) at which a point counts as saturated
   engine=           {engines}; measure.batch=1,8 measure.threads=1,2 measure.seconds=1: measured within each run
                     measure.memory=2GB: models measured together (default: half of the free memory); more go in groups
@@ -63,6 +71,11 @@ def help_page() -> str:
         data=_choices("data"),
         recipes=_choices("recipe"),
         engines=_choices("engine"),
+        trainings=_choices("train"),
+        optimizers=_choices("optimizer"),
+        schedulers=_choices("scheduler"),
+        losses=_choices("loss"),
+        augments=_choices("augment"),
     )
     return "\n".join([*lines, "", keys, _EXAMPLES])
 

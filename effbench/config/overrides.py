@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -9,6 +10,8 @@ from contextlib import suppress
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString, Transformer, ValueType
 from hydra.errors import HydraException
+
+from effbench.config.training import as_key
 
 _PATH = re.compile(r"(~|[^'\"\\$,=(){}\[\]]*/)[^'\"\\$,=(){}\[\]]*")
 """What is a path and nothing else, whatever key it is given to."""
@@ -74,7 +77,7 @@ def _parse_one(parser: OverridesParser, argument: str) -> Override:
         raise ValueError(f"{argument}: a key can't be taken away; give it another value")
     if override.value_type in (ValueType.GLOB_CHOICE_SWEEP, ValueType.INTERVAL_SWEEP):
         raise ValueError(f"{argument}: can't be swept; write the values out, as in {key}=0.1,0.5")
-    return override
+    return dataclasses.replace(override, key_or_group=as_key(key))
 
 
 def _parse_quoted(parser: OverridesParser, argument: str) -> Override:

@@ -21,7 +21,7 @@ from effbench.config.recipe import Recipe, check_layers, make_stage, moving_valu
 from effbench.config.resolve import resolved, task_blueprint
 from effbench.config.targets import check_targets
 from effbench.config.teachers import with_teachers
-from effbench.config.training import STATED
+from effbench.config.training import STATED, in_words
 from effbench.config.trial import check_shapes, check_training, read_data
 from effbench.config.typed import typed
 from effbench.data import ImageData
@@ -160,7 +160,7 @@ class _Builder:
         if reference is not None and chain == self._as_teacher(reference):
             chain = reference.chain  # it is made as the reference is, and evaluated otherwise, say: it is its network
         config = {name: entry for name, entry in node.items() if name not in (ENGINES, "phases")}
-        config |= as_trained(chain, node)
+        config = in_words({**config, **as_trained(chain, node)})
         return Point(
             label=label,
             axes=dict(values),

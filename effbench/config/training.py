@@ -16,7 +16,7 @@ from effbench.config.typed import unknown_name
 from effbench.data import ImageData
 from effbench.plan.chain import Chain
 from effbench.plan.keys import digest
-from effbench.plan.training_stage import TrainingStage
+from effbench.plan.training_stage import TrainingStage, component_of
 from effbench.training.device import resolve_device
 
 HOMES = {
@@ -119,6 +119,17 @@ def _numbers(value: Any) -> Any:
     return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
+def in_words(node: Mapping[str, Any], /) -> dict[str, Any]:
+    """Return a configuration, resolved, to be logged: what names a class as a call, "torch.optim.SGD(momentum=0.9)"."""
+    stages = {name: _said_in(f"stage.{name}", options) for name, options in node["stage"].items()}
+    return {**node, "stage": stages, **{name: _said_in(name, node[name]) for name in STATED}}
+
+
+def _said_in(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    named = {name: value for name, value in options.items() if value and is_component_key(f"{where}.{name}")}
+    return {**options, **{name: str(component_of(_FIELDS[name], value)) for name, value in named.items()}}
+
+
 def check_precision(node: Mapping[str, Any], /) -> None:
     """Refuse float16 where there is no GPU. node: a configuration, resolved."""
     nodes = {"train": node["train"], **{f"stage.{name}": options for name, options in node["stage"].items()}}
@@ -127,7 +138,7 @@ def check_precision(node: Mapping[str, Any], /) -> None:
     if device is not None and device.type == "cpu":
         raise ValueError(
             f"{asking[0]}.precision=float16: is for GPUs, and device={node['device']} is the CPU here; "
-            "bfloat16 and float32 run there"
+            "processors only emulate it, slower than float32; bfloat16 and float32 run there"
         )
 
 

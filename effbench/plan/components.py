@@ -166,6 +166,8 @@ def _as_wanted(name: str, value: Any, parameter: inspect.Parameter) -> Any:
     if isinstance(value, str) and re.fullmatch(r"torch\.\w+", value):
         found = getattr(torch, value.removeprefix("torch."), None)
         return found if isinstance(found, torch.dtype) else value
+    if isinstance(value, list) and isinstance(default, tuple):
+        return tuple(value)  # AdamW's last bits are others with a list of betas
     if isinstance(value, list) and "Tensor" in annotation and value and all(map(_is_number, value)):
         return torch.tensor(value, dtype=torch.float32)
     wanted = {bool: "true or false", str: "a word"}.get(type(default))

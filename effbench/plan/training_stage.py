@@ -38,7 +38,7 @@ class TrainingStage(Stage, TrainingOptions):
         for name in COMPONENTS:
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, _component(name.replace("augmentation", "augment"), value))
+                object.__setattr__(self, name, component_of(name.replace("augmentation", "augment"), value))
         super().__post_init__()
         TrainingOptions.__post_init__(self)
 
@@ -46,6 +46,11 @@ class TrainingStage(Stage, TrainingOptions):
     def is_neutral(self) -> bool:
         """No epochs: nothing happens."""
         return self.epochs == 0
+
+    @property
+    def parts(self) -> tuple[TrainingOptions, ...]:
+        """How it trains: one training after the other."""
+        return (self,)
 
     @property
     def training_options(self) -> TrainingOptions:
@@ -59,7 +64,8 @@ class TrainingStage(Stage, TrainingOptions):
         shapes: of the network's parameters, no larger than need be.
         """
         check_optimizer(self, shapes)
-        check_schedule(self, Length.of(self, data))
+        for part in self.parts:
+            check_schedule(part, Length.of(part, data))
         make_criterion(self, task, data, torch.device("cpu"))
         if self.augmentation is not None:
             Augmentation(self.augmentation, data, side)
@@ -110,9 +116,11 @@ class TrainingStage(Stage, TrainingOptions):
         return outcome
 
 
-def _component(name: str, value: Any) -> TargetComponent:
-    """Return what an option names; several transforms are one, which applies them in turn. ValueError names it."""
+def component_of(name: str, value: Any, /) -> TargetComponent:
+    """Return what an option names (a list of transforms: all in turn). ValueError begins with the option, `name`."""
     if name == "augment" and isinstance(value, list | tuple):
+        if not value:
+            raise ValueError("augment=[]: must be null, or name at least one transform")
         value = {"_target_": _COMPOSE, "transforms": [_one_of_several(entry) for entry in value]}
     try:
         return TargetComponent.read(value)

@@ -19,6 +19,7 @@ from effbench.plan.teacher import TeacherRequest
 from effbench.plan.training_stage import TrainingStage
 from effbench.tasks import Task
 from effbench.training.hints import HintLoss, hinted, read_pairs
+from effbench.training.loop import TrainingOptions
 from effbench.training.losses import Criterion, make_criterion
 from effbench.training.soft_labels import SoftLabelLoss
 
@@ -98,18 +99,36 @@ class Distill(TrainingStage):
                 raise ValueError("augment: must be null with distill where each pixel has a class")
         super().check_training(task, data, side=side, shapes=shapes)
 
+    @property
+    def parts(self) -> tuple[TrainingOptions, ...]:
+        """The training by hints, where there is one, and that by labels."""
+        options = self.training_options
+        if not (read_pairs(self.hints) and self.weight and self.epochs):
+            return (options,)
+        # What the outputs are judged by is the teacher's hints, not labels: only how the weights move is as later.
+        by_hints = dataclasses.replace(
+            options,
+            epochs=self.hint_epochs,
+            warm_up_epochs=None,
+            loss=None,
+            label_smoothing=0.0,
+            mixup=None,
+            cutmix=None,
+            stop_after=None,
+            keep="last",
+        )
+        n_epochs = self.epochs - self.hint_epochs
+        warm_up = None if self.warm_up_epochs is None else min(self.warm_up_epochs, n_epochs)
+        return by_hints, dataclasses.replace(options, epochs=n_epochs, warm_up_epochs=warm_up)
+
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a trained copy of `model`. ValueError where teacher or hints don't fit it."""
         student = duplicate(model)
         generator = context.generator()
-        n_epochs = self.epochs
         data = self._pool(context.data) if self.pool and self.weight else context.data
-        if read_pairs(self.hints) and self.weight:
-            self._take_hints(student, data, context, generator)
-            n_epochs -= self.hint_epochs
-        options = dataclasses.replace(self.training_options, epochs=n_epochs)
-        if self.warm_up_epochs is not None:
-            options = dataclasses.replace(options, warm_up_epochs=min(self.warm_up_epochs, n_epochs))
+        *by_hints, options = self.parts
+        for part in by_hints:
+            self._take_hints(student, data, context, generator, part)
         criterion = make_criterion(self, context.task, context.data, context.device)
         loss = None if self.weight == 0 else self._loss(data, context, criterion)
         self.train(
@@ -139,29 +158,19 @@ class Distill(TrainingStage):
             hard=criterion,
         )
 
-    def _take_hints(self, student: nn.Module, data: ImageData, context: Context, generator: torch.Generator) -> None:
+    def _take_hints(
+        self, student: nn.Module, data: ImageData, context: Context, generator: torch.Generator, part: TrainingOptions
+    ) -> None:
         pairs = read_pairs(self.hints)
         teacher = context.teacher().network()
         images, _ = next(iter(data.batches("train", side=context.side, batch_size=2)))
         guided = hinted(student, teacher, pairs, images, generator=generator)
         loss = HintLoss(teacher.to(context.device), [path for _, path in pairs])
-        # What the outputs are judged by is the teacher's hints, not labels: only how the weights move is as later.
-        options = dataclasses.replace(
-            self.training_options,
-            epochs=self.hint_epochs,
-            warm_up_epochs=None,
-            loss=None,
-            label_smoothing=0.0,
-            mixup=None,
-            cutmix=None,
-            stop_after=None,
-            keep="last",
-        )
         self.train(
             guided,
             data,
             context,
-            options=options,
+            options=part,
             generator=generator,
             loss=loss,
             by_number=True,

@@ -6,6 +6,7 @@ and deviation before, and lose them again afterwards, where the data set says wh
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -101,7 +102,8 @@ class Augmentation:
     def _problem(self, images: Tensor, labels: Tensor, form: Form) -> str | None:
         """Return why the transform can't be applied to images of a form; None where it can."""
         try:
-            with random_states_kept():
+            with random_states_kept(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 for seed in range(N_TRIED):
                     for image, label in zip(self._pixels(images, form), labels, strict=True):
                         self._one(image, label, seed)

@@ -39,6 +39,8 @@ def _build(component: Component, groups: Sequence[dict[str, Any]], options: Trai
     filled = [group for group in groups if group["params"]]
     if not component.takes("weight_decay"):
         filled = [{"params": [p for group in filled for p in group["params"]]}]
+    if component.takes("lr"):  # which has a default of the class's own
+        filled = [{**group, "lr": options.lr} for group in filled]
     optimizer: Optimizer = component.build(("params", filled), lr=options.lr)
     return optimizer
 

@@ -48,7 +48,8 @@ class Schedule:
 
     def __init__(self, optimizer: Optimizer, options: TrainingOptions, length: Length) -> None:
         self.unit: Unit = unit_of(options)
-        self.is_own = options.scheduler is None
+        # A step that the loss scaling of float16 leaves out makes torch warn of the order of the two.
+        self._is_plain = options.scheduler is None and options.precision != "float16"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.scheduler = _scheduler(optimizer, options, length, self.unit)
@@ -62,7 +63,7 @@ class Schedule:
 
     def after_step(self) -> None:
         """Move on after a step of the optimiser."""
-        if self.is_own:
+        if self._is_plain:
             self.scheduler.step()
         elif self.unit == "step":
             self._step()
@@ -83,10 +84,10 @@ def _scheduler(optimizer: Optimizer, options: TrainingOptions, length: Length, u
         return LambdaLR(optimizer, warm_up_then_cosine(length.n_batches, _warm_up_batches(options, length)))
     n_all = length.n_steps if unit == "step" else length.epochs
     n_warm_up = _warm_up_units(options, length, unit)
-    given = options.scheduler.options
-    offered: dict[str, Any] = {"T_max": n_all - n_warm_up, "max_lr": options.lr}
+    given, n_left = options.scheduler.options, max(1, n_all - n_warm_up)
+    offered: dict[str, Any] = {"T_max": n_left, "max_lr": options.lr}
     if "epochs" not in given and "steps_per_epoch" not in given:
-        offered["total_steps"] = n_all - n_warm_up
+        offered["total_steps"] = n_left
     offered |= {"epochs": length.epochs, "steps_per_epoch": length.steps_per_epoch}
     main: object = options.scheduler.build(("optimizer", optimizer), **offered)
     if not isinstance(main, LRScheduler):

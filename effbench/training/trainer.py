@@ -51,8 +51,6 @@ class Trainer:
     ) -> None:
         self.model, self.options, self.length, self.loss = model, options, length, loss
         self.generator, self.device = generator, device
-        if options.precision == "float16" and device.type == "cpu":
-            raise ValueError("precision=float16: must be float32 or bfloat16 on the CPU; it is for GPUs")
         self.optimizer = make_optimizer(model, options)
         self.schedule = Schedule(self.optimizer, options, length)
         self.average = None if options.ema is None else WeightAverage(model, options.ema)

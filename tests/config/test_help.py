@@ -15,7 +15,7 @@ def test_the_help_page_names_every_axis_and_every_choice(option, capsys):
         assert f"  {axis.name}={axis.example}" in page
         assert axis.help in page
         assert axis.allowed() in page
-    for group in ("task", "model", "data", "recipe", "engine"):
+    for group in ("task", "model", "data", "recipe", "engine", "train", "optimizer", "scheduler", "loss", "augment"):
         for path in (conf_folder() / group).glob("*.yaml"):
             assert path.stem in page
     assert page.strip() == help_page().strip()

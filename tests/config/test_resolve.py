@@ -45,7 +45,7 @@ def test_the_precision_is_what_the_machine_is_fast_in(monkeypatch, has_bfloat16)
 
 
 def test_what_can_not_be_resolved_is_named():
-    with pytest.raises(ValueError, match=r"^train\.precision=int8: must be auto, float32, bfloat16$"):
+    with pytest.raises(ValueError, match=r"^train\.precision=int8: must be auto, float32, bfloat16, float16$"):
         resolved(node("train.precision=int8"))
     with pytest.raises(ValueError, match=r"^data\.root: must be given, as in data\.root=…$"):
         resolved(node("data=image_folder"))

@@ -84,6 +84,7 @@ KINDS = {
     },
     "warm_up": {"scheduler": scheduler("MultiStepLR", milestones=[1, 2]), "warm_up_epochs": 2},
     "plateau": {"scheduler": scheduler("ReduceLROnPlateau", patience=0)},
+    "float16": {"precision": "float16", "clip": 1.0, "optimizer": SGD},
     "all": {"ema": 0.9, "clip": 1.0, "keep": "best", "stop_after": 4, "precision": "bfloat16"},
 }
 
@@ -135,6 +136,35 @@ def test_what_was_kept_of_another_training_is_refused(toy_data, toy_network, tmp
         torch.save({**state, name: spoiled}, tmp_path / "state")
         with pytest.raises((ValueError, TypeError), match=message):
             run(model, toy_data, options, checkpoint=Kept(tmp_path / "state"))
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_losses_are_scaled_in_float16_and_steps_that_overflow_are_left_out(device, clip, toy_data, toy_network):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    scales, model = [], toy_network()
+    step = torch.amp.GradScaler.update
+
+    def update(self, *args):
+        step(self, *args)
+        scales.append(self.get_scale())
+
+    options = TrainingOptions(epochs=6, lr=1e-2, batch_size=32, precision="float16", clip=clip)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.amp.GradScaler, "update", update)
+        fit(
+            model,
+            toy_data,
+            options,
+            side=8,
+            generator=torch.Generator().manual_seed(0),
+            device=torch.device(device),
+            # Gradients of a loss that is so large overflow until its scale has come down.
+            loss=lambda outputs, images, targets: 50 * TASK.loss(outputs, targets),
+        )
+    assert 0 < scales[-1] < 65536
+    assert evaluate(model, toy_data, "test", task=TASK, side=8).quality > 0.9
 
 
 def test_an_epochs_record_says_what_was_trained(toy_data, toy_network):

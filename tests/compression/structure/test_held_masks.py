@@ -167,6 +167,18 @@ def test_parametrizations_of_another_make_train_as_they_did(toy_data):
     assert set(layers[1].parametrizations.weight.state_dict()) == {"original0", "original1"}
 
 
+def test_masked_weights_have_no_gradient_where_they_are_to_have_none():
+    layer = nn.Linear(4, 4)
+    fixed(layer)
+    mask = constraints_on(layer, "weight")[0].mask
+    with masked_after_steps(layer) as held:
+        held.mask_gradients()  # there is none yet
+        (layer(torch.ones(2, 4)) * torch.tensor([1.0, torch.inf, 1.0, 1.0])).sum().backward()
+        held.mask_gradients()
+        assert torch.equal(layer.weight.grad != 0, mask)
+        assert layer.bias.grad.all()
+
+
 def test_what_is_not_a_number_does_not_come_through_a_mask():
     layer = nn.Linear(2, 2).requires_grad_(False)
     layer.weight[0, 0], layer.weight[1, 1] = torch.nan, torch.inf
