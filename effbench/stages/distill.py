@@ -21,6 +21,7 @@ from effbench.tasks import Task
 from effbench.training.hints import HintLoss, hinted, read_pairs
 from effbench.training.loop import TrainingOptions
 from effbench.training.losses import Criterion, make_criterion
+from effbench.training.mixing import BlendedLoss
 from effbench.training.soft_labels import SoftLabelLoss
 
 
@@ -88,10 +89,7 @@ class Distill(TrainingStage):
         )
 
     def check_training(self, task: Task, data: ImageData, /, *, side: int, shapes: Collection[tuple[int, ...]]) -> None:
-        """Refuse also what does not go with a teacher's labels, each of which is of a whole image as it is."""
-        for name in ("mixup", "cutmix"):
-            if self.weight and getattr(self, name) is not None:
-                raise ValueError(f"{name}={getattr(self, name):g}: must be null with distill, whose labels don't blend")
+        """Refuse also transforms that do not go with a teacher's labels, which are of the images as they are."""
         if self.augmentation is not None and self.weight:
             if self.pool:
                 raise ValueError(f"pool={self.pool}: must be 0 with train.augment, which makes images anew each time")
@@ -112,8 +110,6 @@ class Distill(TrainingStage):
             warm_up_epochs=None,
             loss=None,
             label_smoothing=0.0,
-            mixup=None,
-            cutmix=None,
             stop_after=None,
             keep="last",
         )
@@ -137,7 +133,7 @@ class Distill(TrainingStage):
             context,
             options=options,
             generator=generator,
-            loss=loss or (lambda outputs, images, targets: criterion(outputs, targets)),
+            loss=(lambda outputs, images, targets: criterion(outputs, targets)) if loss is None else BlendedLoss(loss),
             by_number=loss is not None,
         )
         return student
@@ -172,7 +168,7 @@ class Distill(TrainingStage):
             context,
             options=part,
             generator=generator,
-            loss=loss,
+            loss=BlendedLoss(loss),
             by_number=True,
             has_quality=False,
             part="hints",

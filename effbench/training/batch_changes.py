@@ -16,7 +16,8 @@ from effbench.training.options import TrainingOptions
 class BatchChanges:
     """Augments and mixes batches, by random numbers that only the seed, the epoch and the examples decide.
 
-    by_number: whether the loss wants the examples' numbers in the place of their labels.
+    by_number: whether the loss wants the examples' numbers in the place of their labels; of mixed ones what a
+    `BlendedLoss` takes.
     """
 
     def __init__(
@@ -51,11 +52,13 @@ class BatchChanges:
                 images, labels = self._augmentation(images, labels, numbers, epoch)
                 targets = numbers if self.by_number else labels
             if self._mixing is not None:
-                images, targets = self._mixing(images, targets, epoch, number)
+                mix = self._mixing.by_number if self.by_number else self._mixing
+                images, targets = mix(images, targets, epoch, number)
             yield images, targets
 
     def labels_of(self, targets: Tensor) -> Tensor:
-        """Return the labels of a batch's targets: of blended ones those of the larger share."""
+        """Return the labels of a batch's targets: of blended ones those of the larger share, or of the first."""
         if self.by_number:
-            return self.data.labels["train"][targets].long()
+            numbers = targets[:, 0].long() if targets.is_floating_point() else targets
+            return self.data.labels["train"][numbers].long()
         return targets.argmax(1) if targets.is_floating_point() else targets

@@ -192,7 +192,10 @@ class _Run:
         trainer = self.trainer
         schedule = trainer.schedule
         is_watched = trainer.options.watches_validation or schedule.watches is not None
-        evaluation = None if self.validate is None or not is_watched else self.validate(trainer.network)
+        evaluation = None
+        if self.validate is not None and is_watched:
+            with torch.random.fork_rng(devices=[trainer.device] if trainer.device.type == "cuda" else []):
+                evaluation = self.validate(trainer.network)
         watched = (loss, -loss) if evaluation is None else (evaluation.loss, evaluation.score)
         schedule.after_epoch(None if schedule.watches is None else watched[schedule.watches == "quality"])
         if evaluation is not None and trainer.options.watches_validation:

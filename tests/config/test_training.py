@@ -8,7 +8,7 @@ import yaml
 
 from effbench.config.command_line import conf_folder, members, read_command_line
 from effbench.config.points import plan_of
-from effbench.config.training import HOMES, as_key, is_component_key
+from effbench.config.training import HOMES, as_key, is_component_key, named_components
 from effbench.plan.components import TargetComponent
 
 TINY = ["+prune=0.5", "train.epochs=2", "model=lenet_300_100"]
@@ -172,6 +172,14 @@ def test_every_preset_is_a_training_that_says_its_source(preset):
         "torchvision_classic": (0.1, "torch.optim.SGD", 1e-4),
     }
     assert (train.lr, train.optimizer and train.optimizer.target, train.weight_decay) == expected[preset]
+
+
+def test_numbers_of_a_users_yaml_are_those_of_a_command_line():
+    node = {"train": {"optimizer": "mine"}, "finetune": {"optimizer": "${train.optimizer}"}, "stage": {}}
+    mine = {"_target_": "torch.optim.Adam", "eps": "1e-6", "betas": ["9e-1", 0.999], "name": "a"}
+    named = named_components(node, lambda group: {"mine": mine} if group == "optimizer" else {})
+    assert named["train"]["optimizer"] == {**mine, "eps": 1e-6, "betas": [0.9, 0.999]}
+    assert named["finetune"]["optimizer"] == "${train.optimizer}"
 
 
 def test_keys_are_told_from_others():

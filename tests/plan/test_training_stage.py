@@ -5,6 +5,7 @@ import torch
 
 from effbench.compression.structure.held_masks import masked_after_steps
 from effbench.plan.components import TargetComponent
+from effbench.plan.teacher import Teacher
 from effbench.stages.distill import Distill
 from effbench.stages.prune import Prune
 from effbench.stages.train import Train
@@ -83,16 +84,16 @@ def test_what_names_nothing_is_refused_as_the_stage_is_made(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mixup": 0.2}, "mixup=0.2: must be null with distill"),
-        ({"cutmix": 1}, "cutmix=1: must be null with distill"),
         ({"augmentation": f"{V2}RandAugment", "pool": 2}, "pool=2: must be 0 with train.augment"),
+        ({"mixup": 0.2, "loss": "torch.nn.MultiMarginLoss"}, "loss: torch.nn.MultiMarginLoss: takes no probabilities"),
     ],
 )
 def test_what_a_teachers_labels_do_not_go_with_is_refused(options, message, toy_data):
     stage = Distill(epochs=2, lr=0.1, weight=0.5, **options)
     with pytest.raises(ValueError, match=f"^{message}"):
         check(stage, toy_data)
-    check(Distill(epochs=2, lr=0.1, weight=0.0, **{k: v for k, v in options.items() if k != "pool"}), toy_data)
+    del options["pool" if "pool" in options else "loss"]
+    check(Distill(epochs=2, lr=0.1, weight=0.5, **options), toy_data)
 
 
 def test_the_run_says_when_it_ended(toy_data, toy_network, make_context):
@@ -117,6 +118,18 @@ RECIPE = {
     "augmentation": {"_target_": f"{V2}RandomCrop", "padding": 1},
     "warm_up_epochs": 2,
 }
+
+
+@pytest.mark.parametrize("mixing", [{"mixup": 0.4}, {"cutmix": 1.0}])
+def test_blended_images_have_blended_lessons(mixing, toy_data, toy_network, make_context):
+    teacher = Train(epochs=4, lr=1e-2).apply(toy_network(seed=7), make_context(toy_data))
+    context = make_context(
+        toy_data, teacher=Teacher(key="t", side=8, network=lambda: teacher, keep=lambda n, make: make())
+    )
+    options = {"epochs": 6, "lr": 1e-2, "batch_size": 32, "weight": 0.8, "hints": "0:0"}
+    blended = Distill(**options, **mixing).apply(toy_network(), context)
+    assert not torch.equal(blended[5].weight, Distill(**options).apply(toy_network(), context)[5].weight)
+    assert context.evaluate(blended) > 0.9
 
 
 @pytest.mark.parametrize("hints", ["none", "0:0"])

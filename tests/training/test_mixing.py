@@ -1,6 +1,8 @@
+import pytest
 import torch
+import torch.nn.functional as F
 
-from effbench.training.mixing import Mixing
+from effbench.training.mixing import BlendedLoss, Mixing
 from effbench.training.options import TrainingOptions
 
 
@@ -41,3 +43,18 @@ def test_only_seed_epoch_and_batch_decide():
         mixing(1, mixup=0.4)(IMAGES, LABELS, 2, 3),
     ]
     assert not any(torch.equal(images, first) for images, _ in others)
+
+
+@pytest.mark.parametrize("options", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 1.0, "cutmix": 1.0}])
+@pytest.mark.parametrize("n", [1, 2, 6])
+def test_what_knows_examples_by_number_is_blended_alike(options, n):
+    labels, outputs = LABELS[:n], torch.randn(n, 4, generator=torch.Generator().manual_seed(0))
+    of_numbers = BlendedLoss(lambda outputs, images, numbers: F.cross_entropy(outputs, LABELS[numbers - 100]))
+    for batch in range(5):
+        images, targets = mixing(**options)(IMAGES[:n], labels, 0, batch)
+        same, numbered = mixing(**options).by_number(IMAGES[:n], torch.arange(100, 100 + n), 0, batch)
+        assert torch.equal(same, images)
+        assert numbered[:, 0].tolist() == list(range(100, 100 + n))
+        torch.testing.assert_close(of_numbers(outputs, images, numbered), F.cross_entropy(outputs, targets))
+    numbers = torch.arange(100, 100 + n)
+    assert torch.equal(of_numbers(outputs, images, numbers), F.cross_entropy(outputs, labels))

@@ -12,6 +12,7 @@ from effbench.compression.constraints.stack import register
 from effbench.plan.components import TargetComponent
 from effbench.run.packing import pack, unpack
 from effbench.tasks.classification import Classification
+from effbench.training import loop
 from effbench.training.evaluation import evaluate
 from effbench.training.loop import TrainingOptions, fit
 
@@ -105,6 +106,22 @@ def test_a_training_that_was_killed_goes_on_to_the_bit(kind, n_done, make_toy_da
         assert (one.loss, one.lr, one.n_epochs) == (other.loss, other.lr, other.n_epochs)
         assert torch.equal(one.counts["accuracy"], other.counts["accuracy"])
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+@pytest.mark.parametrize("kind", ["default", "cosine", "sequential", "one_cycle"])
+def test_the_first_resumed_steps_have_their_rates(kind, toy_data, toy_network, tmp_path, monkeypatch):
+    """Making a scheduler sets the optimiser's rate: it is to be what it was, not what it is at the beginning."""
+    rates = []
+    monkeypatch.setattr(loop, "rate_of", lambda optimizer: rates.append(optimizer.param_groups[1]["lr"]) or rates[-1])
+    options = TrainingOptions(epochs=4, lr=1e-2, batch_size=64, **KINDS[kind])
+    run(toy_network(), toy_data, options)
+    whole = rates.copy()
+    with pytest.raises(KeyboardInterrupt):
+        run(toy_network(), toy_data, options, checkpoint=Kept(tmp_path / "state", dies_after=2))
+    rates.clear()
+    run(toy_network(), toy_data, options, checkpoint=Kept(tmp_path / "state"))
+    assert rates[:3] == whole[8:11]
+    assert len(set(whole)) > 2
 
 
 @pytest.mark.parametrize("constraint", ["ramped", "quantized"])
