@@ -34,6 +34,8 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
   train.*           epochs, lr, batch_size, weight_decay, precision, layout, threads, fraction; decay_norms,
                     warm_up_epochs, label_smoothing, mixup, cutmix, clip, ema
                     stop_after=5 ends it after so many epochs no better on validation, keep=best takes the best one
+                    curves=training, validation or none: what is logged by epoch while a run goes on; checkpoint=60: the
+                    seconds between checkpoints, from which a training that was ended goes on (null: none)
   train.optimizer=  {optimizers}, a class of torch.optim, or {{_target_: my.Optimizer, option: …}}; train.lr is its rate
                     train.optimizer.<option>= sets an option; so it is with the following ones
   train.scheduler=  {schedulers}, or of torch.optim.lr_scheduler; train.schedule_by=step or epoch

@@ -146,7 +146,9 @@ class _Maker:
             return self._apply(step, before, trail, watch, resumes=False)
         following.tell_the_rest()
         seconds = watch.seconds
-        findings.spent.note(str(step), seconds=seconds + following.seconds_before, macs=following.macs)
+        is_told = following.trainings or not step.stage.TRAINS  # a user's stage may train in its own way
+        macs = following.macs if is_told else None
+        findings.spent.note(str(step), seconds=seconds + following.seconds_before, macs=macs)
         if following.macs_beside != 0:
             findings.spent.note_teaching(f"beside/{step}", macs=following.macs_beside)
         if following.rows:

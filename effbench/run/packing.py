@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import safetensors.torch
@@ -11,6 +12,11 @@ import torch
 from torch import Tensor
 
 _SHAPE = "effbench.shape"
+_LISTS: Mapping[str, Callable[[Iterable[Any]], Any]] = {kind.__name__: kind for kind in (list, tuple, set, frozenset)}
+_MAPPINGS: Mapping[str, Callable[[Mapping[Any, Any]], Any]] = {
+    kind.__name__: kind for kind in (dict, Counter, OrderedDict)
+}
+"""A scheduler of torch's has a Counter in its state, and does not go on with a dict."""
 
 
 def pack(content: Any, /) -> bytes:
@@ -43,11 +49,11 @@ def _described(content: Any, tensors: dict[str, Tensor]) -> Any:
         name = str(len(tensors))
         tensors[name] = content.detach().cpu().contiguous().clone()
         return {"tensor": name}
-    if isinstance(content, list | tuple):
+    if type(content) in _LISTS.values():
         return {type(content).__name__: [_described(part, tensors) for part in content]}
-    if isinstance(content, Mapping):
+    if type(content) in _MAPPINGS.values():
         pairs = [[_described(key, tensors), _described(part, tensors)] for key, part in content.items()]
-        return {"mapping": pairs}
+        return {type(content).__name__: pairs}
     raise TypeError(f"a {type(content).__name__} can't be kept")
 
 
@@ -55,13 +61,10 @@ def _rebuilt(shape: Any, tensors: Mapping[str, Tensor]) -> Any:
     if not isinstance(shape, dict):
         return shape
     ((kind, parts),) = shape.items()
-    match kind:
-        case "tensor":
-            return tensors[parts]
-        case "list":
-            return [_rebuilt(part, tensors) for part in parts]
-        case "tuple":
-            return tuple(_rebuilt(part, tensors) for part in parts)
-        case "mapping":
-            return {_rebuilt(key, tensors): _rebuilt(part, tensors) for key, part in parts}
+    if kind == "tensor":
+        return tensors[parts]
+    if kind in _LISTS:
+        return _LISTS[kind](_rebuilt(part, tensors) for part in parts)
+    if kind in _MAPPINGS:
+        return _MAPPINGS[kind]({_rebuilt(key, tensors): _rebuilt(part, tensors) for key, part in parts})
     raise ValueError(f"it has a part of the kind {kind}")

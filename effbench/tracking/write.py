@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
-from effbench.checks.errors import first_line
-from effbench.checks.secrets import hide_in_uris, without_secrets
+from effbench.checks.secrets import hide_in_uris
 from effbench.tracking import names
 from effbench.tracking.entities import dataset_input, metric_entities, no_longer, param_batches, point_batches
+from effbench.tracking.failures import speaking_plainly
 from effbench.tracking.location import sqlite_path, why_unwritable
 from effbench.tracking.opening import open_database
 from effbench.tracking.owner import Heartbeat, Owner, beat, living
@@ -218,16 +216,9 @@ class MlflowTracker:
         if not living(self._client.get_run(self._parent).data.tags, self._clock()) - {self._owner}:
             self._client.set_terminated(self._parent, status)
 
-    @contextmanager
-    def _speaking_plainly(self) -> Iterator[None]:
+    def _speaking_plainly(self) -> AbstractContextManager[None]:
         """Turn whatever MLflow and its database raise into a TrackingError."""
-        try:
-            yield
-        except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-            reason = first_line(error) or type(error).__name__
-            remedy = _remedy(error, self._uri)
-            message = f"tracking.uri={hide_in_uris(self._uri)}: can't be used ({reason}){remedy}"
-            raise TrackingError(without_secrets(message)) from error
+        return speaking_plainly(self._uri)
 
     def _origin(self, key: str) -> str | None:
         """Return the finished run of another sweep with that key, if one is logged here."""
@@ -282,14 +273,3 @@ def _owner_of(run: Run) -> Owner | None:
 
 def _owner_tags(parent: Run) -> Iterator[str]:
     return (name for name in parent.data.tags if name.startswith(f"{names.OWNER}/"))
-
-
-_PASSING = ("locked", "disk is full", "disk I/O", "readonly", "unable to open")
-
-
-def _remedy(error: Exception, uri: str) -> str:
-    """Return what helps where a database's file itself is at fault, not a lock, a full disk or a missing right."""
-    is_sound = not isinstance(error, SQLAlchemyError | sqlite3.Error) and "sqlite3." not in str(error)
-    if sqlite_path(uri) is None or is_sound or any(words in str(error) for words in _PASSING):
-        return ""
-    return "; move that file away, or name another tracking.uri"

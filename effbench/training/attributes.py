@@ -6,6 +6,7 @@ A user's module may count its steps, hold a tensor in a plain attribute or draw 
 from __future__ import annotations
 
 import copy
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -60,8 +61,8 @@ def _attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _is_plain(value: object) -> bool:
-    if type(value) is dict:
-        return all(type(key) in _PLAIN and _is_plain(part) for key, part in value.items())
-    if type(value) in (list, tuple):
-        return all(map(_is_plain, value))  # type: ignore[call-overload]
+    if isinstance(value, dict) and type(value) in (dict, Counter, OrderedDict):
+        return all(_is_plain(key) and _is_plain(part) for key, part in value.items())
+    if isinstance(value, list | tuple | set | frozenset) and type(value) in (list, tuple, set, frozenset):
+        return all(map(_is_plain, value))
     return type(value) in _PLAIN

@@ -19,6 +19,7 @@ from effbench.training.evaluation import evaluate
 
 METRICS = {
     *("accuracy", "accuracy_val", "accuracy_top5", "accuracy_top5_val", "accuracy_worst_class", "calibration_error"),
+    *("train_seconds_total", "train_macs", "teacher_seconds", "teacher_macs"),
     *("loss", "macs", "macs_effective", "flops", "params", "params_nonzero"),
     *(
         "size_bytes",
@@ -32,6 +33,10 @@ METRICS = {
         "speedup_low/eager",
         "speedup_high/eager",
     ),
+}
+
+CURVES = {
+    f"curve/{step}/{value}" for step in ("train", "finetune") for value in ("loss", "lr", "accuracy", "accuracy_top5")
 }
 
 
@@ -85,7 +90,9 @@ def test_one_parent_with_one_finished_child_a_point(shared):
 def test_the_metrics_are_those_of_the_design(shared):
     for run in shared.children():
         is_reference = run.data.tags["effbench.reference"] == run.data.tags["effbench.run_key"]
-        assert set(run.data.metrics) == METRICS | ({"rounds_done"} if is_reference else set())
+        measured = {name for name in run.data.metrics if not name.startswith("curve/")}
+        assert set(run.data.metrics) - measured == CURVES
+        assert measured == METRICS | ({"rounds_done"} if is_reference else set())
         assert all(np.isfinite(value) for value in run.data.metrics.values())
         assert run.data.metrics["flops"] == 2 * run.data.metrics["macs"]
     reference = by_point(shared)["reference"].data.metrics
@@ -182,9 +189,10 @@ def test_load_runs_gives_what_was_printed_and_logged(shared):
     assert frame.attrs["unfinished"] == []
     assert set(frame["quality_name"]) == {"accuracy"}
     logged = {run.info.run_id: run.data.metrics for run in shared.children()}
+    assert not CURVES & set(frame.columns)
     for _, row in frame.iterrows():
         for name, value in logged[row["run_id"]].items():
-            assert row[name] == value
+            assert name in CURVES or row[name] == value
     assert frame.set_index("point").loc["reference", "reference"]
     assert frame["prune"].tolist() == frame["prune"].astype(float).tolist()
     found = effbench.saturation_point(frame, cost="size_bytes")

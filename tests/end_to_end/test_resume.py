@@ -1,5 +1,6 @@
 """Nothing lost, nothing twice: the same command again, after kill -9, at the same time, and with a damaged store."""
 
+import math
 import os
 import random
 import shlex
@@ -8,6 +9,8 @@ import signal
 import time
 
 import pytest
+
+from effbench.training.trainer import Trainer
 
 QUICK = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02"
 SIX = f"+prune=0.3,0.6,0.9 +seed=0,1 {QUICK} sweep.jobs=2"
@@ -112,6 +115,44 @@ def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(folder, undistur
     assert [run.info.status for run in folder.parents()] == ["FINISHED"]
     assert not folder.children("RUNNING")
     assert folder.results() == undisturbed
+
+
+SLOW = "+prune=0.5 train.epochs=8 finetune.epochs=1 train.fraction=0.4 train.checkpoint=0"
+LONG = f"{SLOW} measure.seconds=0.02 sweep.jobs=1"
+
+
+def test_a_training_that_was_killed_goes_on_from_its_last_epoch_and_its_curve_is_there_meanwhile(folder, sweep, at):
+    """In MLflow the points come while the run goes on; the same command then trains the missing epochs alone."""
+
+    def curve():
+        time.sleep(0.3)  # each time is a search in MLflow, beside a training
+        found = [run for run in folder.children("RUNNING") if "curve/train/loss" in run.data.metrics]
+        return found and folder.client.get_metric_history(found[0].info.run_id, "curve/train/loss")
+
+    process = folder.start(LONG)
+    assert wait_until(lambda: len(curve() or ()) >= 3 or process.poll() is not None)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    (kept,) = (folder.path / ".effbench" / "entries" / "checkpoints").iterdir()
+    assert not (folder.path / ".effbench" / "entries" / "models").exists()
+    told = []
+    with pytest.MonkeyPatch.context() as patch:
+        trained = Trainer.step
+        patch.setattr(Trainer, "step", lambda *arguments: told.append(1) or trained(*arguments))
+        assert sweep(LONG, quick=False)[0] == 0
+    n_batches = math.ceil(round(0.4 * 3000) / 64)
+    assert len(told) <= (8 - 2) * n_batches + 2 * n_batches  # two epochs at least were there; each run has a finetuning
+    assert not kept.exists()
+    (killed,) = folder.children("KILLED")
+    assert killed.data.tags["effbench.run_key"] == folder.children("FINISHED")[0].data.tags["effbench.run_key"]
+    for run in folder.children("FINISHED"):
+        history = folder.client.get_metric_history(run.info.run_id, "curve/train/loss")
+        assert [point.step for point in history] == list(range(1, 9))
+    alone = at(folder.path / "alone")
+    alone.path.mkdir()
+    assert sweep(f"{LONG} store.root=alone/store tracking.uri=sqlite:///alone/mlflow.db", quick=False)[0] == 0
+    assert alone.results() == folder.results()
 
 
 def test_two_identical_sweeps_at_once_do_not_double_it(folder, undisturbed):

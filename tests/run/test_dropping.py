@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from effbench.run.dropping import drop, use_of
+from effbench.run.checkpoints import has_checkpoint
+from effbench.run.dropping import drop, drop_left_checkpoints, use_of
 from effbench.run.executors import run_here
 from effbench.run.outcomes import RunError
 from effbench.run.recording import keep_record
@@ -139,3 +140,20 @@ def test_records_are_not_read_anew_for_each_of_many_points(store, record, monkey
         drop([key], record("own", {}), store)
     assert read == ["sweeps/o.json"]
     assert networks(store) == set()
+
+
+def test_checkpoints_that_were_left_go_where_no_run_of_any_sweep_may_need_them(store, record):
+    """A step drops its own; these are of processes that were killed between that and keeping its network."""
+    ended = record("one", {"r1": ("a", "b", "c")})
+    keep_record(ended, store)
+    keep_record(record("two", {"r2": ("b",), "r3": ("c",)}), store)
+    store.put_json("runs/r3.json", {})
+    for key in ("a", "b", "c", "d"):
+        store.put(f"checkpoints/{key}-0", b"?")
+    store.put("checkpoints/a-1", b"?")
+    with store.lock("c"):  # it is being trained just now
+        drop_left_checkpoints(["a", "b", "c"], ended, store)
+    assert [has_checkpoint(key, store) for key in "abcd"] == [False, True, True, True]
+    store.put_json("runs/r2.json", {})
+    drop_left_checkpoints(["a", "b", "c"], ended, store)
+    assert [has_checkpoint(key, store) for key in "abcd"] == [False, False, False, True]

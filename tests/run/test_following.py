@@ -11,9 +11,11 @@ from effbench.measure.compute import count_cost
 from effbench.plan.watching import Watching
 from effbench.run import checkpoints
 from effbench.run.checkpoints import has_checkpoint
+from effbench.run.following import TrainingWatch
 from effbench.run.making import make_model
 from effbench.run.packing import pack, unpack
 from effbench.run.store import Store
+from effbench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 EACH = Watching(checkpoint=0)
@@ -24,7 +26,13 @@ KINDS = {
     "rounds": ("prune=0.8", "recipe.rounds=2", "recipe.until.max_loss=0.9"),
     "hints": HINTS,
     "bfloat16": ("prune=0.5", "train.precision=bfloat16"),
-    "depthwise": ("prune=0.5", "train.precision=float32", "model=mobilenet_v1", "model.alpha=0.125"),
+    "depthwise": (
+        "prune=0.5",
+        "train.precision=float32",
+        "model=mobilenet_v1",
+        "model.alpha=0.125",
+        "train.fraction=0.02",
+    ),
 }
 
 
@@ -77,7 +85,7 @@ def usual(plan_of, tmp_path_factory):
 def test_a_training_that_was_ended_goes_on_to_the_bit(kind, plan_of, tmp_path, same_bits):
     chain = plan_of(*KINDS[kind])
     whole, rows = make(chain, Store(tmp_path / "whole"), watching=Watching(checkpoint=None))
-    for after in [2, len(rows) - 1] if kind in ("mask", "hints") else [len(rows) - 1 - (kind == "rounds")]:
+    for after in [2, len(rows) - 1] if kind == "mask" else [len(rows) - 1 - (kind == "rounds")]:
         store = Store(tmp_path / str(after))
         none, _ = make(chain, store, after=after)
         assert none is None
@@ -153,6 +161,27 @@ def test_multiply_adds_are_those_of_the_passes(plan_of, tmp_path):
     assert spent.own["train"]["macs"] == 3 * macs * n_examples * 3
     assert spent.own["finetune"]["macs"] == 3 * macs * n_examples * 2
     assert spent.own["prune"]["macs"] == 0
+
+
+def test_the_training_of_a_teacher_goes_on_as_well(plan_of, tmp_path, monkeypatch, same_bits):
+    chain, save, n_steps = plan_of("distill=0.5"), TrainingWatch.save, []
+    whole, _ = make(chain, Store(tmp_path / "whole"))
+
+    def save_and_end(watch, state):
+        save(watch, state)
+        if watch.n_epochs == 2:
+            raise Ended
+
+    step = Trainer.step
+    monkeypatch.setattr(Trainer, "step", lambda *arguments: n_steps.append(1) or step(*arguments))
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingWatch, "save", save_and_end)
+        make(chain, Store(tmp_path / "ended"))
+    assert len(n_steps) == 2 * 3  # of the teacher, which is trained first
+    again, _ = make(chain, Store(tmp_path / "ended"))
+    assert len(n_steps) == 2 * (3 + 2) * 3
+    assert same_bits(whole.model, again.model)
+    assert again.findings.spent.metrics["teacher_macs"] == whole.findings.spent.metrics["teacher_macs"] > 0
 
 
 def spoiled(how, store):

@@ -138,3 +138,14 @@ def test_a_store_that_can_only_be_read_is_listed(filled):
 def test_an_empty_store_has_nothing(tmp_path):
     Store(tmp_path)
     assert take_inventory(tmp_path).files == []
+
+
+def test_a_checkpoint_is_used_as_long_as_an_unfinished_run_may_go_on_from_it(filled):
+    for name in ("end1-0", "end2-0", "end2-1", "lost-0"):
+        filled.put(f"checkpoints/{name}", bytes(10))
+    filled.put("runs/r1.json", b"")
+    inventory = take_inventory(filled.root)
+    users = {file.path.name: sorted(file.sweeps) for file in inventory.files if file.kind == "checkpoints"}
+    assert users == {"end1-0": ["one"], "end2-0": ["two"], "end2-1": ["two"], "lost-0": []}
+    unused = {file.path.name for file in inventory.unused() if file.kind == "checkpoints"}
+    assert unused == {"end1-0", "lost-0"}  # the run of `two` has no result yet

@@ -1,6 +1,7 @@
 """Nested plain data with tensors, as bytes and back."""
 
 import math
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 
 import hypothesis.strategies as st
 import numpy as np
@@ -54,12 +55,34 @@ def test_views_and_shared_memory_are_kept_as_what_they_show():
     assert all(torch.equal(back[name], part) for name, part in parts.items())
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        Counter({2: 3, 5: 1}),
+        OrderedDict(b=1, a=(2,)),
+        {1, 2},
+        frozenset({("a", 1)}),
+        deque([1, [2]]),
+        {(1, 2): {None: [True]}},
+        defaultdict(int),
+        namedtuple("Pair", "x y")(1, 2),
+    ],
+)
+def test_what_comes_back_is_of_the_same_kind_or_is_refused(content):
+    if type(content).__name__ in ("defaultdict", "deque", "Pair"):
+        with pytest.raises(TypeError, match="can't be kept"):
+            pack([content])
+    else:
+        (back,) = unpack(pack([content]))
+        assert type(back) is type(content) and back == content
+
+
 def test_numbers_that_are_none():
     nan, infinite = unpack(pack([math.nan, -math.inf]))
     assert math.isnan(nan) and infinite == -math.inf
 
 
-@pytest.mark.parametrize("odd", [object(), {1, 2}, np.zeros(2), len, [torch.zeros(2, 2).to_sparse()], {"a": b"x"}])
+@pytest.mark.parametrize("odd", [object(), np.int64(1), np.zeros(2), len, [torch.zeros(2, 2).to_sparse()], {"a": b"x"}])
 def test_what_can_not_be_kept_is_refused(odd):
     with pytest.raises(TypeError, match="can't be kept"):
         pack({"part": odd})

@@ -1,6 +1,7 @@
 """What modules hold beside parameters and buffers: kept, and put back where a training goes on."""
 
 import copy
+from collections import Counter
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ class Odd(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(2))
         self.tied = [self.weight]
-        self.n_calls, self.history, self.limits, self.named = 0, [], (0.5, None), {"a": 1}
+        self.n_calls, self.history, self.limits, self.named = 0, [], (0.5, None), Counter(a=1)
         self.register_buffer("average", torch.zeros(2))
         self.level = torch.zeros(3)
         self.noise = torch.Generator().manual_seed(1)

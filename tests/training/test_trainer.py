@@ -10,6 +10,7 @@ from effbench.compression.constraints.masks import Mask, RampedMask
 from effbench.compression.constraints.quantizer import UniformQuantizer
 from effbench.compression.constraints.stack import register
 from effbench.plan.components import TargetComponent
+from effbench.run.packing import pack, unpack
 from effbench.tasks.classification import Classification
 from effbench.training import loop
 from effbench.training.evaluation import evaluate
@@ -26,16 +27,16 @@ def scheduler(name, **options):
 
 
 class Kept:
-    """A checkpoint in memory, through torch's own file format; the training dies after some epochs."""
+    """A checkpoint in memory, through the store's own file format; the training dies after some epochs."""
 
     def __init__(self, path, *, dies_after=None):
         self.path, self.dies_after, self.n_saved = path, dies_after, 0
 
     def load(self):
-        return torch.load(self.path, weights_only=True) if self.path.exists() else None
+        return unpack(self.path.read_bytes()) if self.path.exists() else None
 
     def save(self, state):
-        torch.save(state, self.path)
+        self.path.write_bytes(pack(state))
         self.n_saved += 1
         if self.n_saved == self.dies_after:
             raise KeyboardInterrupt
@@ -148,9 +149,9 @@ def test_what_was_kept_of_another_training_is_refused(toy_data, toy_network, tmp
         run(other, toy_data, options, checkpoint=Kept(tmp_path / "state"))
     with pytest.raises(ValueError, match="the training that was kept has no average"):
         run(model, toy_data, TrainingOptions(epochs=2, lr=1e-2, ema=0.9), checkpoint=Kept(tmp_path / "state"))
-    state = torch.load(tmp_path / "state", weights_only=True)
+    state = unpack((tmp_path / "state").read_bytes())
     for name, spoiled, message in (("version", 0, "version 0"), ("torch_random", torch.zeros(3), "RNG state")):
-        torch.save({**state, name: spoiled}, tmp_path / "state")
+        (tmp_path / "state").write_bytes(pack({**state, name: spoiled}))
         with pytest.raises((ValueError, TypeError), match=message):
             run(model, toy_data, options, checkpoint=Kept(tmp_path / "state"))
 
