@@ -78,7 +78,12 @@ def work(sweep: Sweep, use: Use, uri: str, display: Display, /, *, shows: bool) 
     store = use.store
     execute = _executor(sweep, store)
     with ExitStack() as until_the_end:
-        with display, closing(use.follow(execute(sweep.plan.points, store, sweep.device, display))) as runs:
+        # Both are closed: what only follows the runs does not end them where it has not begun.
+        with (
+            display,
+            closing(execute(sweep.plan.points, store, sweep.device, display)) as computed,
+            closing(use.follow(computed)) as runs,
+        ):
             from effbench.tracking.write import MlflowTracker  # takes seconds, in which workers run already
 
             tracker = MlflowTracker(uri, sweep.tracking.experiment, artifacts=sweep.tracking.artifacts)

@@ -45,6 +45,34 @@ def test_an_error_of_effbench_itself_stays_what_it_is(sweep):
     assert not isinstance(caught.value, Refused)
 
 
+def test_runs_are_ended_though_the_tracker_can_not_be_opened(sweep, display, monkeypatch):
+    ended = []
+
+    def begun(points, store, device, observer):
+        try:
+            yield  # they are under way
+            yield from ()
+        finally:
+            ended.append(True)
+
+    def execute(points, store, device, observer):
+        runs = begun(points, store, device, observer)
+        next(runs)
+        return runs
+
+    def refuse(*given, **options):
+        raise ImportError("no such package")
+
+    display.__class__.__enter__ = lambda self: self
+    display.__class__.__exit__ = lambda self, *error: None
+    monkeypatch.setattr(module, "_executor", lambda *given: execute)
+    monkeypatch.setattr("effbench.tracking.write.MlflowTracker", refuse)
+    kept = []
+    with pytest.raises(ImportError) as caught, place_of(sweep) as (use, uri):
+        kept.append(work(sweep, use, uri, display, shows=False))
+    assert ended == [True] and caught.value.__traceback__ is not None
+
+
 @pytest.mark.parametrize("shows", [False, True])
 def test_it_prints_where_that_is_wanted(sweep, display, capsys, shows):
     display.__class__.__enter__ = lambda self: self
