@@ -16,3 +16,4 @@ def _examples_have_a_folder_of_their_own(request):
         return
     request.getfixturevalue("monkeypatch").chdir(request.getfixturevalue("tmp_path"))
     request.getfixturevalue("monkeypatch").delenv("MLFLOW_TRACKING_URI", raising=False)
+    request.getfixturevalue("monkeypatch").setenv("EFFBENCH_FORKSERVER_FOLDER", "")  # what is set is taken back

@@ -62,6 +62,12 @@ def hf_model(
     ValueError
         Where transformers is not installed, the folder or repository can't be had, is no image classifier or comes with
         code of its own; for weights that do not fit.
+
+    Examples
+    --------
+    >>> hf_model(name="no such folder")
+    Traceback (most recent call last):
+    ValueError: ...
     """
     require_positive_integers(num_classes=num_classes, in_channels=in_channels, input_side=input_side)
     path = folder_of(name) / CONFIG if config is None else Path(config)

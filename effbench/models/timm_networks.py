@@ -45,6 +45,12 @@ def timm_model(
     ValueError
         Where timm is not installed, knows no such network, has no weights of it, or can't get them; for a side that the
         network refuses.
+
+    Examples
+    --------
+    >>> timm_model(name="no such network")
+    Traceback (most recent call last):
+    ValueError: ...
     """
     require_positive_integers(num_classes=num_classes, in_channels=in_channels, input_side=input_side)
     if not isinstance(pretrained, bool):

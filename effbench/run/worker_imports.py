@@ -4,6 +4,7 @@ import atexit
 import os
 import signal
 import threading
+import time
 
 from effbench.run.forkserver import take_folder_away
 
@@ -11,7 +12,17 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that s
 _parent = os.getppid()
 _is_done = threading.Event()
 
-atexit.register(take_folder_away, _parent)  # the server ends when all of its clients are gone; workers never come here
+
+def _tidy_up() -> None:
+    """Take the socket's folder away when whoever began the server is gone; one that lives on needs it again."""
+    for _ in range(20):
+        if os.getppid() != _parent:
+            take_folder_away(_parent)
+            return
+        time.sleep(0.05)
+
+
+atexit.register(_tidy_up)  # the server ends when all of its clients are gone; workers never come here
 
 
 def _end_with_parent() -> None:

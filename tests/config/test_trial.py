@@ -207,7 +207,7 @@ def test_trying_draws_nothing_from_the_global_generator_and_is_done_once(monkeyp
         (
             FOLDER,
             {"root": "x", "in_memory": True},
-            r"^data\.in_memory: there is no such key any more; give data\.cache=",
+            r"^data\.in_memory: there is no such key any more; give data\.resize_once=",
         ),
         (FOLDER, {"root": "x", "cache": "ram"}, r"^data\.cache=ram: must be memory, disk or none"),
         ("users_things.gives_text", {}, r"^data: what is given \(str\) holds no splits; give \(train, val, test\)"),
