@@ -136,13 +136,3 @@ def make_context(toy_network):
         )
 
     return make
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """Return a database with MLflow's tables and nothing in them: making one takes a second."""
-    from mlflow.tracking import MlflowClient
-
-    path = tmp_path_factory.mktemp("database") / "empty.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +61,8 @@ print(result.runs["point"][2], torch.equal(loaded.classifier.weight, result.mode
 """
 
 
-def test_a_script_sweeps_its_own_classes_in_workers_and_goes_on_after_a_restart(tmp_path):
+def test_a_script_sweeps_its_own_classes_in_workers_and_goes_on_after_a_restart(tmp_path, empty_database):
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
     (tmp_path / "sweep_it.py").write_text(SCRIPT + SWEEP + SHOW + PLAN.format(width=4) + PLAN.format(width=5))
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     printed, stamps = [], []
@@ -98,7 +100,8 @@ def notebook_as_tested():
 
 
 @pytest.mark.filterwarnings("ignore")  # the notebook client's own
-def test_the_notebook_runs_is_interrupted_and_notices_a_changed_cell(tmp_path, monkeypatch):
+def test_the_notebook_runs_is_interrupted_and_notices_a_changed_cell(tmp_path, monkeypatch, empty_database):
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     notebook = notebook_as_tested()
     NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()

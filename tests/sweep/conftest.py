@@ -1,5 +1,6 @@
 """What tests of sweeps share: a tracker in memory, a display that counts, results without any training."""
 
+import shutil
 import warnings
 
 import numpy as np
@@ -143,9 +144,10 @@ def runs(result_of):
 
 
 @pytest.fixture(scope="session")
-def swept(tmp_path_factory):
+def swept(tmp_path_factory, empty_database):
     """Return the result of a small sweep from Python: two techniques and two seeds, in a folder of its own."""
     folder = tmp_path_factory.mktemp("swept")
+    shutil.copy(empty_database, folder / "mlflow.db")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return effbench.run_sweep(

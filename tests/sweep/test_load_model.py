@@ -1,5 +1,7 @@
 """Networks of tracked runs, read from their files."""
 
+import shutil
+
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
@@ -64,7 +66,8 @@ def test_a_run_of_an_earlier_version_says_what_to_do(swept, uri):
         client.set_tag(run_id, "effbench.network", described)
 
 
-def test_a_network_that_was_given_is_given_again(tmp_path, monkeypatch):
+def test_a_network_that_was_given_is_given_again(tmp_path, monkeypatch, empty_database):
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))

@@ -1,6 +1,7 @@
 """Sweeps from Python: the same plan and results as the command's, and what only Python can give."""
 
 import os
+import shutil
 
 import pytest
 import torch
@@ -14,17 +15,21 @@ from effbench.sweep.__main__ import main
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 QUICK = {
+    "model": "lenet_300_100",
     "train": {"epochs": 1, "fraction": 0.1},
     "finetune": {"epochs": 1},
     "measure": {"seconds": 0.01},
     "sweep": {"jobs": 1},
 }
-SAME = "train.epochs=1 train.fraction=0.1 finetune.epochs=1 measure.seconds=0.01 sweep.jobs=1".split()
+SAME = (
+    "model=lenet_300_100 train.epochs=1 train.fraction=0.1 finetune.epochs=1 measure.seconds=0.01 sweep.jobs=1".split()
+)
 MEASURED = ("latency", "speedup", "train_seconds")
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch, empty_database):
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
@@ -38,12 +43,13 @@ def kept(root, keys):
     }
 
 
-def test_it_does_what_the_command_does_to_the_bit(folder, capsys):
-    result = effbench.run_sweep(prune=[0.5, 0.9], bits=[4], seed=[0, 1], tolerance=0.05, progress=False, **QUICK)
+def test_it_does_what_the_command_does_to_the_bit(folder, capsys, empty_database):
+    result = effbench.run_sweep(prune=[0.9], bits=[4], seed=[0, 1], tolerance=0.05, progress=False, **QUICK)
     assert capsys.readouterr().out == ""
     (folder / "command").mkdir()
+    shutil.copy(empty_database, folder / "command" / "mlflow.db")
     os.chdir(folder / "command")
-    assert main(["+prune=0.5,0.9", "+bits=4", "seed=0,1", "tolerance=0.05", *SAME]) == 0
+    assert main(["+prune=0.9", "+bits=4", "seed=0,1", "tolerance=0.05", *SAME]) == 0
     frame = effbench.load_runs()
     assert sorted(result.runs["run_key"]) == sorted(frame["run_key"]) and set(frame["sweep"]) == {result.sweep_id}
     keys = list(frame["run_key"])
@@ -83,7 +89,7 @@ def test_a_trained_network_is_where_a_sweep_starts(folder):
     plan = effbench.plan_sweep(prune=0.5, model=network)
     assert set(plan.runs["steps"]) == {"up to 1 × (finetune)"} or all("train →" not in s for s in plan.runs["steps"])
     result = effbench.run_sweep(
-        prune=0.5, model=network, progress=False, **{**QUICK, "train": {}, "finetune": {"epochs": 0}}
+        prune=0.5, progress=False, **{**QUICK, "model": network, "train": {}, "finetune": {"epochs": 0}}
     )
     assert torch.equal(result.model(reference=True)[1].weight, network[1].weight)
     pruned = result.model(prune=0.5)[1].weight
@@ -174,7 +180,7 @@ def test_what_does_not_fit_is_refused_before_anything_starts(folder, keywords, m
     with pytest.raises(ValueError) as caught:
         effbench.run_sweep(progress=False, **keywords)
     assert message in str(caught.value) and len(str(caught.value).splitlines()) == 1
-    assert not (folder / "mlflow.db").exists()
+    assert not (folder / ".effbench" / "entries" / "sweeps").exists()
 
 
 def test_what_the_program_had_set_is_left_alone(folder):

@@ -1,6 +1,7 @@
 """The work of a sweep: what is refused before it, what stops it, and what is left behind then."""
 
 import errno
+import shutil
 
 import pytest
 
@@ -13,7 +14,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture
-def sweep(tmp_path, monkeypatch):
+def sweep(tmp_path, monkeypatch, empty_database):
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return read_sweep(["train.epochs=0", "sweep.jobs=1", "measure.seconds=0.01"])
@@ -23,7 +25,7 @@ def test_a_store_or_tracker_that_can_not_be_used_is_refused(sweep, tmp_path, mon
     monkeypatch.setattr(module, "why_refused", lambda *given: "tracking.uri=x: is not there")
     with pytest.raises(Refused, match="is not there"), place_of(sweep):
         raise AssertionError("it never begins")
-    assert not (tmp_path / "mlflow.db").exists()
+    assert not (tmp_path / ".effbench" / "entries" / "sweeps").exists()
 
 
 @pytest.mark.parametrize(
