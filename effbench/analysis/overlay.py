@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +31,7 @@ _GREY = "#8C8C8C"
 def plot_several(
     sweeps: Sequence[Any],
     labels: Sequence[str] | None,
-    ax: Axes,
+    make_axes: Callable[[], Axes],
     /,
     *,
     cost: str | None,
@@ -51,6 +51,7 @@ def plot_several(
     cost = _common_cost(groups) if cost is None else cost
     curves = [curve_of(group, cost=chosen_cost(group, cost), quality=quality) for group in groups]
     _check(curves, names)
+    ax = make_axes()  # not before all is found to fit: what is left of a figure would be shown
     chosen: list[Label] = []
     for number, (curve, group, name) in enumerate(zip(curves, groups, names, strict=True)):
         point = saturation_point(group, cost=cost, quality=quality, method=method, **options).point

@@ -96,9 +96,16 @@ def plot_saturation(
     ['long', 'short']
     """
     if not isinstance(frame, pd.DataFrame):
-        axes = _new_axes() if ax is None else ax
         return plot_several(
-            frame, labels, axes, cost=cost, quality=quality, method=method, legend=legend, model=model, **options
+            frame,
+            labels,
+            _new_axes if ax is None else lambda: ax,
+            cost=cost,
+            quality=quality,
+            method=method,
+            legend=legend,
+            model=model,
+            **options,
         )
     if labels is not None:
         raise ValueError(f"labels={labels}: are for several frames, as in plot_saturation([a, b], labels=…)")

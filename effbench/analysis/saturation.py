@@ -21,7 +21,7 @@ _METHODS = {"tolerance": "tolerance", "kneedle": "sensitivity"}
 """The methods, and the option of each."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Saturation:
     """A saturation point, or why there is none.
 
@@ -47,6 +47,10 @@ class Saturation:
 
     def __post_init__(self) -> None:
         assert self.reason, "a saturation says why"
+
+    def __repr__(self) -> str:
+        name = None if self.point is None else self.point.get("point")
+        return f"Saturation(point={name!r}, cost={self.cost!r}, reason={self.reason!r})"
 
 
 def saturation_point(

@@ -5,6 +5,7 @@ effbench's own are held to the same by a test.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -87,6 +88,13 @@ def _check_stage(axis: Axis, axes: Mapping[str, Axis], where: str) -> None:
         raise ValueError(
             f"{where}.phase={axis.phase}: is a step of every recipe; name a phase, as in prune or one anew"
         )
+    known = {other.phase for other in axes.values() if other.name != axis.name and other.phase is not None}
+    if (
+        axis.phase is not None and axis.phase not in known
+    ):  # one anew, or a slip of the pen that would reorder every run
+        near = difflib.get_close_matches(axis.phase, known, n=1, cutoff=0.75)
+        if near:
+            raise ValueError(f"{where}.phase={axis.phase}: there is no such phase; did you mean {near[0]}?")
     if axis.modifies is not None and axis.modifies not in axes:
         raise ValueError(unknown_name(f"{where}.modifies: {axis.modifies}", axes, "axis"))
 

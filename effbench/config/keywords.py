@@ -32,6 +32,8 @@ NODES = (
     "task",
 )
 """Keywords that take a mapping of keys, as train={"epochs": 3} for train.epochs=3."""
+_ONLY_NODES = ("finetune", "measure", "sweep", "store", "stage")
+"""Those of them that have no name that chooses one, as train="sgd_cosine" does."""
 _TARGET = "_target_"
 _ENDS = ("layers",)
 """Keys whose value is a mapping itself."""
@@ -60,6 +62,12 @@ def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         key = f"{prefix}{name}"
         if not isinstance(name, str) or not name:
             raise ValueError(f"{prefix}{name!r}: must be the name of a key")
+        if not prefix and name in _ONLY_NODES and not isinstance(value, Mapping):
+            raise ValueError(
+                f"{name}={brief(value)}: is a group of keys; give a mapping of them, as in {name}={{…: …}}"
+            )
+        if not prefix and value is None and "." not in name:
+            raise ValueError(f"{name}=None: must be given a value, or left out")
         is_node = prefix or name.partition(".")[0] in NODES
         if isinstance(value, Mapping) and is_node and not _is_value(key, value):
             yield from _leaves(value, f"{key}.")
@@ -128,13 +136,21 @@ def _plain(key: str, value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):
+        if getattr(value, "ndim", 0) > 1:
+            raise ValueError(f"{key}: is {brief(value)} of {value.ndim} dimensions; give a number, or a list of them")
         return _plain(key, value.tolist())
     if isinstance(value, Mapping):
         return {str(name): _plain(key, part) for name, part in value.items()}
     if isinstance(value, list | tuple | range | set | frozenset):
         parts = sorted(value) if isinstance(value, set | frozenset) else value
         return [_plain(key, part) for part in parts]
-    raise ValueError(f"{key}={value!r}: must be a number, a text, None, or a list or mapping of such")
+    raise ValueError(f"{key}={brief(value)}: must be a number, a text, None, or a list or mapping of such")
+
+
+def brief(value: object, /) -> str:
+    """Return a value as a message may show it: in a few characters, or by its class."""
+    text = repr(value)
+    return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
 
 
 def _literal(key: str, value: Any) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from effbench.config.keywords import brief
 from effbench.config.members import members
 from effbench.config.short_forms import as_short_form
 from effbench.data import SPLITS
@@ -38,13 +39,15 @@ def _model(value: Any) -> Any:
     if isinstance(value, nn.Module):
         return give_network(value)
     if isinstance(value, Mapping):
+        if any(isinstance(part, Tensor) for part in value.values()):
+            raise ValueError("model: a state_dict is no network; load it into one (load_state_dict), and give that")
         return _with_targets("model", value)
     if callable(value):
         return as_short_form(give_factory(value, what="model"))
     if isinstance(value, str | Path | list):
         return _with_targets("model", value)
     raise ValueError(
-        f"model={value!r}: must be a name of conf/model, a network (torch.nn.Module), or what builds one "
+        f"model={brief(value)}: must be a name of conf/model, a network (torch.nn.Module), or what builds one "
         "(a function or class)"
     )
 

@@ -40,21 +40,24 @@ _OF_MODULES = (
 """Attributes of `nn.Module` that are its mode, how it is run, or are gone through apart."""
 
 
-def content_digest(value: object, /) -> str:
+def content_digest(value: object, /, *, with_numbers: bool = True) -> str:
     """Return a digest of a value, of 16 hexadecimal digits.
+
+    with_numbers: whether the numbers in tensors count, or only their kinds and shapes: those of a network's code.
 
     Tensors and arrays count by every number in them, networks by their classes, attributes and weights (not by whether
     they are in training mode), functions and classes by what they do. ValueError, in one line, for what has no content
     of its own to compare: a lock, an open file, a generator.
     """
-    return _Digest().of(value).hexdigest()[:16]
+    return _Digest(with_numbers=with_numbers).of(value).hexdigest()[:16]
 
 
 class _Digest:
     """A digest that is fed values; it remembers those that it has met, which may hold each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_numbers: bool = True) -> None:
         self._hash = hashlib.sha256()
+        self._with_numbers = with_numbers
         self._met: dict[int, int] = {}
         self._alive: list[object] = []
 
@@ -94,7 +97,10 @@ class _Digest:
             case dict() | MappingProxyType() if type(value) in (dict, MappingProxyType):
                 self._each("dict", (part for pair in value.items() for part in pair))
             case set() | frozenset():
-                self._each(type(value).__name__, sorted(content_digest(part) for part in value))
+                self._each(
+                    type(value).__name__,
+                    sorted(content_digest(part, with_numbers=self._with_numbers) for part in value),
+                )
             case Tensor():
                 self._of_tensor(value)
             case np.ndarray() if value.dtype.hasobject:
@@ -133,7 +139,8 @@ class _Digest:
             self._of_reduced(value)
             return
         data = plain.cpu().contiguous()
-        self._put(f"tensor {data.dtype} {tuple(data.shape)} {value.requires_grad}", _bytes_of(data))
+        kind = f"tensor {data.dtype} {tuple(data.shape)} {value.requires_grad}"
+        self._put(kind, _bytes_of(data) if self._with_numbers else b"")
 
     def _of_network(self, network: nn.Module) -> None:
         self.of(type(network))

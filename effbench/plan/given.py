@@ -24,6 +24,8 @@ class Given:
     content: str
     """A digest of it."""
     build: Callable[..., Any]
+    code: str = ""
+    """A digest of its code and structure, whatever its weights; empty where only `content` tells it."""
     imported: tuple[Callable[..., Any], ...] = field(default=(), repr=False)
     """Classes that it is made of which another process imports: their sources may change."""
     is_trained: bool = False

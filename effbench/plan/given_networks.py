@@ -36,13 +36,20 @@ def give_network(network: nn.Module, /) -> str:
     copied = duplicate(plain_network(inner)).to("cpu")
     name = type(inner).__name__
     try:
-        content = content_digest(copied)
+        content, code = content_digest(copied), content_digest(copied, with_numbers=False)
     except ValueError as error:
         raise ValueError(
             f"model={name}: {error}; give a factory instead, a function that returns the network"
         ) from None
     return keep(
-        Given(name=name, content=content, build=CopyOf(copied), imported=tuple(classes_of(copied)), is_trained=True)
+        Given(
+            name=name,
+            content=content,
+            code=code,
+            build=CopyOf(copied),
+            imported=tuple(classes_of(copied)),
+            is_trained=True,
+        )
     )
 
 

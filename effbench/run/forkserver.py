@@ -63,10 +63,14 @@ def start(process: ForkServerProcess | SpawnProcess, /) -> None:
     main, unknown = sys.modules["__main__"], ModuleType("__main__")
     unknown.__spec__ = None
     sys.modules["__main__"] = unknown
+    # Ctrl-C waits for it: a process that is sent half of what it needs complains aloud.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]) if hasattr(signal, "pthread_sigmask") else None
     try:
         process.start()
     finally:
         sys.modules["__main__"] = main
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def take_folder_away(owner: int, /) -> None:

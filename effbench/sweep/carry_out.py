@@ -130,8 +130,10 @@ def outcome_so_far(sweep: Sweep, store: Store, /) -> SweepOutcome:
     }
     finished = [point for point in sweep.plan.points if point.key in results]
     metrics = {key: result.metrics for key, result in results.items()}
+    frame = _frame(sweep, metrics, kept_latencies(finished, sweep, store))
+    frame.attrs["failed"] = []  # what is not there was not tried
     return SweepOutcome(
-        _frame(sweep, metrics, kept_latencies(finished, sweep, store)),
+        frame,
         counts=_counts(finished, {key: result.counts_val for key, result in results.items()}),
         shares=share_lines(finished, metrics, {key: result.words for key, result in results.items()}),
         n_missing=len(sweep.plan.points) - len(finished),

@@ -11,7 +11,7 @@ from torch import nn
 
 from effbench.codec import decode
 from effbench.plan.blueprint import Blueprint
-from effbench.plan.given import is_given, name_of
+from effbench.plan.given import given_object, is_given, name_of
 from effbench.plan.given_networks import give_factory, give_network
 from effbench.plan.sources import network_of
 from effbench.tracking.read import load_network, load_runs
@@ -72,10 +72,22 @@ def _run_id(run: str | pd.Series, experiment: str, tracking_uri: str | None) -> 
     raise ValueError(f"run={run}: experiment {experiment} has no finished run with that id or key; it has {known}, …")
 
 
+def _check_code(target: str, described: Mapping[str, Any]) -> None:
+    """Refuse another network than the run had; its weights, which come from the file, may differ."""
+    code = given_object(target).code if is_given(target) else ""
+    is_same = code == described["code"] if code and described.get("code") else target == described["target"]
+    if not is_same:
+        raise ValueError(
+            f"model={name_of(target)}: is not what the sweep was given: its code, structure or settings differ, and so "
+            "would what the run's weights give; give the network as it was then"
+        )
+
+
 def _fresh(described: Mapping[str, Any], model: Any) -> nn.Module:
     target = str(described["target"])
     if is_given(target) and model is not None:
         target = give_network(model) if isinstance(model, nn.Module) else give_factory(model, what="model")
+        _check_code(target, described)
     blueprint = Blueprint(target, described["options"])
     try:
         _ = blueprint.callable

@@ -19,6 +19,7 @@ from effbench.checks.text import printable
 from effbench.measure.compute import count_cost
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.findings import Rows
+from effbench.plan.given import given_object, is_given
 from effbench.plan.point import Point
 from effbench.plan.sources import build_network, load_data, load_task, offered_to_networks
 from effbench.plan.sweep import Sweep
@@ -102,7 +103,10 @@ def _network_tag(point: Point) -> dict[str, str]:
     """Return the tag that says how the run's network is built; nothing where MLflow would not take all of it."""
     chain = point.chain
     offered = offered_to_networks(chain.loaded_task(), chain.loaded_data(), chain.side)
-    described = {"target": chain.network.target, "options": dict(chain.network.options), "offered": offered}
+    target = chain.network.target
+    described = {"target": target, "options": dict(chain.network.options), "offered": offered}
+    if is_given(target):
+        described["code"] = given_object(target).code
     text = json.dumps(hide_in_values(described))
     return {names.NETWORK: text} if len(text) <= MAX_NOTE_LENGTH else {}
 

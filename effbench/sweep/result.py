@@ -117,6 +117,8 @@ class SweepResult:
         **options: Any,
     ) -> Axes:
         """Draw quality against cost: see `effbench.plot_saturation`, also for its errors."""
+        if not len(self.runs):
+            raise ValueError("no run is finished yet: the same call goes on, and there is something to draw then")
         options = self._with(method, options)
         return plot_saturation(
             self.runs, cost=cost, ax=ax, model=model, method=method, counts=self._counts(method), **options
@@ -132,7 +134,9 @@ class SweepResult:
         point = self._point(reference, {name.replace("__", "."): value for name, value in where.items()})
         kept = load_result(point.key, self._store)
         if kept is None:
-            raise ValueError(f"{point}: its file is gone from {self._store.root}; the same call makes it again")
+            was_run = point.key in set(self.runs["run_key"] if len(self.runs) else ())
+            what = f"its file is gone from {self._store.root}; the same call makes it again"
+            raise ValueError(f"{point}: {what if was_run else 'has not been run; the same call goes on with it'}")
         return decode(kept.blob, point.chain.fresh_network()).eval()
 
     def report(self) -> str:

@@ -145,7 +145,7 @@ def plan_sweep(**axes_and_keys: Any) -> SweepPlan:
 
 
 def _read(axes_and_keys: Mapping[str, Any]) -> Sweep:
-    given = {key: value for key, value in axes_and_keys.items() if value is not None or "__" in key or "." in key}
+    given = dict(axes_and_keys)
     places = [f"{option}={given[key]}" for key, option in _PLACES.items() if key in given]
     path, _ = take_search_path(places)
     with searching(path):

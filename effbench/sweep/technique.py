@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NoReturn, cast
@@ -12,6 +13,7 @@ from torch import nn
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.duplicate import duplicate
 from effbench.config.command_line import read_command_line
+from effbench.config.keywords import brief
 from effbench.config.members import declared_axes, members
 from effbench.config.objects import with_names
 from effbench.config.recipe import make_stage
@@ -71,6 +73,13 @@ def apply(
     known = members("stage")
     if technique not in known:
         raise ValueError(unknown_name(technique, known, "technique"))
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model={brief(model)}: must be a network, an instance of torch.nn.Module")
+    kind: Any = Blueprint.from_node(known[technique]).callable
+    fields = [f"{technique}.{field.name}" for field in dataclasses.fields(kind)]
+    for name in options:
+        if f"{technique}.{name}" not in fields:
+            raise ValueError(unknown_name(f"{technique}.{name}", fields, "option"))
     stage = make_stage(technique, {**_defaults(technique, options), **options})
     loaded = _data_of(data)
     context = _context(technique, loaded, seed=seed, device=resolve_device(device))

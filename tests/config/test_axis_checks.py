@@ -22,6 +22,7 @@ WRONG = {
     "target: amount": "axis.amount.target=amount: must be <stage>.<field>, as in prune.ratio",
     "target: mne.amount": "axis.amount: mne: there is no such stage; did you mean mine?",
     "phase:": "axis.amount.phase: must be given, as in prune",
+    "phase: prone": "axis.amount.phase=prone: there is no such phase; did you mean prune?",
     "phase: train": "axis.amount.phase=train: is a step of every recipe",
     "modifies: prun": "axis.amount.modifies: prun: there is no such axis; did you mean prune?",
     "replaces: {train: nope}": "axis.amount: nope: there is no such stage",

@@ -47,6 +47,10 @@ def test_they_say_what_a_command_would(keywords, arguments):
         ({"prune": object}, "prune=<class 'object'>: must be a number, a text"),
         ({"train": {"epochs": 1}, "train__epochs": 2}, "train.epochs: is given twice"),
         ({"train": {3: 1}}, "train.3: must be the name of a key"),
+        ({"finetune": 1}, "finetune=1: is a group of keys; give a mapping"),
+        ({"model": None}, "model=None: must be given a value, or left out"),
+        ({"prune": np.zeros((2, 2))}, "prune: is a ndarray of 2 dimensions"),
+        ({"prune": b"x" * 100}, "prune=a bytes: must be a number"),
         ({"stage": {"prune": {"layers": {"größe": 1}}}}, "'größe': must be ASCII"),
     ],
 )

@@ -73,6 +73,8 @@ def test_data_are_a_name_a_folder_or_given(tmp_path, monkeypatch):
             "train.optimizer: must be a partial of keywords",
         ),
         ({"data": 3}, "data"),
+        ({"model": Local().state_dict()}, "model: a state_dict is no network; load it into one"),
+        ({"model": Local().weight}, "model=a Parameter: must be a name of conf/model"),
     ],
 )
 def test_what_is_none_of_these_is_refused(keywords, message):

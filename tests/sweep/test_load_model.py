@@ -76,5 +76,9 @@ def test_a_network_that_was_given_is_given_again(tmp_path, monkeypatch, empty_da
     monkeypatch.setattr("effbench.plan.given._given", {})  # as after a restart
     with pytest.raises(ValueError, match="give model=, the Sequential that the sweep was given"):
         effbench.load_model(result.runs["run_key"][1])
+    for other in (nn.Sequential(nn.Flatten(), nn.Tanh(), nn.Linear(784, 10)), lambda: network):
+        with pytest.raises(ValueError, match="is not what the sweep was given: its code, structure or settings differ"):
+            effbench.load_model(result.runs["run_key"][1], model=other)
+    torch.nn.init.zeros_(network[1].weight)  # the weights are the file's
     loaded = effbench.load_model(result.runs["run_key"][1], model=network)
     assert len(torch.unique(loaded[1].weight)) <= 16 * 10

@@ -149,6 +149,9 @@ def test_an_interrupt_leaves_what_is_there_and_the_same_call_goes_on(folder, mon
     assert (part.n_missing, len(part.runs), part.is_whole) == (2, 2, False)
     assert "interrupted: 2 of 4 runs are missing" in capsys.readouterr().err
     assert part.saturation("size_bytes").reason and part.model(prune=0.5) and "interrupted" in part._repr_html_()
+    assert "failed" not in str(part) + part.saturation("size_bytes").reason
+    with pytest.raises(ValueError, match="has not been run; the same call goes on"):
+        part.model(prune=0.9)
     whole = effbench.run_sweep(prune=[0.5, 0.7, 0.9], progress=False, **QUICK)
     assert whole.is_whole and len(whole.runs) == 4 and whole.sweep_id == part.sweep_id
     assert len(begun) == 3 + 4
@@ -163,6 +166,8 @@ def test_interrupted_before_anything_was_done_it_says_so(folder, monkeypatch):
     assert (part.n_missing, len(part.runs), len(part.front())) == (2, 0, 0)
     assert part.saturation().point is None and "no run is finished" in part.saturation().reason
     assert "interrupted" in str(part) and "interrupted" in part.report()
+    with pytest.raises(ValueError, match="no run is finished yet"):
+        part.plot()
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,12 @@ def test_techniques_follow_each_other_and_training_is_one(network):
         ("prunne", {}, "prunne: there is no such technique; did you mean prune?"),
         ("prune", {}, "prune: ratio must be given"),
         ("prune", {"ratio": 2}, "stage.prune.ratio=2"),
-        ("prune", {"ratio": 0.5, "criterium": "x"}, "stage.prune.criterium: there is no such key"),
+        (
+            "prune",
+            {"ratio": 0.5, "criterium": "x"},
+            "prune.criterium: there is no such option; did you mean",
+        ),
+        ("prune", {"ration": 0.5}, "prune.ration: there is no such option; did you mean prune.ratio?"),
         ("finetune", {"epochs": 1}, "finetune: looks at data; give data="),
     ],
 )
@@ -78,6 +83,11 @@ def test_what_does_not_fit_is_told_in_a_line(network, technique, options, messag
     with pytest.raises(ValueError) as caught:
         effbench.apply(technique, network, **options)
     assert message in str(caught.value)
+
+
+def test_a_class_is_no_network():
+    with pytest.raises(ValueError, match="must be a network, an instance of"):
+        effbench.apply("prune", nn.Linear, ratio=0.5)
 
 
 def test_it_says_on_which_share_it_acted(network, capsys):
