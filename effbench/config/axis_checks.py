@@ -89,9 +89,7 @@ def _check_stage(axis: Axis, axes: Mapping[str, Axis], where: str) -> None:
             f"{where}.phase={axis.phase}: is a step of every recipe; name a phase, as in prune or one anew"
         )
     known = {other.phase for other in axes.values() if other.name != axis.name and other.phase is not None}
-    if (
-        axis.phase is not None and axis.phase not in known
-    ):  # one anew, or a slip of the pen that would reorder every run
+    if axis.phase is not None and axis.phase not in known:  # one anew, or a slip that would reorder every run
         near = difflib.get_close_matches(axis.phase, known, n=1, cutoff=0.75)
         if near:
             raise ValueError(f"{where}.phase={axis.phase}: there is no such phase; did you mean {near[0]}?")
