@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from effbench.analysis import Counts, Saturation, pareto_front, plot_saturation, saturation_point
+from effbench.analysis import Counts, Quality, Saturation, pareto_front, plot_saturation, saturation_point
 from effbench.codec import decode
 from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
@@ -22,6 +22,7 @@ from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.messages import plain
 from effbench.sweep.printout import Printout
 from effbench.sweep.records import quality_columns
+from effbench.sweep.terminal import shown_cells
 from effbench.tracking import names
 
 if TYPE_CHECKING:
@@ -168,9 +169,7 @@ class SweepResult:
         if figure is not None and Path(figure).is_file():
             encoded = base64.b64encode(Path(figure).read_bytes()).decode()
             image = f'<img style="max-width:100%" alt="quality against cost" src="data:image/png;base64,{encoded}">'
-        rows = (
-            "" if table is None else table.to_html(index=False, escape=True, na_rep="", border=0, float_format=_short)
-        )
+        rows = "" if table is None else _html(table)
         return f"<div><ul>{said}</ul>{image}{rows}<p>{html.escape(plain(self._printout.runs))}</p></div>"
 
     def _counts(self, method: str) -> Counts | None:
@@ -220,6 +219,15 @@ def _is_equal(own: Any, value: Any) -> bool:
 
 def _short(value: float) -> str:
     return f"{value:.4g}"
+
+
+def _html(table: pd.DataFrame) -> str:
+    """Return a table as the terminal shows it, in HTML."""
+    headings, rows = shown_cells(table, Quality(**table.attrs["quality"]), table.attrs["extras"])
+    parts = [[html.escape(plain(part)) for part in heading.split("\n")] for heading in headings]
+    top = "".join(f"<th>{'<br>'.join(lines)}</th>" for lines in parts)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(plain(text))}</td>' for text in row)}</tr>" for row in rows)
+    return f'<table style="text-align:right"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -54,13 +54,19 @@ def cell(text: object, /) -> Text:
 def print_table(table: pd.DataFrame, quality: Quality, extras: Sequence[str], console: Console) -> None:
     """Print the table of points; `extras` are the columns of other qualities, shares of one."""
     rendered = Table(box=None, pad_edge=False, header_style="bold")
-    shown = [name for name in table.columns if not _is_left_out(table, str(name), quality)]
-    for name in shown:
-        heading = Text("\n").join(map(cell, _heading(str(name), quality).split("\n")))
-        rendered.add_column(heading, justify="right", no_wrap=True)
-    for _, row in table.iterrows():
-        rendered.add_row(*(cell(_cell(str(name), row[name], quality, extras)) for name in shown))
+    headings, rows = shown_cells(table, quality, extras)
+    for heading in headings:
+        rendered.add_column(Text("\n").join(map(cell, heading.split("\n"))), justify="right", no_wrap=True)
+    for row in rows:
+        rendered.add_row(*map(cell, row))
     console.print(rendered)
+
+
+def shown_cells(table: pd.DataFrame, quality: Quality, extras: Sequence[str], /) -> tuple[list[str], list[list[str]]]:
+    """Return the headings of the table of points, of up to three lines each, and its rows, as they are shown."""
+    shown = [str(name) for name in table.columns if not _is_left_out(table, str(name), quality)]
+    rows = [[_cell(name, row[name], quality, extras) for name in shown] for _, row in table.iterrows()]
+    return [_heading(name, quality) for name in shown], rows
 
 
 def _is_left_out(table: pd.DataFrame, name: str, quality: Quality) -> bool:

@@ -66,6 +66,7 @@ def test_it_shows_itself_as_text_markdown_and_html(swept):
     rows = [line for line in report.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + 4 and len({row.count("|") for row in rows}) == 1
     assert "data:image/png;base64," in page and "<table" in page
+    assert page.count("<tr>") == 1 + 4 and "<th>test<br>acc.</th>" in page and " K</td>" in page
     assert repr(swept) == f"SweepResult({swept.sweep_id}: 8 runs)"
 
 
