@@ -3,6 +3,7 @@
 Question: what do layout, optimiser kernel and precision of the loop bring, and do they cost accuracy?
 
 Command: python benchmarks/training_step.py [--seeds 4] [--epochs 5] [--quick]     Cost: 3 minutes on one core.
+         python benchmarks/training_step.py --resnet 28 64 224     ResNet-18 at these sides, a few steps: 2 minutes.
 Method: each network is trained on digits from the same initial weights, on the same batches, one thread, by
   plain      float32, contiguous tensors, torch.optim.AdamW as it comes, written out here;
   layout     plain, but channels-last;
@@ -36,7 +37,8 @@ from torch import nn
 
 from effbench.data import ImageData
 from effbench.data.digits import digits
-from effbench.models import lenet_5, lenet_300_100, mobilenet_v1, small_cnn
+from effbench.data.in_memory import InMemoryData
+from effbench.models import lenet_5, lenet_300_100, mobilenet_v1, small_cnn, torchvision_model
 from effbench.tasks.classification import Classification
 from effbench.training.evaluation import evaluate
 from effbench.training.loop import TrainingOptions, fit
@@ -47,6 +49,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "small_cnn": small_cnn,
     "lenet_300_100": lenet_300_100,
     "mobilenet_v1": partial(mobilenet_v1, alpha=0.25, num_classes=10, in_channels=1),
+}
+RESNETS: dict[str, Callable[[], nn.Module]] = {
+    "resnet18": partial(torchvision_model, name="resnet18", num_classes=10, in_channels=1),
 }
 LR, BATCH_SIZE, WEIGHT_DECAY = 3e-3, 64, 0.01
 CPU = torch.device("cpu")
@@ -135,7 +140,7 @@ def measure(network: str, data: ImageData, *, seeds: int, epochs: int) -> dict[s
     tallies = {loop: Tally() for loop in LOOPS}
     for seed in range(seeds):
         torch.manual_seed(seed)
-        fresh = NETWORKS[network]()
+        fresh = {**NETWORKS, **RESNETS}[network]()
         for loop in LOOPS if seed % 2 == 0 else reversed(LOOPS):
             model, clock = copy.deepcopy(fresh), Clock()
             LOOPS[loop](model, data, epochs, seed, clock)
@@ -152,7 +157,7 @@ def ratio(plain: list[float], other: list[float]) -> float:
 
 def show(network: str, tallies: dict[str, Tally]) -> None:
     plain = tallies["plain"]
-    is_grouped = any(getattr(module, "groups", 1) != 1 for module in NETWORKS[network]().modules())
+    is_grouped = any(getattr(module, "groups", 1) != 1 for module in {**NETWORKS, **RESNETS}[network]().modules())
     auto = suited_precision(CPU, is_grouped=is_grouped)
     for loop, tally in tallies.items():
         step_ms = 1e3 * statistics.median(tally.processor)
@@ -164,25 +169,33 @@ def show(network: str, tallies: dict[str, Tally]) -> None:
         print(f"{network:<15}{name:<17}{step_ms:>9.2f}{1e3 / step_ms:>10.0f}{speed}{accuracy:>18}", flush=True)
 
 
+def few_of(data: InMemoryData) -> InMemoryData:
+    few = {split: slice(320 if split == "train" else 100) for split in data.images}
+    return replace(
+        data,
+        images={split: data.images[split][keep] for split, keep in few.items()},
+        labels={split: data.labels[split][keep] for split, keep in few.items()},
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one seed, one epoch of a tenth of the data")
+    parser.add_argument("--resnet", type=int, nargs="+", default=[], help="sides at which ResNet-18 alone is measured")
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = digits()
-    if options.quick:
+    if options.quick or options.resnet:
         options.seeds = options.epochs = 1
-        few = {split: slice(320 if split == "train" else 100) for split in data.images}
-        data = replace(
-            data,
-            images={split: data.images[split][keep] for split, keep in few.items()},
-            labels={split: data.labels[split][keep] for split, keep in few.items()},
-        )
+        data = few_of(data)
     print(f"{options.seeds} seeds × {options.epochs} epochs, one thread, load {os.getloadavg()[0]:.1f} at the start\n")
     print(f"{'':<32}{'step ms':>9}{'steps/s':>10}{'to plain':>11}{'wall':>11}{'test acc. %':>18}", flush=True)
-    for network in NETWORKS:
+    for side in options.resnet:
+        print(f"{side} pixels")
+        show("resnet18", measure("resnet18", replace(data, side=side), seeds=1, epochs=1))
+    for network in () if options.resnet else NETWORKS:
         show(network, measure(network, data, seeds=options.seeds, epochs=options.epochs))
     print(f"\nload {os.getloadavg()[0]:.1f} at the end")
 
