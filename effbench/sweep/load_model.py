@@ -62,12 +62,12 @@ def _run_id(run: str | pd.Series, experiment: str, tracking_uri: str | None) -> 
     if not isinstance(run, str) or not run:
         raise ValueError(f"run={run!r}: must be a run id, a run key, or a row of load_runs")
     runs = load_runs(experiment, tracking_uri=tracking_uri)
-    for column in ("run_id", "run_key"):
-        found = runs[runs[column].str.startswith(run)] if column in runs.columns else runs
-        if len(found) == 1:
-            return str(found["run_id"].iloc[0])
-        if len(found) > 1:
-            raise ValueError(f"run={run}: {len(found)} runs begin so; give more of it")
+    columns = [column for column in ("run_id", "run_key") if column in runs.columns]
+    found = runs[runs[columns].apply(lambda ids: ids.str.startswith(run)).any(axis=1)]
+    if len(found) == 1:
+        return str(found["run_id"].iloc[0])
+    if len(found) > 1:
+        raise ValueError(f"run={run}: {len(found)} runs begin so; give more of it")
     known = ", ".join(runs["run_key"].head(5)) if len(runs) else "none"
     raise ValueError(f"run={run}: experiment {experiment} has no finished run with that id or key; it has {known}, …")
 

@@ -2,12 +2,14 @@
 
 import shutil
 
+import pandas as pd
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
 from torch import nn
 
 import effbench
+from effbench.sweep.load_model import _run_id as run_id_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -46,12 +48,23 @@ def test_what_names_no_run_is_refused(swept, uri, run, message):
     assert message in str(caught.value)
 
 
-def test_a_row_that_names_no_run_and_several_runs_are_refused(swept, uri):
+def test_a_row_that_names_no_run_is_refused(swept, uri):
     with pytest.raises(ValueError, match="has neither run_id nor run_key"):
         effbench.load_model(swept.runs[["prune"]].iloc[0], tracking_uri=uri)
-    shared = next(c for c in "0123456789abcdef" if sum(k.startswith(c) for k in swept.runs["run_key"]) != 1)
-    with pytest.raises(ValueError):
-        effbench.load_model(shared, tracking_uri=uri)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "found"), [("a", None), ("ab", "ab1"), ("c", None), ("ca", "ab1"), ("cb", "ac2"), ("e", None)]
+)
+def test_the_beginning_of_an_id_or_a_key_must_be_that_of_one_run(monkeypatch, beginning, found):
+    ids = pd.DataFrame({"run_id": ["ab1", "ac2", "ed3"], "run_key": ["ca7", "cb8", "ea9"]})
+    ids.loc[3] = ["e4", "b0"]
+    monkeypatch.setattr("effbench.sweep.load_model.load_runs", lambda *_, **__: ids)
+    if found is None:
+        with pytest.raises(ValueError, match="2 runs begin so; give more of it"):
+            run_id_of(beginning, "effbench", None)
+    else:
+        assert run_id_of(beginning, "effbench", None) == found
 
 
 def test_a_run_of_an_earlier_version_says_what_to_do(swept, uri):
