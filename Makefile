@@ -1,37 +1,52 @@
-# `make demo` and `make test` do all their own set-up. PYTHON=python3.12 and PIP_FLAGS="…" can be given.
+# `make demo`, `make test` and `make notebooks` do all their own set-up. PYTHON=python3.12 and PIP_FLAGS="…" can be given.
 PYTHON ?= python3
 PIP_FLAGS ?=
 BIN := .venv/bin
-STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SETUP := .venv/.installed
+EVERYTHING := .venv/.installed-everything
 DEMO := python -m effbench.sweep +prune=0.1,0.5,0.9
 MAKEFLAGS += --no-print-directory
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench notebooks clean
 
-setup: $(STAMP)
+setup: $(SETUP)
+	@echo "in this shell, once:  . .venv/bin/activate"
 
-$(STAMP): requirements.lock pyproject.toml
+# What the demo needs, and no more.
+$(SETUP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "effbench needs Python 3.11 or newer: make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $(STAMP)
+	$(PIP) install --quiet $(PIP_FLAGS) -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(SETUP)
 
-demo: $(STAMP)
+# Extras, notebooks and tests beside it.
+$(EVERYTHING): $(SETUP) requirements-dev.lock
+	$(PIP) install --quiet $(PIP_FLAGS) -r requirements-dev.lock
+	@touch $(EVERYTHING)
+
+demo: $(SETUP)
 	@echo "$(DEMO)"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(DEMO)
+	@echo "to go on in this shell:  . .venv/bin/activate  # then python -m effbench.sweep …"
 
-test: $(STAMP)
+test: $(EVERYTHING)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-check: $(STAMP)
+check: $(EVERYTHING)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	@$(MAKE) test
 
-bench: $(STAMP)
+bench: $(EVERYTHING)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# Its first notebook reads the latest sweep: without one there would be nothing to read.
+notebooks: $(EVERYTHING)
+	@test -e mlflow.db || $(MAKE) demo
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(JUPYTER_FLAGS) notebooks/saturation.ipynb
 
 clean:
 	rm -rf .venv .effbench mlflow.db* mlruns build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
