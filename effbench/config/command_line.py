@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from effbench.checks.fields import shown
 from effbench.config.axis import Axis, Value
+from effbench.config.component_keys import is_component_key
 from effbench.config.folder_checks import check_chosen, check_folders
 from effbench.config.hydra_session import hydra_session, in_one_line
 from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
@@ -30,7 +31,7 @@ from effbench.config.pretrained import follow_weights
 from effbench.config.primary import check_primary, primary_choices
 from effbench.config.search_path import PRIMARY, SearchPath, search_path, searching, take_search_path
 from effbench.config.short_forms import as_typed, check_choice_or_short_form, expanded
-from effbench.config.training import is_component_key, named_components, with_components
+from effbench.config.training import named_components, with_components
 
 OF_THE_TASK = ("model", "data")
 """The groups whose default is the task's."""

@@ -12,8 +12,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from effbench.checks.fields import shown
+from effbench.config.component_keys import is_component_key
 from effbench.config.overrides import values_of
-from effbench.config.training import is_component_key
 from effbench.config.typed import unknown_name
 from effbench.plan.watching import WATCHED
 

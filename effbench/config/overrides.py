@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString, Transformer, ValueType
 from hydra.errors import HydraException
 
-from effbench.config.training import as_key
+from effbench.config.component_keys import as_key
 
 _PATH = re.compile(r"(~|[^'\"\\$,=(){}\[\]]*/)[^'\"\\$,=(){}\[\]]*")
 """What is a path and nothing else, whatever key it is given to."""
