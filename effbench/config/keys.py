@@ -18,6 +18,8 @@ from effbench.config.typed import unknown_name
 from effbench.plan.watching import WATCHED
 
 GROUPS = ("task", "model", "data", "recipe", "train", "tracking")
+EXPERIMENTS = ("experiment", "study")
+"""Groups of files of the user's that say what a sweep is. effbench has none of its own."""
 ENGINES = "engines"
 """The node of the configuration that holds every engine's options; users write engine.<name>.<option>."""
 FREE_NODES = ("model.", "data.", "task.")
@@ -79,7 +81,8 @@ def _unknown(key: str, base: DictConfig, axis_names: Sequence[str]) -> str:
     key = _as_written(key)
     top = key.partition(".")[0]
     within = [leaf for leaf in leaves if leaf.startswith(f"{top}.")]
-    whole = [*axis_names, *dict.fromkeys(leaf.partition(".")[0] for leaf in leaves), "hydra/launcher"]
+    tops = dict.fromkeys(leaf.partition(".")[0] for leaf in leaves)
+    whole = [*axis_names, *tops, "hydra/launcher", *EXPERIMENTS]
     return unknown_name(key, [*leaves, *whole], "key", shown=within or whole)
 
 

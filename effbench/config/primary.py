@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,11 +51,10 @@ def check_primary(axes: Mapping[str, Axis], /) -> None:
     base = hydra.compose(PRIMARY)
     if set(base) - set(hydra.compose(search_path().primary)):
         raise ValueError(f"{shown}: does not build on effbench's defaults; {_BUILD_ON}")
-    hydras = {f"hydra.{key}" for key in node.get("hydra") or {} if key != "searchpath"}
-    hydras |= {key for entry in node.get("defaults", []) for key in _keys_of(entry) if "hydra/" in key}
-    for key in sorted(hydras):
-        name = key.removeprefix("override ").lstrip("/")
-        raise ValueError(f"{shown}: {name}: comes too late in a file; give it on the command line, as in {name}=…")
+    for key in (key for entry in node.get("defaults", []) for key in _keys_of(entry)):
+        group = key.removeprefix("optional ").removeprefix("override ").lstrip("/")
+        if group in ("experiment", "study") and _chosen(node["defaults"], key) is not None:
+            raise ValueError(f"{shown}: {key}: is chosen on the command line, as in +{group}=…")
     for key in node:
         if key in axes:
             raise ValueError(f"{shown}: {key} is an axis; sweep it on the command line, as in {axes[key].name}=…")
@@ -69,3 +68,7 @@ def check_primary(axes: Mapping[str, Axis], /) -> None:
 
 def _keys_of(entry: Any) -> list[str]:
     return [str(key) for key in entry] if isinstance(entry, Mapping) else [str(entry)]
+
+
+def _chosen(defaults: Sequence[Any], key: str) -> Any:
+    return next(entry[key] for entry in defaults if isinstance(entry, Mapping) and key in entry)

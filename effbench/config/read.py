@@ -13,6 +13,7 @@ from effbench.checks.fields import check_fields
 from effbench.checks.secrets import hide_in_uris
 from effbench.config.command_line import read_command_line
 from effbench.config.points import plan_of
+from effbench.config.references import with_whole_sweep_resolved
 from effbench.config.resolve import engine_blueprints
 from effbench.config.search_path import searching
 from effbench.config.typed import typed
@@ -48,7 +49,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None) -> Sweep
     """
     shown = [hide_in_uris(argument) for argument in arguments]
     command = read_command_line(arguments)
-    node = command.configurations[0].node
+    node = with_whole_sweep_resolved(command.configurations[0].node)
     measure = {key: _as_tuple(value) if key in LISTS else value for key, value in node["measure"].items()}
     answers = _Answers(tolerance=node["tolerance"], dry_run=node["dry_run"])
     workers = typed(WorkerSettings, node["sweep"], where="sweep")
