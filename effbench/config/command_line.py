@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +24,7 @@ from effbench.checks.fields import shown
 from effbench.config.axis import Axis, Value
 from effbench.config.component_keys import is_component_key
 from effbench.config.folder_checks import check_chosen, check_folders
-from effbench.config.hydra_keys import HydraSettings, check_run_mode, hydra_settings, is_hydras_own
+from effbench.config.hydra_keys import HydraSettings, check_run_mode, hydra_settings, is_hydras_own, set_environment
 from effbench.config.hydra_session import hydra_session, in_one_line
 from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
 from effbench.config.layers import layers_of
@@ -99,7 +98,7 @@ def _read(overrides: Sequence[Override], axes: Mapping[str, Axis]) -> CommandLin
     others: list[Override] = []
     launcher: list[Override] = []
     settings = hydra_settings([override for override in overrides if is_hydras_own(override.key_or_group)])
-    os.environ.update(settings.environment)
+    set_environment(settings)
     for override in with_references([o for o in overrides if not is_hydras_own(o.key_or_group)], axes):
         key = override.key_or_group
         if key in axes:

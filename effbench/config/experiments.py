@@ -9,7 +9,6 @@ holds on a command line holds of them: short forms, checks, a launcher. The comm
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,7 @@ from effbench.config.component_keys import HOMES
 from effbench.config.file_arguments import arguments_of_node
 from effbench.config.keys import GROUPS
 from effbench.config.search_path import search_path
-from effbench.config.yaml_files import read_yaml
-
-_HEADER = re.compile(r"#\s*@package\s+(\S+)\s*$")
+from effbench.config.yaml_files import package_of, read_yaml
 
 
 def experiment_files(group: str, /) -> dict[str, tuple[Path, str]]:
@@ -79,12 +76,9 @@ def _arguments(path: Path, shown: str, *, package: str | None, within: tuple[Pat
 
 def _package(path: Path, shown: str) -> str:
     """Return where the keys of a file stand, as its first lines say; "" where that is at the top."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        header = _HEADER.match(line.strip())
-        if header is not None:
-            return "" if header[1] == "_global_" else header[1]
-        if line.strip() and not line.strip().startswith("#"):
-            break
+    header = package_of(path)
+    if header is not None:
+        return "" if header == "_global_" else header
     raise ValueError(f"{shown}: must begin with the line # @package _global_, without which its keys stand nowhere")
 
 

@@ -26,7 +26,8 @@ def _written_out(argument: str, axes: Mapping[str, Axis]) -> str:
         override = OverridesParser.create().parse_override(argument)
     except HydraException:
         return argument  # refused by whoever reads it next
-    glob, key = override.value(), as_key(override.key_or_group)
+    glob: object = override.value()
+    key = as_key(override.key_or_group)
     names = _names(key, axes)
     if not isinstance(glob, Glob) or override.package is not None or not names:
         return argument

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +21,7 @@ from effbench.config.options import read_options
 from effbench.config.overrides import values_of
 from effbench.config.search_path import search_path
 from effbench.config.typed import unknown_name
+from effbench.run.forkserver import end_server
 
 _NO_FOLDERS = "runs have no folders of their own: their files are in MLflow (tracking.artifacts=) and in the store"
 _SEARCH = "every point of a sweep is run, in a grid; write the values out, as in prune=0.1,0.5,0.9"
@@ -217,10 +220,21 @@ def _at(node: Any, key: str) -> Any:
     return node
 
 
-def leaves(node: Mapping[str, Any], prefix: str = "hydra", /) -> Iterator[str]:
-    """Yield the keys of a node that are no nodes."""
-    for name, value in node.items():
-        if isinstance(value, Mapping) and value:
-            yield from leaves(value, f"{prefix}.{name}")
-        else:
-            yield f"{prefix}.{name}"
+def set_environment(settings: HydraSettings, /) -> None:
+    """Give this process, and those that it begins from now on, the variables that runs are to have."""
+    changed = {name: value for name, value in settings.environment.items() if os.environ.get(name) != value}
+    if changed:
+        os.environ.update(changed)
+        end_server()  # one that has begun would not know
+
+
+@contextmanager
+def environment_kept() -> Iterator[None]:
+    """Have the environment as it was before afterwards: for a program that does other things, too."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)

@@ -78,7 +78,7 @@ def hydra_help(arguments: Sequence[str], /) -> str:
         lines = list(command.hydra.lines)
         config = own.config_loader.load_configuration(search_path().primary, lines, run_mode=RunMode.MULTIRUN)
         help_node = OmegaConf.select(config, "hydra.hydra_help")
-        text = own.get_help(help_node, config, _Options(), resolve=False)
+        text = own.get_help(help_node, config, _Options(), resolve=False)  # type: ignore[arg-type]
     return text.replace(_MARK, options_help()).strip("\n")
 
 

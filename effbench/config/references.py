@@ -54,7 +54,9 @@ def _values(base: Any, value: object, line: str | None) -> Iterator[object]:
     except OmegaConfBaseException as error:
         raise ValueError(f"{line}: {first_line(error)}") from None
     if OmegaConf.is_list(resolved):
-        yield from OmegaConf.to_container(resolved, resolve=True)
+        values = OmegaConf.to_container(resolved, resolve=True)
+        assert isinstance(values, list)
+        yield from values
     else:
         yield _number(resolved) if isinstance(resolved, str) else resolved
 

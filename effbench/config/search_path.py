@@ -87,7 +87,7 @@ def take_search_path(arguments: Sequence[str], /) -> tuple[SearchPath, list[str]
     """
     options, rest = (read := read_options(arguments)).values, read.overrides
     places = [argument for argument in rest if re.match(rf"\+{{0,2}}{re.escape(_KEY)}=", argument)]
-    rest = [argument for argument in rest if argument not in places]
+    others = [argument for argument in rest if argument not in places]
     folders = [_folder(_DIR, options[_DIR])] if _DIR in options else []
     if len(places) > 1:
         raise ValueError(f"{places[1]}: {_KEY} is given already ({places[0]}); write both into one list")
@@ -98,7 +98,7 @@ def take_search_path(arguments: Sequence[str], /) -> tuple[SearchPath, list[str]
         node = read_yaml(*(found := _primary_file(primary, folders)))
         folders += _folders((node.get("hydra") or {}).get("searchpath") or [], where=f"{found[1]}: {_KEY}")
     first = {folder.path: folder for folder in reversed(folders)}
-    return SearchPath(folders=tuple(reversed(first.values())), primary=primary), rest
+    return SearchPath(folders=tuple(reversed(first.values())), primary=primary), others
 
 
 def _value_of(argument: str) -> object:

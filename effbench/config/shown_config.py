@@ -27,7 +27,7 @@ def config_text(arguments: Sequence[str], /, *, kind: str, package: str | None =
     command = read_command_line(arguments)
     with in_one_line(), searching(command.search_path), hydra_session(command.search_path):
         config = whole_config(command, with_hydra=kind != "job")
-        HydraConfig.instance().cfg = config if "hydra" in config else None
+        HydraConfig.instance().cfg = config if "hydra" in config else None  # type: ignore[assignment]
         if kind == "hydra":
             config = _only(config, "hydra")
         found: Any = config
@@ -86,7 +86,7 @@ def _selected(config: DictConfig, package: str) -> Any:
     if found is _NOTHING:
         top = package.rpartition(".")[0]
         beside = OmegaConf.select(config, top) if top else config
-        known = [f"{top}.{name}" if top else str(name) for name in beside] if isinstance(beside, DictConfig) else []
+        known = [f"{top}.{name!s}" if top else str(name) for name in beside] if isinstance(beside, DictConfig) else []
         raise ValueError(f"--package {unknown_name(package, known or [str(name) for name in config], 'node')}")
     return found
 
