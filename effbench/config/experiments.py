@@ -15,21 +15,11 @@ from typing import Any
 
 from effbench.checks.fields import shown as shown_value
 from effbench.config.component_keys import HOMES
+from effbench.config.experiment_files import experiment_files
 from effbench.config.file_arguments import arguments_of_node
 from effbench.config.keys import GROUPS
 from effbench.config.search_path import search_path
 from effbench.config.yaml_files import package_of, read_yaml
-
-
-def experiment_files(group: str, /) -> dict[str, tuple[Path, str]]:
-    """Return the user's files of a group, with those in its folders (a/b), by name: each path, and how it is shown."""
-    found: dict[str, tuple[Path, str]] = {}
-    for folder in search_path().folders:
-        for path in sorted((folder.path / group).rglob("*.yaml")):
-            if not path.name.startswith("."):
-                name = path.relative_to(folder.path / group).with_suffix("").as_posix()
-                found.setdefault(name, (path, folder.shown(path)))
-    return found
 
 
 def arguments_of_experiment(group: str, name: object, /) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from effbench.config.axis_checks import check_axes
-from effbench.config.keys import EXPERIMENTS
+from effbench.config.experiment_files import EXPERIMENTS
 from effbench.config.members import members, users_files
 from effbench.config.search_path import PRIMARY, Folder, SearchPath, conf_folder
 from effbench.config.typed import unknown_name
@@ -84,9 +84,8 @@ def _check_layout(folder: Folder, *, is_primary_there: bool) -> None:
     for path in (folder.path, *known):
         for misnamed in sorted(path.glob("*.yml")):
             raise ValueError(f"{folder.shown(misnamed)}: must be called {misnamed.stem}.yaml; Hydra reads no .yml")
-    others = [
-        path for path in inside if path.name not in {*groups(), *EXPERIMENTS, "hydra"} and any(path.glob("*.yaml"))
-    ]
+    named = {*groups(), *EXPERIMENTS, "hydra"}
+    others = [path for path in inside if path.name not in named and any(path.glob("*.yaml"))]
     for path in others:
         if not any(path.name in text for text in _defaults_in(known)):
             near = difflib.get_close_matches(path.name, {*groups(), *EXPERIMENTS}, n=1)

@@ -13,13 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from effbench.checks.fields import shown
 from effbench.config.component_keys import is_component_key
+from effbench.config.experiment_files import EXPERIMENTS
 from effbench.config.overrides import values_of
 from effbench.config.typed import unknown_name
 from effbench.plan.watching import WATCHED
 
 GROUPS = ("task", "model", "data", "recipe", "train", "tracking")
-EXPERIMENTS = ("experiment", "study")
-"""Groups of files of the user's that say what a sweep is. effbench has none of its own."""
 ENGINES = "engines"
 """The node of the configuration that holds every engine's options; users write engine.<name>.<option>."""
 FREE_NODES = ("model.", "data.", "task.")

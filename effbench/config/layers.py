@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from hydra.core.override_parser.types import Override, QuotedString
 
 from effbench.config.axis import Axis
+from effbench.config.experiment_files import EXPERIMENTS
 from effbench.config.experiments import arguments_of_experiment
 from effbench.config.file_arguments import PARAMS, arguments_of_hydra, param_text
 from effbench.config.globs import with_globs
-from effbench.config.keys import EXPERIMENTS
 from effbench.config.overrides import flat, parse, values_of
 from effbench.config.search_path import PRIMARY, primary_file, search_path
 from effbench.config.yaml_files import read_yaml
