@@ -167,6 +167,7 @@ def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> I
         follow_weights(node, written)
         composed = OmegaConf.to_container(node, resolve=False)
         assert isinstance(composed, dict)
+        composed.pop("imports", None)  # of a file of defaults
         keys = {o.key_or_group: as_typed(line) for o, line in zip(swept, combination, strict=True)}
         chosen = dict(line.split("=", 1) for line in defaults) | {g: as_typed(lines[g]) for g in GROUPS if g in lines}
         choices = {**primary_choices().members, **chosen}

@@ -18,6 +18,7 @@ from effbench.config.experiment_files import EXPERIMENTS
 from effbench.config.experiments import arguments_of_experiment
 from effbench.config.file_arguments import PARAMS, arguments_of_hydra, param_text
 from effbench.config.globs import with_globs
+from effbench.config.imports import import_first
 from effbench.config.overrides import flat, parse, values_of
 from effbench.config.search_path import PRIMARY, primary_file, search_path
 from effbench.config.yaml_files import read_yaml
@@ -46,6 +47,7 @@ class Layers:
 
 def layers_of(arguments: Sequence[str], axes: Mapping[str, Axis], /) -> Layers:
     """Return all that a command says, within a session of Hydra. ValueError, in one line, for what does not fit."""
+    arguments = import_first(arguments)
     deletions = [argument for argument in arguments if argument.startswith("~")]
     command = parse(with_globs([argument for argument in arguments if argument not in deletions], axes))
     files: dict[str, str] = {}

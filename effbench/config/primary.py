@@ -15,6 +15,8 @@ from effbench.config.keys import ENGINES, GROUPS, check_known
 from effbench.config.search_path import PRIMARY, conf_folder, primary_file, search_path
 from effbench.config.yaml_files import read_yaml
 
+BESIDE = ("defaults", "hydra", "imports")
+"""Keys of such a file that are no keys of runs."""
 _BUILD_ON = "begin it with defaults: [config, _self_]"
 
 
@@ -61,7 +63,7 @@ def check_primary(axes: Mapping[str, Axis], /) -> None:
         if key in ("stage", "engine", ENGINES) and isinstance(node[key], Mapping):
             raise ValueError(f"{shown}: {key}: options are given on the command line, as in {key}.<name>.<option>=…")
     try:
-        check_known({key: value for key, value in node.items() if key not in ("defaults", "hydra")}, base, [*axes])
+        check_known({key: value for key, value in node.items() if key not in BESIDE}, base, [*axes])
     except ValueError as error:
         raise ValueError(f"{shown}: {error}") from None
 

@@ -66,14 +66,14 @@ def keep_answer(arguments: Sequence[str], sweep: Sweep, printout: Printout, stor
 
 
 def refers_outside(arguments: Sequence[str], folders: Sequence[str], /) -> bool:
-    """Whether a command, or the user's configuration, asks a resolver: what ${oc.env:HOME} gives is known to nobody.
+    """Whether a command, or the user's configuration, asks a resolver or a module: what these give is known to nobody.
 
     >>> refers_outside(["data.root=${oc.env:HOME}/photos"], []), refers_outside(["finetune.lr=${train.lr}"], [])
     (True, False)
     """
     files = [path for folder in folders for path in _configuration_in(Path(folder))]
     texts = [*arguments, *(path.read_text(encoding="utf-8", errors="replace") for path in files)]
-    return any(re.search(r"\$\{\s*[\w.]+\s*:", text) for text in texts)
+    return any(re.search(r"\$\{\s*[\w.]+\s*:|^\+{0,2}imports\s*[=:]", text, re.MULTILINE) for text in texts)
 
 
 def _configuration_in(folder: Path) -> Iterator[Path]:
