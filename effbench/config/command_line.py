@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,16 +22,20 @@ from omegaconf import DictConfig, OmegaConf
 
 from effbench.checks.fields import shown
 from effbench.config.axis import Axis, Value
+from effbench.config.component_keys import is_component_key
 from effbench.config.folder_checks import check_chosen, check_folders
+from effbench.config.hydra_keys import HydraSettings, check_run_mode, hydra_settings, is_hydras_own, set_environment
 from effbench.config.hydra_session import hydra_session, in_one_line
 from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
+from effbench.config.layers import layers_of
 from effbench.config.members import declared_axes, members
-from effbench.config.overrides import flat, list_line, parse, single_lines, values_of
+from effbench.config.overrides import flat, list_line, single_lines, values_of
 from effbench.config.pretrained import follow_weights
 from effbench.config.primary import check_primary, primary_choices
+from effbench.config.references import with_references
 from effbench.config.search_path import PRIMARY, SearchPath, search_path, searching, take_search_path
 from effbench.config.short_forms import as_typed, check_choice_or_short_form, expanded
-from effbench.config.training import is_component_key, named_components, with_components
+from effbench.config.training import named_components, with_components
 
 OF_THE_TASK = ("model", "data")
 """The groups whose default is the task's."""
@@ -44,6 +49,8 @@ class Composed:
     swept: Mapping[str, Any]
     choices: Mapping[str, str]
     """The member of each configuration group that was chosen, such as {"model": "small_cnn"}."""
+    overrides: tuple[str, ...] = ()
+    """What Hydra composed it from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +67,13 @@ class CommandLine:
     """The overrides that are Hydra's own: which launcher runs the points, and how."""
     search_path: SearchPath = field(default_factory=SearchPath)
     """Where the configuration was found."""
+    hydra: HydraSettings = field(default_factory=HydraSettings)
+    """What is said of Hydra itself."""
+
+    @property
+    def n_points(self) -> int:
+        """How many points are asked for, references apart."""
+        return len(self.configurations) * len(self.seeds) * math.prod(map(len, self.axis_values.values()))
 
 
 def read_command_line(arguments: Sequence[str], /) -> CommandLine:
@@ -68,18 +82,24 @@ def read_command_line(arguments: Sequence[str], /) -> CommandLine:
         path, others = take_search_path(arguments)
         with searching(path), hydra_session(path):
             check_folders(path)
-            return _read(others)
+            axes = declared_axes()
+            check_primary(axes)
+            layers = layers_of(others, axes)
+            with layers.naming_files():
+                command = _read(layers.overrides, axes)
+                check_run_mode(arguments, command.hydra, command.n_points)
+                return command
 
 
-def _read(arguments: Sequence[str]) -> CommandLine:
-    axes = declared_axes()
-    check_primary(axes)
+def _read(overrides: Sequence[Override], axes: Mapping[str, Axis]) -> CommandLine:
     axis_values: dict[str, tuple[Value, ...]] = {}
     seeds: tuple[object, ...] = ()
     engines: tuple[object, ...] = ()
     others: list[Override] = []
     launcher: list[Override] = []
-    for override in parse(arguments):
+    settings = hydra_settings([override for override in overrides if is_hydras_own(override.key_or_group)])
+    set_environment(settings)
+    for override in with_references([o for o in overrides if not is_hydras_own(o.key_or_group)], axes):
         key = override.key_or_group
         if key in axes:
             axis_values[key] = tuple(dict.fromkeys(axes[key].check(value) for value in values_of(override)))
@@ -91,7 +111,7 @@ def _read(arguments: Sequence[str]) -> CommandLine:
             raise ValueError(f"{key}: there is no such key; did you mean engine{key.removeprefix(ENGINES)}?")
         elif key.startswith("engine."):
             others.append(dataclasses.replace(override, key_or_group=f"{ENGINES}.{key.removeprefix('engine.')}"))
-        elif key == "hydra/launcher" or key.startswith("hydra.launcher."):
+        elif key.startswith(("hydra/", "hydra.")):
             launcher.append(override)
         else:
             others.append(override)
@@ -106,7 +126,8 @@ def _read(arguments: Sequence[str]) -> CommandLine:
         seeds=tuple(dict.fromkeys(_check_seed(seed) for seed in seeds)),
         engines=tuple(dict.fromkeys(map(str, engines))),
         configurations=configurations,
-        launcher=_check_launcher(launcher),
+        launcher=_check_launcher(launcher, settings),
+        hydra=settings,
         search_path=search_path(),
     )
 
@@ -139,12 +160,14 @@ def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> I
         written = expanded(lines)
         defaults = _of_the_task(written)
         components = {key: line for key, line in written.items() if is_component_key(key)}
-        node = _compose([*defaults, *(line for key, line in written.items() if key not in components)])
+        composed_from = (*defaults, *(line for key, line in written.items() if key not in components))
+        node = _compose(composed_from)
         with_components(node, components, members)
         _keep_given_options(node, written)
         follow_weights(node, written)
         composed = OmegaConf.to_container(node, resolve=False)
         assert isinstance(composed, dict)
+        composed.pop("imports", None)  # of a file of defaults
         keys = {o.key_or_group: as_typed(line) for o, line in zip(swept, combination, strict=True)}
         chosen = dict(line.split("=", 1) for line in defaults) | {g: as_typed(lines[g]) for g in GROUPS if g in lines}
         choices = {**primary_choices().members, **chosen}
@@ -153,6 +176,7 @@ def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> I
             node=named_components({str(key): value for key, value in composed.items()}, members),
             swept=keys,
             choices=choices,
+            overrides=composed_from,
         )
 
 
@@ -164,8 +188,12 @@ def _of_the_task(lines: Mapping[str, str]) -> list[str]:
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
-    every = [f"+{group}@{node}.{name}={name}" for group, node in _EVERY.items() for name in options_of(group)]
-    return hydra.compose(search_path().primary, overrides=[*every, *overrides])
+    return hydra.compose(search_path().primary, overrides=[*every_member(), *overrides])
+
+
+def every_member() -> list[str]:
+    """Return the overrides that bring in what every configuration holds: all stages and all engines."""
+    return [f"+{group}@{node}.{name}={name}" for group, node in _EVERY.items() for name in options_of(group)]
 
 
 _EVERY = {"stage": "stage", "engine": ENGINES}
@@ -182,8 +210,9 @@ def _prefix(override: Override) -> str:
     return "" if override.key_or_group in GROUPS else "++"
 
 
-def _check_launcher(overrides: Sequence[Override]) -> tuple[str, ...]:
+def _check_launcher(overrides: Sequence[Override], settings: HydraSettings) -> tuple[str, ...]:
     lines = tuple(override.input_line or "" for override in overrides)
+    lines += settings.of_launchers if lines else ()
     for override in overrides:
         if override.key_or_group == "hydra/launcher":
             for value in values_of(override):

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from effbench.config.axis_checks import check_axes
+from effbench.config.experiment_files import EXPERIMENTS
 from effbench.config.members import members, users_files
 from effbench.config.search_path import PRIMARY, Folder, SearchPath, conf_folder
 from effbench.config.typed import unknown_name
-from effbench.config.yaml_files import read_yaml
+from effbench.config.yaml_files import package_of, read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ def check_folders(path: SearchPath, /) -> None:
         for group in sorted(groups()):
             for name, (file, shown) in users_files(group).items():
                 _check_member(group, name, read_yaml(file, shown), shown)
+                _check_package(file, group, shown)
         check_axes()
 
 
@@ -78,18 +80,19 @@ def _check_layout(folder: Folder, *, is_primary_there: bool) -> None:
         inside = sorted(path for path in folder.path.iterdir() if path.is_dir() and path.name[0] not in "._")
     except OSError as error:
         raise ValueError(f"{folder.name}: can't be read ({error.strerror})") from None
-    known = [path for path in inside if path.name in groups()]
+    known = [path for path in inside if path.name in {*groups(), *EXPERIMENTS}]
     for path in (folder.path, *known):
         for misnamed in sorted(path.glob("*.yml")):
             raise ValueError(f"{folder.shown(misnamed)}: must be called {misnamed.stem}.yaml; Hydra reads no .yml")
-    others = [path for path in inside if path.name not in {*groups(), "hydra"} and any(path.glob("*.yaml"))]
+    named = {*groups(), *EXPERIMENTS, "hydra"}
+    others = [path for path in inside if path.name not in named and any(path.glob("*.yaml"))]
     for path in others:
         if not any(path.name in text for text in _defaults_in(known)):
-            near = difflib.get_close_matches(path.name, groups(), n=1)
-            hint = f"did you mean {folder.shown(folder.path / near[0])}?" if near else f"groups: {_listed(groups())}"
+            near = difflib.get_close_matches(path.name, {*groups(), *EXPERIMENTS}, n=1)
+            hint = f"did you mean {folder.shown(folder.path / near[0])}?" if near else f"groups: {_listed()}"
             log.warning("%s: is no group of the configuration, and nothing reads it; %s", folder.shown(path), hint)
     if not (known or is_primary_there or (folder.path / "hydra").is_dir()):
-        raise ValueError(f"{folder.name}: holds none of the folders that are groups: {_listed(groups())}")
+        raise ValueError(f"{folder.name}: holds none of the folders that are groups: {_listed()}")
 
 
 def _defaults_in(folders: Sequence[Path]) -> Iterator[str]:
@@ -114,6 +117,16 @@ def _check_member(group: str, name: str, node: Mapping[str, Any], shown: str) ->
         _check_task(node, shown)
     if group == "recipe":
         _check_recipe(node, shown, name)
+
+
+def _check_package(file: Path, group: str, shown: str) -> None:
+    """Refuse a file whose keys would stand elsewhere than in its group: effbench reads them there."""
+    package = package_of(file)
+    if package not in (None, group, "_group_"):
+        raise ValueError(
+            f"{shown}: # @package {package}: its keys stand in {group}; leave the line out. A file in experiment/ sets "
+            "keys of all groups, with # @package _global_"
+        )
 
 
 def _check_task(node: Mapping[str, Any], shown: str) -> None:
@@ -147,5 +160,5 @@ def _a(group: str) -> str:
     return f"an {group}" if group[0] in "aeiou" else f"a {group}"
 
 
-def _listed(names: frozenset[str]) -> str:
-    return ", ".join(sorted(names))
+def _listed() -> str:
+    return ", ".join(sorted({*groups(), *EXPERIMENTS}))

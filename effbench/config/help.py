@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from effbench.config.experiment_files import experiment_files
 from effbench.config.folder_checks import check_folders
 from effbench.config.hydra_session import hydra_session
 from effbench.config.members import declared_axes, members, users_files
+from effbench.config.options import options_help
 from effbench.config.search_path import searching, take_search_path
 
 _KEYS = """\
@@ -59,6 +61,18 @@ your own (techniques with their axes, networks, data, tasks, engines, recipes, e
   --config-dir DIR  looks for more of all of the above in a folder of yours (-cd DIR); effbench new model N begins one
   hydra.searchpath= [pkg://my_package.conf,file://another/folder]: in more of them, also in installed packages
   --config-name N   takes the defaults of every run from DIR/N.yaml (-cn N), whose defaults are [config, _self_]
+  experiment=       {experiments}: DIR/experiment/N.yaml says what a sweep is: keys, axes (a list is swept), and
+                    defaults: [override /model: lenet_5, _self_], below the line # @package _global_
+  study=            {studies}: likewise, of DIR/study
+
+Hydra's own
+  hydra.callbacks.<n>._target_=my_module.Mine   told of the sweep (on_multirun_start, _end) and its runs (on_job_…)
+  hydra/job_logging= hydra/hydra_logging= hydra.verbose=   how the command and its runs log
+  hydra.job.env_set.<X>=   a variable that runs have;   hydra.sweeper.params.prune=0.1,0.5   read as prune=0.1,0.5
+  imports=my_module   a module, or a list, that is imported first: what registers resolvers, for ${{my_resolver:3}}
+
+options, anywhere in the line
+{options}
 """
 
 _EXAMPLES = """\
@@ -107,6 +121,9 @@ def _page() -> str:
         schedulers=_choices("scheduler"),
         losses=_choices("loss"),
         augments=_choices("augment"),
+        experiments=", ".join(sorted(experiment_files("experiment"))) or "none here",
+        studies=", ".join(sorted(experiment_files("study"))) or "none here",
+        options=options_help(),
     )
     return "\n".join([*lines, "", keys, _EXAMPLES])
 

@@ -12,8 +12,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from effbench.checks.fields import shown
+from effbench.config.component_keys import is_component_key
+from effbench.config.experiment_files import EXPERIMENTS
 from effbench.config.overrides import values_of
-from effbench.config.training import is_component_key
 from effbench.config.typed import unknown_name
 from effbench.plan.watching import WATCHED
 
@@ -79,7 +80,8 @@ def _unknown(key: str, base: DictConfig, axis_names: Sequence[str]) -> str:
     key = _as_written(key)
     top = key.partition(".")[0]
     within = [leaf for leaf in leaves if leaf.startswith(f"{top}.")]
-    whole = [*axis_names, *dict.fromkeys(leaf.partition(".")[0] for leaf in leaves), "hydra/launcher"]
+    tops = dict.fromkeys(leaf.partition(".")[0] for leaf in leaves)
+    whole = [*axis_names, *tops, "hydra/launcher", *EXPERIMENTS]
     return unknown_name(key, [*leaves, *whole], "key", shown=within or whole)
 
 

@@ -30,9 +30,10 @@ NODES = (
     "model",
     "data",
     "task",
+    "hydra",
 )
 """Keywords that take a mapping of keys, as train={"epochs": 3} for train.epochs=3."""
-_ONLY_NODES = ("finetune", "measure", "sweep", "store", "stage")
+_ONLY_NODES = ("finetune", "measure", "sweep", "store", "stage", "hydra")
 """Those of them that have no name that chooses one, as train="sgd_cosine" does."""
 _TARGET = "_target_"
 _ENDS = ("layers",)

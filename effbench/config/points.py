@@ -16,6 +16,7 @@ from effbench.checks.secrets import hide_in_values
 from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
 from effbench.config.command_line import CommandLine, Composed
+from effbench.config.component_keys import STATED
 from effbench.config.hint_pairs import check_hints
 from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
@@ -27,7 +28,7 @@ from effbench.config.search_path import searching
 from effbench.config.short_forms import function_form
 from effbench.config.targets import check_targets
 from effbench.config.teachers import with_teachers
-from effbench.config.training import STATED, in_words
+from effbench.config.training import in_words
 from effbench.config.trial import check_shapes, check_training, read_data
 from effbench.config.typed import typed
 from effbench.data import ImageData

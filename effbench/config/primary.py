@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from effbench.config.keys import ENGINES, GROUPS, check_known
 from effbench.config.search_path import PRIMARY, conf_folder, primary_file, search_path
 from effbench.config.yaml_files import read_yaml
 
+BESIDE = ("defaults", "hydra", "imports")
+"""Keys of such a file that are no keys of runs."""
 _BUILD_ON = "begin it with defaults: [config, _self_]"
 
 
@@ -51,21 +53,24 @@ def check_primary(axes: Mapping[str, Axis], /) -> None:
     base = hydra.compose(PRIMARY)
     if set(base) - set(hydra.compose(search_path().primary)):
         raise ValueError(f"{shown}: does not build on effbench's defaults; {_BUILD_ON}")
-    hydras = {f"hydra.{key}" for key in node.get("hydra") or {} if key != "searchpath"}
-    hydras |= {key for entry in node.get("defaults", []) for key in _keys_of(entry) if "hydra/" in key}
-    for key in sorted(hydras):
-        name = key.removeprefix("override ").lstrip("/")
-        raise ValueError(f"{shown}: {name}: comes too late in a file; give it on the command line, as in {name}=…")
+    for key in (key for entry in node.get("defaults", []) for key in _keys_of(entry)):
+        group = key.removeprefix("optional ").removeprefix("override ").lstrip("/")
+        if group in ("experiment", "study") and _chosen(node["defaults"], key) is not None:
+            raise ValueError(f"{shown}: {key}: is chosen on the command line, as in +{group}=…")
     for key in node:
         if key in axes:
             raise ValueError(f"{shown}: {key} is an axis; sweep it on the command line, as in {axes[key].name}=…")
         if key in ("stage", "engine", ENGINES) and isinstance(node[key], Mapping):
             raise ValueError(f"{shown}: {key}: options are given on the command line, as in {key}.<name>.<option>=…")
     try:
-        check_known({key: value for key, value in node.items() if key not in ("defaults", "hydra")}, base, [*axes])
+        check_known({key: value for key, value in node.items() if key not in BESIDE}, base, [*axes])
     except ValueError as error:
         raise ValueError(f"{shown}: {error}") from None
 
 
 def _keys_of(entry: Any) -> list[str]:
     return [str(key) for key in entry] if isinstance(entry, Mapping) else [str(entry)]
+
+
+def _chosen(defaults: Sequence[Any], key: str) -> Any:
+    return next(entry[key] for entry in defaults if isinstance(entry, Mapping) and key in entry)

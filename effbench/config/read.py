@@ -11,8 +11,10 @@ from pydantic import Field
 
 from effbench.checks.fields import check_fields
 from effbench.checks.secrets import hide_in_uris
-from effbench.config.command_line import read_command_line
+from effbench.config.command_line import CommandLine, read_command_line
+from effbench.config.logging_settings import configure_logging
 from effbench.config.points import plan_of
+from effbench.config.references import with_whole_sweep_resolved
 from effbench.config.resolve import engine_blueprints
 from effbench.config.search_path import searching
 from effbench.config.typed import typed
@@ -48,12 +50,14 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None) -> Sweep
     """
     shown = [hide_in_uris(argument) for argument in arguments]
     command = read_command_line(arguments)
-    node = command.configurations[0].node
+    node = with_whole_sweep_resolved(command.configurations[0].node)
     measure = {key: _as_tuple(value) if key in LISTS else value for key, value in node["measure"].items()}
     answers = _Answers(tolerance=node["tolerance"], dry_run=node["dry_run"])
     workers = typed(WorkerSettings, node["sweep"], where="sweep")
     with searching(command.search_path):
         engines = engine_blueprints(node, command.engines)
+        callbacks = _callbacks(command)
+    configure_logging(command.hydra)
     return Sweep(
         device=resolve_device(str(node["device"])),
         tolerance=answers.tolerance,
@@ -65,6 +69,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None) -> Sweep
         timeout=workers.timeout,
         launcher=command.launcher,
         config_folders=tuple(str(folder.path) for folder in command.search_path.folders),
+        callbacks=callbacks,
         dry_run=answers.dry_run,
         engines=engines,
         axes={
@@ -75,6 +80,14 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None) -> Sweep
         name=(shlex.join(shown) if call is None else call.partition("(")[2].removesuffix(")")) or "reference",
         command=shlex.join(["python", "-m", "effbench.sweep", *shown]) if call is None else call,
     )
+
+
+def _callbacks(command: CommandLine) -> dict[str, Any]:
+    if not command.hydra.callbacks:
+        return {}
+    from effbench.config.callbacks import callbacks_of  # here, because few have any
+
+    return callbacks_of(command)
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from effbench.checks.fields import check_fields
 from effbench.config.axis import Axis, Value
+from effbench.config.component_keys import STATED
 from effbench.config.overrides import parse, values_of
-from effbench.config.training import STATED
 from effbench.config.typed import typed, unknown_name
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Rounds, Steps, Until

@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from effbench.checks.fields import shown
+from effbench.config.options import read_options
 from effbench.config.overrides import parse, values_of
 from effbench.config.typed import unknown_name
 from effbench.config.yaml_files import read_yaml
@@ -28,8 +29,6 @@ from effbench.plan.modules import folders_of
 PRIMARY = "config"
 """The configuration that holds the defaults of every run: conf/config.yaml."""
 _DIR, _NAME = "--config-dir", "--config-name"
-_SPELLINGS = {_DIR: _DIR, "-cd": _DIR, _NAME: _NAME, "-cn": _NAME}
-_EXAMPLES = {_DIR: f"a folder, as in {_DIR} conf_mine", _NAME: f"a name, as in {_NAME} mine"}
 _KEY = "hydra.searchpath"
 _MORE = f"{_KEY}=[pkg://my_package.conf] or {_KEY}=[file:///path/to/conf]"
 
@@ -86,9 +85,9 @@ def take_search_path(arguments: Sequence[str], /) -> tuple[SearchPath, list[str]
 
     ValueError, in one clear line, for an option without a value or given twice, and for a folder that is not there.
     """
-    options, rest = _options(arguments)
+    options, rest = (read := read_options(arguments)).values, read.overrides
     places = [argument for argument in rest if re.match(rf"\+{{0,2}}{re.escape(_KEY)}=", argument)]
-    rest = [argument for argument in rest if argument not in places]
+    others = [argument for argument in rest if argument not in places]
     folders = [_folder(_DIR, options[_DIR])] if _DIR in options else []
     if len(places) > 1:
         raise ValueError(f"{places[1]}: {_KEY} is given already ({places[0]}); write both into one list")
@@ -99,7 +98,7 @@ def take_search_path(arguments: Sequence[str], /) -> tuple[SearchPath, list[str]
         node = read_yaml(*(found := _primary_file(primary, folders)))
         folders += _folders((node.get("hydra") or {}).get("searchpath") or [], where=f"{found[1]}: {_KEY}")
     first = {folder.path: folder for folder in reversed(folders)}
-    return SearchPath(folders=tuple(reversed(first.values())), primary=primary), rest
+    return SearchPath(folders=tuple(reversed(first.values())), primary=primary), others
 
 
 def _value_of(argument: str) -> object:
@@ -125,27 +124,6 @@ def _primary_file(name: str, folders: Sequence[Folder]) -> tuple[Path, str]:
         if path.is_file():
             return path, folder.shown(path)
     raise ValueError(f"{_NAME}={name}: {_no_primary(name, folders)}")
-
-
-def _options(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the options with their values, under their long names, and the other arguments."""
-    options: dict[str, str] = {}
-    rest: list[str] = []
-    waiting = iter(arguments)
-    for argument in waiting:
-        written, equals, value = argument.partition("=")
-        if written not in _SPELLINGS:
-            rest.append(argument)
-            continue
-        option = _SPELLINGS[written]
-        value = value if equals else next(waiting, "")
-        if not value.strip() or value.startswith("-"):
-            raise ValueError(f"{written}: must be followed by {_EXAMPLES[option]}")
-        if option in options:
-            more = f"; more folders: {_MORE}" if option == _DIR else ""
-            raise ValueError(f"{written} {value}: {option} is given already ({options[option]}){more}")
-        options[option] = value
-    return options, rest
 
 
 def _no_primary(name: str, folders: Sequence[Folder]) -> str:

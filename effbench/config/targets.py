@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
+from effbench.config.component_keys import is_component_key
 from effbench.config.members import members, naming_the_file
-from effbench.config.training import is_component_key
 from effbench.data import ImageData
 from effbench.data.data_module import is_data_module
 from effbench.plan.stage import Stage

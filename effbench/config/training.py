@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from effbench.checks.fields import shown
+from effbench.config.component_keys import FIELDS, HOMES, KEY, STATED, is_component_key
 from effbench.config.typed import unknown_name
 from effbench.data import ImageData
 from effbench.plan.chain import Chain
@@ -19,36 +20,10 @@ from effbench.plan.keys import digest
 from effbench.plan.training_stage import TrainingStage, component_of
 from effbench.training.device import resolve_device
 
-HOMES = {
-    "optimizer": "torch.optim",
-    "scheduler": "torch.optim.lr_scheduler",
-    "loss": "torch.nn",
-    "augment": "torchvision.transforms.v2",
-}
-"""The options that name a class: each has a configuration group of short names, and a module of torch's classes."""
-STATED = ("train", "finetune")
-"""The stages whose options have a node of their own, from which others take values over."""
-_FIELDS = {**{name: name for name in HOMES}, "augmentation": "augment"}
-"""The group of each option, by its name in a stage: there `augment` is called `augmentation`."""
-_KEY = re.compile(
-    rf"((?P<stated>{'|'.join(STATED)})\.(?P<option>{'|'.join(HOMES)})"
-    r"|stage\.\w+\.(optimizer|scheduler|loss|augmentation))(?P<rest>\..+)?"
-)
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 Named = Callable[[str], Mapping[str, Mapping[str, Any]]]
 """Gives the members of a configuration group."""
-
-
-def is_component_key(key: str, /) -> bool:
-    """Whether a key is an option that names a class, or one of that class's own options."""
-    return _KEY.fullmatch(key) is not None
-
-
-def as_key(key: str, /) -> str:
-    """Return a key of these options as it is written with dots: train/optimizer, as Hydra has groups, is one too."""
-    dotted = key.replace("/", ".")
-    return dotted if "/" in key and is_component_key(dotted) else key
 
 
 def with_components(node: DictConfig, lines: Mapping[str, str], members: Named, /) -> None:
@@ -61,7 +36,7 @@ def with_components(node: DictConfig, lines: Mapping[str, str], members: Named, 
     OmegaConf.set_struct(node, False)
     for key in sorted(lines, key=lambda key: (key.count("."), key)):
         value = parser.parse_override(lines[key]).value()
-        match = _KEY.fullmatch(key)
+        match = KEY.fullmatch(key)
         assert match is not None
         if match["rest"] is None:
             OmegaConf.update(node, key, _by_name(key, value, members), merge=False)
@@ -107,7 +82,7 @@ def _by_name(key: str, value: Any, members: Named) -> Any:
 
 
 def _group(key: str) -> str:
-    return _FIELDS[key.rpartition(".")[2]]
+    return FIELDS[key.rpartition(".")[2]]
 
 
 def _numbers(value: Any) -> Any:
@@ -127,7 +102,7 @@ def in_words(node: Mapping[str, Any], /) -> dict[str, Any]:
 
 def _said_in(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
     named = {name: value for name, value in options.items() if value and is_component_key(f"{where}.{name}")}
-    return {**options, **{name: str(component_of(_FIELDS[name], value)) for name, value in named.items()}}
+    return {**options, **{name: str(component_of(FIELDS[name], value)) for name, value in named.items()}}
 
 
 def check_precision(node: Mapping[str, Any], /) -> None:

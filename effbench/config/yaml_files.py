@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,28 @@ def read_yaml(path: Path, name: str, /) -> dict[str, Any]:
     if not isinstance(read, dict):
         raise ValueError(f"{name}: must hold keys and values, as in _target_: my_package.my_function")
     return {str(key): value for key, value in read.items()}
+
+
+def package_of(path: Path, /) -> str | None:
+    r"""Return where a file's first lines say that its keys stand, as `# @package train` does; None where none does.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a.yaml").write_text("# mine\n# @package _global_\nprune: 0.5\n")
+    ...     package_of(Path(folder, "a.yaml"))
+    '_global_'
+    """
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            header = _HEADER.match(line.strip())
+            if header is not None:
+                return header[1]
+            if line.strip() and not line.strip().startswith("#"):
+                break
+    return None
+
+
+_HEADER = re.compile(r"#\s*@package\s+(\S+)\s*$")
 
 
 @lru_cache(maxsize=1024)

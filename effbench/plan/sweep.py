@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -128,6 +128,8 @@ class Sweep:
     """Overrides of the Hydra launcher that runs the points; empty: effbench itself."""
     config_folders: tuple[str, ...] = ()
     """The user's folders of configuration, absolute."""
+    callbacks: Mapping[str, Any] = field(default_factory=dict)
+    """The configuration, with Hydra's node, whose callbacks are told of runs; empty where it names none."""
     dry_run: bool
     """Only print the plan."""
     axes: Mapping[str, AxisFacts]

@@ -18,6 +18,8 @@ from typing import Any
 from effbench.checks.stamps import stamp_of
 
 PACKAGE = Path(__file__).parents[1]
+NESTED = ("experiment", "study", "hydra")
+"""Folders of configuration whose files may lie in folders of their own."""
 VARIABLES = ("PYTHONPATH", "MLFLOW_TRACKING_URI")
 """Variables of the environment that decide where code and runs are found."""
 

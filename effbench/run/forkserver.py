@@ -55,6 +55,12 @@ def begin_server() -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def end_server() -> None:
+    """End the server, where it runs: processes that begin from then on have this one's environment as it is now."""
+    if getattr(forkserver._forkserver, "_forkserver_pid", None) is not None:
+        forkserver._forkserver._stop()
+
+
 def start(process: ForkServerProcess | SpawnProcess, /) -> None:
     """Start a process that knows nothing of this one's main program.
 
@@ -86,6 +92,6 @@ def take_folder_away(owner: int, /) -> None:
 
 def begin_server_for(arguments: Sequence[str]) -> None:
     """Begin the server for a command of which nothing is known but its arguments, where it may need workers."""
-    launched = any("hydra/launcher" in argument for argument in arguments)
+    launched = any("hydra/launcher" in argument or "hydra.job.env_set" in argument for argument in arguments)
     if not launched and not any(argument in _DONE_WITHOUT for argument in arguments):
         begin_server()

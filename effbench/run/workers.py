@@ -24,6 +24,7 @@ from effbench.plan.point import Point
 from effbench.run.children import end_process
 from effbench.run.forkserver import start, worker_context
 from effbench.run.interruption import check
+from effbench.run.job_logging import log_as_told
 from effbench.run.one import run_point
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.parcel import Parcel
@@ -215,6 +216,7 @@ def _serve(connection: Connection, parcel: Parcel, store: Store, device: torch.d
     """Run points until the pipe is closed, or the process that began this one is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the sweep
     threading.Thread(target=end_with_parent, daemon=True).start()
+    log_as_told()
     for n_runs in itertools.count():
         try:
             point: Point = connection.recv()

@@ -31,14 +31,18 @@ def _main(arguments: Sequence[str], *, is_command: bool = False) -> int:
     from effbench.sweep.messages import log_to_stderr
 
     log_to_stderr()
-    if any(argument in ("-h", "--help") for argument in arguments):
-        from effbench.config.help import help_page
+    if any(argument.startswith("-") for argument in arguments):
+        from effbench.config.asked import asked_text
+        from effbench.config.options import read_options
 
         try:
-            print(help_page(arguments))
+            arguments = (options := read_options(arguments)).remembered
+            text = asked_text(options)
         except ValueError as error:
             return _complain(error, WRONG_INPUT)
-        return 0
+        if text is not None:
+            print(text)
+            return 0
     from effbench.sweep.again import answer_again
 
     if answer_again(arguments):

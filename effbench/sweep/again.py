@@ -12,12 +12,12 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from effbench.plan.witnesses import Witnesses
+from effbench.plan.witnesses import NESTED, Witnesses
 from effbench.run.entry import entry_path, read_json_entry
 from effbench.tracking.location import for_writing, sqlite_path, ui_command
 
@@ -56,11 +56,31 @@ def keep_answer(arguments: Sequence[str], sweep: Sweep, printout: Printout, stor
     from effbench.sweep.witnesses import witnesses_of
 
     path = sqlite_path(for_writing(sweep.tracking.uri))
+    if sweep.callbacks or refers_outside(arguments, sweep.config_folders):
+        return
     witnesses = witnesses_of(sweep, store, printout)
     if path is None or witnesses is None or not is_measured(sweep.plan.points, sweep, store):
         return
     with suppress(OSError):  # the disk is full, or a file has just been taken away: the long way is left
         store.put_json(_entry(arguments), _kept(sweep, printout, path, witnesses))
+
+
+def refers_outside(arguments: Sequence[str], folders: Sequence[str], /) -> bool:
+    """Whether a command, or the user's configuration, asks a resolver or a module: what these give is known to nobody.
+
+    >>> refers_outside(["data.root=${oc.env:HOME}/photos"], []), refers_outside(["finetune.lr=${train.lr}"], [])
+    (True, False)
+    """
+    files = [path for folder in folders for path in _configuration_in(Path(folder))]
+    texts = [*arguments, *(path.read_text(encoding="utf-8", errors="replace") for path in files)]
+    return any(re.search(r"\$\{\s*[\w.]+\s*:|^\+{0,2}imports\s*[=:]", text, re.MULTILINE) for text in texts)
+
+
+def _configuration_in(folder: Path) -> Iterator[Path]:
+    yield from folder.glob("*.yaml")
+    for path in folder.iterdir():
+        if path.is_dir() and path.name[0] not in "._":
+            yield from path.rglob("*.yaml") if path.name in NESTED else path.glob("*.yaml")
 
 
 def _kept(sweep: Sweep, printout: Printout, database: Path, witnesses: Witnesses) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from effbench.config.hydra_keys import environment_kept
 from effbench.config.keywords import arguments_of
 from effbench.config.objects import with_names
 from effbench.config.read import read_sweep
@@ -54,7 +55,10 @@ def run_sweep(*, progress: bool = True, **axes_and_keys: Any) -> SweepResult:
         `effbench.data.user_datasets.user_data`.
 
         config_dir: a folder of configuration of your own, with networks, techniques, data by their YAML, as
-        `--config-dir` of the command; config_name as `--config-name`.
+        `--config-dir` of the command; config_name as `--config-name`. experiment="my_study" takes a file of it.
+
+        hydra: a mapping of Hydra's keys, as hydra={"callbacks": {"mine": {"_target_": "my_module.Mine"}}}.
+        References such as ${my_resolver:3} are resolved by what OmegaConf.register_new_resolver was given before.
 
         What a child process can't import (a class typed into a notebook, a lambda) goes to effbench's own workers by
         value.
@@ -84,7 +88,11 @@ def run_sweep(*, progress: bool = True, **axes_and_keys: Any) -> SweepResult:
     >>> result.runs["size_bytes"].is_monotonic_decreasing
     True
     """
-    sweep = _read(axes_and_keys)
+    with environment_kept():
+        return _run(_read(axes_and_keys), progress)
+
+
+def _run(sweep: Sweep, progress: bool) -> SweepResult:
     if sweep.dry_run:
         raise ValueError("dry_run=True: effbench.plan_sweep(…) is the dry run")
     display = _display(sweep, progress)
@@ -141,7 +149,8 @@ def plan_sweep(**axes_and_keys: Any) -> SweepPlan:
     >>> len(plan), plan.runs["point"].tolist()[:3]
     (6, ['reference', 'reference', 'prune=0.5'])
     """
-    return SweepPlan(_read(axes_and_keys))
+    with environment_kept():
+        return SweepPlan(_read(axes_and_keys))
 
 
 def _read(axes_and_keys: Mapping[str, Any]) -> Sweep:

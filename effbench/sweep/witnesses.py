@@ -12,7 +12,7 @@ from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain
 from effbench.plan.source_code import is_own, source_files, source_identity
 from effbench.plan.sweep import Sweep
-from effbench.plan.witnesses import PACKAGE, Witnesses
+from effbench.plan.witnesses import NESTED, PACKAGE, Witnesses
 from effbench.run.entry import entry_path
 from effbench.run.results import parts_of
 from effbench.run.store import Store
@@ -50,7 +50,8 @@ def witnesses_of(sweep: Sweep, store: Store, printout: Printout, /) -> Witnesses
 def _groups_in(folder: Path) -> Iterator[Path]:
     """Yield the folders of configuration files in a user's, which may hold data, runs and the store, too."""
     for path in folder.iterdir():
-        if path.is_dir() and path.name[0] not in "._" and any(path.glob("*.yaml")):
+        nested = path.rglob if path.name in NESTED else path.glob
+        if path.is_dir() and path.name[0] not in "._" and any(nested("*.yaml")):
             yield path
 
 

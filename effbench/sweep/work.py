@@ -76,8 +76,8 @@ def place_of(sweep: Sweep, /) -> Iterator[tuple[Use, str]]:
 def work(sweep: Sweep, use: Use, uri: str, display: Display, /, *, shows: bool) -> Worked:
     """Run a sweep, log it, and say what came out. shows: whether the answer is printed."""
     store = use.store
-    execute = _executor(sweep, store)
     with ExitStack() as until_the_end:
+        execute = until_the_end.enter_context(_telling_callbacks(sweep, _executor(sweep, store)))
         # Both are closed: what only follows the runs does not end them where it has not begun.
         with (
             display,
@@ -114,6 +114,18 @@ def _executor(sweep: Sweep, store: Store) -> Executor:
     from effbench.run.executors import choose_executor
 
     return choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs, timeout=sweep.timeout)
+
+
+@contextmanager
+def _telling_callbacks(sweep: Sweep, execute: Executor) -> Iterator[Executor]:
+    """Have the callbacks of Hydra's that the command names told of the sweep and its runs."""
+    if not sweep.callbacks:
+        yield execute
+        return
+    from effbench.config.callbacks import telling
+
+    with telling(sweep.callbacks, execute) as told:
+        yield told
 
 
 def _say_waiting() -> None:

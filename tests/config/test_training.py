@@ -7,10 +7,11 @@ import torch
 import yaml
 
 from effbench.config.command_line import read_command_line
+from effbench.config.component_keys import HOMES, as_key, is_component_key
 from effbench.config.members import members
 from effbench.config.points import plan_of
 from effbench.config.search_path import conf_folder
-from effbench.config.training import HOMES, as_key, is_component_key, named_components
+from effbench.config.training import named_components
 from effbench.plan.components import TargetComponent
 
 TINY = ["+prune=0.5", "train.epochs=2", "model=lenet_300_100"]
