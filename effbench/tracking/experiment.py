@@ -18,8 +18,9 @@ from effbench.checks.errors import first_line
 from effbench.checks.secrets import hide_in_uris, login_of
 from effbench.checks.text import shell_quoted
 from effbench.tracking.location import is_odd, sqlite_path, why_no_answer, why_no_uri, why_unwritable, working_folder
+from effbench.tracking.permission import FORBIDDEN, no_permission, why_forbidden
 from effbench.tracking.relocation import local_path
-from effbench.tracking.request import ask_json
+from effbench.tracking.request import ask_json, user_of
 from effbench.tracking.sqlite_file import reading
 
 ARTIFACT_SCHEMES = tuple(
@@ -50,9 +51,14 @@ def why_refused(uri: str, experiment: str, artifacts: str | None, /) -> str | No
         if wrong is not None:
             return f"tracking.artifacts={hide_in_uris(artifacts or '')}: {wrong}"
         found = find_experiment(uri, experiment)
-        return _why_unfit(uri, experiment, artifacts, found)
+        wrong = _why_unfit(uri, experiment, artifacts, found)
+        if wrong is None and is_server:
+            wrong = why_forbidden(uri, experiment, None if found is None else found.number)
+        return wrong
     except urllib.error.HTTPError as error:
         error.close()
+        if error.code == FORBIDDEN and user_of(uri) is not None:
+            return no_permission(uri, experiment, "read")
         return f"{shown}: {_refusal(error)}" if error.code < 500 else None  # in trouble: the work can begin
     except OSError as error:
         return f"{shown}: {why_no_answer(error)}"

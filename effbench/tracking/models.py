@@ -13,7 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,9 @@ def _save(served: ServedNetwork, folder: Path) -> None:
             answer = served.network(served.example)
             if not isinstance(answer, Tensor):
                 raise NotExportable(f"its answer is a {type(answer).__name__}, not one tensor")
+            if answer.dtype == torch.bfloat16:
+                served = replace(served, network=_InFloat32(served.network))
+                answer = answer.float()
             mlflow.pytorch.save_model(
                 served.network,
                 str(folder),
@@ -146,6 +149,18 @@ def _save(served: ServedNetwork, folder: Path) -> None:
         raise
     except Exception as error:  # torch.export has no exception of its own, nor has a network of the user's
         raise NotExportable(first_line(error) or type(error).__name__) from error
+
+
+class _InFloat32(nn.Module):
+    """Answers in float32 what a network answers in bfloat16, of which NumPy, and so MLflow, knows nothing."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Tensor) -> Tensor:
+        answer: Tensor = self.network(batch)
+        return answer.float()
 
 
 def _spec(batch: Tensor) -> TensorSpec:
