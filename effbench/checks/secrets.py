@@ -64,6 +64,11 @@ def remember_secrets(uri: str, /) -> None:
             _known.update((match["value"], unquote(match["value"])))
 
 
+def remember_secret(secret: str, /) -> None:
+    """Note a secret that stood in a file: `without_secrets` takes it out wherever it stands."""
+    _known.add(secret)
+
+
 def hide_in_uris(text: str, /) -> str:
     """Return a text with *** for the passwords and tokens of the URIs, and of the name=value pairs, in it.
 

@@ -54,6 +54,8 @@ class TrackingSettings:
     experiment: Annotated[str, Field(pattern=r"\S", description="a name, such as effbench")]
     artifacts: Annotated[str, Field(pattern=r"\S", description="a folder, or a URI such as s3://bucket")] | None = None
     """Where the files of a new experiment go; None: beside a SQLite database, else where the server keeps them."""
+    log_model: bool = False
+    """Whether each run's network is logged as one of MLflow's own models, too."""
 
     def __post_init__(self) -> None:
         """Refuse what is no name."""

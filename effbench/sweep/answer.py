@@ -79,7 +79,7 @@ def _close(
     if outcome.n_unlogged:
         missing = f"{outcome.n_unlogged} of {len(sweep.plan.points)} runs"
     elif problem is not None:
-        missing = "latencies"
+        missing = "latencies or models" if sweep.tracking.log_model else "latencies"
     if problem is None:
         tags = {names.NOTE: note(sweep.command, printout.lines), **asked_of_the_sweep(sweep)}
         status: RunStatus = "FINISHED" if outcome.is_whole else "FAILED"

@@ -20,6 +20,7 @@ from effbench.run.outcomes import STORAGE_ERRORS, Observer, Outcomes, RunError
 from effbench.run.results import load_result
 from effbench.run.store import Store
 from effbench.sweep.environment import describe_environment
+from effbench.sweep.model_log import log_models
 from effbench.sweep.records import extra_qualities, note, quality_columns, sweep_params
 from effbench.sweep.run_log import RunLog
 from effbench.sweep.shares import share_lines
@@ -112,6 +113,8 @@ def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, ru
     latencies = measure_points(finished, sweep, store, display.measuring, unmeasured.append)
     log.log_waiting()
     log.log_metrics(latencies)
+    if sweep.tracking.log_model and log.problem is None:
+        log.problem = log_models(finished, store, tracker, say=display.say)
     return SweepOutcome(
         _frame(sweep, metrics, latencies),
         failures,

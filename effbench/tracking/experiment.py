@@ -18,14 +18,24 @@ from effbench.checks.errors import first_line
 from effbench.checks.secrets import hide_in_uris, login_of
 from effbench.checks.text import shell_quoted
 from effbench.tracking.location import is_odd, sqlite_path, why_no_answer, why_no_uri, why_unwritable, working_folder
+from effbench.tracking.permission import FORBIDDEN, no_permission, why_forbidden
 from effbench.tracking.relocation import local_path
-from effbench.tracking.request import ask_json
+from effbench.tracking.request import ask_json, user_of
 from effbench.tracking.sqlite_file import reading
+from effbench.tracking.storage import why_no_client
 
 ARTIFACT_SCHEMES = tuple(
     "s3 gs wasb wasbs abfss dbfs hdfs viewfs ftp sftp r2 b2 oci mlflow-artifacts http https".split()
 )
 """Where MLflow can keep files, beside folders."""
+DRIVERS = {
+    "psycopg": "effbench[postgresql]",
+    "psycopg2": "effbench[postgresql]",
+    "MySQLdb": "mysqlclient",
+    "pymysql": "pymysql",
+    "pyodbc": "pyodbc",
+}
+"""What is to be installed for a database's driver, by its module."""
 _EXPERIMENTS = "/api/2.0/mlflow/experiments"
 
 
@@ -50,9 +60,14 @@ def why_refused(uri: str, experiment: str, artifacts: str | None, /) -> str | No
         if wrong is not None:
             return f"tracking.artifacts={hide_in_uris(artifacts or '')}: {wrong}"
         found = find_experiment(uri, experiment)
-        return _why_unfit(uri, experiment, artifacts, found)
+        wrong = _why_unfit(uri, experiment, artifacts, found)
+        if wrong is None and is_server:
+            wrong = why_forbidden(uri, experiment, None if found is None else found.number)
+        return wrong
     except urllib.error.HTTPError as error:
         error.close()
+        if error.code == FORBIDDEN and user_of(uri) is not None:
+            return no_permission(uri, experiment, "read")
         return f"{shown}: {_refusal(error)}" if error.code < 500 else None  # in trouble: the work can begin
     except OSError as error:
         return f"{shown}: {why_no_answer(error)}"
@@ -76,7 +91,7 @@ def why_no_place(artifacts: str, /) -> str | None:
         return "its password would stand in the database; leave it out, and give it as the storage's own variables say"
     if scheme != "file":
         known = ", ".join(ARTIFACT_SCHEMES)
-        return None if scheme in ARTIFACT_SCHEMES else f"must be a folder, or a URI of {known}"
+        return why_no_client(uri) if scheme in ARTIFACT_SCHEMES else f"must be a folder, or a URI of {known}"
     try:
         unquote(urlparse(uri).path, errors="strict")
     except UnicodeDecodeError:
@@ -124,7 +139,9 @@ def _in_database(uri: str, name: str) -> Experiment | None:
                 return None
             row = connection.execute(sqlalchemy.text(f"{_QUERY} = :name"), {"name": name}).fetchone()
     except ImportError as error:
-        raise ValueError(f"the driver of that database is not installed ({error})") from None
+        package = DRIVERS.get(error.name or "")
+        remedy = "" if package is None else f"; pip install '{package}'"
+        raise ValueError(f"the driver of that database is not installed ({error}){remedy}") from None
     except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
         raise ValueError(f"can't be used ({first_line(error)})") from None
     return None if row is None else Experiment(str(row[0]), row[1] == "deleted", row[2] or "")
@@ -147,6 +164,9 @@ def _why_unfit(uri: str, name: str, artifacts: str | None, found: Experiment | N
             f"tracking.artifacts={artifacts}: the files of tracking.experiment={name} go to {found.artifacts}; leave "
             "tracking.artifacts out, or name another tracking.experiment"
         )
+    missing = None if found is None else why_no_client(found.artifacts)
+    if missing is not None:
+        return f"tracking.experiment={name} has its files in {hide_in_uris(found.artifacts)}: {missing}"
     if sqlite_path(uri) is not None or artifacts is not None or uri.startswith(("databricks", "uc")):
         return None
     folder = local_path(_default_location(uri) if found is None else found.artifacts)

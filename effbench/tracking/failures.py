@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from effbench.checks.errors import first_line
 from effbench.checks.secrets import hide_in_uris, without_secrets
 from effbench.tracking.location import sqlite_path
+from effbench.tracking.storage import is_of_storage
 from effbench.tracking.tracker import TrackingError
 
 
@@ -20,10 +21,18 @@ def speaking_plainly(uri: str, /) -> Iterator[None]:
     """Turn whatever MLflow and its database at `uri` raise into a TrackingError."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except Exception as error:
         reason = first_line(error) or type(error).__name__
-        message = f"tracking.uri={hide_in_uris(uri)}: can't be used ({reason}){_remedy(error, uri)}"
+        if isinstance(error, _OF_MLFLOW):
+            message = f"tracking.uri={hide_in_uris(uri)}: can't be used ({reason}){_remedy(error, uri)}"
+        elif is_of_storage(error):
+            message = f"tracking.artifacts: the files of runs can't be kept where they are to be ({reason})"
+        else:
+            raise
         raise TrackingError(without_secrets(message)) from error
+
+
+_OF_MLFLOW = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 
 
 _PASSING = ("locked", "disk is full", "disk I/O", "readonly", "unable to open")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from effbench.checks.locks import file_lock
@@ -20,8 +23,9 @@ def open_database(uri: str, experiment: str, artifacts: str | None) -> tuple[Mlf
     location = None if artifacts is None else artifact_uri(artifacts)
     path = sqlite_path(uri)
     if path is None:
-        client = MlflowClient(sign_in(uri))
-        return client, _experiment_id(client, experiment, location, {})
+        with _alone(uri):
+            client = MlflowClient(sign_in(uri))
+            return client, _experiment_id(client, experiment, location, {})
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two processes that create the database at once would both run MLflow's migrations, and one would crash.
     with file_lock(path.with_name(f"{path.name}.lock")):
@@ -31,6 +35,28 @@ def open_database(uri: str, experiment: str, artifacts: str | None) -> tuple[Mlf
         client = MlflowClient(for_mlflow(uri))
         tags = {FOLDER: str(path.parent.resolve())}
         return client, _experiment_id(client, experiment, location or artifact_folder_of(path), tags)
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Let no other effbench, on whatever machine, make its tables in a database at the same time; a server sees to it.
+
+    Two that do crash, as with SQLite; but here there is no file to be locked.
+    """
+    lock = next((lock for scheme, lock in _LOCKS.items() if uri.startswith(scheme)), None)
+    if lock is None:
+        yield
+        return
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:  # which takes its lock with it
+        connection.execute(sqlalchemy.text(lock))
+        yield
+
+
+_LOCKS = {"postgresql": "SELECT pg_advisory_lock(3332274637)", "mysql": "SELECT GET_LOCK('effbench', 60)"}
+"""What waits for a lock that the connection holds, by the beginning of the URI; the number is effbench's own."""
 
 
 def _create_database(path: Path) -> None:
@@ -54,4 +80,10 @@ def _experiment_id(client: MlflowClient, name: str, location: str | None, tags: 
     existing = client.get_experiment_by_name(name)
     if existing is not None:
         return str(existing.experiment_id)
-    return str(client.create_experiment(name, location, tags={**dict([EXPERIMENT_KIND]), **tags}))
+    try:
+        return str(client.create_experiment(name, location, tags={**dict([EXPERIMENT_KIND]), **tags}))
+    except MlflowException as error:
+        made = client.get_experiment_by_name(name)
+        if error.error_code != "RESOURCE_ALREADY_EXISTS" or made is None:
+            raise
+        return str(made.experiment_id)  # by another command, a moment ago

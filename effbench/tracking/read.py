@@ -21,6 +21,7 @@ from effbench.tracking.frame import runs_frame
 from effbench.tracking.location import for_reading, sqlite_path, why_unusable
 from effbench.tracking.logged import LoggedRuns
 from effbench.tracking.relocation import Move, local_path, moves_of
+from effbench.tracking.storage import is_of_storage, why_no_client
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -95,7 +96,9 @@ def load_counts(runs: pd.DataFrame, /, *, quality: str | None = None, tracking_u
     for run_id, key in zip(runs["run_id"], runs["run_key"], strict=True):
         try:
             val, test = unpack_counts(_artifact(client, run_id, names.COUNTS, moves))
-        except (MlflowException, OSError, ValueError) as error:
+        except Exception as error:
+            if not isinstance(error, MlflowException | OSError | ValueError | ImportError) and not is_of_storage(error):
+                raise
             reason = without_secrets(first_line(error))
             raise ValueError(f"run {key}: its counts can't be read ({reason})") from None
         by_run[key] = test if quality == own else val
@@ -115,7 +118,9 @@ def load_network(run_id: str, /, *, tracking_uri: str | None = None) -> tuple[by
     try:
         described = client.get_run(run_id).data.tags.get(names.NETWORK)
         blob = _artifact(client, run_id, names.MODEL_FILE, _moves_of(uri))
-    except (MlflowException, OSError) as error:
+    except Exception as error:
+        if not isinstance(error, MlflowException | OSError | ImportError) and not is_of_storage(error):
+            raise
         raise ValueError(f"run={run_id}: can't be read ({without_secrets(first_line(error))})") from None
     if described is None:
         raise ValueError(
@@ -138,7 +143,11 @@ def _artifact(client: MlflowClient, run_id: str, name: str, moves: Iterable[Move
         for folder in (local_path(uri) for move in moves if (uri := move.applied_to(written)) is not None):
             if folder is not None:
                 return (folder / name).read_bytes()
-    return Path(client.download_artifacts(run_id, name)).read_bytes()
+    try:
+        return Path(client.download_artifacts(run_id, name)).read_bytes()
+    except Exception as error:
+        missing = why_no_client(client.get_run(run_id).info.artifact_uri)  # of which MLflow says nothing
+        raise error if missing is None else OSError(missing) from None
 
 
 def _logged(experiment: str, sweep: str | None, uri: str) -> LoggedRuns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import configparser
 import json
 import os
 import ssl
@@ -10,13 +11,16 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from effbench.checks.secrets import login_of
+from effbench.checks.secrets import login_of, remember_secret
 
 ANSWER_SECONDS = 5
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 """MLflow's own variables."""
+CREDENTIALS = "~/.mlflow/credentials"
+"""The file in which MLflow looks for what is not in them."""
 _before: dict[str, str | None] = {}
 """What stood in those variables before `sign_in` wrote there."""
 
@@ -42,18 +46,29 @@ def sign_in(uri: str, /) -> str:
     return login.uri
 
 
-def ask(uri: str, path: str, /, **query: str) -> bytes:
-    """Return what a server answers to a GET. OSError where it doesn't answer, HTTPError where it refuses."""
+def user_of(uri: str, /) -> str | None:
+    """Return as whom a server is asked; None where it is not told."""
+    user, password, token = _credentials(uri)
+    return user if user and password else "who has that token" if token else None
+
+
+def ask(uri: str, path: str, body: Mapping[str, Any] | None = None, /, **query: str) -> bytes:
+    """Return what a server answers to a GET, or to a POST of a body as JSON.
+
+    OSError where it doesn't answer, HTTPError where it refuses.
+    """
     login = login_of(uri)
     address = f"{(uri if login is None else login.uri).rstrip('/')}{path}"
     if query:
         address += f"?{urllib.parse.urlencode(query)}"
-    headers = _authorization(login.user if login else None, login.password if login else None)
+    headers, content = _authorization(uri), None
+    if body is not None:
+        headers["Content-Type"], content = "application/json", json.dumps(body).encode()
     try:
-        request = urllib.request.Request(address, headers=headers)
+        request = urllib.request.Request(address, headers=headers, data=content)
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS, context=_trust()) as answer:
-            content: bytes = answer.read()
-            return content
+            answered: bytes = answer.read()
+            return answered
     except ValueError as error:  # no address
         raise OSError(str(error)) from None
     except urllib.error.URLError:
@@ -80,10 +95,23 @@ def ask_json(uri: str, path: str, /, **query: str) -> Mapping[str, Any] | None:
     return answer
 
 
-def _authorization(user: str | None, password: str | None) -> dict[str, str]:
+def _credentials(uri: str) -> tuple[str | None, str | None, str | None]:
+    """Return user, password and token: those of the URI, of MLflow's variables, or of its file, in this order."""
+    login = login_of(uri)
+    file = configparser.ConfigParser()
+    with suppress(configparser.Error, OSError, ValueError):
+        file.read(os.path.expanduser(CREDENTIALS))
+    kept = file["mlflow"] if "mlflow" in file else {}
+    user = (login.user if login else None) or os.environ.get(USER) or kept.get(USER.lower())
+    password = (login.password if login else None) or os.environ.get(PASSWORD) or kept.get(PASSWORD.lower())
+    if password:
+        remember_secret(password)
+    return user, password, os.environ.get(TOKEN)
+
+
+def _authorization(uri: str) -> dict[str, str]:
     """Return the header that says who asks, as MLflow itself would."""
-    user, password = user or os.environ.get(USER), password or os.environ.get(PASSWORD)
-    token = os.environ.get(TOKEN)
+    user, password, token = _credentials(uri)
     if user and password:
         return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
     return {"Authorization": f"Bearer {token}"} if token else {}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from effbench.tracking.models import ServedNetwork
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -74,6 +77,12 @@ class Tracker(Protocol):
 
     def log_metrics(self, key: str, metrics: Mapping[str, float]) -> None:
         """Add metrics to a finished run."""
+
+    def keys_with_models(self) -> frozenset[str]:
+        """Return the keys of the sweep's runs whose networks are logged as models."""
+
+    def log_model(self, key: str, served: ServedNetwork) -> str | None:
+        """Log the network of a finished run as a model; returns, in a line, why it can't be one."""
 
     def abandon_sweep(self) -> None:
         """End what this process has open as KILLED, and the parent unless another process is still at it.

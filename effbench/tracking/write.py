@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
@@ -22,6 +22,9 @@ from effbench.tracking.opening import open_database
 from effbench.tracking.owner import Heartbeat, Owner, beat, living
 from effbench.tracking.relocation import has_files
 from effbench.tracking.tracker import CurvePoint, RunRecord, RunStatus, TrackingError
+
+if TYPE_CHECKING:
+    from effbench.tracking.models import ServedNetwork
 
 
 class MlflowTracker:
@@ -150,6 +153,24 @@ class MlflowTracker:
         with self._speaking_plainly():
             for batch in point_batches(points):
                 self._client.log_batch(self._open[key], metrics=batch)
+
+    def keys_with_models(self) -> frozenset[str]:
+        """Return the keys of the sweep's runs whose networks are logged as models."""
+        from effbench.tracking.models import keys_with_models  # half a second, for which not everyone asks
+
+        with self._speaking_plainly():
+            return keys_with_models(self._client, self._experiment_id, self._sweep_id)
+
+    def log_model(self, key: str, served: ServedNetwork) -> str | None:
+        """Log the network of a finished run as a model; returns, in a line, why it can't be one."""
+        from effbench.tracking.models import NotExportable, log_network
+
+        try:
+            with self._speaking_plainly():
+                log_network(self._client, self._run_ids[key], served)
+        except NotExportable as error:
+            return str(error)
+        return None
 
     def _opened(self, record: RunRecord, tags: Mapping[str, str]) -> str:
         """Return the id of the run that is open for a record's key, with these tags; it begins where there is none."""
