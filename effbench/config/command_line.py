@@ -103,10 +103,10 @@ def _read(arguments: Sequence[str]) -> CommandLine:
     return CommandLine(
         axes=axes,
         axis_values=axis_values,
-        seeds=tuple(dict.fromkeys(_check_seed(seed) for seed in seeds)),
+        seeds=tuple(dict.fromkeys(check_seed(seed) for seed in seeds)),
         engines=tuple(dict.fromkeys(map(str, engines))),
         configurations=configurations,
-        launcher=_check_launcher(launcher),
+        launcher=check_launcher(launcher),
         search_path=search_path(),
     )
 
@@ -182,7 +182,8 @@ def _prefix(override: Override) -> str:
     return "" if override.key_or_group in GROUPS else "++"
 
 
-def _check_launcher(overrides: Sequence[Override]) -> tuple[str, ...]:
+def check_launcher(overrides: Sequence[Override], /) -> tuple[str, ...]:
+    """Return the overrides that choose Hydra's launcher, as they were written. ValueError for one that there is not."""
     lines = tuple(override.input_line or "" for override in overrides)
     for override in overrides:
         if override.key_or_group == "hydra/launcher":
@@ -207,7 +208,8 @@ def _keep_given_options(node: DictConfig, given: Collection[str]) -> None:
                     del node[group][name]
 
 
-def _check_seed(seed: object) -> int:
+def check_seed(seed: object, /) -> int:
+    """Return a seed. ValueError for what is none."""
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed={shown(seed)}: must be a whole number, 0 or more; seed=0,1,2 repeats every point")
     return seed

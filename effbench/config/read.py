@@ -13,6 +13,7 @@ from effbench.checks.fields import check_fields
 from effbench.checks.secrets import hide_in_uris
 from effbench.config.command_line import read_command_line
 from effbench.config.points import plan_of
+from effbench.config.redo import redone_command_line
 from effbench.config.resolve import engine_blueprints
 from effbench.config.search_path import searching
 from effbench.config.typed import typed
@@ -47,7 +48,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None) -> Sweep
     call: what asks for it in Python, where that is not the command.
     """
     shown = [hide_in_uris(argument) for argument in arguments]
-    command = read_command_line(arguments)
+    command = redone_command_line(arguments) or read_command_line(arguments)
     node = command.configurations[0].node
     measure = {key: _as_tuple(value) if key in LISTS else value for key, value in node["measure"].items()}
     answers = _Answers(tolerance=node["tolerance"], dry_run=node["dry_run"])
@@ -73,6 +74,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None) -> Sweep
             if name in command.axis_values
         },
         name=(shlex.join(shown) if call is None else call.partition("(")[2].removesuffix(")")) or "reference",
+        arguments=tuple(shown),
         command=shlex.join(["python", "-m", "effbench.sweep", *shown]) if call is None else call,
     )
 

@@ -136,3 +136,5 @@ class Sweep:
     """What was asked for beside the defaults: the name of the parent run."""
     command: str
     """What runs it: a command line, or a call in Python."""
+    arguments: tuple[str, ...] = ()
+    """Those of the command line; of a call in Python, as that would say it. No secret is in them."""
