@@ -15,6 +15,7 @@ from effbench.config.command_line import read_command_line
 from effbench.config.points import plan_of
 from effbench.config.redo import redone_command_line
 from effbench.config.resolve import engine_blueprints
+from effbench.config.resolved_file import ResolvedFile
 from effbench.config.search_path import searching
 from effbench.config.typed import typed
 from effbench.plan.sweep import (
@@ -42,13 +43,14 @@ class _Answers:
         check_fields(self)
 
 
-def read_sweep(arguments: Sequence[str], /, *, call: str | None = None) -> Sweep:
+def read_sweep(arguments: Sequence[str], /, *, call: str | None = None, file: ResolvedFile | None = None) -> Sweep:
     """Return the sweep that the arguments ask for. ValueError, in one clear line, for anything that does not fit.
 
-    call: what asks for it in Python, where that is not the command.
+    call: what asks for it in Python, where that is not the command. file: the configuration of a run that is to be made
+    again; the arguments are then what is given anew.
     """
     shown = [hide_in_uris(argument) for argument in arguments]
-    command = redone_command_line(arguments) or read_command_line(arguments)
+    command = redone_command_line(arguments, file) or read_command_line(arguments)
     node = command.configurations[0].node
     measure = {key: _as_tuple(value) if key in LISTS else value for key, value in node["measure"].items()}
     answers = _Answers(tolerance=node["tolerance"], dry_run=node["dry_run"])

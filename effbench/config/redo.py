@@ -24,13 +24,14 @@ FREE = ("device", "coder", "tolerance", "dry_run")
 FREE_NODES = ("measure", "sweep", "store", "tracking", "engine")
 
 
-def redone_command_line(arguments: Sequence[str], /) -> CommandLine | None:
+def redone_command_line(arguments: Sequence[str], file: ResolvedFile | None = None, /) -> CommandLine | None:
     """Return what a run's configuration, found in the folder of --config-dir, asks for; None of any other command.
 
-    ValueError, in one line, for a file that was changed into none, and for an argument that can't be given with one.
+    file: the configuration, where it is read already. ValueError, in one line, for a file that was changed into none, and for an argument that can't be given with one.
     """
     with in_one_line():
         path, others = take_search_path(arguments)
+        path = path if file is None else SearchPath(resolved=file)
         if path.resolved is None:
             return None
         with searching(path), hydra_session(path):
@@ -57,7 +58,8 @@ def _read(path: SearchPath, file: ResolvedFile, overrides: Sequence[Override]) -
         else:
             _set(node, override, file)
     for name in names:
-        check_choice("engine", name)
+        if name not in file.node["engine"]:
+            check_choice("engine", name)
     _check_secrets(node, file)
     if not seeds:
         raise ValueError("seed=[]: give at least one value")

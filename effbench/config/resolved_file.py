@@ -37,7 +37,7 @@ NODES = (
 PLAIN = ("seed", "coder", "device", "tolerance", "dry_run", "phases")
 """The other keys that every configuration has."""
 EMBEDDED = ("axis", "model")
-"""Groups of which a configuration needs members that are not chosen: axes say where phases stand, teachers are named."""
+"""Groups of which members that are not chosen count too: axes say where phases stand, and networks may teach."""
 
 
 @dataclass(frozen=True)

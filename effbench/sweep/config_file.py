@@ -41,9 +41,10 @@ def config_file(point: Point, sweep: Sweep, /) -> bytes:
 def sweep_config_file(sweep: Sweep, /) -> bytes:
     """Return the config.yaml of a sweep's parent: what its runs have in common, all values of what they do not."""
     points = sweep.plan.points
+    asked = [point for point in points if not (point.is_reference or point.is_control)] or points
     node = _with_engines(points[0].resolved, sweep)
     for axis in sweep.plan.axes:
-        node[axis] = list(dict.fromkeys(point.axes[axis] for point in points if axis in point.axes))
+        node[axis] = list(dict.fromkeys(point.axes[axis] for point in asked if axis in point.axes))
     node["seed"] = list(dict.fromkeys(point.seed for point in points))
     swept = {key: list(dict.fromkeys(point.swept.get(key) for point in points)) for key in points[0].swept}
     header = {**_versions(), "command": sweep.command, **points[0].resolved.get(HEADER, {}), "swept": swept}
