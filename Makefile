@@ -4,11 +4,13 @@ PIP_FLAGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO := python -m effbench.sweep +prune=0.1,0.5,0.9
+ACTIVATE := your turn: type  . $(BIN)/activate  and then  python -m effbench.sweep --help
 MAKEFLAGS += --no-print-directory
 
 .PHONY: setup demo test check bench clean
 
 setup: $(STAMP)
+	@echo "$(ACTIVATE)"
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "effbench needs Python 3.11 or newer: make PYTHON=python3.11 …")'
@@ -20,6 +22,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)
 	@echo "$(DEMO)"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(DEMO)
+	@echo "$(ACTIVATE)"
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile

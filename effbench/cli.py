@@ -17,8 +17,8 @@ commands
   replay   make a tracked run again from its logged configuration, and say what differs: effbench replay run=1f2e3d
   new      begin a technique, network, data set, task, engine or recipe of your own: effbench new model my_net
 
-effbench COMMAND --help says more; effbench --version (and effbench COMMAND --version) which this is. `python -m effbench.sweep …` is the same as
-`effbench sweep …`: modules in the working folder are found by both (but not with PYTHONSAFEPATH, as ever)."""
+effbench COMMAND --help says more; effbench --version says which this is. `python -m effbench.sweep …` is the same as
+`effbench sweep …`, and so on: modules in the working folder are found by both (but not with PYTHONSAFEPATH, as ever)."""
 
 COMMANDS = ("sweep", "store", "replay", "new")
 WRONG_INPUT = 2
@@ -29,7 +29,7 @@ def main() -> int:
     name, *others = sys.argv[1:] or ["--help"]
     if name not in COMMANDS:
         return _beside_commands(name, others)
-    if others[:1] in (["--version"], ["-V"]):
+    if {"--version", "-V"} & set(others):
         return _beside_commands("--version", [])
     if not sys.flags.safe_path and os.path.isdir("."):
         # As `python -m` has it: a network of the user's own is often a file beside where the command is given.
@@ -57,9 +57,9 @@ def _beside_commands(name: str, others: Sequence[str]) -> int:
         print(HELP)
         return 0
     if name in ("-V", "--version", "version"):
-        from importlib.metadata import version
+        from effbench.sweep.messages import version_line
 
-        print(f"effbench {version('effbench')}")
+        print(version_line())
         return 0
     from effbench.sweep.messages import say
 

@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from effbench.checks.installed import what_to_activate
 from effbench.run.interruption import INTERRUPTED, MESSAGE
-from effbench.sweep.messages import guard_process, log_to_stderr, plain, say
+from effbench.sweep.messages import guard_process, log_to_stderr, plain, say, version_line
 
 HELP = """\
 python -m effbench.replay run=<id> [key=value …]         (or effbench replay …: the same command)
@@ -43,6 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if {"-h", "--help"} & set(arguments):
         print(HELP)
         return 0
+    if {"--version", "-V"} & set(arguments):
+        print(version_line())
+        return 0
+    wrong = what_to_activate()
+    if wrong is not None:
+        say(wrong)
+        return WRONG_INPUT
     log_to_stderr()
     try:
         return _replay(_read(arguments))
