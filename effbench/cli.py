@@ -18,7 +18,7 @@ commands
   new      begin a technique, network, data set, task, engine or recipe of your own: effbench new model my_net
 
 effbench COMMAND --help says more; effbench --version says which this is. `python -m effbench.sweep …` is the same as
-`effbench sweep …`, and so on: modules in the working folder are found by both (but not with PYTHONSAFEPATH, as ever)."""
+`effbench sweep …`, and so on: modules in the working folder are found by both (not with PYTHONSAFEPATH, as ever)."""
 
 COMMANDS = ("sweep", "store", "replay", "new")
 WRONG_INPUT = 2

@@ -23,15 +23,32 @@ from effbench.plan.stage import Stage
 
 Node = Mapping[str, Any]
 
+MAX_ROUNDS = 1000
+"""More than any ladder has; each of them is planned."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeSettings:
     """What a recipe's node says beside its steps and when they end."""
 
-    rounds: Annotated[int, Field(ge=1)]
+    rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)]
 
     def __post_init__(self) -> None:
         """Refuse what is no number of rounds."""
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RecipeSteps:
+    """Which steps a recipe has, and which of them are replaced or left out."""
+
+    steps: Annotated[Sequence[str | Sequence[str]], Field(description="as in [train, [prune, finetune]]")]
+    name: Annotated[str, Field(pattern=r"\S", description="a name")] = "recipe"
+    excludes: Sequence[str] = ()
+    taught: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no list of names."""
         check_fields(self)
 
 
@@ -96,6 +113,12 @@ class Recipe:
         One that is not named stands directly before the next of `phases` that is, in a group where that one is in a
         group; else at the end, as does one that `phases` does not have. What the recipe `excludes` has no place.
         """
+        named = {
+            name: self.node["recipe"][name]
+            for name in ("name", "steps", "excludes", "taught")
+            if name in self.node["recipe"]
+        }
+        typed(_RecipeSteps, named, where="recipe")
         entries: list[Entry] = [e if isinstance(e, str) else list(e) for e in self.node["recipe"]["steps"]]
         phases = [*self.node["phases"], *sorted(self._phases - set(self.node["phases"]))]
         excluded = self.node["recipe"].get("excludes", [])

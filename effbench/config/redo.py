@@ -27,7 +27,8 @@ FREE_NODES = ("measure", "sweep", "store", "tracking", "engine")
 def redone_command_line(arguments: Sequence[str], file: ResolvedFile | None = None, /) -> CommandLine | None:
     """Return what a run's configuration, found in the folder of --config-dir, asks for; None of any other command.
 
-    file: the configuration, where it is read already. ValueError, in one line, for a file that was changed into none, and for an argument that can't be given with one.
+    file: the configuration, where it is read already. ValueError, in one line, for a file that was changed into none,
+    and for an argument that can't be given with one.
     """
     with in_one_line():
         path, others = take_search_path(arguments)
