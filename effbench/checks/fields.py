@@ -12,7 +12,7 @@ import math
 import types
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import pydantic
 from pydantic.fields import FieldInfo
@@ -48,9 +48,10 @@ def check_fields(instance: Any, /) -> None:
 
 
 def check_arguments(function: Callable[..., Any], values: Mapping[str, object], /) -> None:
-    """Check keyword arguments by a function's annotations. ValueError, in one line, names the argument and its value.
+    """Check keyword arguments by the annotations of a function, or of a dataclass.
 
-    Arguments that it does not take are passed over, as are those without an annotation.
+    ValueError, in one line, names the argument, its value and what is allowed. Arguments that it does not take are
+    passed over, as are those without an annotation.
 
     >>> def area(*, width: int, height: float = 1.0): ...
     >>> check_arguments(area, {"width": 2, "height": 3})
@@ -89,6 +90,8 @@ def shown(value: object, /) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(shown, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {shown(part)}' for name, part in value.items())}}}"
     return str(value)
 
 
@@ -166,7 +169,8 @@ def _adapters(kind: Hashable) -> dict[str, tuple[pydantic.TypeAdapter[Any], Any]
 def _argument_adapters(function: Hashable) -> dict[str, tuple[pydantic.TypeAdapter[Any], Any]]:
     """Return the validator and the annotation of each argument of a function."""
     hints = get_type_hints(function, include_extras=True)
-    plain = {name: _as_sequence(hint) for name, hint in hints.items() if name != "return"}
+    of_class = {name for name, hint in hints.items() if get_origin(hint) is ClassVar}
+    plain = {name: _as_sequence(hint) for name, hint in hints.items() if name not in {"return", *of_class}}
     return {name: (pydantic.TypeAdapter(hint, config=_CONFIG), hint) for name, hint in plain.items()}
 
 

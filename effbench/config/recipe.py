@@ -52,6 +52,17 @@ class _RecipeSteps:
         check_fields(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Phases:
+    """The order in which techniques stand where a recipe does not say it."""
+
+    phases: Annotated[Sequence[str], Field(description="names, as in [structure, prune, quantize]")]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no list of names."""
+        check_fields(self)
+
+
 def check_layers(steps: Steps, layers: Sequence[str], /) -> None:
     """Refuse a pattern of a stage's `layers` that meets none of the network's. ValueError names the stage."""
     for step in (plain for entry in steps for plain in (entry.steps if isinstance(entry, Rounds) else (entry,))):
@@ -73,7 +84,12 @@ def make_stage(name: str, node: Node, /) -> Stage:
     options = dict(blueprint.options)
     if isinstance(options.get("layers"), Mapping):  # a layer of nn.Sequential is called 3, which is read as a number
         options["layers"] = {str(k) if type(k) is int else k: value for k, value in options["layers"].items()}
-    return typed(kind, options, where=where)
+    try:
+        return typed(kind, options, where=where)
+    except ValueError as error:
+        if name not in STATED:
+            raise
+        raise ValueError(str(error).replace(f"{name}.augmentation", f"{name}.augment", 1)) from None
 
 
 @dataclass(frozen=True)
@@ -119,6 +135,7 @@ class Recipe:
             if name in self.node["recipe"]
         }
         typed(_RecipeSteps, named, where="recipe")
+        _Phases(phases=self.node["phases"])
         entries: list[Entry] = [e if isinstance(e, str) else list(e) for e in self.node["recipe"]["steps"]]
         phases = [*self.node["phases"], *sorted(self._phases - set(self.node["phases"]))]
         excluded = self.node["recipe"].get("excludes", [])

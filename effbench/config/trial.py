@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import traceback
 from dataclasses import dataclass
 from functools import lru_cache
@@ -40,7 +41,8 @@ def read_data(data: Blueprint) -> ImageData:
             message = f"data{'.' if message.partition('=')[0] in data.options else ': '}{message}"
         raise ValueError(message) from None
     except (Exception, SystemExit) as error:
-        raise ValueError(f"data: {data.target} can't be loaded: {_what_and_where(error)}") from None
+        what = f"{_what_and_where(error)}{_given_to(data, 'data')}"
+        raise ValueError(f"data: {data.target} can't be loaded: {what}") from None
     if not isinstance(loaded, ImageData):
         raise ValueError(f"data._target_={data.target}: gives a {type(loaded).__name__}, not an ImageData")
     return loaded
@@ -123,9 +125,10 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
         with torch.random.fork_rng(devices=[]):
             model = build_network(network, purpose, loaded, side)
     except ValueError as error:
-        return f"{'model.' if str(error).partition('=')[0] in network.options else ''}{error}"
+        option = re.match(r"\w*", str(error))
+        return f"{'model.' if option and option[0] in network.options else ''}{error}"
     except (Exception, SystemExit) as error:  # whatever a user's network raises
-        return f"{network.target} can't be built: {_what_and_where(error)}"
+        return f"{network.target} can't be built: {_what_and_where(error)}{_given_to(network, 'model')}"
     strided: dict[int, set[StridedPointwise]] = {}
     for pixels in sorted({side, eval_side}):
         try:
@@ -178,6 +181,18 @@ def _training_problem(model: nn.Module, task: Task, data: ImageData, side: int) 
     except (Exception, SystemExit) as error:
         return f"can't be trained: {_what_and_where(error)}"
     return ""
+
+
+def _given_to(made: Blueprint, group: str) -> str:
+    """Return which options were given that are not the defaults, as far as a line takes them: one may be the cause."""
+    parameters = inspect.signature(made.callable).parameters
+    given = {
+        name: value
+        for name, value in made.options.items()
+        if name not in parameters or parameters[name].default != value
+    }
+    shown_ones = [f"{group}.{name}={text}" for name, value in given.items() if len(text := shown(value)) <= 40]
+    return f" (given: {', '.join(shown_ones)})" if shown_ones else ""
 
 
 def _what_and_where(error: BaseException) -> str:

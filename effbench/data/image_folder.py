@@ -69,6 +69,8 @@ def image_folder(
         mean, std = (sum(mean) / 3,), (sum(std) / 3,)
     if not len(mean) == len(std) == channels:
         raise ValueError(f"data.mean={list(mean)}, data.std={list(std)}: must be {channels} each, one per channel")
+    if min(std) <= 0:
+        raise ValueError(f"data.std={list(std)}: must be above 0 each: images are divided by it")
     if resize_once is not None and not isinstance(resize_once, bool):
         raise ValueError(f"data.resize_once={resize_once}: must be true, false or null")
     check_holding(cache, workers)

@@ -72,7 +72,8 @@ def find_run(run: str | pd.Series, experiment: str, tracking_uri: str | None, /)
     columns = [column for column in ("run_id", "run_key") if column in runs.columns]
     found = runs[runs[columns].apply(lambda ids: ids.str.startswith(run)).any(axis=1)]
     if len(found) == 1:
-        return found.iloc[0]
+        row: pd.Series = found.iloc[0]
+        return row
     if len(found) > 1:
         raise ValueError(f"run={run}: {len(found)} runs begin so; give more of it")
     for run_id, name, status, error in runs.attrs["unfinished"]:

@@ -86,7 +86,7 @@ def read_logged(run: str, /, *, experiment: str, tracking_uri: str | None) -> Lo
     return Logged(
         run_id=run_id,
         key=key,
-        metrics=row.to_dict(),
+        metrics={str(name): value for name, value in row.items()},
         config=config,
         blob=files[names.MODEL_FILE],
         counts={"validation": val, "test": test},
