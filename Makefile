@@ -6,12 +6,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETUP := .venv/.installed
 EVERYTHING := .venv/.installed-everything
 DEMO := python -m effbench.sweep +prune=0.1,0.5,0.9
+ACTIVATE := your turn: type  . $(BIN)/activate  and then  python -m effbench.sweep --help
 MAKEFLAGS += --no-print-directory
 
 .PHONY: setup demo test check bench notebooks clean
 
 setup: $(SETUP)
-	@echo "in this shell, once:  . .venv/bin/activate"
+	@echo "$(ACTIVATE)"
 
 # What the demo needs, and no more.
 $(SETUP): requirements.lock pyproject.toml
@@ -29,7 +30,7 @@ $(EVERYTHING): $(SETUP) requirements-dev.lock
 demo: $(SETUP)
 	@echo "$(DEMO)"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(DEMO)
-	@echo "to go on in this shell:  . .venv/bin/activate  # then python -m effbench.sweep …"
+	@echo "$(ACTIVATE)"
 
 test: $(EVERYTHING)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile

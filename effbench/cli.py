@@ -14,12 +14,13 @@ A bench for one question: where does compressing a neural network stop being fre
 commands
   sweep    sweep compression, log every run to MLflow, say where it stops being free: effbench sweep +prune=0.1,0.5,0.9
   store    list what is kept of sweeps, or clear it: effbench store clear=unused
+  replay   make a tracked run again from its logged configuration, and say what differs: effbench replay run=1f2e3d
   new      begin a technique, network, data set, task, engine or recipe of your own: effbench new model my_net
 
 effbench COMMAND --help says more; effbench --version says which this is. `python -m effbench.sweep …` is the same as
-`effbench sweep …`: modules in the working folder are found by both (but not with PYTHONSAFEPATH, as ever)."""
+`effbench sweep …`, and so on: modules in the working folder are found by both (not with PYTHONSAFEPATH, as ever)."""
 
-COMMANDS = ("sweep", "store", "new")
+COMMANDS = ("sweep", "store", "replay", "new")
 WRONG_INPUT = 2
 
 
@@ -28,6 +29,8 @@ def main() -> int:
     name, *others = sys.argv[1:] or ["--help"]
     if name not in COMMANDS:
         return _beside_commands(name, others)
+    if {"--version", "-V"} & set(others):
+        return _beside_commands("--version", [])
     if not sys.flags.safe_path and os.path.isdir("."):
         # As `python -m` has it: a network of the user's own is often a file beside where the command is given.
         sys.path.insert(0, os.getcwd())
@@ -39,6 +42,10 @@ def main() -> int:
         from effbench.store import command as store
 
         return store(others)
+    if name == "replay":
+        from effbench.replay import command as replay
+
+        return replay(others)
     from effbench.new import main as new
 
     return new(others)
@@ -50,9 +57,9 @@ def _beside_commands(name: str, others: Sequence[str]) -> int:
         print(HELP)
         return 0
     if name in ("-V", "--version", "version"):
-        from importlib.metadata import version
+        from effbench.sweep.messages import version_line
 
-        print(f"effbench {version('effbench')}")
+        print(version_line())
         return 0
     from effbench.sweep.messages import say
 

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from effbench.config.beginning import KINDS, command_of, files_of
-from effbench.sweep.messages import say
+from effbench.checks.installed import what_to_activate
+from effbench.sweep.messages import say, version_line
 
 FOLDER = "conf_mine"
-HELP = f"""\
-effbench new KIND NAME [--folder={FOLDER}]         (or python -m effbench.new …: the same command)
+HELP = """\
+effbench new KIND NAME [--folder=conf_mine]         (or python -m effbench.new …: the same command)
 Write the files that something of your own begins with: NAME.py here, and what names it in the folder of configuration.
 They run as they are; change them as you like. No file is overwritten.
 
 kinds
-{chr(10).join(f"  {kind:<8} {what}" for kind, what in KINDS.items())}
+{kinds}
 
 exit status: 0, 1 when a file can't be written, 2 for wrong input"""
 FAILED, WRONG_INPUT = 1, 2
@@ -26,9 +26,18 @@ FAILED, WRONG_INPUT = 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if {"-h", "--help"} & set(arguments) or not arguments:
-        print(HELP)
+    if {"--version", "-V"} & set(arguments):
+        print(version_line())
         return 0
+    wrong = what_to_activate()
+    if wrong is not None:
+        say(wrong)
+        return WRONG_INPUT
+    if {"-h", "--help"} & set(arguments) or not arguments:
+        print(help_page())
+        return 0
+    from effbench.config.beginning import command_of, files_of
+
     try:
         kind, name, folder = _read(arguments)
         files = files_of(kind, name, folder)
@@ -45,6 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     print(*(f"wrote {path}" for path in files), f"try it: {command_of(kind, name, folder)}", sep="\n")
     return 0
+
+
+def help_page() -> str:
+    """Return the help page, with the kinds that there are."""
+    from effbench.config.beginning import KINDS
+
+    return HELP.format(kinds="\n".join(f"  {kind:<8} {what}" for kind, what in KINDS.items()))
 
 
 def _read(arguments: Sequence[str]) -> tuple[str, str, Path]:

@@ -7,10 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from effbench.config.typed import unknown_name
-from effbench.run.clearing import choose, clear
-from effbench.run.inventory import take_inventory
-from effbench.sweep.store_listing import cleared_lines, clearing_lines, listing
+from effbench.checks.installed import what_to_activate
+from effbench.sweep.messages import say, version_line
 
 HELP = """\
 python -m effbench.store [key=value …]         (or effbench store …: the same command)
@@ -38,12 +36,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if {"-h", "--help"} & set(arguments):
         print(HELP)
         return 0
+    if {"--version", "-V"} & set(arguments):
+        print(version_line())
+        return 0
+    wrong = what_to_activate()
+    if wrong is not None:
+        say(wrong)
+        return WRONG_INPUT
+    return _main(arguments)
+
+
+def _main(arguments: Sequence[str]) -> int:
+    from effbench.run.clearing import choose, clear
+    from effbench.run.inventory import take_inventory
+    from effbench.sweep.store_listing import cleared_lines, clearing_lines, listing
+
     try:
         keys = _read(arguments)
         inventory = take_inventory(Path(keys["store.root"]))
         clearing = choose(inventory, keys["clear"]) if keys["clear"] else None
     except ValueError as error:
-        print(f"effbench: {error}", file=sys.stderr)
+        say(error)
         return WRONG_INPUT
     if clearing is None:
         print(*listing(inventory), sep="\n")
@@ -58,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _read(arguments: Sequence[str]) -> dict[str, str]:
     """Return the keys' values. ValueError for an argument that is none of them."""
+    from effbench.config.typed import unknown_name
+
     given: dict[str, str] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from effbench.cli import HELP, main
+from effbench.cli import COMMANDS, HELP, main
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def test_help_is_a_page(run, arguments):
 
 
 def test_version(run):
-    for argument in ("--version", "-V", "version"):
-        status, out, err = run(argument)
+    for arguments in (["--version"], ["-V"], ["version"], *([name, "--version"] for name in COMMANDS)):
+        status, out, err = run(*arguments)
         assert (status, err) == (0, "")
         assert out.startswith("effbench 0.")
 
@@ -42,7 +42,7 @@ def test_version(run):
         (["+prune=0.5", "+bits=4"], "did you mean effbench sweep +prune=0.5 +bits=4?"),
         (["--config-dir", "conf"], "did you mean effbench sweep --config-dir conf?"),
         (["tracking.uri=http://me:hunter2@there"], "did you mean effbench sweep tracking.uri=http://me:***@there?"),
-        (["--verbose"], "--verbose: there is no such command; there are: sweep, store, new"),
+        (["--verbose"], "--verbose: there is no such command; there are: sweep, store, replay, new"),
         ([""], ": there is no such command"),
     ],
 )
@@ -67,6 +67,8 @@ def test_each_command_is_its_door_with_the_arguments_behind_it(run, monkeypatch)
     assert run("store", "--help")[1].startswith("python -m effbench.store")
     assert run("store", "clear=nope")[0] == 2
     assert run("new", "model", "1x")[0] == 2
+    assert run("replay", "--help")[1].startswith("python -m effbench.replay")
+    assert "run: must be given" in run("replay")[2]
 
 
 def test_modules_in_the_working_folder_are_found_as_by_python_m(run, tmp_path):

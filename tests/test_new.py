@@ -2,7 +2,7 @@
 
 import pytest
 
-from effbench.new import FAILED, HELP, WRONG_INPUT, main
+from effbench.new import FAILED, WRONG_INPUT, help_page, main
 
 
 @pytest.fixture(autouse=True)
@@ -71,4 +71,4 @@ def test_wrong_input_is_a_line(here, arguments, message, capsys):
 @pytest.mark.parametrize("arguments", [[], ["-h"], ["model", "--help"]])
 def test_help(arguments, capsys):
     assert main(arguments) == 0
-    assert capsys.readouterr().out == f"{HELP}\n"
+    assert capsys.readouterr().out == f"{help_page()}\n"

@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import pydantic
 from pydantic.fields import FieldInfo
@@ -42,9 +42,36 @@ def check_fields(instance: Any, /) -> None:
         except pydantic.ValidationError as error:
             raise ValueError(_refusal(name, value, hint, error)) from None
         if not _is_finite(checked):
-            raise ValueError(f"{name}={shown(value)}: must be {allowed(hint)}")
+            raise ValueError(_not_finite(name, value, hint))
         if checked is not value:
             object.__setattr__(instance, name, checked)
+
+
+def check_arguments(function: Callable[..., Any], values: Mapping[str, object], /) -> None:
+    """Check keyword arguments by the annotations of a function, or of a dataclass.
+
+    ValueError, in one line, names the argument, its value and what is allowed. Arguments that it does not take are
+    passed over, as are those without an annotation.
+
+    >>> def area(*, width: int, height: float = 1.0): ...
+    >>> check_arguments(area, {"width": 2, "height": 3})
+    >>> check_arguments(area, {"width": "two"})
+    Traceback (most recent call last):
+    ValueError: width=two: must be a whole number
+    """
+    for name, (adapter, hint) in _argument_adapters(cast(Hashable, function)).items():
+        if name not in values:
+            continue
+        try:
+            checked = adapter.validate_python(values[name])
+        except pydantic.ValidationError as error:
+            raise ValueError(_refusal(name, values[name], hint, error)) from None
+        if not _is_finite(checked):
+            raise ValueError(_not_finite(name, values[name], hint))
+
+
+def _not_finite(name: str, value: object, hint: Any) -> str:
+    return f"{name}={shown(value)}: must be {allowed(hint)}{', all finite' if isinstance(value, list | tuple) else ''}"
 
 
 def _refusal(name: str, value: object, hint: Any, error: pydantic.ValidationError) -> str:
@@ -63,6 +90,8 @@ def shown(value: object, /) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(shown, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {shown(part)}' for name, part in value.items())}}}"
     return str(value)
 
 
@@ -134,3 +163,21 @@ def _adapters(kind: Hashable) -> dict[str, tuple[pydantic.TypeAdapter[Any], Any]
     hints = get_type_hints(kind, include_extras=True)
     names = [field.name for field in dataclasses.fields(cast(Any, kind))]
     return {name: (pydantic.TypeAdapter(hints[name], config=_CONFIG), hints[name]) for name in names}
+
+
+@cache
+def _argument_adapters(function: Hashable) -> dict[str, tuple[pydantic.TypeAdapter[Any], Any]]:
+    """Return the validator and the annotation of each argument of a function."""
+    hints = get_type_hints(function, include_extras=True)
+    of_class = {name for name, hint in hints.items() if get_origin(hint) is ClassVar}
+    plain = {name: _as_sequence(hint) for name, hint in hints.items() if name not in {"return", *of_class}}
+    return {name: (pydantic.TypeAdapter(hint, config=_CONFIG), hint) for name, hint in plain.items()}
+
+
+def _as_sequence(hint: Any) -> Any:
+    """Return an annotation with sequences for iterables, whose elements can't be checked without using them up."""
+    if get_origin(hint) is Iterable:
+        return Sequence[get_args(hint)]  # type: ignore[misc]
+    if get_origin(hint) in (Union, types.UnionType):
+        return Union[tuple(map(_as_sequence, get_args(hint)))]  # noqa: UP007 (of as many as there are)
+    return hint

@@ -123,10 +123,10 @@ def _read(overrides: Sequence[Override], axes: Mapping[str, Axis]) -> CommandLin
     return CommandLine(
         axes=axes,
         axis_values=axis_values,
-        seeds=tuple(dict.fromkeys(_check_seed(seed) for seed in seeds)),
+        seeds=tuple(dict.fromkeys(check_seed(seed) for seed in seeds)),
         engines=tuple(dict.fromkeys(map(str, engines))),
         configurations=configurations,
-        launcher=_check_launcher(launcher, settings),
+        launcher=check_launcher(launcher, settings),
         hydra=settings,
         search_path=search_path(),
     )
@@ -210,7 +210,8 @@ def _prefix(override: Override) -> str:
     return "" if override.key_or_group in GROUPS else "++"
 
 
-def _check_launcher(overrides: Sequence[Override], settings: HydraSettings) -> tuple[str, ...]:
+def check_launcher(overrides: Sequence[Override], settings: HydraSettings, /) -> tuple[str, ...]:
+    """Return the overrides that choose Hydra's launcher, as they were written. ValueError for one that there is not."""
     lines = tuple(override.input_line or "" for override in overrides)
     lines += settings.of_launchers if lines else ()
     for override in overrides:
@@ -236,7 +237,8 @@ def _keep_given_options(node: DictConfig, given: Collection[str]) -> None:
                     del node[group][name]
 
 
-def _check_seed(seed: object) -> int:
+def check_seed(seed: object, /) -> int:
+    """Return a seed. ValueError for what is none."""
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed={shown(seed)}: must be a whole number, 0 or more; seed=0,1,2 repeats every point")
     return seed

@@ -64,6 +64,9 @@ def _one_line(error: Exception) -> str:
     unknown = re.match(r"Could not override '(?P<key>[^']+)'", lines[0] if lines else "")
     if unknown:
         return f"{unknown['key']}: there is no such key"
+    other_kind = re.match(r"Error merging override \+*(?P<given>.+)", lines[0] if lines else "")
+    if other_kind:
+        return f"{other_kind['given']}: is another kind of value than the key has (a list, a mapping or a single one)"
     left_out = ("full_key:", "object_type=", "See https", "^", "Config search path:", "provider=", "Available options")
     kept = [line for line in lines if not line.startswith(left_out)]
     return " ".join(kept[:2]) or type(error).__name__

@@ -79,6 +79,9 @@ def _unknown(key: str, base: DictConfig, axis_names: Sequence[str]) -> str:
     leaves = [_as_written(leaf) for leaf in _leaves(OmegaConf.to_container(base, resolve=False))]
     key = _as_written(key)
     top = key.partition(".")[0]
+    inside = [leaf for leaf in leaves if leaf.startswith(f"{key}.")]
+    if inside:
+        return f"{key}: is a group of keys; give one of them, as in {inside[0]}=…"
     within = [leaf for leaf in leaves if leaf.startswith(f"{top}.")]
     tops = dict.fromkeys(leaf.partition(".")[0] for leaf in leaves)
     whole = [*axis_names, *tops, "hydra/launcher", *EXPERIMENTS]

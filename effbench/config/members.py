@@ -28,7 +28,19 @@ def members(group: str, /) -> Mapping[str, dict[str, Any]]:
     for name, (path, shown) in users_files(group).items():
         node = read_yaml(path, shown)
         found[name] = _composed(group, name) if "defaults" in node else node
-    return found
+    return {**found, **_brought(group)}
+
+
+def users_members(group: str, /) -> dict[str, dict[str, Any]]:
+    """Return the members of a group that are not effbench's own."""
+    names = {*users_files(group), *_brought(group)}
+    return {name: node for name, node in members(group).items() if name in names}
+
+
+def _brought(group: str) -> Mapping[str, dict[str, Any]]:
+    """Return the members that the configuration of a run brings along."""
+    file = search_path().resolved
+    return {} if file is None else file.members.get(group, {})
 
 
 def declared_axes() -> dict[str, Axis]:
@@ -39,6 +51,8 @@ def declared_axes() -> dict[str, Axis]:
             axes[name] = typed(Axis, {"name": name, **_with_text(members("axis")[name])}, where=f"axis.{name}")
         except ValueError as error:
             raise ValueError(f"{shown}: {error}") from None
+    for name, node in _brought("axis").items():
+        axes[name] = typed(Axis, {"name": name, **_with_text(node)}, where=f"axis.{name}")
     return axes
 
 

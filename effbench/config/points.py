@@ -20,10 +20,11 @@ from effbench.config.component_keys import STATED
 from effbench.config.hint_pairs import check_hints
 from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
-from effbench.config.members import members, naming_the_file
+from effbench.config.members import members, naming_the_file, users_members
 from effbench.config.overrides import flat
 from effbench.config.recipe import Recipe, check_layers, make_stage, moving_value, short, shown_axis
 from effbench.config.resolve import resolved, task_blueprint
+from effbench.config.resolved_file import EMBEDDED, Described, described
 from effbench.config.search_path import searching
 from effbench.config.short_forms import function_form
 from effbench.config.targets import check_targets
@@ -110,6 +111,11 @@ class _Builder:
                 make_stage(name, {**node["stage"][name], **self._example_fields(name)})
         return node
 
+    @cached_property
+    def _described(self) -> Described:
+        own = {group: users_members(group) for group in EMBEDDED}
+        return described(self.node, chosen=self.composed.choices, swept=self.composed.swept, members=own)
+
     def _check_task(self) -> None:
         """Refuse a network or a data set that says that it is for other tasks."""
         task = self.composed.choices["task"]
@@ -190,6 +196,7 @@ class _Builder:
             watching=typed(Watching, {name: node["train"][name] for name in WATCHED}, where="train"),
             is_control=self._is_control(values),
             config=hide_in_values({**config, "seed": seed, **values}),
+            resolved=self._described.of_run(values, seed),
             network_as_given=self._network_as_given(network),
         )
 

@@ -14,8 +14,10 @@ from effbench.checks.secrets import hide_in_uris
 from effbench.config.command_line import CommandLine, read_command_line
 from effbench.config.logging_settings import configure_logging
 from effbench.config.points import plan_of
+from effbench.config.redo import redone_command_line
 from effbench.config.references import with_whole_sweep_resolved
 from effbench.config.resolve import engine_blueprints
+from effbench.config.resolved_file import ResolvedFile
 from effbench.config.search_path import searching
 from effbench.config.typed import typed
 from effbench.plan.sweep import (
@@ -43,13 +45,14 @@ class _Answers:
         check_fields(self)
 
 
-def read_sweep(arguments: Sequence[str], /, *, call: str | None = None) -> Sweep:
+def read_sweep(arguments: Sequence[str], /, *, call: str | None = None, file: ResolvedFile | None = None) -> Sweep:
     """Return the sweep that the arguments ask for. ValueError, in one clear line, for anything that does not fit.
 
-    call: what asks for it in Python, where that is not the command.
+    call: what asks for it in Python, where that is not the command. file: the configuration of a run that is to be made
+    again; the arguments are then what is given anew.
     """
     shown = [hide_in_uris(argument) for argument in arguments]
-    command = read_command_line(arguments)
+    command = redone_command_line(arguments, file) or read_command_line(arguments)
     node = with_whole_sweep_resolved(command.configurations[0].node)
     measure = {key: _as_tuple(value) if key in LISTS else value for key, value in node["measure"].items()}
     answers = _Answers(tolerance=node["tolerance"], dry_run=node["dry_run"])
@@ -78,6 +81,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None) -> Sweep
             if name in command.axis_values
         },
         name=(shlex.join(shown) if call is None else call.partition("(")[2].removesuffix(")")) or "reference",
+        arguments=tuple(shown),
         command=shlex.join(["python", "-m", "effbench.sweep", *shown]) if call is None else call,
     )
 

@@ -23,15 +23,43 @@ from effbench.plan.stage import Stage
 
 Node = Mapping[str, Any]
 
+MAX_ROUNDS = 1000
+"""More than any ladder has; each of them is planned."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeSettings:
     """What a recipe's node says beside its steps and when they end."""
 
-    rounds: Annotated[int, Field(ge=1)]
+    rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)]
 
     def __post_init__(self) -> None:
         """Refuse what is no number of rounds."""
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RecipeSteps:
+    """Which steps a recipe has, and which of them are replaced or left out."""
+
+    steps: Annotated[Sequence[str | Sequence[str]], Field(description="as in [train, [prune, finetune]]")]
+    name: Annotated[str, Field(pattern=r"\S", description="a name")] = "recipe"
+    excludes: Sequence[str] = ()
+    taught: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no list of names."""
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Phases:
+    """The order in which techniques stand where a recipe does not say it."""
+
+    phases: Annotated[Sequence[str], Field(description="names, as in [structure, prune, quantize]")]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no list of names."""
         check_fields(self)
 
 
@@ -56,7 +84,12 @@ def make_stage(name: str, node: Node, /) -> Stage:
     options = dict(blueprint.options)
     if isinstance(options.get("layers"), Mapping):  # a layer of nn.Sequential is called 3, which is read as a number
         options["layers"] = {str(k) if type(k) is int else k: value for k, value in options["layers"].items()}
-    return typed(kind, options, where=where)
+    try:
+        return typed(kind, options, where=where)
+    except ValueError as error:
+        if name not in STATED:
+            raise
+        raise ValueError(str(error).replace(f"{name}.augmentation", f"{name}.augment", 1)) from None
 
 
 @dataclass(frozen=True)
@@ -96,6 +129,13 @@ class Recipe:
         One that is not named stands directly before the next of `phases` that is, in a group where that one is in a
         group; else at the end, as does one that `phases` does not have. What the recipe `excludes` has no place.
         """
+        named = {
+            name: self.node["recipe"][name]
+            for name in ("name", "steps", "excludes", "taught")
+            if name in self.node["recipe"]
+        }
+        typed(_RecipeSteps, named, where="recipe")
+        _Phases(phases=self.node["phases"])
         entries: list[Entry] = [e if isinstance(e, str) else list(e) for e in self.node["recipe"]["steps"]]
         phases = [*self.node["phases"], *sorted(self._phases - set(self.node["phases"]))]
         excluded = self.node["recipe"].get("excludes", [])

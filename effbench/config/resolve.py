@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from effbench.checks.errors import first_line, kind_and_line
+from effbench.checks.fields import check_arguments, shown
 from effbench.config.keys import ENGINES
 from effbench.config.members import naming_the_file
 from effbench.config.pretrained import is_pretrained
@@ -18,6 +19,7 @@ from effbench.config.trial import check_shapes, read_data
 from effbench.measure.engine import Engine
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.given import given_object, is_given
+from effbench.plan.source_code import is_own
 from effbench.training.device import resolve_device
 from effbench.training.precision import TrainingPrecision, suited_precision
 
@@ -40,7 +42,7 @@ def _resolved(node: Node) -> dict[str, Any]:
     suited = config.data.get("epochs") or {"train": 10, "finetune": 3}
     for phase in ("train", "finetune"):
         if config[phase].epochs is None:
-            config[phase].epochs = 0 if phase in _done_before(config.model) else suited[phase]
+            config[phase].epochs = 0 if phase in _done_before(config.model) else _suited(suited, phase)
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ValueError(f"{missing[0]}: must be given, as in {missing[0]}=…")
@@ -53,6 +55,18 @@ def _resolved(node: Node) -> dict[str, Any]:
     plain = _plain(config)
     check_precision(plain)
     return plain
+
+
+def _suited(epochs: Any, phase: str) -> int:
+    """Return how many epochs suit the data. ValueError where they do not say so."""
+    value = epochs.get(phase) if isinstance(epochs, Mapping) else epochs
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0 or not isinstance(epochs, Mapping):
+        key = f"data.epochs.{phase}" if isinstance(epochs, Mapping) else "data.epochs"
+        what = (
+            "a whole number, 0 or more" if isinstance(epochs, Mapping) else "two numbers, as in {train:10,finetune:3}"
+        )
+        raise ValueError(f"{key}={shown(value)}: must be {what}; or give {phase}.epochs")
+    return value
 
 
 def _done_before(model: DictConfig) -> tuple[str, ...]:
@@ -76,6 +90,8 @@ def engine_blueprints(node: Node, names: tuple[str, ...]) -> dict[str, Blueprint
     engines = {name: Blueprint.from_node(_plain(config[ENGINES][name])) for name in names}
     for name, engine in engines.items():
         try:
+            if is_own(engine.callable):
+                check_arguments(engine.callable, engine.options)
             built = engine.build()
             resolve_device(str(engine.options.get("device", "cpu")))
         except ValueError as error:  # it begins with the name of the option, or of the engine's class

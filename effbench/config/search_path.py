@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from effbench.checks.fields import shown
 from effbench.config.options import read_options
 from effbench.config.overrides import parse, values_of
+from effbench.config.resolved_file import ResolvedFile, find_resolved
 from effbench.config.typed import unknown_name
 from effbench.config.yaml_files import read_yaml
 from effbench.plan.modules import folders_of
@@ -53,6 +54,8 @@ class SearchPath:
 
     folders: tuple[Folder, ...] = ()
     primary: str = PRIMARY
+    resolved: ResolvedFile | None = None
+    """The configuration of a run that was found in a folder, and stands for all others."""
 
 
 _active: ContextVar[SearchPath] = ContextVar("search_path", default=SearchPath())  # noqa: B039 (it is frozen)
@@ -94,6 +97,11 @@ def take_search_path(arguments: Sequence[str], /) -> tuple[SearchPath, list[str]
     for place in places:
         folders += _folders(_value_of(place), where=_KEY)
     primary = options.get(_NAME, PRIMARY).removesuffix(".yaml")
+    for folder in folders:
+        resolved = find_resolved(folder.path, primary, folder.shown(folder.path / f"{primary}.yaml"))
+        if resolved is not None:
+            beside = tuple(other for other in folders if other.path != folder.path)
+            return SearchPath(folders=beside, resolved=resolved), others
     if primary != PRIMARY:
         node = read_yaml(*(found := _primary_file(primary, folders)))
         folders += _folders((node.get("hydra") or {}).get("searchpath") or [], where=f"{found[1]}: {_KEY}")

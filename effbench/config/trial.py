@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import traceback
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from effbench.checks.errors import first_line, kind_and_line
+from effbench.checks.fields import check_arguments, shown
 from effbench.compression.layers import weight_layers, weights_of
 from effbench.config.keys import MOVED_OPTIONS
 from effbench.config.training import check_options
@@ -23,6 +26,9 @@ from effbench.plan.sources import build_network, load_data, load_task
 from effbench.tasks import Task
 from effbench.training.layout import StridedPointwise, WatchStridedPointwise
 
+MAX_SIDE = 8192
+"""Pixels: one image of a larger side takes more memory than a whole batch should."""
+
 
 def read_data(data: Blueprint) -> ImageData:
     """Return the data set. ValueError for what is no data set, and for options of the wrong kind."""
@@ -31,9 +37,12 @@ def read_data(data: Blueprint) -> ImageData:
         loaded: object = load_data(data)
     except ValueError as error:
         message = str(error)
-        raise ValueError(message if message.startswith("data") else f"data: {message}") from None
+        if not message.startswith("data"):
+            message = f"data{'.' if message.partition('=')[0] in data.options else ': '}{message}"
+        raise ValueError(message) from None
     except (Exception, SystemExit) as error:
-        raise ValueError(f"data: {data.target} can't be loaded: {_what_and_where(error)}") from None
+        what = f"{_what_and_where(error)}{_given_to(data, 'data')}"
+        raise ValueError(f"data: {data.target} can't be loaded: {what}") from None
     if not isinstance(loaded, ImageData):
         raise ValueError(f"data._target_={data.target}: gives a {type(loaded).__name__}, not an ImageData")
     return loaded
@@ -45,7 +54,11 @@ def _check_options(data: Blueprint) -> None:
         if name == "side" and value is None and not is_own(data.callable):
             continue  # of a user's data: as they are
         if isinstance(value, bool) or not isinstance(value, int) or value < (name == "side"):
-            raise ValueError(f"data.{name}={value}: must be a whole number, {int(name == 'side')} or more")
+            raise ValueError(f"data.{name}={shown(value)}: must be a whole number, {int(name == 'side')} or more")
+        if name == "side" and value > MAX_SIDE:
+            raise ValueError(f"data.side={value}: must be a whole number, 1 to {MAX_SIDE}")
+    if is_own(data.callable):
+        check_arguments(inspect.unwrap(data.callable), data.options)
     for key, instead in MOVED_OPTIONS.items():
         name = key.removeprefix("data.")
         if name in data.options and not (data.takes_anything or name in data.parameters):
@@ -107,12 +120,15 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
     """Return what a trial shows of a network, or why it can't be run."""
     loaded, purpose = load_data(data), read_task(task)
     try:
+        if is_own(network.callable):
+            check_arguments(inspect.unwrap(network.callable), network.options)
         with torch.random.fork_rng(devices=[]):
             model = build_network(network, purpose, loaded, side)
     except ValueError as error:
-        return str(error)
+        option = re.match(r"\w*", str(error))
+        return f"{'model.' if option and option[0] in network.options else ''}{error}"
     except (Exception, SystemExit) as error:  # whatever a user's network raises
-        return f"{network.target} can't be built: {_what_and_where(error)}"
+        return f"{network.target} can't be built: {_what_and_where(error)}{_given_to(network, 'model')}"
     strided: dict[int, set[StridedPointwise]] = {}
     for pixels in sorted({side, eval_side}):
         try:
@@ -165,6 +181,18 @@ def _training_problem(model: nn.Module, task: Task, data: ImageData, side: int) 
     except (Exception, SystemExit) as error:
         return f"can't be trained: {_what_and_where(error)}"
     return ""
+
+
+def _given_to(made: Blueprint, group: str) -> str:
+    """Return which options were given that are not the defaults, as far as a line takes them: one may be the cause."""
+    parameters = inspect.signature(made.callable).parameters
+    given = {
+        name: value
+        for name, value in made.options.items()
+        if name not in parameters or parameters[name].default != value
+    }
+    shown_ones = [f"{group}.{name}={text}" for name, value in given.items() if len(text := shown(value)) <= 40]
+    return f" (given: {', '.join(shown_ones)})" if shown_ones else ""
 
 
 def _what_and_where(error: BaseException) -> str:

@@ -91,6 +91,7 @@ def _divided(
     """Return the files of all three splits: what has no folder is split off."""
     if len(files) > 1:
         return _complete(files, shares, seed)
+    _check_above_0(shares, SPLITS)
     divided = _divide(next(iter(files.values())), SPLITS, shares, seed)
     missing = _without_images(classes, divided["train"])
     if missing:
@@ -109,9 +110,8 @@ def _without_images(classes: Sequence[str], files: Files) -> list[str]:
 def _complete(files: Mapping[Split, Files], shares: Shares, seed: int) -> dict[Split, Files]:
     """Split off what is missing beside `train`."""
     if "val" not in files:
+        _check_above_0(shares, SPLITS[:2])
         total = shares[0] + shares[1]
-        if total <= 0:
-            raise ValueError(f"data.shares={list(shares)}: nothing is left for train and validation")
         divided = _divide(files["train"], ("train", "val", "test"), (shares[0] / total, shares[1] / total, 0.0), seed)
         return {**divided, "test": files["test"]}
     if "test" not in files:
@@ -120,10 +120,25 @@ def _complete(files: Mapping[Split, Files], shares: Shares, seed: int) -> dict[S
     return dict(files)
 
 
+def _check_above_0(shares: Shares, splits: Sequence[Split]) -> None:
+    """Refuse shares of which one leaves a split empty that has no folder of its own."""
+    for split, share in zip(SPLITS, shares, strict=True):
+        if split in splits and share <= 0:
+            raise ValueError(
+                f"data.shares={list(shares)}: {split}, which has no folder of its own, would be empty; each must be "
+                "above 0, as in [0.6,0.2,0.2]"
+            )
+
+
 def _divide(pool: Files, names: Sequence[Split], shares: Shares, seed: int) -> dict[Split, Files]:
     """Divide files by `shares`, the first share to the first name."""
     labels = np.array([label for _, label in pool])
-    parts = stratified_split(labels, shares, seed=seed)
+    try:
+        parts = stratified_split(labels, shares, seed=seed)
+    except ValueError as error:
+        raise ValueError(
+            f"data.shares={list(shares)}: {error}; add images, or give each split a larger share"
+        ) from None
     return {name: [pool[i] for i in parts[split]] for name, split in zip(names, SPLITS, strict=True)}
 
 

@@ -17,6 +17,7 @@ from effbench.data.image_files import open_image, quiet_pillow
 from effbench.data.in_memory import InMemoryData
 from effbench.data.memory_needed import Cache, check_holding
 from effbench.data.paths import data_folder
+from effbench.data.splits import checked_shares
 from effbench.data.unlabelled import PartlyLabelled
 
 RESIZED_ONCE_BYTES = 2**30
@@ -64,17 +65,17 @@ def image_folder(
         raise ValueError(f"data.augment={augment}: none, crop_flip or resized_crop")
     if not 0 < crop_share <= 1:
         raise ValueError(f"data.crop_share={crop_share}: must be in (0, 1]")
-    if len(shares) != 3:
-        raise ValueError(f"data.shares={list(shares)}: must be three, of train, validation and test")
     if channels == 1 and len(mean) == len(std) == 3:
         mean, std = (sum(mean) / 3,), (sum(std) / 3,)
     if not len(mean) == len(std) == channels:
         raise ValueError(f"data.mean={list(mean)}, data.std={list(std)}: must be {channels} each, one per channel")
+    if min(std) <= 0:
+        raise ValueError(f"data.std={list(std)}: must be above 0 each: images are divided by it")
     if resize_once is not None and not isinstance(resize_once, bool):
         raise ValueError(f"data.resize_once={resize_once}: must be true, false or null")
     check_holding(cache, workers)
     folder = data_folder(root)
-    classes, files = find_files(folder, (shares[0], shares[1], shares[2]), split_seed=split_seed)
+    classes, files = find_files(folder, checked_shares(shares), split_seed=split_seed)
     with quiet_pillow():
         open_image(files["train"][0][0], MODES[channels])
     streamed = ImageFolder(

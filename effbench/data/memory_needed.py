@@ -13,13 +13,18 @@ Cache = Literal["memory", "disk", "none"]
 KEPT_BYTES = 2**30
 """Up to this size images are kept in memory where nothing else is asked for."""
 
+MOST_WORKERS = 256
+"""Processes that read for one run."""
+
 
 def check_holding(cache: object, workers: object, /) -> None:
     """Refuse what says no way to hold images, or no number of processes. ValueError."""
     if cache is not None and cache not in get_args(Cache):
         raise ValueError(f"data.cache={cache}: must be memory, disk or none, or null for what suits the size")
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
-        raise ValueError(f"data.workers={workers}: must be a whole number of processes, 0 or more")
+    if isinstance(workers, bool) or not isinstance(workers, int) or not 0 <= workers <= MOST_WORKERS:
+        raise ValueError(
+            f"data.workers={workers}: must be a whole number of processes, 0 or more, at most {MOST_WORKERS}"
+        )
 
 
 def suited_cache(n_bytes: int, /) -> Cache:

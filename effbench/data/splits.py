@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
+from effbench.checks.fields import shown
 from effbench.data.base import SPLITS, Split
+
+SHARES_FORM = "three numbers, of train, validation and test, 0 or more, that sum to 1"
+
+
+def checked_shares(shares: Sequence[float], /) -> tuple[float, float, float]:
+    """Return the shares of train, validation and test. ValueError for anything but three numbers that sum to 1."""
+    if not are_shares(shares) or abs(sum(shares) - 1) > 1e-9:
+        raise ValueError(f"data.shares={shown(shares)}: must be {SHARES_FORM}, as in [0.6,0.2,0.2]")
+    return shares[0], shares[1], shares[2]
+
+
+def are_shares(shares: object, /) -> bool:
+    """Whether these are three finite numbers of at least 0."""
+    if not isinstance(shares, Sequence) or isinstance(shares, str) or len(shares) != 3:
+        return False
+    are_numbers = all(isinstance(share, int | float) and not isinstance(share, bool) for share in shares)
+    return are_numbers and all(0 <= share < math.inf for share in shares)
 
 
 def stratified_split(labels: np.ndarray, shares: tuple[float, float, float], *, seed: int) -> dict[Split, np.ndarray]:

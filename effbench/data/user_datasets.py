@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from effbench.checks.fields import shown as as_users_write
 from effbench.data.augment import Augmentation
 from effbench.data.base import SPLITS, Split
 from effbench.data.held_data import HeldData
 from effbench.data.held_images import Images, Rows
 from effbench.data.memory_needed import Cache, check_holding
 from effbench.data.paths import listed, remark
-from effbench.data.splits import stratified_split
+from effbench.data.splits import are_shares, stratified_split
 from effbench.data.user_parts import parts_of
 from effbench.data.user_reading import Scan
 from effbench.data.user_scans import scans_of
@@ -104,8 +105,11 @@ def _check_numbers(side: object, split_seed: object) -> None:
 
 def _with_validation(splits: Mapping[Split, Rest], shares: Sequence[float], seed: int) -> dict[Split, Rest]:
     """Split validation off train: as large as shares say, every class alike; which examples, `seed` decides."""
-    if len(shares) != 3 or min(shares) < 0 or shares[0] <= 0 or shares[1] <= 0:
-        raise ValueError(f"data.shares={list(shares)}: must be three, of train, validation and test, the first two > 0")
+    if not are_shares(shares) or shares[0] <= 0 or shares[1] <= 0:
+        raise ValueError(
+            f"data.shares={as_users_write(shares)}: must be three numbers, of train, validation and test, 0 or "
+            "more, the first two above 0, as in [0.6,0.2,0.2]"
+        )
     labels, digests, images = splits["train"]
     share = shares[1] / (shares[0] + shares[1])
     classes = labels.numpy() if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64)

@@ -41,6 +41,8 @@ class Point:
     """Whether this is the uncompressed network with an axis that moves no cost: beside it, other points show what their
     techniques cost."""
     config: Mapping[str, Any]
+    resolved: Mapping[str, Any] = field(default_factory=dict)
+    """The configuration that makes this run again, as its file holds it; it decides nothing here."""
     watching: Watching = field(default_factory=Watching)
     """How its trainings are followed."""
     network_as_given: str | None = None

@@ -18,6 +18,9 @@ from effbench.plan.point import Plan
 MAX_THREADS = 256
 """More than any network of the bench profits from; a system stands still under thousands."""
 
+MAX_BATCH = 65_536
+"""Inputs: more than any memory holds the activations of."""
+
 AtLeastOne = Annotated[int, Field(ge=1)]
 Threads = Annotated[int, Field(ge=1, le=MAX_THREADS)]
 
@@ -26,7 +29,7 @@ Threads = Annotated[int, Field(ge=1, le=MAX_THREADS)]
 class MeasureSettings:
     """How latency is measured: every engine with every batch size and number of threads."""
 
-    batch: tuple[AtLeastOne, ...]
+    batch: tuple[Annotated[int, Field(ge=1, le=MAX_BATCH)], ...]
     threads: tuple[Threads, ...]
     seconds: Annotated[float, Field(gt=0)]
     """Of timing for each model and engine."""
@@ -140,3 +143,5 @@ class Sweep:
     """What was asked for beside the defaults: the name of the parent run."""
     command: str
     """What runs it: a command line, or a call in Python."""
+    arguments: tuple[str, ...] = ()
+    """Those of the command line; of a call in Python, as that would say it. No secret is in them."""

@@ -38,7 +38,7 @@ class TrainingStage(Stage, TrainingOptions):
         for name in COMPONENTS:
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, component_of(name.replace("augmentation", "augment"), value))
+                object.__setattr__(self, name, _component_at(name, value))
         super().__post_init__()
         TrainingOptions.__post_init__(self)
 
@@ -126,6 +126,15 @@ def component_of(name: str, value: Any, /) -> TargetComponent:
         return TargetComponent.read(value)
     except ValueError as error:
         raise ValueError(f"{name}{error}") from None
+
+
+def _component_at(field: str, value: Any) -> TargetComponent:
+    """Return what a field names. ValueError begins with the field."""
+    option = field.replace("augmentation", "augment")
+    try:
+        return component_of(option, value)
+    except ValueError as error:
+        raise ValueError(f"{field}{str(error).removeprefix(option)}") from None
 
 
 def _one_of_several(value: Any) -> Any:

@@ -72,7 +72,7 @@ class Distill(TrainingStage):
     them; 0: images are augmented anew every time, and have the label of the un-augmented one."""
     hints: str = "none"
     """Paths of modules as in features.relu4:features.relu4 (student:teacher), several joined by +; or none."""
-    hint_epochs: int = 2
+    hint_epochs: Annotated[int, Field(ge=0)] = 2
     """How many of the epochs go to the hints, where there are any."""
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from effbench.checks.installed import what_to_activate
 from effbench.run.interruption import INTERRUPTED, MESSAGE, end_now, heed
 from effbench.sweep.hidden_arguments import given_arguments, hide_arguments
 
@@ -30,6 +31,9 @@ def _main(arguments: Sequence[str], *, is_command: bool = False) -> int:
     """Run a sweep. is_command: this process is here for nothing else; its workers' server may begin at once."""
     from effbench.sweep.messages import log_to_stderr
 
+    wrong = what_to_activate()
+    if wrong is not None:
+        return _complain(wrong, WRONG_INPUT)
     log_to_stderr()
     if any(argument.startswith("-") for argument in arguments):
         from effbench.config.asked import asked_text

@@ -14,6 +14,7 @@ from effbench.analysis import Answer, Counts, Quality, answers, plot_saturation,
 from effbench.plan.sweep import Sweep
 from effbench.run.interruption import check
 from effbench.run.store import Store
+from effbench.sweep import config_file
 from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.messages import say
 from effbench.sweep.printout import Printout
@@ -84,7 +85,8 @@ def _close(
         tags = {names.NOTE: note(sweep.command, printout.lines), **asked_of_the_sweep(sweep)}
         status: RunStatus = "FINISHED" if outcome.is_whole else "FAILED"
         try:
-            tracker.close_sweep(status=status, metrics=metrics, files=files, tags=tags)
+            whole = {**files, config_file.NAME: config_file.sweep_config_file(sweep)}
+            tracker.close_sweep(status=status, metrics=metrics, files=whole, tags=tags)
         except TrackingError as error:
             problem = error
     if problem is not None:

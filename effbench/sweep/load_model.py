@@ -52,10 +52,17 @@ def load_model(
 
 
 def _run_id(run: str | pd.Series, experiment: str, tracking_uri: str | None) -> str:
-    """Return the id of a run. ValueError where it is not there, with what is."""
+    if isinstance(run, pd.Series) and isinstance(run.get("run_id"), str):
+        return str(run["run_id"])
+    return str(find_run(run, experiment, tracking_uri)["run_id"])
+
+
+def find_run(run: str | pd.Series, experiment: str, tracking_uri: str | None, /) -> pd.Series:
+    """Return the row of a finished run, by its id, its key or the beginning of one.
+
+    ValueError where it is not there, with what is.
+    """
     if isinstance(run, pd.Series):
-        if isinstance(run.get("run_id"), str):
-            return str(run["run_id"])
         if not isinstance(run.get("run_key"), str):
             raise ValueError("run: the row has neither run_id nor run_key; give one of load_runs, or of result.runs")
         run = str(run["run_key"])
@@ -65,9 +72,13 @@ def _run_id(run: str | pd.Series, experiment: str, tracking_uri: str | None) -> 
     columns = [column for column in ("run_id", "run_key") if column in runs.columns]
     found = runs[runs[columns].apply(lambda ids: ids.str.startswith(run)).any(axis=1)]
     if len(found) == 1:
-        return str(found["run_id"].iloc[0])
+        row: pd.Series = found.iloc[0]
+        return row
     if len(found) > 1:
         raise ValueError(f"run={run}: {len(found)} runs begin so; give more of it")
+    for run_id, name, status, error in runs.attrs["unfinished"]:
+        if run_id.startswith(run):
+            raise ValueError(f"run={run}: is no finished run, but {status}: {name}{f' ({error})' if error else ''}")
     known = ", ".join(runs["run_key"].head(5)) if len(runs) else "none"
     raise ValueError(f"run={run}: experiment {experiment} has no finished run with that id or key; it has {known}, …")
 

@@ -6,6 +6,7 @@ import logging
 import sys
 import traceback
 import warnings
+from importlib.metadata import version
 from types import TracebackType
 from typing import TextIO
 
@@ -16,6 +17,11 @@ from effbench.checks.text import printable, printable_lines
 def plain(text: object, /) -> str:
     """Return a message in one line as it may be shown."""
     return printable(without_secrets(str(text)))
+
+
+def version_line() -> str:
+    """Return which effbench this is, as every door answers --version."""
+    return f"effbench {version('effbench')}"
 
 
 def say(text: object, /) -> None:

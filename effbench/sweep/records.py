@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-import yaml
 
 from effbench.analysis import plot_sensitivity
 from effbench.checks.secrets import hide_in_values, without_secrets
@@ -27,13 +26,12 @@ from effbench.plan.watching import WATCHED
 from effbench.run.counts import pack_counts
 from effbench.run.outcomes import RunError
 from effbench.run.results import RunResult
+from effbench.sweep import config_file
 from effbench.sweep.environment import describe_environment
+from effbench.sweep.made_with import made_with_files
 from effbench.tracking import names
 from effbench.tracking.tracker import Dataset, RunRecord
 from effbench.training.curves import CURVES
-
-# Where PyYAML has its dumper in C, that takes a tenth of the time.
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 MAX_NOTE_LENGTH = 5000
 """Characters: what every version of MLflow takes of a tag."""
@@ -70,7 +68,7 @@ def describe_run(
         **{f"{names.REALISED}/{cost}": how for cost, how in _realised(point, sweep, result, reference).items()},
         **describe_environment(),
     }
-    files = {"config.yaml": yaml.dump(json.loads(json.dumps(point.config)), Dumper=_DUMPER, sort_keys=False).encode()}
+    files = {config_file.NAME: config_file.config_file(point, sweep), **made_with_files(point, sweep.device)}
     if result is not None:
         tags |= {f"{names.PREFIX}{name}": word for name, word in result.words.items()}
         tags[names.CACHED] = ",".join(result.cached_steps)

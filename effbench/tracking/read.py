@@ -130,6 +130,18 @@ def load_network(run_id: str, /, *, tracking_uri: str | None = None) -> tuple[by
     return blob, json.loads(described)
 
 
+def load_file(run_id: str, name: str, /, *, tracking_uri: str | None = None) -> bytes:
+    """Return a file of a run. ValueError, in one line, where it is not there."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    uri = for_reading(tracking_uri)
+    try:
+        return _artifact(MlflowClient(uri), run_id, name, _moves_of(uri))
+    except (MlflowException, OSError) as error:
+        raise ValueError(f"run={run_id}: its {name} can't be read ({without_secrets(first_line(error))})") from None
+
+
 def _moves_of(uri: str) -> tuple[Move, ...]:
     """Return where the files of a database are now, if it was moved and nothing was logged to it since."""
     path = sqlite_path(uri)

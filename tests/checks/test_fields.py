@@ -1,9 +1,9 @@
 """Fields checked by their annotations: what is taken as it is, and what is refused in which words."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from effbench.checks.fields import allowed, check_fields, shown
+from effbench.checks.fields import allowed, check_arguments, check_fields, shown
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -143,3 +143,36 @@ def test_values_as_users_write_them():
     assert [shown(value) for value in (None, True, False, 0.5, "a", [1, None], ("a", [True]))] == [
         *("null", "true", "false", "0.5", "a", "[1, null]", "[a, [true]]")
     ]
+
+
+def build(*, width: int, sizes: Iterable[int] = (), kind: Literal["a", "b"] = "a", share: float | None = None, free=1):
+    """Take arguments of several kinds."""
+
+
+@dataclass(frozen=True)
+class Built:
+    name: ClassVar[str] = "built"
+    device: str = "cpu"
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "message"),
+    [
+        (build, {"width": 2.5}, "width=2.5: must be a whole number"),
+        (build, {"width": True}, "width=true: must be a whole number"),
+        (build, {"sizes": 3}, "sizes=3: must be a list, each element a whole number"),
+        (build, {"sizes": [3, "x"]}, "sizes=x: must be a whole number"),
+        (build, {"kind": "c"}, "kind=c: must be a or b"),
+        (build, {"share": float("nan")}, "share=nan: must be a number, or null"),
+        (Built, {"device": 3}, "device=3: must be text"),
+    ],
+)
+def test_arguments_are_checked_by_annotations(target, values, message):
+    with pytest.raises(ValueError) as error:
+        check_arguments(target, values)
+    assert str(error.value) == message
+
+
+def test_arguments_that_fit_or_are_not_known_pass():
+    check_arguments(build, {"width": 2, "sizes": [1, 2], "kind": "b", "share": 1, "free": object(), "unknown": 3})
+    check_arguments(Built, {"device": "cuda"})

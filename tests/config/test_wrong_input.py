@@ -1,11 +1,16 @@
 """Wrong input: exit status 2, one or two clear lines that name the value, nothing started."""
 
+import copy
+import dataclasses
+import functools
 import pickle
 import shlex
 
 import pytest
 import torch
 
+from effbench.config.command_line import read_command_line
+from effbench.config.read import read_sweep
 from effbench.sweep.__main__ import main
 
 WRONG = {
@@ -58,6 +63,24 @@ WRONG = {
     "stage.prune.criterion=luck +prune=0.5": "criterion=luck magnitude",
     "tracking.uri=http://127.0.0.1:9": "127.0.0.1:9",
     "tracking.uri=nonsense": "nonsense",
+    "tolerance=2": "tolerance=2: [0,",
+    "seed=1.5": "seed=1.5: whole",
+    "store=3": "store: group store.root=…",
+    "recipe.steps=3": "recipe.steps=3: list",
+    "recipe.rounds=1000000000000": "recipe.rounds=1000000000000: 1000",
+    "phases=abc": "phases=abc: list",
+    "data.epochs=3": "data.epochs=3: {train:10,finetune:3}",
+    "data.epochs.train=-1": "data.epochs.train=-1: whole",
+    "data.side=100000": "data.side=100000: 8192",
+    "data.augment=3": "data.augment=3: crop_flip",
+    "model.kernel=big": "model.kernel=big: whole",
+    "model.channels=3": "model.channels=3: list",
+    "engine.eager.device=3": "engine.eager.device=3: text",
+    "measure.batch=1000000": "measure.batch=1000000: 65536",
+    "stage.distill.augmentation=3": "stage.distill.augmentation=3:",
+    "finetune.augment=[]": "finetune.augment=[]:",
+    "data.side={a:1}": "data.side={a: whole",
+    "measure.batch={a:1}": "measure.batch={a:1}: kind",
 }
 
 
@@ -81,7 +104,8 @@ PLANNING = {
     "data.side=abc": "data.side=abc: must be a whole number",
     "data.split_seed=-1": "data.split_seed=-1",
     "model.foo=1": "no option 'foo'",
-    "model.channels=8": "can't be built",
+    "model.channels=8": "model.channels=8: must be a list, each element a whole number",
+    "model=shufflenet_v1 model.scale=1e30": "(given: model.scale=1e+30)",
     "model._target_=os.getcwd": "model._target_=os.getcwd: is a part of Python itself",
     "model._target_=torch.numel": "model._target_=torch.numel: is no function or class written in Python",
     "model._target_=[a]": "model._target_=['a']: must be a dotted name",
@@ -198,3 +222,40 @@ def test_in_a_sweep_of_good_and_bad_values_nothing_starts(tmp_path, monkeypatch,
     assert "prune=1.0" in capsys.readouterr().err
     assert not list(tmp_path.glob("**/*.json"))
     assert not (tmp_path / "mlflow.db").exists()
+
+
+WRONG_VALUES = (-1, 1.5, float("nan"), "abc", "", None, [], [0, 0, 1], {"a": 1}, True, 1e30)
+
+
+SKIPPED = ("task.", "stage.distill", "stage.early", "stage.train", "stage.finetune")
+"""Of kinds that are there under another name, such as finetune.lr, or have no effect on their own."""
+
+
+def leaves(node, prefix=""):
+    for name, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{name}.")
+        elif name not in ("_target_", "tasks"):
+            yield f"{prefix}{name}"
+
+
+def test_whatever_stands_under_a_key_is_taken_or_refused_by_its_name(tmp_path, monkeypatch):
+    """Of all keys and wrong values every fourth pair, each of a stage's kind once; none ends in another exception."""
+    monkeypatch.chdir(tmp_path)
+    command = read_command_line(["model=lenet_300_100", "data.side=8", "train.epochs=1", "finetune.epochs=1"])
+    (composed,) = command.configurations
+    keys = [key for key in leaves(composed.node) if not key.startswith(SKIPPED)]
+    pairs = [(key, value) for key in keys for value in WRONG_VALUES][::17]
+    refused = []
+    for key, value in pairs:
+        node = copy.deepcopy(dict(composed.node))
+        *parents, last = key.split(".")
+        functools.reduce(dict.__getitem__, parents, node)[last] = value
+        changed = dataclasses.replace(command, configurations=(dataclasses.replace(composed, node=node),))
+        monkeypatch.setattr("effbench.config.read.read_command_line", lambda arguments, changed=changed: changed)
+        try:
+            read_sweep([])
+        except ValueError as error:
+            refused.append(key)
+            assert last in str(error) and "\n" not in str(error), f"{key}={value}: {error}"
+    assert len(pairs) > 80 and len(refused) > len(pairs) / 2

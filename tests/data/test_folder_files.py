@@ -109,8 +109,12 @@ class TestRefusals:
 
     def test_shares_that_leave_nothing(self, whole_folder):
         shutil.rmtree(whole_folder / "val")
-        with pytest.raises(ValueError, match=r"data\.shares=\[0.0, 0.0, 1.0\]: nothing is left"):
-            list_files(whole_folder, shares=(0.0, 0.0, 1.0))
+        for shares, split in (((0.0, 0.0, 1.0), "train"), ((0.0, 0.5, 0.5), "train"), ((0.5, 0.0, 0.5), "val")):
+            with pytest.raises(
+                ValueError, match=rf"data\.shares=\[.*\]: {split}, which has no folder of its own, would"
+            ):
+                list_files(whole_folder, shares=shares)
+        assert list_files(whole_folder, shares=(0.8, 0.2, 0.0))  # it has a test folder
 
     @pytest.mark.parametrize("classes", [(), ("cat",)])
     def test_images_without_class_folders(self, tmp_path, classes):

@@ -252,6 +252,8 @@ class TestRefusals:
             ({"crop_share": 0.0}, r"crop_share=0\.0"),
             ({"crop_share": 1.5}, r"crop_share=1\.5"),
             ({"shares": (0.5, 0.5)}, r"shares=\[0\.5, 0\.5\]"),
+            ({"std": (0.2, 0.0, 0.2)}, r"std=\[0\.2, 0\.0, 0\.2\]: must be above 0"),
+            ({"workers": 10**6}, r"workers=1000000: must be"),
             ({"mean": (0.5,)}, r"mean=\[0\.5\]"),
         ],
     )

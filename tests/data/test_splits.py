@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from effbench.data.splits import stratified_split
+from effbench.data.splits import checked_shares, stratified_split
 
 SHARES = (0.6, 0.2, 0.2)
 
@@ -88,3 +88,23 @@ def test_a_share_of_zero_asks_for_nothing():
 def test_shares_that_do_not_sum_to_one_are_refused(shares):
     with pytest.raises(ValueError, match="sum to 1"):
         stratified_split(np.zeros(10, dtype=int), shares, seed=0)
+
+
+@pytest.mark.parametrize("shares", [(0.6, 0.2, 0.2), [1, 0, 0], [0.1, 0.2, 0.7]])
+def test_three_numbers_that_sum_to_1_are_shares(shares):
+    assert checked_shares(shares) == tuple(shares)
+
+
+NO_SHARES = [
+    *([1], [0.5, 0.5], [0.25] * 4, [], "abc", ["a", "b", "c"], 0.6, None, {"train": 1}, [[1], 0, 0], [True, 0, 0]),
+    *([-0.5, 1, 0.5], [0.5, 0.5, 0.5], [0, 0, 0], [float("nan"), 0.5, 0.5], [float("inf"), 0, 0], [None, 0.5, 0.5]),
+]
+
+
+@pytest.mark.parametrize("shares", NO_SHARES, ids=str)
+def test_all_else_is_refused_by_its_value(shares):
+    with pytest.raises(
+        ValueError, match=r"data\.shares=.*: must be three numbers, .* that sum to 1, as in \[0\.6,"
+    ) as error:
+        checked_shares(shares)
+    assert len(str(error.value).splitlines()) == 1

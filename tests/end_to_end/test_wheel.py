@@ -123,3 +123,9 @@ def test_all_that_one_may_add_runs_from_an_empty_folder(installed, run):
     assert runs.filter(like="kept_share/my_stage").max(axis=None) < 1  # the stage's own metric
     again = run(sys.executable, "-m", "effbench.sweep", *shlex.split(COMMAND), "dry_run=true")  # the same command
     assert "2 runs, 2 kept, 0 to run" in again.stdout, again.stderr
+    point = runs[~runs["reference"]].iloc[0]
+    replayed = run(
+        script, "replay", f"run={point['run_key']}"
+    )  # no folder is named: the run's configuration has it all
+    assert (replayed.returncode, replayed.stderr) == (0, ""), replayed.stdout
+    assert replayed.stdout.splitlines()[-1].startswith("identical: ")
