@@ -11,9 +11,11 @@ from importlib.metadata import version
 import pandas as pd
 
 from effbench.analysis import Answer, Counts, Quality, answers, plot_saturation, points_table
+from effbench.analysis.groups import group_columns
 from effbench.plan.sweep import Sweep
 from effbench.run.interruption import check
 from effbench.run.store import Store
+from effbench.sweep.answer_record import answer_record
 from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.messages import say
 from effbench.sweep.printout import Printout
@@ -62,6 +64,8 @@ def _answered(
         unmeasured=outcome.unmeasured,
         figure=str(folder / "saturation.png") if "saturation.png" in files else None,
         runs=ui_command(for_writing(sweep.tracking.uri)),
+        command=sweep.command,
+        record=answer_record(outcome.frame, found, sweep_id=sweep.plan.sweep_id, tolerance=sweep.tolerance),
     )
     return printout, metrics, files
 
@@ -104,7 +108,9 @@ def _files(found: Sequence[Answer], sweep: Sweep, outcome: SweepOutcome, store: 
 
 
 def _table(frame: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
-    table = points_table(frame, axes=[*sweep.plan.axes, *_swept(frame, sweep)])
+    axes = [*sweep.plan.axes, *_swept(frame, sweep)]
+    groups = group_columns(axes)
+    table = points_table(frame, axes=[*groups, *(axis for axis in axes if axis not in groups)])
     table.attrs = {"quality": dataclasses.asdict(Quality.of_frame(frame)), "extras": frame.attrs["extra_qualities"]}
     return table
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -33,6 +34,10 @@ class Printout:
     """The figure's path."""
     runs: str
     """What shows the runs: a command, or an address."""
+    command: str = ""
+    """What asked for it."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able data of the runs and the answers (`answer_record`), for the document."""
 
     def show(self, console: Console | None = None) -> None:
         """Print it, to stdout unless another console is given."""
@@ -40,17 +45,21 @@ class Printout:
         if self.table is not None:
             print_table(self.table, Quality(**self.table.attrs["quality"]), self.table.attrs["extras"], console)
             console.print()
-        for line in self.lines:
-            print_line(line, console)
-        for name, reason in self.failures.items():
-            print_line(f"failed: {name}: {reason}", console)
-        if self.failures:
-            print_line("the same command tries the failed runs again, and only those", console)
-        for line in self.unmeasured:
+        for line in [*self.lines, *self.failure_lines(), *self.unmeasured]:
             print_line(line, console)
         if self.figure is not None:
             print_line(f"figure: {os.path.relpath(self.figure)}", console)
         print_line(f"runs:   {self.runs}", console)
+
+    def show_beside(self, form: str) -> None:
+        """Print, to stderr, what a document on stdout does not hold: of CSV all but the table."""
+        lines = self.lines if form == "csv" else ()
+        replace(self, table=None, lines=lines).show(terminal_console(sys.stderr))
+
+    def failure_lines(self) -> list[str]:
+        """Return a line for each failed run, and one that says what to do."""
+        failed = [f"failed: {name}: {reason}" for name, reason in self.failures.items()]
+        return [*failed, *(["the same command tries the failed runs again, and only those"] if failed else [])]
 
     def text(self) -> str:
         """Return what `show` prints."""
@@ -61,7 +70,13 @@ class Printout:
         table = None
         if self.table is not None:
             table = {"rows": self.table.to_json(orient="table", double_precision=15), "attrs": self.table.attrs}
-        return {"table": table, "lines": list(self.lines), "figure": self.figure}
+        return {
+            "table": table,
+            "lines": list(self.lines),
+            "figure": self.figure,
+            "command": self.command,
+            "record": self.record,
+        }
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], /, *, runs: str) -> Printout:
@@ -70,4 +85,5 @@ class Printout:
         if plain["table"] is not None:
             table = pd.read_json(io.StringIO(plain["table"]["rows"]), orient="table", precise_float=True)
             table.attrs = plain["table"]["attrs"]
-        return cls(table=table, lines=plain["lines"], figure=plain["figure"], runs=runs)
+        kept = {name: plain[name] for name in ("lines", "figure", "command", "record")}
+        return cls(table=table, runs=runs, **kept)
