@@ -50,9 +50,9 @@ def answers_png(found: Sequence[Answer], /, *, tolerance: float) -> bytes:
 
 
 def answers_figure(found: Sequence[Answer], /, *, tolerance: float) -> Figure:
-    """Draw a panel for each answer that has a cost: the quality against its cost, with the name of its group where there are several.
+    """Draw a panel for each answer that has a cost: the quality against that.
 
-    Costs of a group that are in proportion are one panel, which says so. The legend stands below, or in the place of
+    Where there are several groups, each panel has the name of its own. Costs of a group that are in proportion are one panel, which says so. The legend stands below, or in the place of
     a panel that is free. Axes have one size in inches, whatever their number, and names are as large as in any figure.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
