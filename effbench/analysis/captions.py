@@ -115,7 +115,7 @@ def obstacles_of(ax: Axes, curve: Curve, chosen: int | None) -> list[Box]:
     for dots in (artist for artist in ax.collections if artist.get_gid() == "seeds"):
         boxes += marker_boxes(ax, *np.asarray(dots.get_offsets(), dtype=np.float64).T, size=3)
     for line in ax.lines:
-        if line.get_gid() in ("series", "interval"):
+        if line.get_gid() in ("front", "interval"):
             boxes += line_boxes(ax, *np.asarray(line.get_xydata(), dtype=np.float64).T)
         elif line.get_gid() == "tolerance":
             boxes += line_boxes(ax, np.asarray(ax.get_xlim()), np.asarray(line.get_ydata(), dtype=np.float64))
@@ -127,18 +127,18 @@ def write_title(ax: Axes, text: str, /) -> int:
     width, size = ax.get_window_extent().width, font_size(ax) + 0.5
     lines = wrapped(ax, text, width, fontsize=size)
     if len(lines) > _MOST_TITLE_LINES:
-        lines = [*lines[: _MOST_TITLE_LINES - 1], f"{lines[_MOST_TITLE_LINES - 1]} …"]
+        lines = [*lines[: _MOST_TITLE_LINES - 1], f"{lines[_MOST_TITLE_LINES - 1][:-3].rstrip()} …"]
     ax.set_title("\n".join(lines), loc="left", fontsize=size, color=DARK_RED, parse_math=False)
     return len(lines)
 
 
-def wrapped(ax: Axes, text: str, width: float, /, *, fontsize: float) -> list[str]:
+def wrapped(ax: Axes, text: str, width: float, /, *, fontsize: float, fontweight: str = "normal") -> list[str]:
     """Return a text in lines of at most a width (pixels); words that are longer are broken."""
     points = pixels_per_point(ax)
     n_characters = max(int(width / (0.5 * fontsize * points)), 8)
     while n_characters > 8:
         lines = textwrap.wrap(text, n_characters)
-        if max(text_size(ax, line, fontsize=fontsize)[0] for line in lines) <= width:
+        if max(text_size(ax, line, fontsize=fontsize, fontweight=fontweight)[0] for line in lines) <= width:
             return lines
         n_characters -= 2
     return textwrap.wrap(text, n_characters)

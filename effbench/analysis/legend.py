@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
 
 _MOST_ENTRIES = 14
-_STYLE: dict[str, Any] = {"markerscale": 0.85, "frameon": True, "framealpha": 1.0, "edgecolor": "0.85"}
+_STYLE: dict[str, Any] = {"frameon": True, "framealpha": 1.0, "edgecolor": "0.85"}
 _PLACES = [(right, top) for top in (0.0, 1.0, 0.5, 0.25, 0.75) for right in (1.0, 0.0, 0.5, 0.25, 0.75)]
 """Where it is tried, as shares of the free width and height: the corners below first."""
+_MARKER = 0.1
+"""How large a mark is in the legend, beside itself in the figure, for each point of the text's size."""
 _GROWTH, _MOST_GROWTHS = 0.12, 8
 """By how much the axes reach farther down at a time, and how often."""
 
@@ -36,13 +38,21 @@ class Entry:
 
 def unique_entries(entries: Sequence[Entry], /) -> list[Entry]:
     """Return entries each once, by their text."""
-    return list({entry.text: entry for entry in reversed(entries)}.values())[::-1]
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        found.setdefault(entry.text, entry)
+    return list(found.values())
 
 
 def write_legend(owner: Any, entries: Sequence[Entry], /, *, fontsize: float, **options: Any) -> Legend:
     """Give axes or a figure a legend whose text is what it is: no markup, and nothing that is left out for its name."""
     legend: Legend = owner.legend(
-        [entry.handle for entry in entries], ["entry"] * len(entries), fontsize=fontsize, **_STYLE, **options
+        [entry.handle for entry in entries],
+        ["entry"] * len(entries),
+        fontsize=fontsize,
+        markerscale=_MARKER * fontsize,
+        **_STYLE,
+        **options,
     )
     for text, entry in zip(legend.get_texts(), entries, strict=True):
         text.set_parse_math(False)

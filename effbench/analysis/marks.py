@@ -73,11 +73,12 @@ def _draw_series(
     line = None
     if series.is_joined:
         (line,) = ax.plot(
-            x[series.rows], y[series.rows], color=style.colour, linewidth=1.3, zorder=2.5, gid="series",
+            x[series.rows], y[series.rows], color=style.colour, linewidth=1.3, zorder=2.5, gid="front",
             marker=style.shape, markersize=0, label=f"_{series.name}",
         )  # fmt: skip
     for is_front in (True, False):
-        rows = np.array([r for r in series.rows if (r in front) == is_front and r not in references], dtype=np.int64)
+        left_out = set() if is_front else references  # a diamond covers what is on the front
+        rows = np.array([r for r in series.rows if (r in front) == is_front and r not in left_out], dtype=np.int64)
         face = style.colour if is_front else "white"
         if len(rows):
             ax.scatter(

@@ -117,7 +117,7 @@ def _draw(ax: Axes, curve: Curve, chosen: int | None, number: int, name: str) ->
         if one.is_joined:
             ax.plot(
                 x[one.rows], y[one.rows], color=style.colour, marker=style.shape, markersize=0, linewidth=1.3,
-                zorder=2.5, gid="series",
+                zorder=2.5, gid="front",
             )  # fmt: skip
     for rows, face in ((front, style.colour), (np.setdiff1d(np.arange(len(curve)), front), "white")):
         shown = np.setdiff1d(rows, curve.references)

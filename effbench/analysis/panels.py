@@ -52,8 +52,9 @@ def answers_png(found: Sequence[Answer], /, *, tolerance: float) -> bytes:
 def answers_figure(found: Sequence[Answer], /, *, tolerance: float) -> Figure:
     """Draw a panel for each answer that has a cost: the quality against that.
 
-    Where there are several groups, each panel has the name of its own. Costs of a group that are in proportion are one panel, which says so. The legend stands below, or in the place of
-    a panel that is free. Axes have one size in inches, whatever their number, and names are as large as in any figure.
+    Where there are several groups, each panel has the name of its own. Costs of a group that are in proportion are one
+    panel, which says so. The legend stands below, or in the place of a panel that is free. Axes have one size in
+    inches, whatever their number, and so names are as large as in any figure.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -111,7 +112,8 @@ def _draw(drawing: Figure, panel: Panel, panels: Sequence[Panel], tolerance: flo
     write_labels(ax, curve, chosen, control_curve(runs, cost=curve.cost))
     lines = ax.get_title(loc="left").split("\n") if ax.get_title(loc="left") else []
     if panel.answer.group:
-        group = wrapped(ax, panel.answer.group, ax.get_window_extent().width, fontsize=FONT_SIZE + 1.5)
+        width = ax.get_window_extent().width
+        group = wrapped(ax, panel.answer.group, width, fontsize=FONT_SIZE + 1.5, fontweight="bold")
         _write_group(ax, group, below=len(lines))
         lines = [*group, *lines]
     return ax, entries, len(lines)

@@ -69,9 +69,9 @@ def plot_saturation(
     Returns
     -------
     matplotlib.axes.Axes
-        Its artists have the gids points, series, saturation, reference, tolerance and, where there are several seeds,
-        seeds and deviations, where there are controls, control, where the counts of the examples are given, interval
-        and interval_band.
+        Its artists have the gids points, front (the line of each series), saturation, reference, tolerance and, where
+        there are several seeds, seeds and deviations, where there are controls, control, where the counts of the
+        examples are given, interval and interval_band.
 
     Raises
     ------

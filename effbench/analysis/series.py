@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from effbench.analysis.columns import parse_numbers
 from effbench.analysis.curve import Curve
-from effbench.analysis.labels import label_axes
+from effbench.analysis.labels import label_axes, without_reference
 
 _NETWORK_AXES = ("alpha",)
 """Widths: each makes another network, which has a line of its own, as models have."""
@@ -57,7 +57,7 @@ def _axis_values(curve: Curve) -> pd.DataFrame:
     """Return the axes that vary over the points, (n_points, n_axes), as text; "" where a point does not say."""
     points = curve.points
     labels = [str(label) for label in points["point"]] if "point" in points.columns else curve.labels
-    named = [label_axes(label) for label in labels]
+    named = [label_axes(without_reference(label)) for label in labels]
     axes = dict.fromkeys(axis for own in named for axis in own)
     values = {axis: [_value(points, row, axis, own) for row, own in enumerate(named)] for axis in axes}
     if "model" in points.columns and points["model"].nunique(dropna=False) > 1:

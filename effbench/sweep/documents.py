@@ -81,7 +81,7 @@ def markdown(printout: Printout, /) -> str:
     """Return an answer in Markdown: what asked for it, what was found, and the table of points."""
     from effbench.sweep.terminal import shown_columns
 
-    lines = [*([f"`{plain(printout.command)}`", ""] if printout.command else [])]
+    lines = [_code(printout.command), ""] if printout.command else []
     lines += [f"- {_escaped(line)}" for line in [*printout.lines, *printout.failure_lines(), *printout.unmeasured]]
     if printout.table is None:
         return "\n".join(lines) + "\n"
@@ -95,6 +95,12 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], /) ->
     """Return a table in Markdown."""
     lines = [headings, ["---:"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(_escaped(text) for text in line) + " |" for line in lines)
+
+
+def _code(text: str) -> str:
+    """Return text as Markdown's code, in which nothing else means anything."""
+    fence = "``" if "`" in text else "`"
+    return f"{fence}{plain(text)}{fence}"
 
 
 def _escaped(text: object) -> str:

@@ -5,7 +5,6 @@ Importing this imports neither torch nor MLflow.
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -69,7 +68,7 @@ class Printout:
         """Return it as JSON-able data."""
         table = None
         if self.table is not None:
-            table = {"rows": self.table.to_json(orient="table", double_precision=15), "attrs": self.table.attrs}
+            table = {"columns": _columns(self.table), "attrs": self.table.attrs}
         return {
             "table": table,
             "lines": list(self.lines),
@@ -83,7 +82,16 @@ class Printout:
         """Return what `to_plain` wrote of a sweep without failures."""
         table = None
         if plain["table"] is not None:
-            table = pd.read_json(io.StringIO(plain["table"]["rows"]), orient="table", precise_float=True)
+            columns = plain["table"]["columns"]
+            table = pd.DataFrame({name: pd.Series(values, dtype=dtype) for name, dtype, values in columns})
             table.attrs = plain["table"]["attrs"]
         kept = {name: plain[name] for name in ("lines", "figure", "command", "record")}
         return cls(table=table, runs=runs, **kept)
+
+
+def _columns(table: pd.DataFrame) -> list[tuple[str, str, list[Any]]]:
+    """Return the columns of a table by name, with their types and values: numbers to the last digit."""
+    return [
+        (name, str(table[name].dtype), [None if pd.isna(value) else value for value in table[name].tolist()])
+        for name in map(str, table.columns)
+    ]
