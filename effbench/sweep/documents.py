@@ -47,8 +47,8 @@ def csv_text(table: pd.DataFrame, /) -> str:
 
 
 def json_text(record: Mapping[str, Any], /) -> str:
-    """Return strict JSON in ASCII: what is no finite number is null."""
-    return json.dumps(strict(record), indent=1, allow_nan=False) + "\n"
+    """Return strict JSON in ASCII, keys sorted: what is no finite number is null."""
+    return json.dumps(strict(record), indent=1, allow_nan=False, sort_keys=True) + "\n"
 
 
 def strict(value: Any, /) -> Any:
@@ -82,7 +82,7 @@ def markdown(printout: Printout, /) -> str:
     from effbench.sweep.terminal import shown_columns
 
     lines = [_code(printout.command), ""] if printout.command else []
-    lines += [f"- {_escaped(line)}" for line in [*printout.lines, *printout.failure_lines(), *printout.unmeasured]]
+    lines += [f"- {_escaped(line)}" for line in printout.said()]
     if printout.table is None:
         return "\n".join(lines) + "\n"
     attrs = printout.table.attrs

@@ -17,6 +17,9 @@ from rich.console import Console
 from effbench.analysis import Quality
 from effbench.sweep.terminal import print_line, print_table, terminal_console, text_of
 
+_SHARE = "× the bytes"
+_TWO_BASELINES = f"({_SHARE}: of the reference's own file; smaller: than the reference's weights as float32)"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Printout:
@@ -44,7 +47,7 @@ class Printout:
         if self.table is not None:
             print_table(self.table, Quality(**self.table.attrs["quality"]), self.table.attrs["extras"], console)
             console.print()
-        for line in [*self.lines, *self.failure_lines(), *self.unmeasured]:
+        for line in self.said():
             print_line(line, console)
         if self.figure is not None:
             print_line(f"figure: {os.path.relpath(self.figure)}", console)
@@ -54,6 +57,11 @@ class Printout:
         """Print, to stderr, what a document on stdout does not hold: of CSV all but the table."""
         lines = self.lines if form == "csv" else ()
         replace(self, table=None, lines=lines).show(terminal_console(sys.stderr))
+
+    def said(self) -> list[str]:
+        """Return the lines below the table: the answer, what its words mean, what failed."""
+        has_both = self.table is not None and "size_ratio" in self.table and any(_SHARE in line for line in self.lines)
+        return [*self.lines, *([_TWO_BASELINES] if has_both else []), *self.failure_lines(), *self.unmeasured]
 
     def failure_lines(self) -> list[str]:
         """Return a line for each failed run, and one that says what to do."""

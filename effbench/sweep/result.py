@@ -23,7 +23,7 @@ from effbench.sweep.documents import markdown
 from effbench.sweep.messages import plain
 from effbench.sweep.printout import Printout
 from effbench.sweep.records import quality_columns
-from effbench.sweep.terminal import shown_columns
+from effbench.sweep.terminal import group_breaks, shown_columns
 from effbench.tracking import names
 
 if TYPE_CHECKING:
@@ -143,14 +143,12 @@ class SweepResult:
 
     def report(self) -> str:
         """Return the answer in Markdown: what asked for it, what was found, and the table of points."""
-        interrupted = [self._said()[0]] if self.n_missing else []
-        return markdown(replace(self._printout, lines=[*interrupted, *self._printout.lines]))
+        return markdown(replace(self._printout, lines=[*self._interrupted(), *self._printout.lines]))
 
-    def _said(self) -> list[str]:
-        """Return the sentences, one after the other."""
-        interrupted = f"interrupted: {self.n_missing} runs are missing; the same call goes on with them"
-        failed = [f"failed: {name}: {reason}" for name, reason in self.failures.items()]
-        return [*([interrupted] if self.n_missing else []), *self._printout.lines, *failed, *self._printout.unmeasured]
+    def _interrupted(self) -> list[str]:
+        return [f"interrupted: {self.n_missing} runs are missing; the same call goes on with them"] * (
+            self.n_missing > 0
+        )
 
     def __repr__(self) -> str:
         missing = f", {self.n_missing} missing" if self.n_missing else ""
@@ -158,12 +156,13 @@ class SweepResult:
         return f"SweepResult({self.sweep_id}: {len(self.runs)} runs{failed}{missing})"
 
     def __str__(self) -> str:
-        interrupted = self._said()[:1] if self.n_missing else []
-        return "\n".join([self._printout.text(), *interrupted])
+        return "\n".join([self._printout.text(), *self._interrupted()])
 
     def _repr_html_(self) -> str:
         """Return the answer, the figure and the table as a notebook shows them."""
-        said = "".join(f"<li>{html.escape(plain(line))}</li>" for line in self._said())
+        said = "".join(
+            f"<li>{html.escape(plain(line))}</li>" for line in [*self._interrupted(), *self._printout.said()]
+        )
         table, figure = self._printout.table, self._printout.figure
         image = ""
         if figure is not None and Path(figure).is_file():
@@ -223,5 +222,10 @@ def _html(table: pd.DataFrame) -> str:
     parts = [[html.escape(part) for part in column.heading.split("\n")] for column in columns]
     rows = zip(*(column.cells for column in columns), strict=True)
     top = "".join(f"<th>{'<br>'.join(lines)}</th>" for lines in parts)
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>" for row in rows)
-    return f'<table style="text-align:right"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
+    breaks = group_breaks(columns)
+    body = ""
+    for number, row in enumerate(rows):
+        line = ' style="border-top:2px solid gray"' if number in breaks else ""
+        body += f"<tr{line}>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>"
+    style = "text-align:right;border-collapse:collapse"
+    return f'<table style="{style}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'

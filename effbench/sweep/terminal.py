@@ -107,7 +107,7 @@ def print_table(table: pd.DataFrame, quality: Quality, extras: Sequence[str], co
     """
     columns = shown_columns(table, quality, extras)
     shown = fitted(columns, console.width, quality=quality.name)
-    print_rows(shown.columns, console, breaks=_breaks(columns))
+    print_rows(shown.columns, console, breaks=group_breaks(columns))
     for number, name in enumerate(shown.names, start=1):
         print_line(f"{number}: {name}", console)
     if shown.left_out:
@@ -131,7 +131,7 @@ def shown_columns(table: pd.DataFrame, quality: Quality, extras: Sequence[str], 
     ]
 
 
-def _breaks(columns: Sequence[Column]) -> list[int]:
+def group_breaks(columns: Sequence[Column], /) -> list[int]:
     """Return the rows with which another network, data set or task begins: (n_groups - 1,)."""
     there = group_columns(column.name for column in columns if column.is_axis)
     rows = list(zip(*(column.cells for column in columns if column.name in there), strict=True))
