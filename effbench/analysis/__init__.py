@@ -7,6 +7,7 @@ from effbench.analysis.answers import Answer, answers
 from effbench.analysis.costs import varying_costs
 from effbench.analysis.counts import Counts, QualityKind, quality_from_sums
 from effbench.analysis.groups import split_groups
+from effbench.analysis.panels import answers_figure, answers_png
 from effbench.analysis.pareto import pareto_front
 from effbench.analysis.plot import plot_saturation
 from effbench.analysis.quality import Quality
@@ -22,6 +23,8 @@ __all__ = [
     "QualityKind",
     "Saturation",
     "answers",
+    "answers_figure",
+    "answers_png",
     "detail_sentences",
     "pareto_front",
     "plot_saturation",

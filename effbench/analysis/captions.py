@@ -1,4 +1,4 @@
-"""The names in the figure of a curve: of its points, of what was chosen, and the legend."""
+"""The names in the figure of a curve: of its points, of what was chosen, and above it why there is no such point."""
 
 from __future__ import annotations
 
@@ -10,53 +10,110 @@ import numpy as np
 
 from effbench.analysis.costs import cost_words
 from effbench.analysis.curve import Curve
+from effbench.analysis.figure_axes import thin_ticks
+from effbench.analysis.legend import Entry, place_legend
+from effbench.analysis.marks import DARK_RED
+from effbench.analysis.names import shown_name
 from effbench.analysis.pareto import front_rows
-from effbench.analysis.placement import Box, Label, line_boxes, marker_boxes, place_labels, place_legend
+from effbench.analysis.placement import Box, Label, line_boxes, marker_boxes, pixels_per_point, place_labels, text_size
 from effbench.analysis.words import amount, difference_unit, named, scale, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FONT_SIZE = 8.0
+FONT_SIZE = 8.5
+_SMALLEST_FONT, _WIDE_ENOUGH = 5.5, 290.0
+"""Text is smaller in axes that are narrower than so many points."""
 _FEW_POINTS = 8
+_MOST_TITLE_LINES = 4
 
 
-def write_labels(ax: Axes, curve: Curve, chosen: int | None, controls: Sequence[Label], *, legend: bool) -> None:
-    """Write the legend, then names: the saturation point and the reference always, others where there is room."""
+def write_labels(
+    ax: Axes, curve: Curve, chosen: int | None, controls: Curve | None, *, legend: Sequence[Entry] = ()
+) -> None:
+    """Write the legend, then names: the saturation point and the reference always, others where there is room.
+
+    legend: its entries; none where it stands elsewhere. The limits of the axes may grow for it.
+    """
     ax.autoscale_view()
-    obstacles = _obstacles(ax, curve, chosen)
-    x, y = (np.array([getattr(label, direction) for label in controls]) for direction in "xy")
-    obstacles += marker_boxes(ax, x, y, size=7) if controls else []
+    ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim())  # what is drawn from here on moves nothing
+    tall = [control_label(controls, row) for row in _control_rows(controls)]
+
+    def obstacles() -> list[Box]:
+        return [*obstacles_of(ax, curve, chosen), *marker_boxes(ax, *_places(tall), size=7)]
+
+    taken, size = [], font_size(ax)
     if legend:
-        obstacles.append(place_legend(ax, obstacles=obstacles, fontsize=FONT_SIZE)[1])
+        taken.append(place_legend(ax, legend, obstacles=obstacles, fontsize=size))
+    thin_ticks(ax)
+    anchors = [*zip(curve.costs.tolist(), curve.values.tolist(), strict=True), *((one.x, one.y) for one in tall)]
+    labels = [*_labels(curve, chosen), *tall]
+    place_labels(ax, labels, obstacles=[*obstacles(), *taken], fontsize=size, anchors=anchors)
+
+
+def font_size(ax: Axes, /) -> float:
+    """Return the size of names and legend in axes, in points."""
+    width = ax.get_window_extent().width / pixels_per_point(ax)
+    return float(np.clip(FONT_SIZE * width / _WIDE_ENOUGH, _SMALLEST_FONT, FONT_SIZE))
+
+
+def _labels(curve: Curve, chosen: int | None) -> list[Label]:
+    """Return the names of points, the most important first."""
     few = len(curve) <= _FEW_POINTS
-    front = front_rows(curve)
-    rows = dict.fromkeys([row for row in (chosen, curve.reference) if row is not None])
-    rows |= dict.fromkeys(int(row) for row in front) | (dict.fromkeys(range(len(curve))) if few else {})
-    labels = [
+    needed = [row for row in (chosen, curve.reference) if row is not None]
+    rest = list(range(len(curve))) if few else _thinned([int(row) for row in front_rows(curve)])
+    return [
         Label(
             text=_chosen_text(curve, row) if row == chosen else _name(curve, row),
             x=float(curve.costs[row]),
             y=float(curve.values[row]),
-            optional=not few and row not in (chosen, curve.reference),
+            optional=row not in needed,
+            near=not few and row not in needed,
             bold=row == chosen,
             clearance=5.0 if row == chosen else 0.0,
         )
-        for row in rows
+        for row in dict.fromkeys([*needed, *rest])
     ]
-    place_labels(ax, [*labels, *controls], obstacles=obstacles, fontsize=FONT_SIZE)
 
 
-def _obstacles(ax: Axes, curve: Curve, chosen: int | None) -> list[Box]:
-    """Return what text should not cover: markers, error bars, the joined front and the tolerance line."""
+def _thinned(rows: list[int]) -> list[int]:
+    """Return rows so that of those that come first as many as there is room for are spread: ends, middle, quarters."""
+    ordered: list[int] = []
+    step = max(len(rows) - 1, 1)
+    while len(ordered) < len(rows):
+        ordered += [row for row in [*rows[::step], *rows[-1:]] if row not in ordered]
+        step = max(step // 2, 1)
+    return ordered
+
+
+def control_label(controls: Curve | None, row: int, /) -> Label:
+    """Return the name of an uncompressed control."""
+    assert controls is not None, "there is none"
+    x, y = float(controls.costs[row]), float(controls.values[row])
+    return Label(text=shown_name(named(controls, row)), x=x, y=y, optional=True)
+
+
+def _control_rows(controls: Curve | None) -> list[int]:
+    return [] if controls is None else np.setdiff1d(np.arange(len(controls)), controls.references).tolist()
+
+
+def _places(labels: Sequence[Label]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([label.x for label in labels]), np.array([label.y for label in labels])
+
+
+def obstacles_of(ax: Axes, curve: Curve, chosen: int | None) -> list[Box]:
+    """Return what text should not cover: markers, seeds, error bars, the lines of series and of the tolerance."""
     x, y = curve.costs, curve.values
-    boxes = marker_boxes(ax, x, y, size=7)
+    boxes = marker_boxes(ax, x, y, size=8)
     if chosen is not None:
-        boxes += marker_boxes(ax, x[[chosen]], y[[chosen]], size=14)
+        boxes += marker_boxes(ax, x[[chosen]], y[[chosen]], size=15)
     for row in range(len(curve)):
         wide, tall = np.nan_to_num([curve.deviations[name].iloc[row] for name in (curve.cost, curve.quality_column)])
-        boxes += line_boxes(ax, x[row].repeat(2), np.array([max(y[row] - tall, ax.get_ylim()[0]), y[row] + tall]))
-        boxes += line_boxes(ax, np.array([max(x[row] - wide, ax.get_xlim()[0]), x[row] + wide]), y[row].repeat(2))
+        if wide or tall:
+            boxes += line_boxes(ax, x[row].repeat(2), np.array([max(y[row] - tall, ax.get_ylim()[0]), y[row] + tall]))
+            boxes += line_boxes(ax, np.array([max(x[row] - wide, ax.get_xlim()[0]), x[row] + wide]), y[row].repeat(2))
+    for dots in (artist for artist in ax.collections if artist.get_gid() == "seeds"):
+        boxes += marker_boxes(ax, *np.asarray(dots.get_offsets(), dtype=np.float64).T, size=3)
     for line in ax.lines:
         if line.get_gid() in ("front", "interval"):
             boxes += line_boxes(ax, *np.asarray(line.get_xydata(), dtype=np.float64).T)
@@ -65,15 +122,32 @@ def _obstacles(ax: Axes, curve: Curve, chosen: int | None) -> list[Box]:
     return boxes
 
 
-def base_word(curve: Curve, /) -> str:
-    """Return what a figure calls that with which points are compared."""
-    return "most accurate" if curve.base == "most accurate" else "reference"
+def write_title(ax: Axes, text: str, /) -> int:
+    """Write why there is no saturation point above the axes, as wide as these. Returns its number of lines."""
+    width, size = ax.get_window_extent().width, font_size(ax) + 0.5
+    lines = wrapped(ax, text, width, fontsize=size)
+    if len(lines) > _MOST_TITLE_LINES:
+        lines = [*lines[: _MOST_TITLE_LINES - 1], f"{lines[_MOST_TITLE_LINES - 1][:-3].rstrip()} …"]
+    ax.set_title("\n".join(lines), loc="left", fontsize=size, color=DARK_RED, parse_math=False)
+    return len(lines)
+
+
+def wrapped(ax: Axes, text: str, width: float, /, *, fontsize: float, fontweight: str = "normal") -> list[str]:
+    """Return a text in lines of at most a width (pixels); words that are longer are broken."""
+    points = pixels_per_point(ax)
+    n_characters = max(int(width / (0.5 * fontsize * points)), 8)
+    while n_characters > 8:
+        lines = textwrap.wrap(text, n_characters)
+        if max(text_size(ax, line, fontsize=fontsize, fontweight=fontweight)[0] for line in lines) <= width:
+            return lines
+        n_characters -= 2
+    return textwrap.wrap(text, n_characters)
 
 
 def _name(curve: Curve, row: int) -> str:
     is_marked = curve.base == "reference" and row in curve.references
     text = "reference" if is_marked and not curve.has_several_references else named(curve, row)
-    return text.replace(" asked, ", " asked,\n")
+    return shown_name(text.replace(" asked, ", " asked,\n"))
 
 
 def _chosen_text(curve: Curve, row: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,15 @@ from effbench.analysis.columns import read_flags
 from effbench.analysis.labels import group_parts
 
 GROUP_KEYS = ("model", "data", "task")
+
+
+def group_columns(names: Iterable[str], /) -> list[str]:
+    """Return those of some columns that tell groups apart: of network, data set and task, and of their options.
+
+    >>> group_columns(["prune", "model", "data.n_train", "model_size"])
+    ['model', 'data.n_train']
+    """
+    return [name for name in names if name.partition(".")[0] in GROUP_KEYS]
 
 
 def split_groups(frame: pd.DataFrame, /) -> dict[str, pd.DataFrame]:

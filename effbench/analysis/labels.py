@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from effbench.analysis.columns import metric_columns, parse_numbers
+from effbench.analysis.columns import metric_columns
 
 _AXIS = re.compile(r"(?:^|, )([A-Za-z_][\w.]*)=")
 _RECORD = re.compile(r"realised/|effbench\.|quality_(name|kind|unit|direction|chance)$|n_seeds$|.*_(std|reached)$")
@@ -93,24 +93,6 @@ def without_reference(label: str, /) -> str:
     ('model=lenet_5', 'lenet_5')
     """
     return re.sub(r"^reference \((.*)\)$", r"\1", label.removesuffix(", reference"))
-
-
-def axes_are_numeric(points: pd.DataFrame, /, labels: list[str]) -> bool:
-    """Whether every axis that varies over the points is a number, so that a line between points means something.
-
-    An axis is read from its column where there is one (the reference's label doesn't say its value), else from labels.
-    """
-    named = [label_axes(label) for label in labels]
-    if "model" in points.columns and points["model"].nunique(dropna=False) > 1:
-        return False
-    names = {axis for axes in named for axis in axes}
-    if not names:
-        return False
-    for axis in names:
-        values = points[axis] if axis in points.columns else pd.Series([axes.get(axis) for axes in named], dtype=object)
-        if values.astype(str)[values.notna()].nunique() > 1 and parse_numbers(values) is None:
-            return False
-    return True
 
 
 def short_label(label: str, /, *, after: str) -> str:

@@ -8,24 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from effbench.analysis.captions import FONT_SIZE
+from effbench.analysis.captions import font_size, obstacles_of
 from effbench.analysis.costs import chosen_cost, costs_that_vary
 from effbench.analysis.curve import Curve, curve_of
-from effbench.analysis.figure_axes import write_axes
+from effbench.analysis.figure_axes import thin_ticks, write_axes
 from effbench.analysis.groups import select_group
-from effbench.analysis.labels import axes_are_numeric
+from effbench.analysis.legend import Entry, place_legend
+from effbench.analysis.marks import GREY, draw_chosen, style_of
+from effbench.analysis.names import shown_name
 from effbench.analysis.pareto import front_rows
-from effbench.analysis.placement import Box, Label, line_boxes, marker_boxes, place_labels, place_legend
+from effbench.analysis.placement import Box, Label, place_labels
 from effbench.analysis.saturation import saturation_point
+from effbench.analysis.series import series_of
 from effbench.analysis.words import named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Okabe and Ito's palette without its yellow, told apart with every kind of colour vision; shapes differ as well.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_SHAPES = ("o", "s", "^", "v", "P", "X", "p")
-_GREY = "#8C8C8C"
 
 
 def plot_several(
@@ -53,21 +51,32 @@ def plot_several(
     _check(curves, names)
     ax = make_axes()  # not before all is found to fit: what is left of a figure would be shown
     chosen: list[Label] = []
+    entries: list[Entry] = []
     for number, (curve, group, name) in enumerate(zip(curves, groups, names, strict=True)):
         point = saturation_point(group, cost=cost, quality=quality, method=method, **options).point
         row = None if point is None else int(str(point.name))
-        _draw(ax, curve, row, number, name)
+        entries.append(_draw(ax, curve, row, number, name))
         if row is not None:
             x, y = float(curve.costs[row]), float(curve.values[row])
-            chosen.append(Label(text=f"{name}: {named(curve, row)}", x=x, y=y, bold=True, clearance=5.0))
+            chosen.append(
+                Label(text=f"{shown_name(name)}: {shown_name(named(curve, row))}", x=x, y=y, bold=True, clearance=5.0)
+            )
     write_axes(ax, curves)
-    _add_meanings(ax, has_points=bool(chosen))
     if ax.get_figure(root=True) is not None:
         ax.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]  # final before text is placed
-    obstacles = [box for curve in curves for box in _boxes(ax, curve)]
+    ax.autoscale_view()
+    ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim())  # what is drawn from here on moves nothing
+
+    def obstacles() -> list[Box]:
+        return [box for curve in curves for box in obstacles_of(ax, curve, None)]
+
+    taken = []
     if legend:
-        obstacles.append(place_legend(ax, obstacles=obstacles, fontsize=FONT_SIZE)[1])
-    place_labels(ax, chosen, obstacles=obstacles, fontsize=FONT_SIZE)
+        entries += _meanings(has_points=bool(chosen))
+        taken.append(place_legend(ax, entries, obstacles=obstacles, fontsize=font_size(ax)))
+    thin_ticks(ax)
+    anchors = [pair for curve in curves for pair in zip(curve.costs.tolist(), curve.values.tolist(), strict=True)]
+    place_labels(ax, chosen, obstacles=[*obstacles(), *taken], fontsize=font_size(ax), anchors=anchors)
     return ax
 
 
@@ -97,34 +106,40 @@ def _check(curves: Sequence[Curve], names: Sequence[str]) -> None:
         raise ValueError(f"the sweeps have several qualities ({', '.join(columns)}): draw those of one")
 
 
-def _draw(ax: Axes, curve: Curve, chosen: int | None, number: int, name: str) -> None:
-    colour, shape = _COLOURS[number % len(_COLOURS)], _SHAPES[number % len(_SHAPES)]
+def _draw(ax: Axes, curve: Curve, chosen: int | None, number: int, name: str) -> Entry:
+    """Draw a sweep in a colour of its own, each of its series as a line. Returns what the legend says."""
+    from matplotlib.lines import Line2D
+
+    style = style_of(number)
     x, y, front = curve.costs, curve.values, front_rows(curve)
-    joined = axes_are_numeric(curve.points, curve.labels)
-    line = {"linewidth": 1.3} if joined else {"linestyle": "none"}
-    ax.plot(x[front], y[front], color=colour, marker=shape, markersize=5, zorder=3, label=name, gid="front", **line)
-    others = np.setdiff1d(np.arange(len(curve)), [*front, *curve.references])
-    ax.scatter(
-        x[others], y[others], s=20, marker=shape, facecolors="white", edgecolors=colour, zorder=2.8, gid="points"
-    )
-    references = np.unique(curve.references)
-    ax.scatter(x[references], y[references], s=48, marker="D", color=colour, zorder=4, gid="reference")
-    if chosen is not None:
+    series = series_of(curve)
+    for one in series:
+        if one.is_joined:
+            ax.plot(
+                x[one.rows], y[one.rows], color=style.colour, marker=style.shape, markersize=0, linewidth=1.3,
+                zorder=2.5, gid="front",
+            )  # fmt: skip
+    for rows, face in ((front, style.colour), (np.setdiff1d(np.arange(len(curve)), front), "white")):
+        shown = np.setdiff1d(rows, curve.references)
         ax.scatter(
-            x[[chosen]], y[[chosen]], s=170, facecolors="none", edgecolors=colour, linewidths=2.0, zorder=5,
-            gid="saturation",
+            x[shown], y[shown], s=26, marker=style.shape, facecolors=face, edgecolors=style.colour, zorder=3,
+            gid="points",
         )  # fmt: skip
+    references = np.unique(curve.references)
+    ax.scatter(x[references], y[references], s=48, marker="D", color=style.colour, zorder=4, gid="reference")
+    if chosen is not None:
+        draw_chosen(ax, curve, chosen, None, colour=style.colour)
+    line = {"linewidth": 1.3} if any(one.is_joined for one in series) else {"linestyle": "none"}
+    return Entry(Line2D([], [], color=style.colour, marker=style.shape, markersize=5, **line), name)  # type: ignore[arg-type]
 
 
-def _add_meanings(ax: Axes, *, has_points: bool) -> None:
-    """Have the legend say what the shapes mean that all sweeps share."""
-    ax.scatter([], [], s=48, marker="D", color=_GREY, label="its reference")
+def _meanings(*, has_points: bool) -> list[Entry]:
+    """Return what the legend says of the shapes that all sweeps share."""
+    from matplotlib.lines import Line2D
+
+    shape = {"color": GREY, "linestyle": "none"}
+    entries = [Entry(Line2D([], [], marker="D", markersize=6.5, **shape), "its reference")]  # type: ignore[arg-type]
     if has_points:
-        ax.scatter([], [], s=110, facecolors="none", edgecolors=_GREY, linewidths=2.0, label="its saturation point")
-
-
-def _boxes(ax: Axes, curve: Curve) -> list[Box]:
-    """Return what text should not cover."""
-    front = front_rows(curve)
-    boxes = marker_boxes(ax, curve.costs, curve.values, size=7)
-    return boxes + line_boxes(ax, curve.costs[front], curve.values[front])
+        ring = Line2D([], [], marker="o", markersize=11, markerfacecolor="none", markeredgewidth=2.0, **shape)  # type: ignore[arg-type]
+        entries.append(Entry(ring, "its saturation point"))
+    return entries

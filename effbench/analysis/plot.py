@@ -1,34 +1,27 @@
-"""The figure: quality against cost, the front, the saturation point and the reference."""
+"""The figure: quality against cost, the series, the saturation point and the reference."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from effbench.analysis.captions import FONT_SIZE, base_word, write_labels
+from effbench.analysis.captions import write_labels, write_title
 from effbench.analysis.costs import chosen_cost
 from effbench.analysis.counts import Counts
 from effbench.analysis.curve import Curve, control_curve, curve_of
 from effbench.analysis.figure_axes import write_axes
 from effbench.analysis.groups import select_group
-from effbench.analysis.labels import axes_are_numeric
+from effbench.analysis.legend import Entry
+from effbench.analysis.marks import draw_chosen, draw_controls, draw_deviations, draw_points, draw_tolerance
 from effbench.analysis.overlay import plot_several
-from effbench.analysis.pareto import front_rows
 from effbench.analysis.phrases import cheapest_is_acceptable_in_short
-from effbench.analysis.placement import Label
 from effbench.analysis.saturation import Saturation, saturation_point
 from effbench.analysis.tolerance import DEFAULT_TOLERANCE, choose_within
-from effbench.analysis.words import allowance, named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Okabe and Ito's palette, told apart with every kind of colour vision; shapes differ as well, for grey prints.
-_BLUE, _VERMILION, _BLACK, _GREY = "#0072B2", "#D55E00", "#000000", "#8C8C8C"
 
 
 def plot_saturation(
@@ -46,13 +39,15 @@ def plot_saturation(
 ) -> Axes:
     """Draw quality against cost, with the front, the saturation point and the reference.
 
-    Seeds are averaged; error bars are their sample standard deviation, in both directions. A point that lacks seeds of
-    its reference says so, and stands where it stands against the reference on the seeds of both. Named controls are
-    drawn apart from the points. Without a reference, all are beside the most accurate point. The front is joined only
-    when every axis that varies is a number. With many points only the reference, the front and the saturation point are
-    named. The cost's axis is logarithmic where the points span more than a decade, that of a quality which is an
-    exponential (perplexity) where they differ more than fourfold; 1 KB is 1000 bytes. Where lower values are better,
-    the best points are at the bottom.
+    Seeds are averaged; small dots are the single ones, error bars their sample standard deviation, in both directions.
+    A point that lacks seeds of its reference says so, and stands where it stands against the reference on the seeds of
+    both. Named controls are drawn apart from the points. Without a reference, all are beside the most accurate point.
+    A line joins points that differ in one number alone: in a grid there is one for each combination of the other axes,
+    and none joins categories or networks. Filled points are on the front. With many points only the reference, some of
+    the front and the saturation point are named. The legend stands where it covers nothing; where there is no such
+    place, the axes are made to reach farther down. The cost's axis is logarithmic where the points span more than a
+    decade, that of a quality which is an exponential (perplexity) where they differ more than fourfold; 1 KB is 1000
+    bytes. Where lower values are better, the best points are at the bottom.
 
     Several sweeps are drawn over each other, each in a colour of its own: its front, its reference and its saturation
     point, on a cost that varies in all of them.
@@ -74,8 +69,9 @@ def plot_saturation(
     Returns
     -------
     matplotlib.axes.Axes
-        Its artists have the gids points, front, saturation, reference, tolerance, deviations and, where
-        there are controls, control, where the counts of the examples are given, interval.
+        Its artists have the gids points, front (the line of each series), saturation, reference, tolerance and, where
+        there are several seeds, seeds and deviations, where there are controls, control, where the counts of the
+        examples are given, interval and interval_band.
 
     Raises
     ------
@@ -115,27 +111,54 @@ def plot_saturation(
     curve = curve_of(runs, cost=cost, quality=quality)
     if len(curve) == 0:
         raise ValueError("the frame has no rows: there is nothing to draw")
-    chosen = None if saturation.point is None else int(str(saturation.point.name))
     axes = _new_axes() if ax is None else ax
-    _draw_deviations(axes, curve)
-    _draw_points(axes, curve)
-    controls = _draw_controls(axes, control_curve(runs, cost=cost, quality=quality))
-    if chosen is not None:
-        _circle(axes, curve, chosen)
-        _draw_interval(axes, curve, chosen, saturation.interval)
-    if method == "tolerance":
-        _draw_tolerance(axes, curve, options.get("tolerance", DEFAULT_TOLERANCE))
-    write_axes(axes, [curve])
-    if chosen is None or chosen in curve.references:
-        title = textwrap.fill(_title(curve, saturation, method, options), 62)
-        axes.set_title(title, loc="left", fontsize=FONT_SIZE + 1, color=_VERMILION)
+    entries = draw_panel(
+        axes, runs, curve, saturation, title=title_of(curve, saturation, method, options),
+        tolerance=options.get("tolerance", DEFAULT_TOLERANCE) if method == "tolerance" else None,
+    )  # fmt: skip
     if ax is None:
         axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]  # final before text is placed
-    write_labels(axes, curve, chosen, controls, legend=legend)
+    write_labels(
+        axes, curve, chosen_row(saturation), control_curve(runs, cost=cost, quality=quality),
+        legend=entries if legend else (),
+    )  # fmt: skip
     return axes
 
 
-def _title(curve: Curve, saturation: Saturation, method: str, options: dict[str, float]) -> str:
+def chosen_row(saturation: Saturation, /) -> int | None:
+    """Return the row of the saturation point on its curve."""
+    return None if saturation.point is None else int(str(saturation.point.name))
+
+
+def draw_panel(
+    ax: Axes,
+    runs: pd.DataFrame,
+    curve: Curve,
+    saturation: Saturation,
+    *,
+    title: str,
+    tolerance: float | None,
+    names: Sequence[str] = (),
+) -> list[Entry]:
+    """Draw all but names and legend of one curve. Returns what the legend says.
+
+    title: why there is no saturation point, or why it is the reference. names: of the series of all panels.
+    """
+    chosen = chosen_row(saturation)
+    entries = draw_points(ax, curve, names)
+    entries += draw_controls(ax, control_curve(runs, cost=curve.cost, quality=curve.quality_column))
+    if chosen is not None:
+        entries += draw_chosen(ax, curve, chosen, saturation.interval)
+    if tolerance is not None:
+        entries += draw_tolerance(ax, curve, tolerance)
+    entries += draw_deviations(ax, curve)
+    write_axes(ax, [curve])
+    if chosen is None or chosen in curve.references:
+        write_title(ax, title)
+    return entries
+
+
+def title_of(curve: Curve, saturation: Saturation, method: str, options: dict[str, float], /) -> str:
     """Return why there is no saturation point, or why it is the reference."""
     if method == "tolerance":
         choice = choose_within(curve, **options)
@@ -149,73 +172,3 @@ def _new_axes() -> Axes:
 
     _, ax = plt.subplots(figsize=(6.0, 4.0), layout="constrained")
     return ax
-
-
-def _draw_deviations(ax: Axes, curve: Curve) -> None:
-    """Error bars, only at the points and in the directions that have a deviation."""
-    for name in (curve.cost, curve.quality_column):
-        deviations = curve.deviations[name].to_numpy(dtype=np.float64)
-        known = deviations > 0  # not where it is NaN: one run has none
-        if known.any():
-            bars = ax.errorbar(
-                curve.costs[known],
-                curve.values[known],
-                xerr=deviations[known] if name == curve.cost else None,
-                yerr=deviations[known] if name == curve.quality_column else None,
-                fmt="none", ecolor=_GREY, elinewidth=0.9, capsize=2.5, zorder=2,
-            )  # fmt: skip
-            for lines in bars[2]:
-                lines.set_gid("deviations")
-
-
-def _draw_points(ax: Axes, curve: Curve) -> None:
-    x, y = curve.costs, curve.values
-    front = front_rows(curve)
-    references = np.unique(curve.references)
-    dominated = np.setdiff1d(np.arange(len(curve)), [*front, *references])
-    if axes_are_numeric(curve.points, curve.labels):
-        ax.plot(x[front], y[front], color=_BLUE, linewidth=1.3, zorder=2.5, gid="front")
-    ax.scatter(x[front], y[front], s=30, color=_BLUE, zorder=3.5, label="Pareto front", gid="points")
-    if len(dominated) > 0:
-        ax.scatter(
-            x[dominated], y[dominated], s=26, facecolors="white", edgecolors=_GREY,
-            zorder=3, label="dominated points", gid="points",
-        )  # fmt: skip
-    word = base_word(curve) + ("s" if len(references) > 1 else "")
-    ax.scatter(x[references], y[references], s=48, marker="D", color=_BLACK, zorder=4, label=word, gid="reference")
-
-
-def _draw_controls(ax: Axes, curve: Curve | None) -> list[Label]:
-    """Draw uncompressed networks with an axis that moves no cost. Returns their labels."""
-    if curve is None:
-        return []
-    rows = np.setdiff1d(np.arange(len(curve)), curve.references)
-    ax.scatter(
-        curve.costs[rows], curve.values[rows], s=44, marker="D", facecolors="white", edgecolors=_BLACK,
-        zorder=3.8, label="uncompressed controls", gid="control",
-    )  # fmt: skip
-    return [Label(text=named(curve, r), x=float(curve.costs[r]), y=float(curve.values[r])) for r in rows]
-
-
-def _circle(ax: Axes, curve: Curve, row: int) -> None:
-    ax.scatter(
-        curve.costs[row], curve.values[row], s=170, facecolors="none", edgecolors=_VERMILION, linewidths=2.0,
-        zorder=5, label="saturation point", gid="saturation",
-    )  # fmt: skip
-
-
-def _draw_interval(ax: Axes, curve: Curve, chosen: int, interval: tuple[float, float] | None) -> None:
-    """Draw over which costs the saturation point falls on examples drawn anew; nothing where it does not move."""
-    if interval is not None and interval[0] < interval[1]:
-        ax.plot(
-            interval, curve.values[[chosen, chosen]], color=_VERMILION, alpha=0.35, linewidth=5.0,
-            solid_capstyle="butt", zorder=1.5, label="95 % of its resamples", gid="interval",
-        )  # fmt: skip
-
-
-def _draw_tolerance(ax: Axes, curve: Curve, tolerance: float) -> None:
-    """Draw how far points may be from their reference: a line for each level at which references are."""
-    label = f"{base_word(curve)} {'−' if curve.sign > 0 else '+'} {allowance(curve, tolerance)}"
-    for level in np.unique(curve.values[curve.references] - curve.sign * tolerance):
-        ax.axhline(level, color=_BLACK, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1, label=label, gid="tolerance")
-        label = "_repeated"  # matplotlib leaves what begins so out of legends

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from effbench.analysis.averages import average_runs
 from effbench.analysis.columns import codes_of, parse_numbers
-from effbench.analysis.groups import failed_seeds, marked_references
+from effbench.analysis.groups import failed_seeds, group_columns, marked_references
 from effbench.analysis.quality import Quality, secondary_columns
 from effbench.analysis.reached import axes_in_rounds, ended_early
 
@@ -19,6 +19,9 @@ _COSTS = ("size_bytes", "size_ratio", "macs", "macs_effective", "params_nonzero"
 
 def points_table(frame: pd.DataFrame, *, axes: Sequence[str]) -> pd.DataFrame:
     """Return one row per point, the references first, then by axes: the axes, the number of seeds, the means over them.
+
+    Where axes tell networks, data sets or tasks apart (`group_columns`), rows are grouped by these, each group with its
+    own reference first.
 
     frame: one row per run, in any order. axes: the swept columns, in the order in which they sort. The means are those
     of the quality on the test and on the validation split, of the costs, and of what else the frame says about the
@@ -65,8 +68,10 @@ def points_table(frame: pd.DataFrame, *, axes: Sequence[str]) -> pd.DataFrame:
 
 
 def _table_order(points: pd.DataFrame, axes: Sequence[str]) -> NDArray[np.int64]:
-    keys: list[NDArray[np.int64] | NDArray[np.float64]] = [(~marked_references(points)).astype(np.int64)]
-    for axis in axes:
+    groups = group_columns(axes)
+    keys: list[NDArray[np.int64] | NDArray[np.float64]] = [codes_of(points[name]) for name in groups]
+    keys.append((~marked_references(points)).astype(np.int64))
+    for axis in [axis for axis in axes if axis not in groups]:
         numbers = parse_numbers(points[axis])
         keys.append(codes_of(points[axis]) if numbers is None else numbers)
     # What no axis tells apart still comes in one order, whatever that of the rows.

@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,6 +16,7 @@ from effbench.sweep.hidden_arguments import given_arguments, hide_arguments
 
 if TYPE_CHECKING:
     from effbench.plan.sweep import Sweep
+    from effbench.sweep.answer_format import Answering
 
 FAILED, WRONG_INPUT = 1, 2
 
@@ -28,6 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str], *, is_command: bool = False) -> int:
+    """Run a sweep, which answers in the form that `--format` names."""
+    from effbench.sweep.answer_format import in_format
+
+    return in_format(arguments, partial(_sweep, is_command=is_command))
+
+
+def _sweep(arguments: Sequence[str], answering: Answering, *, is_command: bool) -> int:
     """Run a sweep. is_command: this process is here for nothing else; its workers' server may begin at once."""
     from effbench.sweep.messages import log_to_stderr
 
@@ -49,7 +58,7 @@ def _main(arguments: Sequence[str], *, is_command: bool = False) -> int:
             return 0
     from effbench.sweep.again import answer_again
 
-    if answer_again(arguments):
+    if answer_again(arguments, answering.show):
         return 0
     if is_command:
         from effbench.run.forkserver import begin_server_for
@@ -63,21 +72,23 @@ def _main(arguments: Sequence[str], *, is_command: bool = False) -> int:
     except ValueError as error:
         return _complain(error, WRONG_INPUT)
     if sweep.dry_run:
-        from effbench.sweep.dry_run import print_plan
+        from effbench.sweep.dry_run import show_plan
 
-        print_plan(sweep, Store(Path(sweep.store.root), read_only=True))
+        show_plan(sweep, Store(Path(sweep.store.root), read_only=True), answering)
         return 0
-    return _run(arguments, sweep)
+    return _run(arguments, sweep, answering)
 
 
-def _run(arguments: Sequence[str], sweep: Sweep) -> int:
+def _run(arguments: Sequence[str], sweep: Sweep, answering: Answering) -> int:
     from effbench.sweep.again import keep_answer
     from effbench.sweep.progress import ProgressDisplay
     from effbench.sweep.work import Refused, Stopped, place_of, work
 
     try:
         with place_of(sweep) as (use, uri):
-            worked = work(sweep, use, uri, ProgressDisplay(sweep.plan), shows=True)
+            worked = work(sweep, use, uri, ProgressDisplay(sweep.plan), shows=not answering.is_document)
+            if answering.is_document:
+                answering.show(worked.printout)
             if not worked.is_whole:
                 return FAILED
             keep_answer(arguments, sweep, worked.printout, use.store)

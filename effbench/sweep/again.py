@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,14 +26,17 @@ if TYPE_CHECKING:
     from effbench.run.store import Store
     from effbench.sweep.printout import Printout
 
-VERSION = 1
+VERSION = 2
 """Bumped when what is kept of an answer changes."""
 DEFAULT_ROOT = ".effbench"
 """The default of `store.root`."""
 
 
-def answer_again(arguments: Sequence[str], /) -> bool:
-    """Print the answer that the same command gave, if it would come to the same now; returns whether it did."""
+def answer_again(arguments: Sequence[str], show: Callable[[Printout], None] | None = None, /) -> bool:
+    """Show the answer that the same command gave, if it would come to the same now; returns whether it did.
+
+    show: what shows it; None prints it.
+    """
     roots = [text.partition("=")[2] for text in arguments if re.match(r"\+{0,2}store\.root=", text)]
     try:
         root = Path(roots[-1] if roots else DEFAULT_ROOT).expanduser()
@@ -44,7 +47,8 @@ def answer_again(arguments: Sequence[str], /) -> bool:
         return False
     from effbench.sweep.printout import Printout
 
-    Printout.from_plain(kept["printout"], runs=ui_command(for_writing(kept["uri"]))).show()
+    printout = Printout.from_plain(kept["printout"], runs=ui_command(for_writing(kept["uri"])))
+    (Printout.show if show is None else show)(printout)
     with suppress(OSError):  # it is somebody else's: `effbench.store` then says less about its last use
         os.utime(entry_path(root, f"sweeps/{kept['sweep']}.json"))
     return True

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 import pandas as pd
 
-from effbench.analysis import Answer, Counts, Quality, answers, plot_saturation, points_table
+from effbench.analysis import Answer, Counts, Quality, answers, answers_png, points_table
+from effbench.analysis.groups import group_columns
 from effbench.plan.sweep import Sweep
 from effbench.run.interruption import check
 from effbench.run.store import Store
 from effbench.sweep import config_file
+from effbench.sweep.answer_record import answer_record
 from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.messages import say
 from effbench.sweep.printout import Printout
@@ -23,7 +24,7 @@ from effbench.tracking import names
 from effbench.tracking.location import for_writing, ui_command
 from effbench.tracking.tracker import RunStatus, Tracker, TrackingError
 
-FIGURE_VERSION = 2
+FIGURE_VERSION = 3
 """Bumped when the figure of equal values comes to be drawn in another way."""
 
 
@@ -63,6 +64,8 @@ def _answered(
         unmeasured=outcome.unmeasured,
         figure=str(folder / "saturation.png") if "saturation.png" in files else None,
         runs=ui_command(for_writing(sweep.tracking.uri)),
+        command=sweep.command,
+        record=answer_record(outcome.frame, found, sweep_id=sweep.plan.sweep_id, tolerance=sweep.tolerance),
     )
     return printout, metrics, files
 
@@ -106,7 +109,9 @@ def _files(found: Sequence[Answer], sweep: Sweep, outcome: SweepOutcome, store: 
 
 
 def _table(frame: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
-    table = points_table(frame, axes=[*sweep.plan.axes, *_swept(frame, sweep)])
+    axes = [*sweep.plan.axes, *_swept(frame, sweep)]
+    groups = group_columns(axes)
+    table = points_table(frame, axes=[*groups, *(axis for axis in axes if axis not in groups)])
     table.attrs = {"quality": dataclasses.asdict(Quality.of_frame(frame)), "extras": frame.attrs["extra_qualities"]}
     return table
 
@@ -145,38 +150,9 @@ def _kept_figure(found: Sequence[Answer], tolerance: float, counts: Counts | Non
     name = f"figures/{digest.hexdigest()[:20]}.png"
     kept = store.get(name)
     if kept is None:
-        kept = figure(found, tolerance=tolerance, counts=counts)
+        kept = answers_png(found, tolerance=tolerance)
         store.put(name, kept)
     return kept
-
-
-def figure(found: Sequence[Answer], *, tolerance: float, counts: Counts | None = None) -> bytes:
-    """Return a PNG with a panel for each answer: the quality against its cost. Each group begins a row of its own."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    groups = {group: [answer for answer in found if answer.group == group] for group in {a.group: None for a in found}}
-    n_columns = min(max(map(len, groups.values())), 2)
-    rows = [own[start : start + n_columns] for own in groups.values() for start in range(0, len(own), n_columns)]
-    width, height = 5.4 * n_columns, 4.2 * len(rows)
-    drawing = Figure(figsize=(width, height))
-    FigureCanvasAgg(drawing)
-    # Margins in inches, fixed: labels are placed where the axes are, so these must not move afterwards.
-    left = 0.75 if len(groups) == 1 else 0.95
-    margins = {"left": left / width, "right": 1 - 0.2 / width, "bottom": 0.6 / height, "top": 1 - 0.5 / height}
-    spacing = {"wspace": 0.22, "hspace": 0.34}
-    panels = drawing.subplots(len(rows), n_columns, squeeze=False, gridspec_kw={**margins, **spacing})
-    for row, answers_in_row in zip(panels, rows, strict=True):
-        for unused in row[len(answers_in_row) :]:
-            unused.remove()
-        for answer, axes in zip(answers_in_row, row, strict=False):
-            legend = answer is groups[answer.group][0]
-            plot_saturation(answer.runs, cost=answer.cost, ax=axes, tolerance=tolerance, legend=legend, counts=counts)
-            if answer.group and answer is answers_in_row[0]:
-                axes.set_ylabel(f"{answer.group}\n{axes.get_ylabel()}")
-    stream = io.BytesIO()
-    drawing.savefig(stream, format="png", dpi=200)
-    return stream.getvalue()
 
 
 def _swept(frame: pd.DataFrame, sweep: Sweep) -> list[str]:

@@ -6,29 +6,39 @@ from collections.abc import Sequence
 
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
 
 from effbench.plan.sweep import Sweep
 from effbench.run.results import is_kept, n_kept_steps
 from effbench.run.store import Store
-from effbench.sweep.terminal import cell, print_line, terminal_console
+from effbench.sweep.answer_format import Answering
+from effbench.sweep.fitting import Column
+from effbench.sweep.messages import plain
+from effbench.sweep.terminal import print_line, print_rows, terminal_console
 
 
 def print_plan(sweep: Sweep, store: Store, console: Console | None = None) -> None:
     """Print what a sweep would do: its runs, which steps are there already, what would be measured."""
     console = terminal_console() if console is None else console
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("run", "seed", "status", "steps (kept ones in brackets)"):
-        table.add_column(heading, no_wrap=True)
     runs = plan_table(sweep, store)
-    for row in runs[["point", "seed", "status", "steps"]].itertuples(index=False):
-        table.add_row(*map(cell, row))
-    console.print(table)
+    headings = {"point": "run", "seed": "seed", "status": "status", "steps": "steps (kept ones in brackets)"}
+    columns = [
+        Column(name=name, heading=heading, cells=tuple(plain(value) for value in runs[name]))
+        for name, heading in headings.items()
+    ]
+    print_rows(columns, console, justify="left")
     n_runs, n_kept = len(runs), int((runs["status"] == "kept").sum())
     print_line(f"sweep {sweep.plan.sweep_id}: {n_runs} runs, {n_kept} kept, {n_runs - n_kept} to run", console)
     measure = sweep.measure
     engines, batch, threads = ", ".join(sweep.engines), _listed(measure.batch), _listed(measure.threads)
     print_line(f"latency: {engines}; batch {batch}, {threads} threads, {measure.seconds:g} s a model", console)
+
+
+def show_plan(sweep: Sweep, store: Store, answering: Answering, /) -> None:
+    """Show what a sweep would do: printed, or as the document that the command asks for."""
+    if answering.is_document:
+        answering.show_plan(plan_table(sweep, store))
+    else:
+        print_plan(sweep, store)
 
 
 def plan_table(sweep: Sweep, store: Store, /) -> pd.DataFrame:

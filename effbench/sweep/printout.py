@@ -5,10 +5,10 @@ Importing this imports neither torch nor MLflow.
 
 from __future__ import annotations
 
-import io
 import os
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -16,6 +16,9 @@ from rich.console import Console
 
 from effbench.analysis import Quality
 from effbench.sweep.terminal import print_line, print_table, terminal_console, text_of
+
+_SHARE = "× the bytes"
+_TWO_BASELINES = f"({_SHARE}: of the reference's own file; smaller: than the reference's weights as float32)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,10 @@ class Printout:
     """The figure's path."""
     runs: str
     """What shows the runs: a command, or an address."""
+    command: str = ""
+    """What asked for it."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able data of the runs and the answers (`answer_record`), for the document."""
 
     def show(self, console: Console | None = None) -> None:
         """Print it, to stdout unless another console is given."""
@@ -40,17 +47,26 @@ class Printout:
         if self.table is not None:
             print_table(self.table, Quality(**self.table.attrs["quality"]), self.table.attrs["extras"], console)
             console.print()
-        for line in self.lines:
-            print_line(line, console)
-        for name, reason in self.failures.items():
-            print_line(f"failed: {name}: {reason}", console)
-        if self.failures:
-            print_line("the same command tries the failed runs again, and only those", console)
-        for line in self.unmeasured:
+        for line in self.said():
             print_line(line, console)
         if self.figure is not None:
             print_line(f"figure: {os.path.relpath(self.figure)}", console)
         print_line(f"runs:   {self.runs}", console)
+
+    def show_beside(self, form: str) -> None:
+        """Print, to stderr, what a document on stdout does not hold: of CSV all but the table."""
+        lines = self.lines if form == "csv" else ()
+        replace(self, table=None, lines=lines).show(terminal_console(sys.stderr))
+
+    def said(self) -> list[str]:
+        """Return the lines below the table: the answer, what its words mean, what failed."""
+        has_both = self.table is not None and "size_ratio" in self.table and any(_SHARE in line for line in self.lines)
+        return [*self.lines, *([_TWO_BASELINES] if has_both else []), *self.failure_lines(), *self.unmeasured]
+
+    def failure_lines(self) -> list[str]:
+        """Return a line for each failed run, and one that says what to do."""
+        failed = [f"failed: {name}: {reason}" for name, reason in self.failures.items()]
+        return [*failed, *(["the same command tries the failed runs again, and only those"] if failed else [])]
 
     def text(self) -> str:
         """Return what `show` prints."""
@@ -60,14 +76,30 @@ class Printout:
         """Return it as JSON-able data."""
         table = None
         if self.table is not None:
-            table = {"rows": self.table.to_json(orient="table", double_precision=15), "attrs": self.table.attrs}
-        return {"table": table, "lines": list(self.lines), "figure": self.figure}
+            table = {"columns": _columns(self.table), "attrs": self.table.attrs}
+        return {
+            "table": table,
+            "lines": list(self.lines),
+            "figure": self.figure,
+            "command": self.command,
+            "record": self.record,
+        }
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], /, *, runs: str) -> Printout:
         """Return what `to_plain` wrote of a sweep without failures."""
         table = None
         if plain["table"] is not None:
-            table = pd.read_json(io.StringIO(plain["table"]["rows"]), orient="table", precise_float=True)
+            columns = plain["table"]["columns"]
+            table = pd.DataFrame({name: pd.Series(values, dtype=dtype) for name, dtype, values in columns})
             table.attrs = plain["table"]["attrs"]
-        return cls(table=table, lines=plain["lines"], figure=plain["figure"], runs=runs)
+        kept = {name: plain[name] for name in ("lines", "figure", "command", "record")}
+        return cls(table=table, runs=runs, **kept)
+
+
+def _columns(table: pd.DataFrame) -> list[tuple[str, str, list[Any]]]:
+    """Return the columns of a table by name, with their types and values: numbers to the last digit."""
+    return [
+        (name, str(table[name].dtype), [None if pd.isna(value) else value for value in table[name].tolist()])
+        for name in map(str, table.columns)
+    ]

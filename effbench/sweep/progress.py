@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.console import Console, RenderableType
@@ -12,20 +13,26 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     Task,
     TaskID,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
+from effbench.checks.text import shortened
 from effbench.plan.point import Plan, Point
 from effbench.sweep.messages import plain
 from effbench.sweep.terminal import print_line
 from effbench.training.curves import Row
 
 _REMEMBERED = 10
+_ROOM_FOR_BARS, _ROOM_FOR_TIME = 60, 45
+"""Cells of a terminal from which on these are shown."""
+_TIME, _COUNT, _LEAST = len("-:--:--"), 3, 8
+"""Cells of a time, of a count, of a description at least."""
 
 
 class ProgressDisplay:
@@ -33,15 +40,9 @@ class ProgressDisplay:
 
     def __init__(self, plan: Plan, *, console: Console | None = None, clock: Callable[[], float] = time.monotonic):
         """Show a sweep of that many runs; `clock` gives seconds."""
-        console = Console(stderr=True) if console is None else console
+        console = _stderr_console() if console is None else console
         self.forecast = Forecast(len(plan.points), clock)
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        self._progress = Progress(*columns, _TimeLeft(self), console=console, disable=not console.is_terminal)
+        self._progress = Progress(*_columns(self, console), console=console, disable=not console.is_interactive)
         self.runs = self._progress.add_task("runs", total=len(plan.points))
         self._under_way: dict[str, TaskID] = {}
         self._n_failed = 0
@@ -109,13 +110,52 @@ class ProgressDisplay:
         self._progress.update(self.runs, description=f"runs{running}{failed}")
 
 
+def _stderr_console() -> Console:
+    """Return the console of stderr; what is no terminal gets no bars, whatever FORCE_COLOR says."""
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    return Console(stderr=True, force_interactive=None if is_terminal else False)
+
+
+def _columns(display: ProgressDisplay, console: Console) -> list[ProgressColumn]:
+    """Return the columns for a console's width: where there is little room the bar goes first, then the time gone."""
+    columns: list[ProgressColumn] = [MofNCompleteColumn(table_column=_uncut())]
+    width = console.width
+    if width >= _ROOM_FOR_BARS:
+        columns.insert(0, BarColumn(bar_width=min(40, width // 5), table_column=_uncut()))
+    if width >= _ROOM_FOR_TIME:
+        columns.append(TimeElapsedColumn(table_column=_uncut()))
+    return [_Description(console, columns), *columns, _TimeLeft(display)]
+
+
+def _uncut() -> Column:
+    return Column(no_wrap=True)
+
+
+class _Description(ProgressColumn):
+    """What goes on, in the room that the other columns leave: of a long name the middle is left out."""
+
+    max_refresh = 0.0
+
+    def __init__(self, console: Console, others: Sequence[ProgressColumn]) -> None:
+        super().__init__(table_column=_uncut())
+        self._console, self._others = console, others
+
+    def render(self, task: Task) -> Text:
+        """Return what stands in a task's row."""
+        bars = [column.bar_width or 0 for column in self._others if isinstance(column, BarColumn)]
+        n_times = 1 + sum(isinstance(column, TimeElapsedColumn) for column in self._others)
+        counts = 2 * max(len(f"{task.total or 0:.0f}"), _COUNT) + 1
+        taken = sum(bars) + n_times * _TIME + counts + len(self._others) + 2
+        return Text(shortened(task.description, max(self._console.width - taken, _LEAST)))
+
+
 class _TimeLeft(TimeRemainingColumn):
     """The time left: of a run or of the latency pass by its own pace, of the sweep by how long its runs take."""
 
     max_refresh = 0.0
 
     def __init__(self, display: ProgressDisplay) -> None:
-        super().__init__()
+        super().__init__(table_column=_uncut())
         self._display = display
 
     def render(self, task: Task) -> Text:

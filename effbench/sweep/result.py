@@ -6,7 +6,7 @@ import base64
 import html
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,11 @@ from effbench.plan.sweep import Sweep
 from effbench.run.results import load_result
 from effbench.run.store import Store
 from effbench.sweep.carry_out import SweepOutcome
+from effbench.sweep.documents import markdown
 from effbench.sweep.messages import plain
 from effbench.sweep.printout import Printout
 from effbench.sweep.records import quality_columns
-from effbench.sweep.terminal import shown_cells
+from effbench.sweep.terminal import group_breaks, shown_columns
 from effbench.tracking import names
 
 if TYPE_CHECKING:
@@ -142,15 +143,12 @@ class SweepResult:
 
     def report(self) -> str:
         """Return the answer in Markdown: what asked for it, what was found, and the table of points."""
-        table = self._printout.table
-        lines = [f"`{plain(self._sweep.command)}`", "", *(f"- {plain(line)}" for line in self._said())]
-        return "\n".join([*lines, "", "" if table is None else _markdown(table)]).rstrip() + "\n"
+        return markdown(replace(self._printout, lines=[*self._interrupted(), *self._printout.lines]))
 
-    def _said(self) -> list[str]:
-        """Return the sentences, one after the other."""
-        interrupted = f"interrupted: {self.n_missing} runs are missing; the same call goes on with them"
-        failed = [f"failed: {name}: {reason}" for name, reason in self.failures.items()]
-        return [*([interrupted] if self.n_missing else []), *self._printout.lines, *failed, *self._printout.unmeasured]
+    def _interrupted(self) -> list[str]:
+        return [f"interrupted: {self.n_missing} runs are missing; the same call goes on with them"] * (
+            self.n_missing > 0
+        )
 
     def __repr__(self) -> str:
         missing = f", {self.n_missing} missing" if self.n_missing else ""
@@ -158,12 +156,13 @@ class SweepResult:
         return f"SweepResult({self.sweep_id}: {len(self.runs)} runs{failed}{missing})"
 
     def __str__(self) -> str:
-        interrupted = self._said()[:1] if self.n_missing else []
-        return "\n".join([self._printout.text(), *interrupted])
+        return "\n".join([self._printout.text(), *self._interrupted()])
 
     def _repr_html_(self) -> str:
         """Return the answer, the figure and the table as a notebook shows them."""
-        said = "".join(f"<li>{html.escape(plain(line))}</li>" for line in self._said())
+        said = "".join(
+            f"<li>{html.escape(plain(line))}</li>" for line in [*self._interrupted(), *self._printout.said()]
+        )
         table, figure = self._printout.table, self._printout.figure
         image = ""
         if figure is not None and Path(figure).is_file():
@@ -217,21 +216,16 @@ def _is_equal(own: Any, value: Any) -> bool:
     return bool(own == value)
 
 
-def _short(value: float) -> str:
-    return f"{value:.4g}"
-
-
 def _html(table: pd.DataFrame) -> str:
     """Return a table as the terminal shows it, in HTML."""
-    headings, rows = shown_cells(table, Quality(**table.attrs["quality"]), table.attrs["extras"])
-    parts = [[html.escape(plain(part)) for part in heading.split("\n")] for heading in headings]
+    columns = shown_columns(table, Quality(**table.attrs["quality"]), table.attrs["extras"])
+    parts = [[html.escape(part) for part in column.heading.split("\n")] for column in columns]
+    rows = zip(*(column.cells for column in columns), strict=True)
     top = "".join(f"<th>{'<br>'.join(lines)}</th>" for lines in parts)
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(plain(text))}</td>' for text in row)}</tr>" for row in rows)
-    return f'<table style="text-align:right"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    """Return a table in Markdown."""
-    shown = table.map(lambda cell: "" if pd.isna(cell) else _short(cell) if isinstance(cell, float) else str(cell))
-    rows = [list(map(str, shown.columns)), ["---"] * len(shown.columns), *shown.to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(plain(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+    breaks = group_breaks(columns)
+    body = ""
+    for number, row in enumerate(rows):
+        line = ' style="border-top:2px solid gray"' if number in breaks else ""
+        body += f"<tr{line}>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>"
+    style = "text-align:right;border-collapse:collapse"
+    return f'<table style="{style}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+import os
+import sys
+from collections.abc import Callable, Collection, Sequence
+from typing import Literal, TextIO
 
 import pandas as pd
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from effbench.analysis import Quality
+from effbench.analysis.columns import METRIC, belongs_to
+from effbench.analysis.groups import group_columns
+from effbench.sweep.fitting import GAP, Column, fitted
 from effbench.sweep.messages import plain
 
 _HEADINGS = {
     "n_seeds": "seeds",
     "size_bytes": "bytes",
-    "size_ratio": "smaller",
+    "size_ratio": "smaller than float32",
     "macs": "MACs",
     "macs_effective": "effective",
     "params_nonzero": "non-zero",
@@ -26,18 +32,38 @@ DETAILS = ("calibration_error",)
 _COUNTS = ("size_bytes", "macs", "macs_effective", "params_nonzero")
 
 
-def terminal_console() -> Console:
-    """Return the console of stdout; where that is no terminal, lines are as long as they need."""
-    console = Console(soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 240
+UNLIMITED = 1_000_000
+"""The width of what is no terminal, in cells."""
+
+
+def terminal_console(file: TextIO | None = None) -> Console:
+    """Return the console of stdout, or of another stream; where that is no terminal, lines are as long as they need.
+
+    COLUMNS, NO_COLOR, FORCE_COLOR and TERM count as they do for rich.
+    """
+    stream = sys.stdout if file is None else file
+    console = Console(file=file, soft_wrap=True)
+    is_given = os.environ.get("COLUMNS", "").isdigit()
+    if not (is_given or console.is_jupyter or _is_terminal(stream)):
+        console.width = UNLIMITED
     return console
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError):  # it is no stream, or is closed
+        return False
 
 
 def text_of(show: Callable[[Console], None], /) -> str:
     """Return what is shown as plain text: no colours, lines as long as they need."""
     stream = io.StringIO()
-    show(Console(file=stream, soft_wrap=True, width=240, force_terminal=False, force_jupyter=False, color_system=None))
+    show(
+        Console(
+            file=stream, soft_wrap=True, width=UNLIMITED, force_terminal=False, force_jupyter=False, color_system=None
+        )
+    )
     return stream.getvalue().rstrip("\n")
 
 
@@ -46,27 +72,76 @@ def print_line(line: str, console: Console) -> None:
     console.print(Text(plain(line)), soft_wrap=True)
 
 
-def cell(text: object, /) -> Text:
-    """Return what stands in a cell of a table, which nothing in it can break."""
-    return Text(plain(text))
+def print_rows(
+    columns: Sequence[Column],
+    console: Console,
+    *,
+    justify: Literal["left", "right"] = "right",
+    breaks: Collection[int] = (),
+) -> None:
+    """Print columns below their headings, each row in a line of its own, whatever the width: nothing is cut.
+
+    breaks: rows, counted from 0, before which a line is left free.
+    """
+    widths = [column.width for column in columns]
+    headings = [column.heading.split("\n") for column in columns]
+    height = max(map(len, headings), default=0)
+    lines = [*zip(*([""] * (height - len(lines)) + lines for lines in headings), strict=True)]
+    for number, line in enumerate([*lines, *zip(*(column.cells for column in columns), strict=True)]):
+        shown = [_padded(text, width, justify) for text, width in zip(line, widths, strict=True)]
+        style = "bold" if number < height else ""
+        if number - height in breaks:
+            console.print()
+        console.print(Text((" " * GAP).join(shown).rstrip(), style=style), soft_wrap=True, highlight=False)
+
+
+def _padded(text: str, width: int, justify: Literal["left", "right"]) -> str:
+    space = " " * (width - cell_len(text))
+    return text + space if justify == "left" else space + text
 
 
 def print_table(table: pd.DataFrame, quality: Quality, extras: Sequence[str], console: Console) -> None:
-    """Print the table of points; `extras` are the columns of other qualities, shares of one."""
-    rendered = Table(box=None, pad_edge=False, header_style="bold")
-    headings, rows = shown_cells(table, quality, extras)
-    for heading in headings:
-        rendered.add_column(Text("\n").join(map(cell, heading.split("\n"))), justify="right", no_wrap=True)
-    for row in rows:
-        rendered.add_row(*map(cell, row))
-    console.print(rendered)
+    """Print the table of points; `extras` are the columns of other qualities, shares of one.
+
+    Columns that have no room are left out, and named. Groups of rows, where the table has some, are set apart.
+    """
+    columns = shown_columns(table, quality, extras)
+    shown = fitted(columns, console.width, quality=quality.name)
+    print_rows(shown.columns, console, breaks=group_breaks(columns))
+    for number, name in enumerate(shown.names, start=1):
+        print_line(f"{number}: {name}", console)
+    if shown.left_out:
+        titles = ", ".join(column.title for column in shown.left_out)
+        print_line(
+            f"not shown at {console.width} columns: {titles}; --format=csv, or a wider terminal, shows all", console
+        )
 
 
-def shown_cells(table: pd.DataFrame, quality: Quality, extras: Sequence[str], /) -> tuple[list[str], list[list[str]]]:
-    """Return the headings of the table of points, of up to three lines each, and its rows, as they are shown."""
-    shown = [str(name) for name in table.columns if not _is_left_out(table, str(name), quality)]
-    rows = [[_cell(name, row[name], quality, extras) for name in shown] for _, row in table.iterrows()]
-    return [_heading(name, quality) for name in shown], rows
+def shown_columns(table: pd.DataFrame, quality: Quality, extras: Sequence[str], /) -> list[Column]:
+    """Return the columns of the table of points as they are shown."""
+    return [
+        Column(
+            name=plain(name),
+            heading="\n".join(map(plain, _heading(name, quality).split("\n"))),
+            cells=tuple(plain(_cell(name, value, quality, extras)) for value in table[name].astype(object)),
+            is_axis=_is_axis(name, quality, extras),
+        )
+        for name in map(str, table.columns)
+        if not _is_left_out(table, name, quality)
+    ]
+
+
+def group_breaks(columns: Sequence[Column], /) -> list[int]:
+    """Return the rows with which another network, data set or task begins: (n_groups - 1,)."""
+    there = group_columns(column.name for column in columns if column.is_axis)
+    rows = list(zip(*(column.cells for column in columns if column.name in there), strict=True))
+    return [number for number in range(1, len(rows)) if rows[number] != rows[number - 1]]
+
+
+def _is_axis(name: str, quality: Quality, extras: Sequence[str]) -> bool:
+    """Whether a column tells points apart, and was not measured."""
+    is_measured = METRIC.match(name) is not None or belongs_to(name, (quality.name, *extras))
+    return not is_measured and name not in ("n_seeds", "n_failed") and not name.endswith("_reached")
 
 
 def _is_left_out(table: pd.DataFrame, name: str, quality: Quality) -> bool:

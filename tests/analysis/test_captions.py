@@ -1,13 +1,14 @@
 import itertools
 
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from effbench.analysis import pareto_front
-from effbench.analysis.captions import base_word, write_labels
-from effbench.analysis.curve import curve_of
-from effbench.analysis.placement import Label
+from effbench.analysis.captions import font_size, write_labels, write_title
+from effbench.analysis.curve import control_curve, curve_of
+from effbench.analysis.legend import Entry
 from tests.analysis.conftest import runs_of
 
 
@@ -18,10 +19,10 @@ def ax():
     return figure.subplots()
 
 
-def captions(ax, frame, chosen, *, controls=(), legend=False):
+def captions(ax, frame, chosen, *, controls=None, legend=False):
     curve = curve_of(frame, cost="size_bytes")
-    ax.scatter(curve.costs, curve.values, label="points")
-    write_labels(ax, curve, chosen, controls, legend=legend)
+    points = ax.scatter(curve.costs, curve.values)
+    write_labels(ax, curve, chosen, controls, legend=[Entry(points, "points")] if legend else ())
     return [text.get_text() for text in ax.texts]
 
 
@@ -36,8 +37,9 @@ def test_a_reference_that_is_chosen_saves_nothing(lucky, ax):
 
 
 def test_controls_are_named_and_nothing_overlaps(lucky, ax):
-    control = Label(text="distill=0.9", x=100_000, y=0.945)
-    assert "distill=0.9" in captions(ax, lucky, 1, controls=[control], legend=True)
+    alone = pd.concat([lucky.assign(control=False), runs_of([("distill=0.9", 99_000, 0.945)]).assign(control=True)])
+    controls = control_curve(alone, cost="size_bytes")
+    assert "distill=0.9" in captions(ax, lucky, 1, controls=controls, legend=True)
     ax.figure.draw_without_rendering()
     boxes = [super(type(text), text).get_window_extent() for text in ax.texts]
     assert not any(first.overlaps(second) for first, second in itertools.combinations(boxes, 2))
@@ -56,7 +58,16 @@ def test_of_many_points_only_the_front_is_named(ax):
     assert set(texts) <= front < set(frame["point"])
 
 
-def test_what_points_are_compared_with(lucky):
-    assert base_word(curve_of(lucky, cost="size_bytes")) == "reference"
-    alone = lucky[lucky["reference"]]
-    assert base_word(curve_of(alone, cost="size_bytes")) == "most accurate"
+@pytest.mark.parametrize("text", ["why " * 60, "a" * 300, "$x^2$ costs $5"])
+def test_a_title_is_no_wider_than_its_axes_and_no_markup(ax, text):
+    n_lines = write_title(ax, text)
+    ax.figure.draw_without_rendering()
+    title = ax._left_title
+    assert n_lines == title.get_text().count("\n") + 1 <= 4
+    assert title.get_window_extent().width <= ax.get_window_extent().width * 1.03
+    assert not title.get_parse_math()
+
+
+def test_text_in_small_axes_is_smaller():
+    sizes = [font_size(Figure(figsize=(width, 3)).subplots()) for width in (1, 3, 6, 12)]
+    assert sizes == sorted(sizes) and sizes[0] >= 5 and sizes[2] == sizes[3]

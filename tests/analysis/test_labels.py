@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from effbench.analysis.curve import curve_of
 from effbench.analysis.labels import (
-    axes_are_numeric,
     group_parts,
     has_parts,
     label_axes,
@@ -76,25 +75,6 @@ def test_the_label_of_what_is_nobodys_reference():
     assert without_reference("model=a, coder=ans, reference") == "model=a, coder=ans"
     assert without_reference("reference") == "reference"
     assert without_reference("prune=0.5 (a)") == "prune=0.5 (a)"
-
-
-@pytest.mark.parametrize(
-    ("labels", "numeric"),
-    [
-        (["prune=0.5", "reference"], True),
-        (["prune=0.5, bits=4", "bits=8"], True),
-        (["pooling=early", "pooling=late", "reference"], False),
-        (["pooling=early, prune=0.5", "pooling=early, prune=0.9"], True),
-        (["a", "b"], False),
-    ],
-)
-def test_lines_join_numbers_only(labels, numeric):
-    assert axes_are_numeric(pd.DataFrame({"point": labels}), labels) is numeric
-
-
-def test_the_reference_counts_among_the_categories_where_its_column_says_so():
-    points = pd.DataFrame({"point": ["pooling=early", "reference"], "pooling": ["early", "even"]})
-    assert not axes_are_numeric(points, list(points["point"]))
 
 
 def test_labels_split_into_axes():

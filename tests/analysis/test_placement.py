@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from effbench.analysis.placement import Label, line_boxes, marker_boxes, place_labels, place_legend
+from effbench.analysis.placement import Label, line_boxes, marker_boxes, place_labels
 
 
 @pytest.fixture
@@ -67,15 +67,31 @@ def test_text_far_from_its_point_has_a_line_to_it(ax):
     assert [text.arrow_patch is not None for text in texts] == [False, True]
 
 
-@pytest.mark.parametrize(("x", "y"), [(0.05, 0.05), (0.95, 0.05), (0.05, 0.95), (0.95, 0.95)])
-def test_the_legend_goes_where_the_points_are_not(ax, x, y):
-    ax.scatter([x], [y], label="points")
-    obstacles = marker_boxes(ax, np.array([x]), np.array([y]), size=30)
-    legend, box = place_legend(ax, obstacles=obstacles, fontsize=8)
+def test_of_many_points_a_name_has_its_place_beside_its_point_or_none(ax):
+    crowd = np.linspace(0.3, 0.7, 60)
+    obstacles = marker_boxes(ax, crowd, np.full(60, 0.5), size=7)
+    labels = [Label(text=f"p={n}", x=x, y=0.5, optional=True, near=True) for n, x in enumerate(crowd)]
+    placed = place_labels(ax, labels, obstacles=obstacles, fontsize=8)
+    assert 4 <= len(placed) < 60
+    assert all(text.arrow_patch is None or abs(text.xyann[1]) <= 20 for text in placed)
+
+
+def test_a_line_to_a_point_crosses_no_other_text(ax):
+    labels = [Label(text="a long name", x=0.5, y=0.5), Label(text="another long name", x=0.5, y=0.52)]
+    anchor = ax.transData.transform((0.5, 0.5))
+    around = [(anchor[0] - 20, anchor[1] - 20, anchor[0] + 20, anchor[1] + 20)]
+    first, second = place_labels(ax, labels, obstacles=around, fontsize=8)
     ax.figure.draw_without_rendering()
-    extent = legend.get_window_extent()
-    assert (extent.x0, extent.y0, extent.x1, extent.y1) == pytest.approx(box, abs=1.5)
-    assert overlap(box, obstacles[0]) == 0
+    box, end = box_of(first), ax.transData.transform((0.5, 0.52))
+    left, bottom, right, top = box_of(second)
+    for share in np.linspace(0, 1, 40):
+        x, y = (1 - share) * np.array([(left + right) / 2, (bottom + top) / 2]) + share * end
+        assert not (box[0] < x < box[2] and box[1] < y < box[3])
+
+
+def test_names_are_no_markup(ax):
+    (text,) = place_labels(ax, [Label(text="$x^2$ _a_ <b>", x=0.5, y=0.5)], obstacles=[], fontsize=8)
+    assert text.get_text() == "$x^2$ _a_ <b>" and not text.get_parse_math()
 
 
 def test_boxes_along_a_line_leave_no_gap(ax):
