@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from effbench.checks.fields import shown
@@ -24,11 +22,12 @@ from effbench.config.axis import Axis, Value
 from effbench.config.folder_checks import check_chosen, check_folders
 from effbench.config.hydra_session import hydra_session, in_one_line
 from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
+from effbench.config.launcher_options import read_launcher
 from effbench.config.members import declared_axes, members
 from effbench.config.overrides import flat, list_line, parse, single_lines, values_of
 from effbench.config.pretrained import follow_weights
 from effbench.config.primary import check_primary, primary_choices
-from effbench.config.search_path import PRIMARY, SearchPath, search_path, searching, take_search_path
+from effbench.config.search_path import SearchPath, search_path, searching, take_search_path
 from effbench.config.short_forms import as_typed, check_choice_or_short_form, expanded
 from effbench.config.training import is_component_key, named_components, with_components
 
@@ -106,7 +105,7 @@ def _read(arguments: Sequence[str]) -> CommandLine:
         seeds=tuple(dict.fromkeys(_check_seed(seed) for seed in seeds)),
         engines=tuple(dict.fromkeys(map(str, engines))),
         configurations=configurations,
-        launcher=_check_launcher(launcher),
+        launcher=read_launcher(launcher),
         search_path=search_path(),
     )
 
@@ -180,17 +179,6 @@ def _line(override: Override) -> str:
 def _prefix(override: Override) -> str:
     """Return what makes Hydra take an override whether or not its key is there: that was checked, and more clearly."""
     return "" if override.key_or_group in GROUPS else "++"
-
-
-def _check_launcher(overrides: Sequence[Override]) -> tuple[str, ...]:
-    lines = tuple(override.input_line or "" for override in overrides)
-    for override in overrides:
-        if override.key_or_group == "hydra/launcher":
-            for value in values_of(override):
-                check_choice("hydra/launcher", value)
-    if lines:
-        GlobalHydra.instance().config_loader().load_configuration(PRIMARY, list(lines), run_mode=RunMode.MULTIRUN)
-    return lines
 
 
 def _keep_given_options(node: DictConfig, given: Collection[str]) -> None:
