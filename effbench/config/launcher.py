@@ -1,4 +1,4 @@
-"""Points run by the launcher that a command names: hydra/launcher=joblib, ray, submitit_local, submitit_slurm …"""
+"""Points run by the launcher that a command names: joblib, ray, submitit_local, submitit_slurm, or one of a user's."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def _launched(
         by_file = isinstance(backend, SubmititJobs)
         if by_file and (names := given_names(points)):
             raise CannotBegin(
-                f"{', '.join(names)}: submitit would write what Python gives into files, as code; name a function that can "
-                "be imported, as in model._target_=my_module.net, or take hydra/launcher=ray or joblib"
+                f"{', '.join(names)}: submitit would write what Python gives into files, as code; name a function that "
+                "can be imported, as in model._target_=my_module.net, or take hydra/launcher=ray or joblib"
             )
         runs = run_by(
             backend or HydraJobs(overrides=overrides),

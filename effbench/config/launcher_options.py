@@ -74,7 +74,8 @@ def backend_of(
 ) -> RayJobs | SubmititJobs | None:
     """Return what runs jobs as a configuration of Hydra's has it; None where a launcher of Hydra's does.
 
-    threads: of a run. jobs: how many run at once on this machine, where the command says so. ValueError for wrong options.
+    threads: of a run. jobs: how many run at once on this machine, where the command says so. ValueError for options
+    that are none.
     """
     node = OmegaConf.to_container(config.hydra.launcher, resolve=False)
     assert isinstance(node, dict)

@@ -18,7 +18,7 @@ from effbench.plan.point import Point
 from effbench.run.letters import LetterWriter
 from effbench.run.one import run_point
 from effbench.run.outcomes import Outcome, RunError
-from effbench.run.parcel import Parcel, unseal
+from effbench.run.parcel import Parcel, unseal_point
 from effbench.run.store import Store
 from effbench.run.workers import run_in_workers
 
@@ -51,7 +51,7 @@ class Job:
             if self.caller is not None:
                 threading.Thread(target=_end_with, args=(self.caller,), daemon=True).start()
             _join(parcel)
-            outcome = self._run(unseal(self.point), writer)
+            outcome = self._run(unseal_point(self.point), writer)
         except (Exception, SystemExit) as error:
             outcome = RunError.of(error)
         if isinstance(outcome, RunError):
@@ -96,8 +96,8 @@ def _join(parcel: Parcel) -> None:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"{parcel.folder} can't be entered on {socket.gethostname()} ({error.strerror}): a launcher's machines must "
-            "see the working folder and the store under the same paths as the command",
+            f"{parcel.folder} can't be entered on {socket.gethostname()} ({error.strerror}): a launcher's machines "
+            "must see the working folder and the store under the same paths as the command",
         ) from None
 
 

@@ -155,7 +155,8 @@ class _Launched:
 
     def _read(self, key: str) -> RunError | bool | None:
         """Pass on a job's letters; return how it ended, None while it goes on."""
-        point, ended = self._open[key], None
+        point = self._open[key]
+        ended: RunError | bool | None = None
         for kind, *rest in self._readers[key].read():
             if kind in (STARTED, STEP, EPOCH):
                 self._start(point)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pickle
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +19,6 @@ from effbench.checks.errors import kind_and_line
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.given import Given, any_given, given_object, is_given, keep, name_of
 from effbench.plan.point import Point
-
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """Variables that say on how many threads libraries compute."""
@@ -96,30 +94,35 @@ def _is_of_the_machine(name: str) -> bool:
     return _OF_THE_MACHINE.fullmatch(name) is not None
 
 
-def seal(point: Point, /) -> bytes:
-    """Return a point as bytes: what it is made of may be importable only where a parcel has been opened."""
-    return pickle.dumps(point)
+def seal(content: object, /) -> bytes:
+    """Return a job, or what belongs to it, as bytes: it may be importable only where a parcel has been opened."""
+    import cloudpickle
+
+    return bytes(cloudpickle.dumps(content))
 
 
-def unseal(content: bytes, /) -> Point:
+def unseal_point(content: bytes, /) -> Point:
     """Return the point that this program has sealed."""
-    point = pickle.loads(content)
+    import cloudpickle
+
+    point = cloudpickle.loads(content)
     assert isinstance(point, Point)
     return point
 
 
 def carrier() -> Callable[[Sequence[str], bytes, bytes], Any]:
-    """Return a function that calls a pickled one with a pickled argument, where its modules are found.
+    """Return a function that calls what was sealed with an argument that was, where their modules are found.
 
     It goes by value to a process that was not begun as this one was, and may not find effbench itself.
     """
 
     def carry(paths: Sequence[str], called: bytes, argument: bytes) -> Any:
-        import pickle
         import sys
 
         sys.path[:0] = [path for path in paths if path and path not in sys.path]
-        return pickle.loads(called)(pickle.loads(argument))
+        import cloudpickle
+
+        return cloudpickle.loads(called)(cloudpickle.loads(argument))
 
     return carry
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import pickle
 import re
 import shutil
 import signal
@@ -24,7 +23,7 @@ from effbench.checks.fields import check_fields
 from effbench.run.interruption import was_requested
 from effbench.run.job import Job
 from effbench.run.outcomes import CannotBegin, RunError
-from effbench.run.parcel import Parcel, carrier
+from effbench.run.parcel import Parcel, carrier, seal
 
 LOCAL_MEMORY = 200 * 2**20
 """Bytes of a local Ray's object store: results come through effbench's own."""
@@ -89,10 +88,10 @@ class RayJobs:
             self._begin(len(parcel.objects))
         gpus = {"num_gpus": 1} if self.device.type == "cuda" else {}
         options = {"num_cpus": self.threads, **gpus, **self.options.remote}
-        carry, sent = carrier(), ray.put(pickle.dumps(parcel))
+        carry, sent = carrier(), ray.put(seal(parcel))
         for job in jobs:
             task = ray.remote(**{"name": job.name, **options})(carry)
-            self._keys[task.remote(list(parcel.paths), pickle.dumps(job), sent)] = job.key
+            self._keys[task.remote(list(parcel.paths), seal(job), sent)] = job.key
 
     def ended(self) -> Iterator[tuple[str, RunError | bool]]:
         """Yield jobs that ended."""

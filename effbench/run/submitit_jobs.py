@@ -94,8 +94,8 @@ class SubmititJobs:
         """Refuse Slurm where there is none. ValueError."""
         if self.cluster == "slurm" and shutil.which("sbatch") is None:
             raise ValueError(
-                "hydra/launcher=submitit_slurm: there is no sbatch here; run it where Slurm's jobs are submitted, or take "
-                "hydra/launcher=submitit_local"
+                "hydra/launcher=submitit_slurm: there is no sbatch here; run it where Slurm's jobs are submitted, or "
+                "take hydra/launcher=submitit_local"
             )
 
     def start(self, jobs: Sequence[Job], parcel: Parcel, folder: Path) -> None:

@@ -201,7 +201,8 @@ class _Worker:
         if message == _BEGUN and self.timeout is not None:
             self.deadline = now + self.timeout
         elif message == _WAITS and self.deadline is not None:
-            self.deadline, self.left = None, self.deadline - now
+            self.left = self.deadline - now
+            self.deadline = None
         elif message == _GOES_ON and self.left is not None:
             self.deadline, self.left = now + self.left, None
 

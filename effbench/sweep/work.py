@@ -112,8 +112,8 @@ def _executor(sweep: Sweep, store: Store) -> Executor:
     if sweep.launcher:
         from effbench.config.launcher import run_by_launcher
 
-        options = {"folders": sweep.config_folders, "timeout": sweep.timeout, "jobs": sweep.jobs}
-        return partial(run_by_launcher, overrides=sweep.launcher, **options)
+        run = partial(run_by_launcher, overrides=sweep.launcher, folders=sweep.config_folders)
+        return partial(run, timeout=sweep.timeout, jobs=sweep.jobs)
     from effbench.run.executors import choose_executor
 
     return choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs, timeout=sweep.timeout)
