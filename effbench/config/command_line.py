@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from effbench.checks.fields import shown
@@ -27,13 +25,14 @@ from effbench.config.folder_checks import check_chosen, check_folders
 from effbench.config.hydra_keys import HydraSettings, check_run_mode, hydra_settings, is_hydras_own, set_environment
 from effbench.config.hydra_session import hydra_session, in_one_line
 from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
+from effbench.config.launcher_options import read_launcher
 from effbench.config.layers import layers_of
 from effbench.config.members import declared_axes, members
 from effbench.config.overrides import flat, list_line, single_lines, values_of
 from effbench.config.pretrained import follow_weights
 from effbench.config.primary import check_primary, primary_choices
 from effbench.config.references import with_references
-from effbench.config.search_path import PRIMARY, SearchPath, search_path, searching, take_search_path
+from effbench.config.search_path import SearchPath, search_path, searching, take_search_path
 from effbench.config.short_forms import as_typed, check_choice_or_short_form, expanded
 from effbench.config.training import named_components, with_components
 
@@ -126,7 +125,7 @@ def _read(overrides: Sequence[Override], axes: Mapping[str, Axis]) -> CommandLin
         seeds=tuple(dict.fromkeys(check_seed(seed) for seed in seeds)),
         engines=tuple(dict.fromkeys(map(str, engines))),
         configurations=configurations,
-        launcher=check_launcher(launcher, settings),
+        launcher=read_launcher(launcher, also=settings.of_launchers),
         hydra=settings,
         search_path=search_path(),
     )
@@ -208,19 +207,6 @@ def _line(override: Override) -> str:
 def _prefix(override: Override) -> str:
     """Return what makes Hydra take an override whether or not its key is there: that was checked, and more clearly."""
     return "" if override.key_or_group in GROUPS else "++"
-
-
-def check_launcher(overrides: Sequence[Override], settings: HydraSettings, /) -> tuple[str, ...]:
-    """Return the overrides that choose Hydra's launcher, as they were written. ValueError for one that there is not."""
-    lines = tuple(override.input_line or "" for override in overrides)
-    lines += settings.of_launchers if lines else ()
-    for override in overrides:
-        if override.key_or_group == "hydra/launcher":
-            for value in values_of(override):
-                check_choice("hydra/launcher", value)
-    if lines:
-        GlobalHydra.instance().config_loader().load_configuration(PRIMARY, list(lines), run_mode=RunMode.MULTIRUN)
-    return lines
 
 
 def _keep_given_options(node: DictConfig, given: Collection[str]) -> None:

@@ -1,32 +1,25 @@
-"""Points run by one of Hydra's launchers (joblib, Ray, submitit …): hydra/launcher=joblib hydra.launcher.n_jobs=4."""
+"""Points run by the launcher that a command names: joblib, ray, submitit_local, submitit_slurm, or one of a user's."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
-from hydra._internal.callbacks import Callbacks
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig
 
+from effbench.checks.owner import Owner
+from effbench.config.hydra_jobs import HydraJobs
 from effbench.config.hydra_session import hydra_session
+from effbench.config.launcher_options import backend_of, compose
 from effbench.config.search_path import Folder, SearchPath
 from effbench.plan.point import Point
-from effbench.run.interruption import check
-from effbench.run.one import run_point
-from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
-from effbench.run.parcel import Parcel
+from effbench.run.launched import run_by
+from effbench.run.outcomes import CannotBegin, Observer, Outcomes
+from effbench.run.parcel import given_names
+from effbench.run.ray_jobs import RayJobs
 from effbench.run.store import Store
-from effbench.run.workers import run_in_workers
-from effbench.training.curves import Row
+from effbench.run.submitit_jobs import SubmititJobs
 
 
 def run_by_launcher(
@@ -38,86 +31,51 @@ def run_by_launcher(
     overrides: Sequence[str],
     folders: Sequence[str] = (),
     timeout: float | None = None,
+    jobs: int | None = None,
 ) -> Outcomes:
-    """Run the references, then the other points, by the launcher that `overrides` name; the store must be shared.
+    """Run the points by the launcher that `overrides` name, all at once; its machines must share the store.
 
     A run that takes longer than `timeout` seconds fails: its job ends the process that it began for it. folders: the
-    user's, of configuration.
+    user's, of configuration. jobs: how many run at once on this machine, where the command says so. `CannotBegin` where
+    nothing can be launched.
     """
-    by_key = {point.key: point for point in points}
-    shared = replace(store, root=store.root.resolve())
-    parcel = Parcel.of(points)
-    task = partial(_run, parcel=parcel, points=by_key, store=shared, device=device, timeout=timeout)
-    folder = store.root.resolve() / "launcher"
-    settings = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=${hydra.job.num}", "hydra.output_subdir=null"]
-    # After Ctrl-C joblib's own process frees what ended jobs left, and would warn of each such thing.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
-    with hydra_session(SearchPath(folders=tuple(Folder(Path(folder), folder) for folder in folders))):
-        loader = GlobalHydra.instance().config_loader()
-        config = loader.load_configuration("config", [*settings, *overrides], run_mode=RunMode.MULTIRUN)
-        context = HydraContext(config_loader=loader, callbacks=Callbacks())
-        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
-        waves = [[p for p in points if p.is_reference], [p for p in points if not p.is_reference]]
-        n_launched = 0
-        for wave in filter(None, waves):
-            for point in wave:
-                observer.run_started(point)
-            jobs = [[f"+launched_point={point.key}"] for point in wave]
-            for point, job in zip(wave, _launched(launcher, jobs, n_launched), strict=True):
-                observer.run_computed(point)
-                yield point, _result(job)
-            n_launched += len(wave)
+    runs = _launched(points, store, device, observer, overrides, folders, timeout, jobs)
+    next(runs)
+    return runs
 
 
-def _launched(launcher: Launcher, jobs: Sequence[Sequence[str]], n_before: int) -> Sequence[JobReturn]:
-    """Return how jobs ended. Those that were ended by Ctrl-C, and what launchers make of it, are no failures."""
-    try:
-        return launcher.launch(jobs, initial_job_idx=n_before)
-    finally:
-        check()
-
-
-def _run(
-    config: DictConfig,
-    *,
-    parcel: Parcel,
-    points: Mapping[str, Point],
+def _launched(
+    points: Sequence[Point],
     store: Store,
     device: torch.device,
+    observer: Observer,
+    overrides: Sequence[str],
+    folders: Sequence[str],
     timeout: float | None,
-) -> Outcome:
-    """Run one point, wherever the launcher put it."""
-    point = points[str(config.launched_point)]
-    try:
-        parcel.take_objects()
-        if timeout is None:
-            return run_point(point, store, device=device)
-        runs = run_in_workers([point], store, device, _Unobserved(), n_workers=1, timeout=timeout)
-        ((_, outcome),) = runs
-        return outcome
-    except (Exception, SystemExit) as error:
-        return RunError.of(error)
-
-
-class _Unobserved:
-    """Nobody looks on in a job."""
-
-    def run_started(self, point: Point) -> None:
-        """Tell nobody."""
-
-    def step(self, point: Point, step: str, done: int, total: int) -> None:
-        """Tell nobody."""
-
-    def epoch_ended(self, point: Point, row: Row) -> None:
-        """Tell nobody: the result has the curves."""
-
-    def run_computed(self, point: Point) -> None:
-        """Tell nobody."""
-
-
-def _result(job: JobReturn) -> Outcome:
-    try:
-        result: Outcome = job.return_value
-    except Exception as error:  # the launcher itself could not run it
-        return RunError.of(error)
-    return result
+    jobs: int | None,
+) -> Outcomes:
+    threads = max((point.chain.threads for point in points), default=1)
+    with hydra_session(SearchPath(folders=tuple(Folder(Path(folder), folder) for folder in folders))):
+        backend = backend_of(compose(overrides), threads=threads, jobs=jobs, device=device)
+        by_file = isinstance(backend, SubmititJobs)
+        if by_file and (names := given_names(points)):
+            raise CannotBegin(
+                f"{', '.join(names)}: submitit would write what Python gives into files, as code; name a function that "
+                "can be imported, as in model._target_=my_module.net, or take hydra/launcher=ray or joblib"
+            )
+        runs = run_by(
+            backend or HydraJobs(overrides=overrides),
+            points,
+            store,
+            device,
+            observer,
+            timeout=timeout,
+            is_apart=isinstance(backend, RayJobs),
+            with_environment=not by_file,
+            caller=Owner.here() if by_file else None,
+        )
+        try:
+            yield cast("tuple", None)  # type: ignore[type-arg]
+            yield from runs
+        finally:
+            runs.close()

@@ -10,10 +10,11 @@ import yaml
 from hydra.core.override_parser.types import Override
 
 from effbench.config.axis import Axis, Value
-from effbench.config.command_line import CommandLine, Composed, check_launcher, check_seed
+from effbench.config.command_line import CommandLine, Composed, check_seed
 from effbench.config.hydra_keys import hydra_settings, is_hydras_own, set_environment
 from effbench.config.hydra_session import hydra_session, in_one_line
 from effbench.config.keys import ENGINES, MEASURED_LISTS, check_choice, check_count
+from effbench.config.launcher_options import read_launcher
 from effbench.config.members import declared_axes, members
 from effbench.config.overrides import flat, parse, values_of
 from effbench.config.resolved_file import NODES, PLAIN, ResolvedFile, hidden_keys
@@ -74,7 +75,7 @@ def _read(path: SearchPath, file: ResolvedFile, overrides: Sequence[Override]) -
         seeds=tuple(dict.fromkeys(check_seed(seed) for seed in seeds)),
         engines=tuple(dict.fromkeys(map(str, names))),
         configurations=(composed,),
-        launcher=check_launcher(launcher, settings),
+        launcher=read_launcher(launcher, also=settings.of_launchers),
         hydra=settings,
         search_path=path,
     )

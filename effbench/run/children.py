@@ -19,6 +19,13 @@ def end_children() -> None:
     _end([process for process in psutil.Process().children(recursive=True) if not _is_tracker(process)])
 
 
+def begun_by_this() -> set[int]:
+    """Return the processes that this one began, but for those that track shared resources."""
+    import psutil
+
+    return {process.pid for process in psutil.Process().children() if not _is_tracker(process)}
+
+
 def end_process(pid: int, /) -> None:
     """End a process and its descendants; none is waited for."""
     import psutil

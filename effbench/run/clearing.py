@@ -103,7 +103,8 @@ def _delete(file: StoredFile, inventory: Inventory, cleared: Cleared) -> None:
     try:
         if file.kind == "lock":
             with entry_lock(inventory.root, file.path.stem, waits=False):
-                file.path.unlink(missing_ok=True)
+                for path in (file.path, _lock_path(inventory, file.path.stem)):
+                    path.unlink(missing_ok=True)
         elif file.network is not None:
             name = f"tensor-{file.path.name}" if file.kind == "tensors" else file.network
             with entry_lock(inventory.root, name, waits=False):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import filelock
-
-from effbench.checks.locks import file_lock
+from effbench.run.lease import held
 
 DIGEST_BYTES = 32
 
@@ -19,12 +19,15 @@ def entry_path(root: Path, name: str, /) -> Path:
     return root / "entries" / name
 
 
-def entry_lock(root: Path, key: str, /, *, waits: bool = True) -> filelock.BaseFileLock:
+def entry_lock(
+    root: Path, key: str, /, *, waits: bool = True, waiting: Callable[[], None] | None = None
+) -> AbstractContextManager[None]:
     """Return the lock of what `key` names; one that does not wait raises `filelock.Timeout` where it is taken.
 
-    Whoever shares the store can take it, as far as the umask allows.
+    Whoever shares the store can take it, on any machine, as far as the umask allows. waiting: is called where another
+    process has it.
     """
-    return file_lock(root / "locks" / f"{key}.lock", waits=waits)
+    return held(root / "locks", key, waits=waits, waiting=waiting)
 
 
 def checksum(name: str, content: bytes, /) -> bytes:

@@ -50,6 +50,11 @@ def heed() -> None:
     threading.Thread(target=_watch, args=(reader, numbers), name="interruption", daemon=True).start()
 
 
+def was_requested() -> bool:
+    """Whether this process was asked to stop: those that it began are ended then."""
+    return _requested.is_set()
+
+
 def check() -> None:
     """Stop here if that was asked for: KeyboardInterrupt."""
     if _requested.is_set():

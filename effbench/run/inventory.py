@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from effbench.run.entry import DIGEST_BYTES, read_json_entry
+from effbench.run.lease import SUFFIX
 from effbench.run.room import files_in, network_of
 from effbench.run.sweep_records import SweepRecord, needed_by_unfinished, read_records
 
@@ -111,7 +112,7 @@ def _kind(path: Path) -> str:
     match path.parts:
         case (_, *_, name) if name.startswith(".") and name.endswith(".part"):
             return "part"
-        case ("locks", name) if name.endswith(".lock"):
+        case ("locks", name) if name.endswith((".lock", SUFFIX)):
             return "lock"
         case ("launcher", *_):
             return "launcher"

@@ -64,3 +64,7 @@ Outcomes = Generator[tuple[Point, Outcome], None, None]
 
 Executor = Callable[[Sequence[Point], Store, torch.device, Observer], Outcomes]
 """Runs points in whatever order it likes, and yields each with its result or its error. May begin when called."""
+
+
+class CannotBegin(ValueError):  # noqa: N818 (what happened, before anything began)
+    """Runs that nothing was found to run: a launcher's cluster that does not answer, options that it refuses."""

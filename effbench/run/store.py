@@ -10,11 +10,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import filelock
 import safetensors
 import safetensors.torch
 from torch import Tensor, nn
@@ -44,6 +43,8 @@ class Store:
     """Whether it is only looked at: a folder that is not there is not made."""
     limit: int | None = None
     """Bytes that it may hold: networks and tensors that were not used for long make room for new ones."""
+    on_wait: Callable[[bool], object] = field(default=bool, compare=False, repr=False)
+    """Is told when a wait for what another process computes begins (True) and ends (False)."""
 
     def __post_init__(self) -> None:
         """Make the folder. ValueError where it can't be written."""
@@ -193,18 +194,22 @@ class Store:
 
     @contextmanager
     def lock(self, key: str, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-        """Let one process at a time compute what `key` names; `waiting` is called if another one is at it."""
-        lock = entry_lock(self.root, key)
-        if waiting is not None:
-            try:
-                lock.acquire(blocking=False)
-            except filelock.Timeout:
+        """Let one process at a time, of all that share the store, compute what `key` names.
+
+        waiting: is called if another one is at it.
+        """
+        waits = []
+
+        def wait() -> None:
+            waits.append(True)
+            if waiting is not None:
                 waiting()
-        lock.acquire()
-        try:
+            self.on_wait(True)
+
+        with entry_lock(self.root, key, waiting=wait):
+            if waits:
+                self.on_wait(False)
             yield
-        finally:
-            lock.release(force=True)
 
     def _path(self, name: str) -> Path:
         return entry_path(self.root, name)

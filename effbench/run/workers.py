@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess, SpawnProcess
 from typing import cast
@@ -36,6 +36,10 @@ Progress = tuple[str, int, int]
 """A step, how much of it is done, and of how much."""
 _BEGUN: Progress = ("", 0, 0)
 """What a worker says when it begins a run: until then it may have been imports that took their time."""
+_WAITS: Progress = ("", 1, 0)
+"""What it says when it waits for what another process computes: that time is not the run's."""
+_GOES_ON: Progress = ("", 2, 0)
+"""What it says when that wait is over."""
 
 
 def run_in_workers(
@@ -83,7 +87,7 @@ def _runs_in_workers(
                     observer.epoch_ended(point, message)
                     continue
                 if isinstance(message, tuple):
-                    if message != _BEGUN:
+                    if message not in (_BEGUN, _WAITS, _GOES_ON):
                         observer.step(point, *message)
                     continue
                 worker.point = None
@@ -155,7 +159,9 @@ class _Worker:
     """The seconds that a run may take."""
     point: Point | None = None
     deadline: float | None = None
-    """When the run that is under way must be done, by time.monotonic; None before it begins, and where nothing says."""
+    """When the run that is under way must be done, by time.monotonic; None where nothing says, and while it waits."""
+    left: float | None = None
+    """The seconds that it may take yet, while it waits for another process."""
 
     def __post_init__(self) -> None:
         self._begin_process()
@@ -167,7 +173,7 @@ class _Worker:
 
     def begin(self, point: Point) -> None:
         """Send a point."""
-        self.point, self.deadline = point, None
+        self.point, self.deadline, self.left = point, None, None
         try:
             self.connection.send(point)
         except OSError:  # it died while idle
@@ -187,9 +193,19 @@ class _Worker:
             code = self._process.exitcode or 0
             self._begin_process()
             return _failed(f"the worker process died ({how_ended(code)}); {_remedy(code)}")
-        if message == _BEGUN and self.timeout is not None:
-            self.deadline = time.monotonic() + self.timeout
+        self._note_time(message)
         return message
+
+    def _note_time(self, message: Progress | Row | Outcome) -> None:
+        """Have the run's time begin, stand still, or go on."""
+        now = time.monotonic()
+        if message == _BEGUN and self.timeout is not None:
+            self.deadline = now + self.timeout
+        elif message == _WAITS and self.deadline is not None:
+            self.left = self.deadline - now
+            self.deadline = None
+        elif message == _GOES_ON and self.left is not None:
+            self.deadline, self.left = now + self.left, None
 
     def stop(self) -> None:
         """End the process, whatever it does."""
@@ -217,6 +233,7 @@ def _serve(connection: Connection, parcel: Parcel, store: Store, device: torch.d
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the sweep
     threading.Thread(target=end_with_parent, daemon=True).start()
     log_as_told()
+    store = replace(store, on_wait=lambda begins: connection.send(_WAITS if begins else _GOES_ON))
     for n_runs in itertools.count():
         try:
             point: Point = connection.recv()

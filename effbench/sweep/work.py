@@ -11,7 +11,7 @@ from pathlib import Path
 from effbench.plan.sweep import Sweep
 from effbench.run.dropping import Use, use_of
 from effbench.run.interruption import open_until_closed
-from effbench.run.outcomes import STORAGE_ERRORS, Executor
+from effbench.run.outcomes import STORAGE_ERRORS, CannotBegin, Executor
 from effbench.run.store import Store
 from effbench.sweep.answer import give_answer
 from effbench.sweep.carry_out import Display, SweepOutcome, carry_out
@@ -63,6 +63,8 @@ def place_of(sweep: Sweep, /) -> Iterator[tuple[Use, str]]:
         store.clear_unfinished()
         with store.lock(f"sweep-{sweep.plan.sweep_id}", waiting=_say_waiting), use_of(store, by=sweep) as use:
             yield use, uri
+    except CannotBegin as error:
+        raise Refused(str(error)) from None
     except TrackingError as error:
         what = str(error)
     except OSError as error:
@@ -110,7 +112,8 @@ def _executor(sweep: Sweep, store: Store) -> Executor:
     if sweep.launcher:
         from effbench.config.launcher import run_by_launcher
 
-        return partial(run_by_launcher, overrides=sweep.launcher, folders=sweep.config_folders, timeout=sweep.timeout)
+        run = partial(run_by_launcher, overrides=sweep.launcher, folders=sweep.config_folders)
+        return partial(run, timeout=sweep.timeout, jobs=sweep.jobs)
     from effbench.run.executors import choose_executor
 
     return choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs, timeout=sweep.timeout)

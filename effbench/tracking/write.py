@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
 
+from effbench.checks.owner import Heartbeat, Owner, beat
 from effbench.checks.secrets import hide_in_uris
 from effbench.tracking import names
 from effbench.tracking.entities import dataset_input, metric_entities, no_longer, param_batches, point_batches
 from effbench.tracking.failures import speaking_plainly
 from effbench.tracking.location import sqlite_path, why_unwritable
 from effbench.tracking.opening import open_database
-from effbench.tracking.owner import Heartbeat, Owner, beat, living
+from effbench.tracking.owner import living, tag_of
 from effbench.tracking.relocation import has_files
 from effbench.tracking.tracker import CurvePoint, RunRecord, RunStatus, TrackingError
 
@@ -75,7 +76,7 @@ class MlflowTracker:
         self._heartbeat = Heartbeat(self.beat)
 
     def _begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        mark = {self._owner.tag: beat(self._owner, self._clock())}
+        mark = {tag_of(self._owner): beat(self._owner, self._clock())}
         run = self._client.create_run(self._experiment_id, run_name=name, tags={**tags, **mark})
         # Where two commands begin one sweep at once, both find both parents, and take the same.
         logged = self._search(f"tags.`{names.SWEEP}` = '{self._sweep_id}'")
@@ -94,7 +95,7 @@ class MlflowTracker:
         there = parent.data.params  # all of them, unless whoever began it was killed at once
         self._log_values(self._parent, {key: value for key, value in params.items() if key not in there}, {})
         alive = living(parent.data.tags, self._clock()) - {self._owner}
-        for tag in set(_owner_tags(parent)) - {owner.tag for owner in (*alive, self._owner)}:
+        for tag in set(_owner_tags(parent)) - {tag_of(owner) for owner in (*alive, self._owner)}:
             self._client.delete_tag(self._parent, tag)
         for run in logged:
             if run.data.tags.get(names.PARENT) != self._parent:
@@ -109,7 +110,7 @@ class MlflowTracker:
 
     def beat(self) -> None:
         """Say that this process is alive."""
-        self._client.set_tag(self._parent, self._owner.tag, beat(self._owner, self._clock()))
+        self._client.set_tag(self._parent, tag_of(self._owner), beat(self._owner, self._clock()))
 
     def finished_keys(self) -> frozenset[str]:
         """Return the keys of the runs that the sweep has as FINISHED."""
@@ -233,7 +234,7 @@ class MlflowTracker:
             if run.data.tags.get(names.PARENT) == self._parent and _owner_of(run) == self._owner:
                 self._client.set_terminated(run.info.run_id, "KILLED")
         with suppress(MlflowException):  # it is gone already
-            self._client.delete_tag(self._parent, self._owner.tag)
+            self._client.delete_tag(self._parent, tag_of(self._owner))
         if not living(self._client.get_run(self._parent).data.tags, self._clock()) - {self._owner}:
             self._client.set_terminated(self._parent, status)
 

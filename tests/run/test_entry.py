@@ -55,7 +55,7 @@ def test_one_that_is_somebody_elses_is_named(write, tmp_path, monkeypatch):
 
 def test_a_lock_that_does_not_wait_says_that_it_is_taken(tmp_path):
     (tmp_path / "locks").mkdir()
-    with entry_lock(tmp_path, "key"), pytest.raises(filelock.Timeout):
-        entry_lock(tmp_path, "key", waits=False).acquire()
+    with entry_lock(tmp_path, "key"), pytest.raises(filelock.Timeout), entry_lock(tmp_path, "key", waits=False):
+        pass
     with entry_lock(tmp_path, "key", waits=False):
         pass

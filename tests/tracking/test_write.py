@@ -15,9 +15,10 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from effbench.checks.owner import Owner
 from effbench.tracking import names
 from effbench.tracking.location import sqlite_path
-from effbench.tracking.owner import Owner
+from effbench.tracking.owner import tag_of
 from effbench.tracking.read import load_runs
 from effbench.tracking.server import Server
 from effbench.tracking.tracker import CurvePoint, Dataset, TrackingError
@@ -270,7 +271,7 @@ def test_what_a_dead_process_of_this_machine_had_open_is_ended_at_once(uri, writ
     tracker = writers(None)
     assert status_of(uri, child) == "KILLED"
     assert [tag for tag in MlflowClient(uri).get_run(parent).data.tags if tag.startswith("effbench.owner/")] == [
-        tracker._owner.tag
+        tag_of(tracker._owner)
     ]
 
 
