@@ -40,7 +40,9 @@ def log_models(
             check()
             reason = tracker.log_model(point.key, served_network(point, store))
             if reason is not None:
-                say(f"{point}: no model is logged: its network can't be exported ({reason}); effbench.load_model has it")
+                say(
+                    f"{point}: no model is logged: its network can't be exported ({reason}); effbench.load_model has it"
+                )
     except TrackingError as error:
         return error
     return None

@@ -33,6 +33,8 @@ class Printout:
     """The figure's path."""
     runs: str
     """What shows the runs: a command, or an address."""
+    page: str | None = None
+    """The address at which they are shown side by side."""
 
     def show(self, console: Console | None = None) -> None:
         """Print it, to stdout unless another console is given."""
@@ -51,6 +53,8 @@ class Printout:
         if self.figure is not None:
             print_line(f"figure: {os.path.relpath(self.figure)}", console)
         print_line(f"runs:   {self.runs}", console)
+        if self.page is not None:
+            print_line(f"page:   {self.page}", console)
 
     def text(self) -> str:
         """Return what `show` prints."""
@@ -61,7 +65,7 @@ class Printout:
         table = None
         if self.table is not None:
             table = {"rows": self.table.to_json(orient="table", double_precision=15), "attrs": self.table.attrs}
-        return {"table": table, "lines": list(self.lines), "figure": self.figure}
+        return {"table": table, "lines": list(self.lines), "figure": self.figure, "page": self.page}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], /, *, runs: str) -> Printout:
@@ -70,4 +74,4 @@ class Printout:
         if plain["table"] is not None:
             table = pd.read_json(io.StringIO(plain["table"]["rows"]), orient="table", precise_float=True)
             table.attrs = plain["table"]["attrs"]
-        return cls(table=table, lines=plain["lines"], figure=plain["figure"], runs=runs)
+        return cls(table=table, lines=plain["lines"], figure=plain["figure"], runs=runs, page=plain.get("page"))

@@ -165,7 +165,7 @@ def _why_unfit(uri: str, name: str, artifacts: str | None, found: Experiment | N
             "tracking.artifacts out, or name another tracking.experiment"
         )
     missing = None if found is None else why_no_client(found.artifacts)
-    if missing is not None:
+    if found is not None and missing is not None:
         return f"tracking.experiment={name} has its files in {hide_in_uris(found.artifacts)}: {missing}"
     if sqlite_path(uri) is not None or artifacts is not None or uri.startswith(("databricks", "uc")):
         return None

@@ -20,7 +20,18 @@ _CLIENTS = {
     "viewfs": ("pyarrow", "pyarrow"),
 }
 """By scheme the module that MLflow's client for it imports, and what is to be installed for that."""
-_PACKAGES = ("boto3", "botocore", "s3transfer", "google", "azure", "paramiko", "pysftp", "ftplib", "requests", "urllib3")
+_PACKAGES = (
+    "boto3",
+    "botocore",
+    "s3transfer",
+    "google",
+    "azure",
+    "paramiko",
+    "pysftp",
+    "ftplib",
+    "requests",
+    "urllib3",
+)
 
 
 def why_no_client(uri: str, /) -> str | None:

@@ -20,6 +20,7 @@ from effbench.tracking.failures import speaking_plainly
 from effbench.tracking.location import sqlite_path, why_unwritable
 from effbench.tracking.opening import open_database
 from effbench.tracking.owner import Heartbeat, Owner, beat, living
+from effbench.tracking.page import share_view
 from effbench.tracking.relocation import has_files
 from effbench.tracking.tracker import CurvePoint, RunRecord, RunStatus, TrackingError
 
@@ -171,6 +172,12 @@ class MlflowTracker:
         except NotExportable as error:
             return str(error)
         return None
+
+    def share_view(self, params: Sequence[str], metrics: Sequence[str], *, order: str, with_models: bool) -> str:
+        """Have MLflow show the sweep's runs with these columns, ordered by a metric; returns the page's path."""
+        with self._speaking_plainly():
+            there = (self._client, self._experiment_id, self._parent, self._sweep_id)
+            return share_view(*there, params=params, metrics=metrics, order=order, with_models=with_models)
 
     def _opened(self, record: RunRecord, tags: Mapping[str, str]) -> str:
         """Return the id of the run that is open for a record's key, with these tags; it begins where there is none."""

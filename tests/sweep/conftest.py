@@ -22,6 +22,7 @@ class Memory:
         self.later = {}
         self.begun, self.points = [], {}
         self.closed = []
+        self.models, self.view = {}, None
 
     def open_sweep(self, sweep_id, *, name, params, tags):
         self.opened.append((sweep_id, name, params, tags))
@@ -51,6 +52,17 @@ class Memory:
     def log_metrics(self, key, metrics):
         assert key in self.finished
         self.later[key] = metrics
+
+    def keys_with_models(self):
+        return frozenset(self.models)
+
+    def log_model(self, key, served):
+        assert key in self.finished
+        self.models[key] = served
+
+    def share_view(self, params, metrics, *, order, with_models):
+        self.view = (params, metrics, order, with_models)
+        return "/#/page"
 
     def abandon_sweep(self):
         raise AssertionError("nothing to abandon")
