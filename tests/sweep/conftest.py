@@ -156,23 +156,34 @@ def runs(result_of):
 
 
 @pytest.fixture(scope="session")
-def swept(tmp_path_factory, empty_database):
-    """Return the result of a small sweep from Python: two techniques and two seeds, in a folder of its own."""
+def sweep_again(tmp_path_factory, empty_database):
+    """Return what runs a small sweep from Python: two techniques and two seeds, always in one and the same folder."""
     folder = tmp_path_factory.mktemp("swept")
     shutil.copy(empty_database, folder / "mlflow.db")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return effbench.run_sweep(
-            model="lenet_300_100",
-            prune=[0, 0.9],
-            bits=[32, 4],
-            seed=[0, 1],
-            tolerance=0.05,
-            train={"epochs": 2, "fraction": 0.3},
-            finetune={"epochs": 1},
-            measure={"seconds": 0.01},
-            sweep={"jobs": 1},
-            store={"root": folder / ".effbench"},
-            tracking={"uri": f"sqlite:///{folder / 'mlflow.db'}"},
-            progress=False,
-        )
+
+    def again(**tracking):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return effbench.run_sweep(
+                model="lenet_300_100",
+                prune=[0, 0.9],
+                bits=[32, 4],
+                seed=[0, 1],
+                tolerance=0.05,
+                train={"epochs": 2, "fraction": 0.3},
+                finetune={"epochs": 1},
+                measure={"seconds": 0.01},
+                sweep={"jobs": 1},
+                store={"root": folder / ".effbench"},
+                tracking={"uri": f"sqlite:///{folder / 'mlflow.db'}", **tracking},
+                progress=False,
+            )
+
+    again.uri = f"sqlite:///{folder / 'mlflow.db'}"
+    return again
+
+
+@pytest.fixture(scope="session")
+def swept(sweep_again):
+    """Return the result of that sweep."""
+    return sweep_again()
