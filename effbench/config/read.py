@@ -47,6 +47,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None) -> Sweep
     call: what asks for it in Python, where that is not the command.
     """
     shown = [hide_in_uris(argument) for argument in arguments]
+    call = None if call is None else hide_in_uris(call)
     command = read_command_line(arguments)
     node = command.configurations[0].node
     measure = {key: _as_tuple(value) if key in LISTS else value for key, value in node["measure"].items()}

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from effbench.checks.secrets import hide_in_uris
 from effbench.tracking import names
-from effbench.tracking.entities import dataset_input, metric_entities, no_longer, param_batches, point_batches
+from effbench.tracking.entities import dataset_input, metric_entities, no_longer, param_batches, point_batches, run_name
 from effbench.tracking.failures import speaking_plainly
 from effbench.tracking.location import sqlite_path, why_unwritable
 from effbench.tracking.opening import open_database
@@ -77,7 +77,7 @@ class MlflowTracker:
 
     def _begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         mark = {self._owner.tag: beat(self._owner, self._clock())}
-        run = self._client.create_run(self._experiment_id, run_name=name, tags={**tags, **mark})
+        run = self._client.create_run(self._experiment_id, run_name=run_name(name), tags={**tags, **mark})
         # Where two commands begin one sweep at once, both find both parents, and take the same.
         logged = self._search(f"tags.`{names.SWEEP}` = '{self._sweep_id}'")
         first = min((other for other in logged if names.PARENT not in other.data.tags), key=_first, default=run)
@@ -191,7 +191,7 @@ class MlflowTracker:
             names.RUN_KEY: record.key,
             names.OWNER: str(self._owner),
         }
-        run = self._client.create_run(self._experiment_id, run_name=record.name, tags={**own, **tags})
+        run = self._client.create_run(self._experiment_id, run_name=run_name(record.name), tags={**own, **tags})
         return str(run.info.run_id)
 
     def log_metrics(self, key: str, metrics: Mapping[str, float]) -> None:
