@@ -52,6 +52,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None, file: Re
     again; the arguments are then what is given anew.
     """
     shown = [hide_in_uris(argument) for argument in arguments]
+    call = None if call is None else hide_in_uris(call)
     command = redone_command_line(arguments, file) or read_command_line(arguments)
     node = with_whole_sweep_resolved(command.configurations[0].node)
     measure = {key: _as_tuple(value) if key in LISTS else value for key, value in node["measure"].items()}

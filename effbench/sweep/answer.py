@@ -18,6 +18,7 @@ from effbench.sweep import config_file
 from effbench.sweep.answer_record import answer_record
 from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.messages import say
+from effbench.sweep.page import page_of
 from effbench.sweep.printout import Printout
 from effbench.sweep.records import asked_of_the_sweep, note
 from effbench.tracking import names
@@ -36,6 +37,8 @@ def give_answer(
     Returns what is to be printed, which is done where it `shows`, and whether all is logged; if not, that is said.
     """
     printout, metrics, files = _answered(sweep, outcome, store)
+    if outcome.tracking_problem is None:
+        printout = dataclasses.replace(printout, page=page_of(sweep, outcome.frame, tracker))
     if shows:
         printout.show()
     check()

@@ -36,6 +36,8 @@ class Printout:
     """The figure's path."""
     runs: str
     """What shows the runs: a command, or an address."""
+    page: str | None = None
+    """The address at which they are shown side by side."""
     command: str = ""
     """What asked for it."""
     record: Mapping[str, Any] = field(default_factory=dict)
@@ -52,6 +54,8 @@ class Printout:
         if self.figure is not None:
             print_line(f"figure: {os.path.relpath(self.figure)}", console)
         print_line(f"runs:   {self.runs}", console)
+        if self.page is not None:
+            print_line(f"page:   {self.page}", console)
 
     def show_beside(self, form: str) -> None:
         """Print, to stderr, what a document on stdout does not hold: of CSV all but the table."""
@@ -81,6 +85,7 @@ class Printout:
             "table": table,
             "lines": list(self.lines),
             "figure": self.figure,
+            "page": self.page,
             "command": self.command,
             "record": self.record,
         }
@@ -93,7 +98,7 @@ class Printout:
             columns = plain["table"]["columns"]
             table = pd.DataFrame({name: pd.Series(values, dtype=dtype) for name, dtype, values in columns})
             table.attrs = plain["table"]["attrs"]
-        kept = {name: plain[name] for name in ("lines", "figure", "command", "record")}
+        kept = {name: plain[name] for name in ("lines", "figure", "page", "command", "record")}
         return cls(table=table, runs=runs, **kept)
 
 

@@ -165,11 +165,15 @@ def _why_unfit(uri: str, name: str, artifacts: str | None, found: Experiment | N
             "tracking.artifacts out, or name another tracking.experiment"
         )
     missing = None if found is None else why_no_client(found.artifacts)
-    if missing is not None:
+    if found is not None and missing is not None:
         return f"tracking.experiment={name} has its files in {hide_in_uris(found.artifacts)}: {missing}"
     if sqlite_path(uri) is not None or artifacts is not None or uri.startswith(("databricks", "uc")):
         return None
-    folder = local_path(_default_location(uri) if found is None else found.artifacts)
+    place = _default_location(uri) if found is None else found.artifacts
+    missing = why_no_client(place)
+    if missing is not None:
+        return f"tracking.uri={hide_in_uris(uri)}: keeps files in {hide_in_uris(place)}: {missing}"
+    folder = local_path(place)
     if folder is None or (found is not None and _why_not_writable(folder) is None):
         return None
     where = f"tracking.experiment={name} has its files in {folder}, which can't be written here; name another one, and"

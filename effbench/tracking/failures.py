@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ def speaking_plainly(uri: str, /) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = first_line(error) or type(error).__name__
+        # SQLAlchemy may say where it noticed before it says what went wrong.
+        reason = first_line(re.sub(r"^\(raised as a result of [^\n]*\)\n", "", str(error))) or type(error).__name__
         if isinstance(error, _OF_MLFLOW):
             message = f"tracking.uri={hide_in_uris(uri)}: can't be used ({reason}){_remedy(error, uri)}"
         elif is_of_storage(error):

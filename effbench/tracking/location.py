@@ -17,6 +17,8 @@ from effbench.tracking.request import ask, sign_in
 
 DATABASE = "mlflow.db"
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks", "uc")
+UI_ADDRESS = "http://127.0.0.1:5000"
+"""Where `mlflow ui` listens, unless it is told otherwise."""
 LONGEST_PATH = 490
 """Of SQLite's 512 bytes some are for the names of its other files."""
 _SQLITE = re.compile(r"sqlite(?:\+pysqlite)?:///(?P<path>.*?)(?P<options>\?\w+=[^/?]*)?", re.DOTALL)
@@ -139,6 +141,16 @@ def ui_command(uri: str, /) -> str:
         return f"mlflow ui --backend-store-uri {shell_quoted(f'sqlite:///{path}')}"
     there = "" if is_here else f"cd {shell_quoted(str(path.parent))} && "
     return f"{there}mlflow ui --backend-store-uri {shell_quoted(f'sqlite:///{path.name}')}"
+
+
+def page_address(uri: str | None, path: str, /) -> str | None:
+    """Return the address of a page of MLflow's, without any password: on its server, or where `mlflow ui` shows it."""
+    uri = for_writing(uri)
+    if uri.startswith(("databricks", "uc")):  # whose pages are others
+        return None
+    login = login_of(uri)
+    is_server = uri.startswith(("http://", "https://"))
+    return f"{(login.uri if login else uri).rstrip('/') if is_server else UI_ADDRESS}{path}"
 
 
 def why_unusable(uri: str, /) -> str | None:

@@ -17,17 +17,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import mlflow.pytorch
 import numpy as np
 import torch
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
-from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types import Schema, TensorSpec
 from torch import Tensor, nn
 
 from effbench.checks.errors import first_line
 from effbench.tracking import names
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of MLflow about types of its own
+    import mlflow.pytorch
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
 
 ROOM_FOR_NAME = 250
 """Characters: of a model's name."""

@@ -40,9 +40,9 @@ def why_forbidden(uri: str, experiment: str, number: str | None, /) -> str | Non
 def no_permission(uri: str, experiment: str, what: str, /) -> str:
     """Return what to say where a server knows the user, who may not do something with an experiment."""
     return (
-        f"tracking.experiment={experiment}: {user_of(uri) or 'nobody without a name'} has no permission there to {what} "
-        "it (403); ask for it, sign in as another user (MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD), or name "
-        "another tracking.experiment"
+        f"tracking.experiment={experiment}: {user_of(uri) or 'nobody'} has no permission there to {what} it (403); "
+        "ask for it, sign in as another user (MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD), or name another "
+        "tracking.experiment"
     )
 
 

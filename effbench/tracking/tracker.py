@@ -84,6 +84,9 @@ class Tracker(Protocol):
     def log_model(self, key: str, served: ServedNetwork) -> str | None:
         """Log the network of a finished run as a model; returns, in a line, why it can't be one."""
 
+    def share_view(self, params: Sequence[str], metrics: Sequence[str], *, order: str, with_models: bool) -> str:
+        """Have the tracker show the sweep's runs with these columns, ordered by a metric; returns the page's path."""
+
     def abandon_sweep(self) -> None:
         """End what this process has open as KILLED, and the parent unless another process is still at it.
 

@@ -16,11 +16,12 @@ from mlflow.exceptions import MlflowException
 from effbench.checks.owner import Heartbeat, Owner, beat
 from effbench.checks.secrets import hide_in_uris
 from effbench.tracking import names
-from effbench.tracking.entities import dataset_input, metric_entities, no_longer, param_batches, point_batches
+from effbench.tracking.entities import dataset_input, metric_entities, no_longer, param_batches, point_batches, run_name
 from effbench.tracking.failures import speaking_plainly
 from effbench.tracking.location import sqlite_path, why_unwritable
 from effbench.tracking.opening import open_database
 from effbench.tracking.owner import living, tag_of
+from effbench.tracking.page import share_view
 from effbench.tracking.relocation import has_files
 from effbench.tracking.tracker import CurvePoint, RunRecord, RunStatus, TrackingError
 
@@ -77,7 +78,7 @@ class MlflowTracker:
 
     def _begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         mark = {tag_of(self._owner): beat(self._owner, self._clock())}
-        run = self._client.create_run(self._experiment_id, run_name=name, tags={**tags, **mark})
+        run = self._client.create_run(self._experiment_id, run_name=run_name(name), tags={**tags, **mark})
         # Where two commands begin one sweep at once, both find both parents, and take the same.
         logged = self._search(f"tags.`{names.SWEEP}` = '{self._sweep_id}'")
         first = min((other for other in logged if names.PARENT not in other.data.tags), key=_first, default=run)
@@ -173,6 +174,12 @@ class MlflowTracker:
             return str(error)
         return None
 
+    def share_view(self, params: Sequence[str], metrics: Sequence[str], *, order: str, with_models: bool) -> str:
+        """Have MLflow show the sweep's runs with these columns, ordered by a metric; returns the page's path."""
+        with self._speaking_plainly():
+            there = (self._client, self._experiment_id, self._parent, self._sweep_id)
+            return share_view(*there, params=params, metrics=metrics, order=order, with_models=with_models)
+
     def _opened(self, record: RunRecord, tags: Mapping[str, str]) -> str:
         """Return the id of the run that is open for a record's key, with these tags; it begins where there is none."""
         if record.key in self._open:
@@ -185,7 +192,7 @@ class MlflowTracker:
             names.RUN_KEY: record.key,
             names.OWNER: str(self._owner),
         }
-        run = self._client.create_run(self._experiment_id, run_name=record.name, tags={**own, **tags})
+        run = self._client.create_run(self._experiment_id, run_name=run_name(record.name), tags={**own, **tags})
         return str(run.info.run_id)
 
     def log_metrics(self, key: str, metrics: Mapping[str, float]) -> None:

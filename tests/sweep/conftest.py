@@ -22,6 +22,7 @@ class Memory:
         self.later = {}
         self.begun, self.points = [], {}
         self.closed = []
+        self.models, self.view = {}, None
 
     def open_sweep(self, sweep_id, *, name, params, tags):
         self.opened.append((sweep_id, name, params, tags))
@@ -51,6 +52,17 @@ class Memory:
     def log_metrics(self, key, metrics):
         assert key in self.finished
         self.later[key] = metrics
+
+    def keys_with_models(self):
+        return frozenset(self.models)
+
+    def log_model(self, key, served):
+        assert key in self.finished
+        self.models[key] = served
+
+    def share_view(self, params, metrics, *, order, with_models):
+        self.view = (params, metrics, order, with_models)
+        return "/#/page"
 
     def abandon_sweep(self):
         raise AssertionError("nothing to abandon")
@@ -144,23 +156,34 @@ def runs(result_of):
 
 
 @pytest.fixture(scope="session")
-def swept(tmp_path_factory, empty_database):
-    """Return the result of a small sweep from Python: two techniques and two seeds, in a folder of its own."""
+def sweep_again(tmp_path_factory, empty_database):
+    """Return what runs a small sweep from Python: two techniques and two seeds, always in one and the same folder."""
     folder = tmp_path_factory.mktemp("swept")
     shutil.copy(empty_database, folder / "mlflow.db")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return effbench.run_sweep(
-            model="lenet_300_100",
-            prune=[0, 0.9],
-            bits=[32, 4],
-            seed=[0, 1],
-            tolerance=0.05,
-            train={"epochs": 2, "fraction": 0.3},
-            finetune={"epochs": 1},
-            measure={"seconds": 0.01},
-            sweep={"jobs": 1},
-            store={"root": folder / ".effbench"},
-            tracking={"uri": f"sqlite:///{folder / 'mlflow.db'}"},
-            progress=False,
-        )
+
+    def again(**tracking):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return effbench.run_sweep(
+                model="lenet_300_100",
+                prune=[0, 0.9],
+                bits=[32, 4],
+                seed=[0, 1],
+                tolerance=0.05,
+                train={"epochs": 2, "fraction": 0.3},
+                finetune={"epochs": 1},
+                measure={"seconds": 0.01},
+                sweep={"jobs": 1},
+                store={"root": folder / ".effbench"},
+                tracking={"uri": f"sqlite:///{folder / 'mlflow.db'}", **tracking},
+                progress=False,
+            )
+
+    again.uri = f"sqlite:///{folder / 'mlflow.db'}"
+    return again
+
+
+@pytest.fixture(scope="session")
+def swept(sweep_again):
+    """Return the result of that sweep."""
+    return sweep_again()

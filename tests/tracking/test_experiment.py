@@ -15,6 +15,14 @@ from effbench.tracking.experiment import artifact_uri, find_experiment, why_no_p
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 
 
+@pytest.fixture(autouse=True)
+def clients(monkeypatch):
+    """Have every client of a store of files installed; returns the names of those that are not."""
+    missing = set()
+    monkeypatch.setattr("effbench.tracking.storage._is_there", lambda module: module not in missing)
+    return missing
+
+
 @pytest.fixture
 def server():
     """Return what stands for a tracking server: its experiments by name, as (id, stage, location)."""
@@ -107,6 +115,33 @@ def test_a_server_that_keeps_files_is_asked_nothing_more(server, location):
     server.n_asked = 0
     assert why_refused(server.uri, "effbench", None) is None
     assert server.n_asked == 1
+
+
+def test_a_store_without_its_client_is_refused_wherever_it_is_named(server, clients, uri, opened):
+    clients.add("boto3")
+    install = "s3:// needs boto3, which is not installed; pip install 'effbench[s3]'"
+    assert why_refused(uri, "effbench", "s3://bucket") == f"tracking.artifacts=s3://bucket: {install}"
+    server.experiments["Default"] = ("0", "active", "s3://bucket/0")
+    assert why_refused(server.uri, "effbench", None).endswith(f"keeps files in s3://bucket/0: {install}")
+    server.experiments["effbench"] = ("1", "active", "s3://bucket/1")
+    assert why_refused(server.uri, "effbench", None).endswith(f"has its files in s3://bucket/1: {install}")
+    assert why_refused(uri, "effbench", "gs://bucket") is None
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("postgresql://me@nowhere/db", "(No module named 'psycopg'); pip install 'effbench[postgresql]'"),
+        ("postgresql+psycopg2://me@nowhere/db", "(No module named 'psycopg2'); pip install 'effbench[postgresql]'"),
+        ("mysql+pymysql://me@nowhere/db", "(No module named 'pymysql'); pip install 'pymysql'"),
+    ],
+)
+def test_a_database_without_its_driver_says_what_to_install(monkeypatch, uri, told):
+    driver = told.partition("'")[2].partition("'")[0]
+    monkeypatch.setitem(sys.modules, driver, None)
+    message = why_refused(uri, "effbench", None)
+    assert message.startswith(f"tracking.uri={uri}: the driver of that database is not installed (")
+    assert message.endswith(told.partition(")")[2]) and "\n" not in message
 
 
 def test_files_of_an_experiment_that_go_elsewhere_are_refused(server, uri, opened, here):

@@ -37,6 +37,14 @@ def test_the_key_is_named_without_passwords_and_with_a_remedy_where_there_is_one
     assert str(caught.value) == told
 
 
+def test_what_a_client_of_a_store_raises_is_told_of_its_files():
+    refused = type("NoSuchBucket", (type("ClientError", (Exception,), {"__module__": "botocore.exceptions"}),), {})
+    with pytest.raises(TrackingError) as caught, speaking_plainly("http://x"):
+        raise refused("there is no such bucket: s3://k:secret@b\nand more")
+    told = "tracking.artifacts: the files of runs can't be kept where they are to be (there is no such bucket: s3://k:***@b)"
+    assert str(caught.value) == told
+
+
 def test_other_errors_pass_through():
     with pytest.raises(KeyError), speaking_plainly("http://x"):
         raise KeyError("x")
