@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 from effbench.checks.text import printable
 from effbench.config.keys import GROUPS
 from effbench.config.overrides import parse, quoted, values_of
-from effbench.config.resolved_file import HEADER
+from effbench.config.resolved_file import HEADER, NODES
 from effbench.plan.given import is_given, name_of
 from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
@@ -30,7 +31,7 @@ def config_file(point: Point, sweep: Sweep, /) -> bytes:
     node = {**_with_engines(point.resolved, sweep), HEADER: {**_versions(), "run_key": point.key, "command": command}}
     node[HEADER] |= point.resolved.get(HEADER, {})
     lines = [
-        f"The configuration of the run {point.key} ({point}), as effbench {version('effbench')} resolved it.",
+        f"The configuration of the run {point.key} ({point}), as effbench {_versions()['version']} resolved it.",
         f"The same run again:             {command}",
         "or, from the folder of this file: python -m effbench.sweep --config-dir .",
         f"and compared with what was logged: python -m effbench.replay run={point.key}",
@@ -51,12 +52,13 @@ def sweep_config_file(sweep: Sweep, /) -> bytes:
     for key in [key for key in swept if key in node]:
         del node[key]
     lines = [
-        f"The configuration of the sweep {sweep.plan.sweep_id}, as effbench {version('effbench')} resolved it.",
+        f"The configuration of the sweep {sweep.plan.sweep_id}, as effbench {_versions()['version']} resolved it.",
         f"The same sweep again: {sweep.command}",
     ]
     return _dumped(lines, {**node, HEADER: header})
 
 
+@lru_cache(maxsize=1)
 def _versions() -> dict[str, str]:
     return {"version": version("effbench")}
 
@@ -67,9 +69,23 @@ def _with_engines(resolved: Mapping[str, Any], sweep: Sweep) -> dict[str, Any]:
 
 
 def _dumped(lines: list[str], node: Mapping[str, Any]) -> bytes:
+    """Return a file: remarks, then axes and seed, then what most runs of a sweep share, which is written out once."""
+    shared = {key: value for key, value in node.items() if key in NODES}
+    own = {key: value for key, value in node.items() if key not in (*NODES, HEADER)}
+    remarks = "".join(f"# {printable(line)}\n" for line in lines)
+    return f"{remarks}{_written(own)}{_written_out(json.dumps(shared))}{_written({HEADER: node[HEADER]})}".encode()
+
+
+def _written(node: Mapping[str, Any]) -> str:
     # By way of JSON, so that there are no tuples, and nothing stands for what was said elsewhere in the file.
-    text = yaml.dump(json.loads(json.dumps(node)), Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=160)
-    return ("".join(f"# {printable(line)}\n" for line in lines) + text).encode()
+    plain = json.loads(json.dumps(node))
+    text: str = yaml.dump(plain, Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=160)
+    return text
+
+
+@lru_cache(maxsize=16)
+def _written_out(text: str) -> str:
+    return _written(json.loads(text))
 
 
 def command_of(point: Point, sweep: Sweep, /) -> str:
