@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from effbench.checks.secrets import hide_by_names, without_secrets
 from effbench.checks.text import printable
 from effbench.config.keys import GROUPS
 from effbench.config.overrides import parse, quoted, values_of
@@ -48,12 +49,13 @@ def sweep_config_file(sweep: Sweep, /) -> bytes:
         node[axis] = list(dict.fromkeys(point.axes[axis] for point in asked if axis in point.axes))
     node["seed"] = list(dict.fromkeys(point.seed for point in points))
     swept = {key: list(dict.fromkeys(point.swept.get(key) for point in points)) for key in points[0].swept}
-    header = {**_versions(), "command": sweep.command, **points[0].resolved.get(HEADER, {}), "swept": swept}
+    command = without_secrets(_command_of({}, sweep))
+    header = {**_versions(), "command": command, **points[0].resolved.get(HEADER, {}), "swept": swept}
     for key in [key for key in swept if key in node]:
         del node[key]
     lines = [
         f"The configuration of the sweep {sweep.plan.sweep_id}, as effbench {_versions()['version']} resolved it.",
-        f"The same sweep again: {sweep.command}",
+        f"The same sweep again: {command}",
     ]
     return _dumped(lines, {**node, HEADER: header})
 
@@ -97,6 +99,10 @@ def command_of(point: Point, sweep: Sweep, /) -> str:
     'python -m effbench.sweep prune=0.5 train.epochs=3 seed=0'
     """
     values = {**point.swept, **point.axes, "seed": point.seed}
+    return without_secrets(_command_of(values, sweep))
+
+
+def _command_of(values: Mapping[str, Any], sweep: Sweep) -> str:
     if not sweep.command.startswith("python "):
         return f"effbench.run_sweep({', '.join(_keywords(values, sweep))})"
     return shlex.join(["python", "-m", "effbench.sweep", *_arguments(values, sweep)])
@@ -109,8 +115,14 @@ def _arguments(values: Mapping[str, Any], sweep: Sweep) -> Iterator[str]:
         if key in left:
             yield _argument(key, left.pop(key))
         elif key not in values:
-            yield argument
+            yield _without_secret(argument)
     yield from (_argument(key, value) for key, value in left.items())
+
+
+def _without_secret(argument: str) -> str:
+    """Return an argument with *** for what it gives to a key that is called as secrets are."""
+    key, equals, value = argument.partition("=")
+    return f"{key}{equals}{hide_by_names(value, key)}"
 
 
 def _key_of(argument: str) -> str:
@@ -140,6 +152,7 @@ def _keywords(values: Mapping[str, Any], sweep: Sweep) -> Iterator[str]:
         (override,) = parse([argument])
         key = override.key_or_group
         given = list(values_of(override))
+        given = [hide_by_names(value, key) for value in given]
         shown = given[0] if not override.is_sweep_override() else given
         yield f"{key.replace('.', '__')}={_shown(left.pop(key, shown) if key not in GROUPS else shown)}"
         left.pop(key, None)

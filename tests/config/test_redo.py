@@ -1,5 +1,6 @@
 """The configuration of a run makes that run again: the same keys, and the same configuration once more."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -154,8 +155,10 @@ def test_a_secret_is_not_there_and_must_be_given(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_API_KEY", "hunter2hunter2")
     secret = ["store.root=./${oc.env:MY_API_KEY}", "tracking.uri=http://me:pa55word@there:5000"]
     sweep = read_sweep([*TINY.split(), "prune=0.5", *secret])
+    sweep = dataclasses.replace(sweep, arguments=(*sweep.arguments, "model.hf_token=hf_abcdefgh", "x=hunter2hunter2"))
     content = config_file(sweep.plan.points[-1], sweep)
-    assert not re.search(rb"hunter2|pa55word", content)
+    assert not re.search(rb"hunter2|pa55word|hf_abc", content + sweep_config_file(sweep))
+    assert b"model.hf_token=***'" in content
     monkeypatch.delenv("MY_API_KEY")
     with pytest.raises(
         ValueError, match=r"config\.yaml: store\.root: \*\*\* stands for a secret .* as in store\.root="
