@@ -60,6 +60,8 @@ class CommandLine:
     """The overrides that are Hydra's own: which launcher runs the points, and how."""
     search_path: SearchPath = field(default_factory=SearchPath)
     """Where the configuration was found."""
+    with_controls: bool = True
+    """Whether controls are run beside the points that are asked for."""
 
 
 def read_command_line(arguments: Sequence[str], /) -> CommandLine:

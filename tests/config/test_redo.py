@@ -69,9 +69,10 @@ def redone(folder, content, *more):
 
 
 def check_all(sweep, folder):
-    """Check the last run of each configuration; of the first command a reference, too."""
-    chosen = {str(point.swept): point for point in sweep.plan.points}
-    for point in [*sweep.plan.points[: len(sweep.axes) - 1], *chosen.values()]:
+    """Check the last run of each configuration, but for controls; of some commands a reference and a control, too."""
+    chosen = {str(point.swept): point for point in sweep.plan.points if not point.is_control}
+    controls = [point for point in sweep.plan.points if point.is_control]
+    for point in [*sweep.plan.points[: len(sweep.axes) - 1], *chosen.values(), *controls]:
         again = redone(folder, config_file(point, sweep))
         found = {other.key: other for other in again.plan.points}
         assert set(found) == {point.key, point.reference_key or point.key}
