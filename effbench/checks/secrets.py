@@ -106,6 +106,18 @@ def _secrets() -> set[str]:
     return {*_known, *(value for value in of_environment if len(value) >= _SHORTEST_ANYWHERE)}
 
 
+def hide_by_names(node: Any, name: str = "", /) -> Any:
+    """Return a configuration with *** for the texts under keys that are called as secrets are: token, api_key.
+
+    >>> hide_by_names({"model": {"hf_token": "hf_abcdefgh", "pad_token": "<pad>", "width": 3}})
+    {'model': {'hf_token': '***', 'pad_token': '<pad>', 'width': 3}}
+    """
+    if isinstance(node, Mapping):
+        return {key: hide_by_names(value, str(key)) for key, value in node.items()}
+    is_text = isinstance(node, str) and len(node) >= _SHORTEST_ANYWHERE
+    return HIDDEN if is_text and _is_secret(name) else node
+
+
 def _is_secret(name: str) -> bool:
     return _SECRET_NAME.search(unquote(name).rpartition(".")[2]) is not None
 

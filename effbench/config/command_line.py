@@ -68,6 +68,8 @@ class CommandLine:
     """Where the configuration was found."""
     hydra: HydraSettings = field(default_factory=HydraSettings)
     """What is said of Hydra itself."""
+    with_controls: bool = True
+    """Whether controls are run beside the points that are asked for."""
 
     @property
     def n_points(self) -> int:

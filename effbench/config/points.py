@@ -82,7 +82,7 @@ def _points(command: CommandLine) -> Iterator[Point]:
             for values in _grid(command.axis_values):
                 if values != neutral:
                     yield builder.point(values, seed, reference)
-            for values in builder.controls():
+            for values in builder.controls() if command.with_controls else ():
                 yield builder.point(values, seed, reference)
 
 

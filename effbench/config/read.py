@@ -72,7 +72,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None, file: Re
         jobs=None if workers.jobs == "auto" else int(workers.jobs),
         timeout=workers.timeout,
         launcher=command.launcher,
-        config_folders=tuple(str(folder.path) for folder in command.search_path.folders),
+        config_folders=tuple(map(str, command.search_path.places)),
         callbacks=callbacks,
         dry_run=answers.dry_run,
         engines=engines,

@@ -78,6 +78,8 @@ def _read(path: SearchPath, file: ResolvedFile, overrides: Sequence[Override]) -
         launcher=read_launcher(launcher, also=settings.of_launchers),
         hydra=settings,
         search_path=path,
+        # One run is made again alone; a sweep, or other values of the axes, with what a sweep of these would have.
+        with_controls="run_key" not in file.header or any(o.key_or_group in axes for o in overrides),
     )
 
 

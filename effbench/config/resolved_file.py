@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from effbench.checks.errors import first_line
-from effbench.checks.secrets import HIDDEN, hide_in_values, without_secrets
+from effbench.checks.secrets import HIDDEN, hide_by_names, hide_in_values, without_secrets
 
 HEADER = "effbench"
 """The key of what is no key of the command line."""
@@ -49,6 +49,8 @@ class ResolvedFile:
     node: Mapping[str, Any]
     """Its keys, but for `effbench`."""
     header: Mapping[str, Any]
+    folder: Path | None = None
+    """Where it lies, if it is a file here."""
 
     @property
     def members(self) -> Mapping[str, Mapping[str, dict[str, Any]]]:
@@ -96,7 +98,7 @@ def described(
 
 
 def _without_secrets(node: Any) -> Any:
-    return _with_texts(hide_in_values(node), without_secrets)
+    return _with_texts(hide_in_values(hide_by_names(node)), without_secrets)
 
 
 def _with_texts(node: Any, change: Any) -> Any:
@@ -121,7 +123,7 @@ def find_resolved(folder: Path, name: str, shown: str, /) -> ResolvedFile | None
         return None  # whoever reads it as another file says so
     if not re.search(rf"^{HEADER}:", text, re.MULTILINE):
         return None
-    return read_resolved(text, shown)
+    return replace(read_resolved(text, shown), folder=folder)
 
 
 def read_resolved(text: str, shown: str, /) -> ResolvedFile:

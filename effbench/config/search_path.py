@@ -57,6 +57,12 @@ class SearchPath:
     resolved: ResolvedFile | None = None
     """The configuration of a run that was found in a folder, and stands for all others."""
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The folders that are read, absolute."""
+        own = () if self.resolved is None or self.resolved.folder is None else (self.resolved.folder,)
+        return (*(folder.path for folder in self.folders), *own)
+
 
 _active: ContextVar[SearchPath] = ContextVar("search_path", default=SearchPath())  # noqa: B039 (it is frozen)
 

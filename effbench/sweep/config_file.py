@@ -6,15 +6,17 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
 import yaml
 
+from effbench.checks.secrets import hide_by_names, without_secrets
 from effbench.checks.text import printable
 from effbench.config.keys import GROUPS
 from effbench.config.overrides import parse, quoted, values_of
-from effbench.config.resolved_file import HEADER
+from effbench.config.resolved_file import HEADER, NODES
 from effbench.plan.given import is_given, name_of
 from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
@@ -30,7 +32,7 @@ def config_file(point: Point, sweep: Sweep, /) -> bytes:
     node = {**_with_engines(point.resolved, sweep), HEADER: {**_versions(), "run_key": point.key, "command": command}}
     node[HEADER] |= point.resolved.get(HEADER, {})
     lines = [
-        f"The configuration of the run {point.key} ({point}), as effbench {version('effbench')} resolved it.",
+        f"The configuration of the run {point.key} ({point}), as effbench {_versions()['version']} resolved it.",
         f"The same run again:             {command}",
         "or, from the folder of this file: python -m effbench.sweep --config-dir .",
         f"and compared with what was logged: python -m effbench.replay run={point.key}",
@@ -47,16 +49,18 @@ def sweep_config_file(sweep: Sweep, /) -> bytes:
         node[axis] = list(dict.fromkeys(point.axes[axis] for point in asked if axis in point.axes))
     node["seed"] = list(dict.fromkeys(point.seed for point in points))
     swept = {key: list(dict.fromkeys(point.swept.get(key) for point in points)) for key in points[0].swept}
-    header = {**_versions(), "command": sweep.command, **points[0].resolved.get(HEADER, {}), "swept": swept}
+    command = without_secrets(_command_of({}, sweep))
+    header = {**_versions(), "command": command, **points[0].resolved.get(HEADER, {}), "swept": swept}
     for key in [key for key in swept if key in node]:
         del node[key]
     lines = [
-        f"The configuration of the sweep {sweep.plan.sweep_id}, as effbench {version('effbench')} resolved it.",
-        f"The same sweep again: {sweep.command}",
+        f"The configuration of the sweep {sweep.plan.sweep_id}, as effbench {_versions()['version']} resolved it.",
+        f"The same sweep again: {command}",
     ]
     return _dumped(lines, {**node, HEADER: header})
 
 
+@lru_cache(maxsize=1)
 def _versions() -> dict[str, str]:
     return {"version": version("effbench")}
 
@@ -67,9 +71,23 @@ def _with_engines(resolved: Mapping[str, Any], sweep: Sweep) -> dict[str, Any]:
 
 
 def _dumped(lines: list[str], node: Mapping[str, Any]) -> bytes:
+    """Return a file: remarks, then axes and seed, then what most runs of a sweep share, which is written out once."""
+    shared = {key: value for key, value in node.items() if key in NODES}
+    own = {key: value for key, value in node.items() if key not in (*NODES, HEADER)}
+    remarks = "".join(f"# {printable(line)}\n" for line in lines)
+    return f"{remarks}{_written(own)}{_written_out(json.dumps(shared))}{_written({HEADER: node[HEADER]})}".encode()
+
+
+def _written(node: Mapping[str, Any]) -> str:
     # By way of JSON, so that there are no tuples, and nothing stands for what was said elsewhere in the file.
-    text = yaml.dump(json.loads(json.dumps(node)), Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=160)
-    return ("".join(f"# {printable(line)}\n" for line in lines) + text).encode()
+    plain = json.loads(json.dumps(node))
+    text: str = yaml.dump(plain, Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=160)
+    return text
+
+
+@lru_cache(maxsize=16)
+def _written_out(text: str) -> str:
+    return _written(json.loads(text))
 
 
 def command_of(point: Point, sweep: Sweep, /) -> str:
@@ -81,6 +99,10 @@ def command_of(point: Point, sweep: Sweep, /) -> str:
     'python -m effbench.sweep prune=0.5 train.epochs=3 seed=0'
     """
     values = {**point.swept, **point.axes, "seed": point.seed}
+    return without_secrets(_command_of(values, sweep))
+
+
+def _command_of(values: Mapping[str, Any], sweep: Sweep) -> str:
     if not sweep.command.startswith("python "):
         return f"effbench.run_sweep({', '.join(_keywords(values, sweep))})"
     return shlex.join(["python", "-m", "effbench.sweep", *_arguments(values, sweep)])
@@ -93,8 +115,14 @@ def _arguments(values: Mapping[str, Any], sweep: Sweep) -> Iterator[str]:
         if key in left:
             yield _argument(key, left.pop(key))
         elif key not in values:
-            yield argument
+            yield _without_secret(argument)
     yield from (_argument(key, value) for key, value in left.items())
+
+
+def _without_secret(argument: str) -> str:
+    """Return an argument with *** for what it gives to a key that is called as secrets are."""
+    key, equals, value = argument.partition("=")
+    return f"{key}{equals}{hide_by_names(value, key)}"
 
 
 def _key_of(argument: str) -> str:
@@ -124,6 +152,7 @@ def _keywords(values: Mapping[str, Any], sweep: Sweep) -> Iterator[str]:
         (override,) = parse([argument])
         key = override.key_or_group
         given = list(values_of(override))
+        given = [hide_by_names(value, key) for value in given]
         shown = given[0] if not override.is_sweep_override() else given
         yield f"{key.replace('.', '__')}={_shown(left.pop(key, shown) if key not in GROUPS else shown)}"
         left.pop(key, None)

@@ -29,9 +29,12 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 def made_with(point: Point, device: torch.device, /) -> dict[str, Any]:
     """Return what a run is made with here, as JSON-able data."""
+    return {**_surroundings(), **_of_point(point, device)}
+
+
+def _of_point(point: Point, device: torch.device) -> dict[str, Any]:
     chain = point.chain
     return {
-        **_surroundings(),
         "device": str(device) if device.type != "cuda" else f"{device} ({torch.cuda.get_device_name(device)})",
         "threads": chain.threads,
         "data": chain.fingerprint,
@@ -52,8 +55,17 @@ def made_with(point: Point, device: torch.device, /) -> dict[str, Any]:
 
 def made_with_files(point: Point, device: torch.device, /) -> dict[str, bytes]:
     """Return it as a file, under its name."""
-    text: str = yaml.dump(made_with(point, device), Dumper=_DUMPER, sort_keys=False, width=160)
-    return {NAME: text.encode()}
+    return {NAME: f"{_surroundings_written()}{_written(_of_point(point, device))}".encode()}
+
+
+def _written(node: Mapping[str, Any]) -> str:
+    text: str = yaml.dump(node, Dumper=_DUMPER, sort_keys=False, width=160)
+    return text
+
+
+@lru_cache(maxsize=1)
+def _surroundings_written() -> str:
+    return _written(_surroundings())
 
 
 @lru_cache(maxsize=1)

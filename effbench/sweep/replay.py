@@ -104,7 +104,8 @@ def plan_replay(logged: Logged, arguments: Sequence[str], /) -> Replay:
         sweep = read_sweep(arguments, file=file)
     except ValueError as error:
         is_told = str(error).startswith(shown)
-        raise ValueError(str(error) if is_told else f"{shown}: can't be made again here: {error}") from None
+        by_python = f"; the call was {file.command}" if file.command.startswith("effbench.") else ""
+        raise ValueError(str(error) if is_told else f"{shown}: can't be made again here: {error}{by_python}") from None
     same = [point for point in sweep.plan.points if point.key == logged.key]
     was_reference = bool(logged.metrics.get("reference", False))
     point = (same or [sweep.plan.points[0] if was_reference else sweep.plan.points[-1]])[0]

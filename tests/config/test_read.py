@@ -80,7 +80,7 @@ class TestEngines:
         ("tolerance=null", r"tolerance=null: must be a number in \[0, 1\)"),
         ("dry_run=1", "dry_run=1: must be true or false"),
         ("sweep.jobs=many", "sweep.jobs=many: must be auto or a whole number, 1 or more"),
-        ("measure.batch=0", "measure.batch=0: must be a whole number, 1 or more"),
+        ("measure.batch=0", "measure.batch=0: must be a whole number, 1 to 65536"),
         ("measure.threads=1,300", "measure.threads=300: must be a whole number, 1 to 256"),
         ("measure.seconds=0", "measure.seconds=0: must be a number above 0"),
         (

@@ -1,5 +1,6 @@
 """The configuration of a run makes that run again: the same keys, and the same configuration once more."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -16,17 +17,16 @@ from effbench.sweep.config_file import config_file, sweep_config_file
 TINY = "model=lenet_300_100 data.side=8 train.epochs=1 finetune.epochs=1"
 COMMANDS = [
     f"{TINY} +prune=0,0.30000000000000004 bits=4 seed=0,3 coder=none,ans",
-    f"{TINY} prune=0.5 prune_granularity=row act_bits=8 bits=8 train=sgd_cosine finetune.lr=1e-05 tolerance=0.1",
-    f"{TINY} prune=0.5 train.optimizer=sgd train.optimizer.momentum=0.8 train.scheduler=step finetune.scheduler=null",
-    f"{TINY} prune=0.5 finetune.optimizer=RMSprop stage.prune.layers={{fc*:0.2,classifier:skip}} measure.batch=1,8",
-    f"{TINY} recipe=lottery_ticket recipe.rounds=2 prune=0.5 recipe.until.max_loss=0.1",
-    f"{TINY} recipe=deep_compression share=16 prune=0.9 stage.fold_batch_norm.enabled=true",
+    f"{TINY} prune=0.5 prune_granularity=row act_bits=8 bits=8 train=sgd_cosine finetune.lr=1e-05 tolerance=0.1 "
+    "train.optimizer=sgd train.optimizer.momentum=0.8 train.scheduler=step finetune.scheduler=null",
+    f"{TINY} prune=0.5 finetune.optimizer=RMSprop stage.prune.layers={{fc*:0.2,classifier:skip}} measure.batch=1,8 "
+    "recipe=lottery_ticket recipe.rounds=2 recipe.until.max_loss=0.1 stage.fold_batch_norm.enabled=true",
     f"{TINY} distill=0.9 prune=0.5 stage.distill.teacher=${{oc.env:TEACHER}} stage.distill.teacher_epochs=1",
-    "task=segmentation data.side=32 train.epochs=1 prune=0.5 rho_eval=1.5",
+    "task=segmentation data.side=16 train.epochs=1 rho_eval=1.5 data.n_train=60 data.n_val=20 data.n_test=20",
     "model=my_nets:net,lenet_300_100 data=./photos rank=0.5",
-    "model=resnet18 data.side=32 bits=4",
-    "--config-dir conf_mine --config-name mine model=net task=likewise recipe=mine_first engine=mine amount=1 units=8",
-    "--config-dir conf_mine model=lenet_300_100 distill=0.5 stage.distill.teacher=net stage.distill.teacher_epochs=1",
+    "model=squeezenet1_1 data.side=32 bits=4",
+    "--config-dir conf_mine --config-name mine model=net task=likewise recipe=mine_first engine=mine amount=1 units=8 "
+    "distill=0.5 stage.distill.teacher=net stage.distill.teacher_epochs=1",
 ]
 NETS = """
 from torch import nn
@@ -68,9 +68,10 @@ def redone(folder, content, *more):
 
 
 def check_all(sweep, folder):
-    """Check the last run of each configuration; of the first command a reference, too."""
-    chosen = {str(point.swept): point for point in sweep.plan.points}
-    for point in [*sweep.plan.points[: len(sweep.axes) - 1], *chosen.values()]:
+    """Check the last run of each configuration, but for controls; of some commands a reference and a control, too."""
+    chosen = {str(point.swept): point for point in sweep.plan.points if not point.is_control}
+    controls = [point for point in sweep.plan.points if point.is_control]
+    for point in [*sweep.plan.points[: len(sweep.axes) - 1], *chosen.values(), *controls]:
         again = redone(folder, config_file(point, sweep))
         found = {other.key: other for other in again.plan.points}
         assert set(found) == {point.key, point.reference_key or point.key}
@@ -154,8 +155,10 @@ def test_a_secret_is_not_there_and_must_be_given(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_API_KEY", "hunter2hunter2")
     secret = ["store.root=./${oc.env:MY_API_KEY}", "tracking.uri=http://me:pa55word@there:5000"]
     sweep = read_sweep([*TINY.split(), "prune=0.5", *secret])
+    sweep = dataclasses.replace(sweep, arguments=(*sweep.arguments, "model.hf_token=hf_abcdefgh", "x=hunter2hunter2"))
     content = config_file(sweep.plan.points[-1], sweep)
-    assert not re.search(rb"hunter2|pa55word", content)
+    assert not re.search(rb"hunter2|pa55word|hf_abc", content + sweep_config_file(sweep))
+    assert b"model.hf_token=***'" in content
     monkeypatch.delenv("MY_API_KEY")
     with pytest.raises(
         ValueError, match=r"config\.yaml: store\.root: \*\*\* stands for a secret .* as in store\.root="

@@ -64,23 +64,16 @@ WRONG = {
     "tracking.uri=http://127.0.0.1:9": "127.0.0.1:9",
     "tracking.uri=nonsense": "nonsense",
     "tolerance=2": "tolerance=2: [0,",
-    "seed=1.5": "seed=1.5: whole",
     "store=3": "store: group store.root=…",
-    "recipe.steps=3": "recipe.steps=3: list",
     "recipe.rounds=1000000000000": "recipe.rounds=1000000000000: 1000",
     "phases=abc": "phases=abc: list",
     "data.epochs=3": "data.epochs=3: {train:10,finetune:3}",
-    "data.epochs.train=-1": "data.epochs.train=-1: whole",
     "data.side=100000": "data.side=100000: 8192",
-    "data.augment=3": "data.augment=3: crop_flip",
-    "model.kernel=big": "model.kernel=big: whole",
     "model.channels=3": "model.channels=3: list",
     "engine.eager.device=3": "engine.eager.device=3: text",
-    "measure.batch=1000000": "measure.batch=1000000: 65536",
     "stage.distill.augmentation=3": "stage.distill.augmentation=3:",
-    "finetune.augment=[]": "finetune.augment=[]:",
     "data.side={a:1}": "data.side={a: whole",
-    "measure.batch={a:1}": "measure.batch={a:1}: kind",
+    "model.channels={a:1}": "model.channels={a:1}: kind",
 }
 
 
@@ -240,12 +233,12 @@ def leaves(node, prefix=""):
 
 
 def test_whatever_stands_under_a_key_is_taken_or_refused_by_its_name(tmp_path, monkeypatch):
-    """Of all keys and wrong values every fourth pair, each of a stage's kind once; none ends in another exception."""
+    """Of all keys and wrong values every 29th pair; none ends in another exception."""
     monkeypatch.chdir(tmp_path)
     command = read_command_line(["model=lenet_300_100", "data.side=8", "train.epochs=1", "finetune.epochs=1"])
     (composed,) = command.configurations
     keys = [key for key in leaves(composed.node) if not key.startswith(SKIPPED)]
-    pairs = [(key, value) for key in keys for value in WRONG_VALUES][::17]
+    pairs = [(key, value) for key in keys for value in WRONG_VALUES][::29]
     refused = []
     for key, value in pairs:
         node = copy.deepcopy(dict(composed.node))
@@ -258,4 +251,4 @@ def test_whatever_stands_under_a_key_is_taken_or_refused_by_its_name(tmp_path, m
         except ValueError as error:
             refused.append(key)
             assert last in str(error) and "\n" not in str(error), f"{key}={value}: {error}"
-    assert len(pairs) > 80 and len(refused) > len(pairs) / 2
+    assert len(pairs) > 35 and len(refused) > len(pairs) / 2

@@ -69,8 +69,8 @@ def test_the_order_of_options_is_no_part_of_it_a_users_code_is(tmp_path, monkeyp
     ("options", "message"),
     [
         ({"optimizer": 3}, "optimizer=3: must be a dotted name"),
-        ({"augmentation": ["RandAugment"]}, "augment._target_=RandAugment: must be a dotted name"),
-        ({"augmentation": []}, "augment=[]: must be null, or name at least one transform"),
+        ({"augmentation": ["RandAugment"]}, "augmentation._target_=RandAugment: must be a dotted name"),
+        ({"augmentation": []}, "augmentation=[]: must be null, or name at least one transform"),
         ({"loss": {"weight": [1]}}, "loss._target_: must be given"),
         ({"scheduler": "torch.optim.lr_scheduler.No"}, "scheduler._target_=torch.optim.lr_scheduler.No: can't be"),
     ],
