@@ -22,7 +22,7 @@ from effbench.sweep.messages import plain
 _HEADINGS = {
     "n_seeds": "seeds",
     "size_bytes": "bytes",
-    "size_ratio": "smaller than float32",
+    "size_ratio": "smaller",
     "macs": "MACs",
     "macs_effective": "effective",
     "params_nonzero": "non-zero",
