@@ -162,7 +162,7 @@ def _lay_out(drawing: Figure, drawn: Sequence[tuple[Axes, int]], n_columns: int,
 
 def _legend(drawing: Figure, entries: Sequence[Entry], *, n_columns: int, width: float) -> Any:
     """Return a legend of as many columns as a width (inches) has room for, its rows filled evenly."""
-    options = {"fontsize": FONT_SIZE, "loc": (0, 0), "borderaxespad": 0.0, "columnspacing": 1.4}
+    options: dict[str, Any] = {"fontsize": FONT_SIZE, "loc": (0, 0), "borderaxespad": 0.0, "columnspacing": 1.4}
     for n in range(n_columns, 0, -1):
         n_rows = -(-len(entries) // n)
         even = -(-len(entries) // n_rows)
