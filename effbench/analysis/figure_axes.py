@@ -46,8 +46,8 @@ def write_axes(ax: Axes, curves: Sequence[Curve], /) -> None:
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=TICK_SIZE)
-    ax.xaxis.label.set_size(TICK_SIZE + 0.5)
-    ax.yaxis.label.set_size(TICK_SIZE + 0.5)
+    ax.xaxis.label.set_fontsize(TICK_SIZE + 0.5)
+    ax.yaxis.label.set_fontsize(TICK_SIZE + 0.5)
 
 
 def thin_ticks(ax: Axes, /) -> None:

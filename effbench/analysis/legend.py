@@ -37,11 +37,12 @@ class Entry:
 
 
 def unique_entries(entries: Sequence[Entry], /) -> list[Entry]:
-    """Return entries each once, by their text."""
+    """Return entries each once, by their text: series first, then what filled and hollow marks mean."""
     found: dict[str, Entry] = {}
     for entry in entries:
         found.setdefault(entry.text, entry)
-    return list(found.values())
+    first = ("Pareto front", "dominated points")
+    return sorted(found.values(), key=lambda entry: (not entry.is_series, *(entry.text != text for text in first)))
 
 
 def write_legend(owner: Any, entries: Sequence[Entry], /, *, fontsize: float, **options: Any) -> Legend:

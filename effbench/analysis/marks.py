@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -89,12 +89,12 @@ def _draw_series(
         return []
     from matplotlib.lines import Line2D
 
-    shown = {"linestyle": "-" if line is not None else "none", "linewidth": 1.3}
+    shown: dict[str, Any] = {"linestyle": "-" if line is not None else "none", "linewidth": 1.3}
     return [
         Entry(
             Line2D([], [], color=style.colour, marker=style.shape, markersize=5.5, **shown), series.name, is_series=True
         )
-    ]  # type: ignore[arg-type]
+    ]
 
 
 def _draw_meanings(ax: Axes, curve: Curve, *, is_single: bool, front: set[int], references: set[int]) -> list[Entry]:
@@ -102,12 +102,12 @@ def _draw_meanings(ax: Axes, curve: Curve, *, is_single: bool, front: set[int], 
     from matplotlib.lines import Line2D
 
     colour = COLOURS[0] if is_single else GREY
-    plain = {"color": colour, "marker": "o", "linestyle": "none", "markersize": 5.5}
+    plain: dict[str, Any] = {"color": colour, "marker": "o", "linestyle": "none", "markersize": 5.5}
     entries = []
     if front - references:
-        entries.append(Entry(Line2D([], [], **plain), "Pareto front"))  # type: ignore[arg-type]
+        entries.append(Entry(Line2D([], [], **plain), "Pareto front"))
     if set(range(len(curve))) - front - references:
-        hollow = Line2D([], [], markerfacecolor="white", **plain)  # type: ignore[arg-type]
+        hollow = Line2D([], [], markerfacecolor="white", **plain)
         entries.append(Entry(hollow, "dominated points"))
     return entries
 
@@ -177,7 +177,13 @@ def draw_chosen(
 def draw_tolerance(ax: Axes, curve: Curve, tolerance: float) -> list[Entry]:
     """Draw how far points may be from their reference: a line for each level at which references are."""
     label = f"{base_word(curve)} {'−' if curve.sign > 0 else '+'} {allowance(curve, tolerance)}"
-    style = {"color": BLACK, "linewidth": 0.9, "linestyle": (0, (5, 3)), "zorder": 1, "gid": "tolerance"}
+    style: dict[str, Any] = {
+        "color": BLACK,
+        "linewidth": 0.9,
+        "linestyle": (0, (5, 3)),
+        "zorder": 1,
+        "gid": "tolerance",
+    }
     levels = np.unique(curve.values[curve.references] - curve.sign * tolerance)
-    lines = [ax.axhline(level, label=label, **style) for level in levels]  # type: ignore[arg-type]
+    lines = [ax.axhline(level, label=label, **style) for level in levels]
     return [Entry(lines[0], label)]

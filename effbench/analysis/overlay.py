@@ -129,17 +129,17 @@ def _draw(ax: Axes, curve: Curve, chosen: int | None, number: int, name: str) ->
     ax.scatter(x[references], y[references], s=48, marker="D", color=style.colour, zorder=4, gid="reference")
     if chosen is not None:
         draw_chosen(ax, curve, chosen, None, colour=style.colour)
-    line = {"linewidth": 1.3} if any(one.is_joined for one in series) else {"linestyle": "none"}
-    return Entry(Line2D([], [], color=style.colour, marker=style.shape, markersize=5, **line), name)  # type: ignore[arg-type]
+    line: dict[str, Any] = {"linewidth": 1.3} if any(one.is_joined for one in series) else {"linestyle": "none"}
+    return Entry(Line2D([], [], color=style.colour, marker=style.shape, markersize=5, **line), name)
 
 
 def _meanings(*, has_points: bool) -> list[Entry]:
     """Return what the legend says of the shapes that all sweeps share."""
     from matplotlib.lines import Line2D
 
-    shape = {"color": GREY, "linestyle": "none"}
-    entries = [Entry(Line2D([], [], marker="D", markersize=6.5, **shape), "its reference")]  # type: ignore[arg-type]
+    shape: dict[str, Any] = {"color": GREY, "linestyle": "none"}
+    entries = [Entry(Line2D([], [], marker="D", markersize=6.5, **shape), "its reference")]
     if has_points:
-        ring = Line2D([], [], marker="o", markersize=11, markerfacecolor="none", markeredgewidth=2.0, **shape)  # type: ignore[arg-type]
+        ring = Line2D([], [], marker="o", markersize=11, markerfacecolor="none", markeredgewidth=2.0, **shape)
         entries.append(Entry(ring, "its saturation point"))
     return entries

@@ -142,6 +142,7 @@ def _lay_out(drawing: Figure, drawn: Sequence[tuple[Axes, int]], n_columns: int,
         entries,
         n_columns=1 if is_free and len(entries) < 14 else len(entries),
         width=_WIDTH if is_free else width,
+        fontsize=FONT_SIZE + (1.5 if is_free else 0.0),
     )
     extent = legend.get_window_extent()
     strip = 0.0 if is_free else extent.height / drawing.dpi + 0.08
@@ -154,15 +155,19 @@ def _lay_out(drawing: Figure, drawn: Sequence[tuple[Axes, int]], n_columns: int,
             ax.set_position(((number * cell + _LEFT) / width, bottom / height, _WIDTH / width, _HEIGHT / height))
         top = bottom - below
     if is_free:
-        place = ((cell + _LEFT) / width, (strip + bottoms[-1] + _HEIGHT - extent.height / drawing.dpi) / height)
+        middle = (1.5 * cell + (_LEFT - _RIGHT) / 2, strip + bottoms[-1] + _HEIGHT / 2)
+        place = (
+            (middle[0] - extent.width / drawing.dpi / 2) / width,
+            (middle[1] - extent.height / drawing.dpi / 2) / height,
+        )
     else:
         place = ((width - extent.width / drawing.dpi) / 2 / width, 0.06 / height)
     legend.set_loc(place)
 
 
-def _legend(drawing: Figure, entries: Sequence[Entry], *, n_columns: int, width: float) -> Any:
+def _legend(drawing: Figure, entries: Sequence[Entry], *, n_columns: int, width: float, fontsize: float) -> Any:
     """Return a legend of as many columns as a width (inches) has room for, its rows filled evenly."""
-    options = {"fontsize": FONT_SIZE, "loc": (0, 0), "borderaxespad": 0.0, "columnspacing": 1.4}
+    options: dict[str, Any] = {"fontsize": fontsize, "loc": (0, 0), "borderaxespad": 0.0, "columnspacing": 1.4}
     for n in range(n_columns, 0, -1):
         n_rows = -(-len(entries) // n)
         even = -(-len(entries) // n_rows)

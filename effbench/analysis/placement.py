@@ -168,8 +168,8 @@ def _leader(box: Box, anchor: NDArray[np.float64] | tuple[float, float]) -> NDAr
 
 def _distances(box: Box, points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how far points (n, 2) are from a box."""
-    nearest = np.clip(points, (box[0], box[1]), (box[2], box[3]))
-    return np.hypot(*(points - nearest).T)
+    away = points - np.clip(points, (box[0], box[1]), (box[2], box[3]))
+    return np.asarray(np.hypot(away[:, 0], away[:, 1]), dtype=np.float64)
 
 
 def _box_around(x: float, y: float, width: float, height: float) -> Box:

@@ -26,18 +26,6 @@ def printable(text: object, /) -> str:
     return _UNSAFE.sub(_written_out, str(text))
 
 
-def shortened(text: str, /, length: int) -> str:
-    """Return a text of at most so many characters (2 at least): of a longer one the middle is left out.
-
-    >>> shortened("prune=0.5, seed=0: finetune", 16)
-    'prune=0…finetune'
-    """
-    if len(text) <= length:
-        return text
-    n_first = (length - 1) // 2
-    return f"{text[:n_first]}…{text[len(text) - (length - 1 - n_first) :]}"
-
-
 def printable_lines(text: str, /) -> str:
     r"""Return a text that does nothing to a terminal but to break its lines, such as a traceback."""
     return "\n".join(printable(line) for line in text.replace("\t", "    ").split("\n"))

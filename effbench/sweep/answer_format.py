@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "csv", "json", "markdown")
 OPTION = "--format"
+_HELP = ("-h", "--help")
+"""What is printed instead of an answer."""
 FAILED, WRONG_INPUT = 1, 2
 
 Show = Callable[["Printout"], None]
@@ -78,8 +80,8 @@ def in_format(arguments: Sequence[str], run: Callable[[list[str], Answering], in
     except ValueError as error:
         say(error)
         return WRONG_INPUT
-    if form == "table":
-        return run(others, Answering(form, None))
+    if form == "table" or any(argument in _HELP for argument in others):
+        return run(others, Answering("table", None))
     try:
         with _stdout_for_document() as stream:
             return run(others, Answering(form, stream))

@@ -65,7 +65,7 @@ class SweepOutcome:
     failures: Mapping[str, RunError] = field(default_factory=dict)
     """The errors of failed runs, by the point's name."""
     counts: Counts | None = None
-    """What each validation example adds to the runs' quality; None where the runs have not the same examples."""
+    """What each validation example adds to the runs' quality; None where those of one data set differ."""
     shares: Sequence[str] = ()
     """On which share of the weights techniques acted, where that was not all: a line each."""
     n_unlogged: int = 0
@@ -169,8 +169,11 @@ def _failed(point: Point) -> dict[str, object]:
 
 
 def _counts(points: Sequence[Point], by_run: Mapping[str, NDArray[np.int64]]) -> Counts | None:
-    """Return the counts of the runs; None where these can't be compared example by example (swept data options)."""
-    if len({counts.shape for counts in by_run.values()}) != 1 or len({_examples(point) for point in points}) != 1:
+    """Return the counts of the runs; None where those of one data set can't be compared example by example."""
+    kinds: dict[str, set[object]] = {}
+    for point in points:
+        kinds.setdefault(point.data_name, set()).add((by_run[point.key].shape, _examples(point)))
+    if not kinds or any(len(own) > 1 for own in kinds.values()):
         return None
     chain = points[0].chain
     return Counts(kind=chain.loaded_task().quality(chain.loaded_data()).kind, by_run=by_run)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
@@ -22,7 +23,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from effbench.checks.text import shortened
+from effbench.analysis.names import shortened
 from effbench.plan.point import Plan, Point
 from effbench.sweep.messages import plain
 from effbench.sweep.terminal import print_line
@@ -146,7 +147,11 @@ class _Description(ProgressColumn):
         n_times = 1 + sum(isinstance(column, TimeElapsedColumn) for column in self._others)
         counts = 2 * max(len(f"{task.total or 0:.0f}"), _COUNT) + 1
         taken = sum(bars) + n_times * _TIME + counts + len(self._others) + 2
-        return Text(shortened(task.description, max(self._console.width - taken, _LEAST)))
+        room = max(self._console.width - taken, _LEAST)
+        text = shortened(task.description, room)
+        while cell_len(text) > room:  # some letters are two cells wide
+            text = shortened(text, len(text) - 1)
+        return Text(text)
 
 
 class _TimeLeft(TimeRemainingColumn):

@@ -22,7 +22,7 @@ from effbench.sweep.messages import plain
 _HEADINGS = {
     "n_seeds": "seeds",
     "size_bytes": "bytes",
-    "size_ratio": "smaller than float32",
+    "size_ratio": "smaller",
     "macs": "MACs",
     "macs_effective": "effective",
     "params_nonzero": "non-zero",
@@ -109,7 +109,7 @@ def print_table(table: pd.DataFrame, quality: Quality, extras: Sequence[str], co
     shown = fitted(columns, console.width, quality=quality.name)
     print_rows(shown.columns, console, breaks=group_breaks(columns))
     for number, name in enumerate(shown.names, start=1):
-        print_line(f"{number}: {name}", console)
+        console.print(Text(f"{number}: {name}"), soft_wrap=False, highlight=False)  # breaks lines between words
     if shown.left_out:
         titles = ", ".join(column.title for column in shown.left_out)
         print_line(

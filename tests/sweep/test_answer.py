@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from effbench.analysis import answers, saturation_point
+from effbench.analysis import answers, answers_png, saturation_point
 from effbench.config.read import read_sweep
 from effbench.run.outcomes import RunError
 from effbench.sweep import answer
-from effbench.sweep.answer import figure, give_answer
+from effbench.sweep.answer import give_answer
 from effbench.sweep.carry_out import SweepOutcome, carry_out
 
 
@@ -66,8 +66,8 @@ def test_the_parents_note_holds_the_answer_and_its_tags_what_was_asked(outcome_o
 
 def test_the_figure_of_the_same_values_is_drawn_once(outcome_of, store, make_tracker, monkeypatch, capsys):
     sweep, outcome = outcome_of("prune=0.5,0.9")
-    drawn, draw = [], answer.figure
-    monkeypatch.setattr(answer, "figure", lambda *a, **k: drawn.append(1) or draw(*a, **k))
+    drawn, draw = [], answer.answers_png
+    monkeypatch.setattr(answer, "answers_png", lambda *a, **k: drawn.append(1) or draw(*a, **k))
     trackers = [make_tracker() for _ in range(3)]
     for tracker in trackers[:2]:
         give_answer(sweep, outcome, store, tracker)
@@ -136,7 +136,11 @@ def test_each_network_has_its_answers_its_metrics_and_its_row_of_panels(outcome_
     ((_, metrics, files),) = tracker.closed
     assert {"saturation/size_bytes/lenet_5", "saturation/size_bytes/small_cnn"} <= set(metrics)
     with Image.open(io.BytesIO(files["saturation.png"])) as picture:
-        assert (picture.width, picture.height) == (2160, 1680)
+        assert picture.width == 2160 and picture.height > 1500
+    assert list(pd.read_csv(io.BytesIO(files["table.csv"]))["model"]) == ["lenet_5"] * 3 + ["small_cnn"] * 3
+    begin = [number for number, line in enumerate(lines) if line.split()[:2] in (["lenet_5", "0"], ["small_cnn", "0"])]
+    assert len(begin) == 2 and lines[begin[1] - 1] == ""
+    assert "model=small_cnn, size_bytes: " in tracker.tags["mlflow.note.content"]
 
 
 def test_networks_alone_are_compared_with_each_other(outcome_of, store, make_tracker, capsys, result_of):
@@ -166,7 +170,15 @@ def test_on_which_share_of_the_weights_a_technique_acted_is_said_where_that_is_n
 def test_the_figure_has_a_panel_for_each_cost(outcome_of):
     _, outcome = outcome_of("prune=0.1,0.5,0.9")
     found = answers(outcome.frame, tolerance=0.02)
-    one, two = (Image.open(io.BytesIO(figure(found[:n], tolerance=0.02))) for n in (1, 2))
+    one, two = (Image.open(io.BytesIO(answers_png(found[:n], tolerance=0.02))) for n in (1, 2))
     assert one.format == "PNG"
     assert two.width == 2 * one.width
-    assert two.height == one.height
+
+
+def test_the_printout_holds_what_a_program_reads(outcome_of, store, make_tracker):
+    sweep, outcome = outcome_of("prune=0.1,0.5,0.9")
+    printout, _ = give_answer(sweep, outcome, store, make_tracker(), shows=False)
+    record = printout.record
+    assert len(record["runs"]) == 4 and record["runs"][0]["run_key"] == sweep.plan.points[0].key
+    assert [answer["cost"] for answer in record["answers"]] == ["size_bytes", "macs_effective"]
+    assert record["answers"][0]["interval_95"] is not None and printout.command == sweep.command

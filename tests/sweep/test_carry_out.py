@@ -11,7 +11,7 @@ import pytest
 from effbench.config.read import read_sweep
 from effbench.plan.blueprint import Blueprint
 from effbench.run.outcomes import RunError
-from effbench.sweep.carry_out import _examples, carry_out
+from effbench.sweep.carry_out import _counts, _examples, carry_out
 from effbench.tracking import names
 
 
@@ -118,6 +118,21 @@ def test_runs_of_other_splits_of_as_many_images_have_no_counts_in_common(
     monkeypatch.setattr("effbench.sweep.carry_out.measure_points", lambda points, *_: {})
     swept = read_sweep(["+prune=0.5", "data.split_seed=0,1"])
     assert carry_out(swept, store, make_tracker(), display, runs(swept)).counts is None
+
+
+def test_each_data_set_has_its_own_examples():
+    def point(key, data_name, n):
+        data = SimpleNamespace(target=data_name, options={})
+        task = SimpleNamespace(quality=lambda data: SimpleNamespace(kind="ratio"))
+        chain = SimpleNamespace(data=data, loaded_task=lambda: task, loaded_data=lambda: None)
+        return SimpleNamespace(key=key, data_name=data_name, chain=chain), np.ones((n, 1, 2), np.int64)
+
+    def counts(*given):
+        pairs = [point(*one) for one in given]
+        return _counts([one for one, _ in pairs], {one.key: counts for one, counts in pairs})
+
+    assert sorted(counts(("a", "digits", 5), ("b", "digits", 5), ("c", "photos", 7)).by_run) == ["a", "b", "c"]
+    assert counts(("a", "digits", 5), ("b", "digits", 6), ("c", "photos", 7)) is None
 
 
 def test_how_images_are_prepared_and_held_makes_no_other_examples():

@@ -60,6 +60,19 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(capsys, folder):
     assert not list(folder.iterdir())
 
 
+def test_the_form_of_an_answer_is_no_part_of_the_sweep(capsys, folder):
+    assert main(["prune=0.5,0.9", "--format=csv", "dry_run=true"]) == 0
+    printed = capsys.readouterr()
+    assert [line.partition(",")[0] for line in printed.out.splitlines()] == [
+        "point", "reference", "prune=0.5", "prune=0.9",
+    ]  # fmt: skip
+    assert printed.err == ""
+    assert main(["prune=0.5", "--format", "xml"]) == WRONG_INPUT
+    assert capsys.readouterr().err == "effbench: --format=xml: must be table, csv, json or markdown\n"
+    assert main(["--help", "--format=json"]) == 0
+    assert capsys.readouterr().out.startswith("python -m effbench.sweep")
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

@@ -158,3 +158,31 @@ def test_names_do_nothing_to_the_bars(clock):
         display._progress.refresh()
     shown = console.file.getvalue()
     assert "[/bold]\\x1b[31m\\n: [/red]" in shown and "\x1b[31m" not in shown
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+@pytest.mark.parametrize(
+    "name", ["prune=0.5, seed=0", "model=torchvision_mobilenet_v3_large, alpha=0.25, rho=0.5, seed=12"]
+)
+def test_no_line_is_wider_than_the_terminal_and_no_count_or_time_is_cut(width, name):
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    display = ProgressDisplay(SimpleNamespace(points=range(1200)), console=console, clock=Clock())
+    point = Point(key=name)
+    display.run_started(point)
+    display.step(point, "finetune 3/12", 3, 12_000)
+    display.measuring(3, 10)
+    console.print(display.bars())
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 3 and all(len(line) <= width for line in lines)
+    for line, count in zip(lines, ("0/1200", "3/12000", "3/10"), strict=True):
+        assert count in line and "-:--:--" in line
+    assert lines[1].startswith(name[:6]) and "3/12 " in lines[1]
+
+
+def test_what_is_no_terminal_gets_no_bars_whatever_is_forced(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with ProgressDisplay(SimpleNamespace(points=range(2))) as display:
+        display.run_started(Point(key="prune=0.5"))
+        display.say("a line")
+    assert "a line" in capsys.readouterr().err
+    assert capsys.readouterr().err == ""

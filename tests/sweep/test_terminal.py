@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from effbench.analysis import Quality
-from effbench.sweep.terminal import print_line, print_table
+from effbench.sweep.terminal import UNLIMITED, print_line, print_table, terminal_console
 
 ACCURACY = Quality(name="accuracy", kind="ratio", unit="points", direction="higher")
 
@@ -90,3 +90,63 @@ def test_names_of_others_do_nothing_to_a_table_or_a_line(is_terminal):
     assert "\r" not in shown and "\u202e" not in shown and "\x1b[31m" not in shown and "hunter2" not in shown
     assert f"\n{SHOWN}\n" in shown
     assert all("[/bold]" in line for line in shown.splitlines() if "50.0 %" in line)
+
+
+MANY = TestTable.TABLE.assign(
+    **{
+        "model": "torchvision_mobilenet_v3_large",
+        "bits": 8,
+        **{f"{kind}/{engine}": 1.25 for engine in ("onnxruntime", "openvino") for kind in ("latency_ms", "speedup")},
+        "n_seeds": 20,
+    }
+)[["model", "prune", "bits", *[name for name in TestTable.TABLE if name != "prune"], "latency_ms/openvino"]]
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 200])
+def test_at_any_width_cells_are_whole_and_what_is_missing_is_named(width):
+    whole = Console(file=io.StringIO(), width=1000)
+    print_table(MANY, ACCURACY, (), whole)
+    cells = {cell for line in printed(whole).splitlines() for cell in line.split("  ") if cell.strip()}
+    console = Console(file=io.StringIO(), width=width)
+    print_table(MANY, ACCURACY, (), console)
+    rows = [line for line in printed(console).splitlines() if not line.startswith(("not shown", "1: ", "2: "))]
+    assert all(len(line) <= width for line in rows)
+    shown = {cell.strip() for line in rows for cell in line.split("  ") if cell.strip()}
+    assert shown - {"1", "2"} <= {cell.strip() for cell in cells}
+    said = [line for line in printed(console).splitlines() if line.startswith("not shown at")]
+    assert len(said) == (printed(console) != printed(whole))
+    if said:
+        assert said[0].startswith(f"not shown at {width} columns: ")
+        assert said[0].endswith("; --format=csv, or a wider terminal, shows all")
+
+
+@pytest.mark.parametrize(
+    ("variables", "width", "has_colour"),
+    [
+        ({}, UNLIMITED, False),
+        ({"COLUMNS": "60"}, 60, False),
+        ({"COLUMNS": ""}, UNLIMITED, False),
+        ({"FORCE_COLOR": "1"}, UNLIMITED, True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, UNLIMITED, None),
+        ({"TERM": "dumb"}, UNLIMITED, False),
+    ],
+)
+def test_a_pipe_is_as_wide_as_needed_and_plain(variables, width, has_colour, monkeypatch):
+    for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    stream = io.StringIO()
+    console = terminal_console(stream)
+    print_table(MANY, ACCURACY, (), console)
+    assert console.width == width
+    if has_colour is not None:
+        assert ("\x1b[" in stream.getvalue()) == has_colour
+    assert has_colour is not None or "\x1b[3" not in stream.getvalue()
+
+
+def test_groups_are_set_apart():
+    table = pd.DataFrame({"model": ["a", "a", "b"], "prune": [0, 0.5, 0], "accuracy": [0.9, 0.8, 0.7]})
+    console = Console(file=io.StringIO(), width=100)
+    print_table(table, ACCURACY, (), console)
+    assert [line.split()[:1] for line in printed(console).splitlines()[-4:]] == [["a"], ["a"], [], ["b"]]
