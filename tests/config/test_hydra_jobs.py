@@ -21,7 +21,7 @@ class Launches:
 
 def job_return(value):
     return JobReturn(
-        _return_value=value, status=JobStatus.FAILED if isinstance(value, Exception) else JobStatus.COMPLETED
+        _return_value=value, status=JobStatus.FAILED if isinstance(value, ConnectionError) else JobStatus.COMPLETED
     )
 
 

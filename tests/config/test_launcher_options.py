@@ -11,20 +11,20 @@ HAS = {extra: find_spec(extra) is not None for extra in ("ray", "submitit")}
 REFUSED = {
     "hydra/launcher=nope": "hydra/launcher=nope: there is no such choice; ",
     "hydra/launcher=joblib,basic": "hydra/launcher=joblib,basic: takes one value, for the whole sweep",
-    "hydra/launcher=joblib hydra.launcher.n_jobs=1,2": "hydra.launcher.n_jobs=1,2: takes one value, for the whole sweep",
+    "hydra/launcher=joblib hydra.launcher.n_jobs=1,2": "hydra.launcher.n_jobs=1,2: takes one value, for the",
     "hydra/launcher=joblib hydra.launcher.n_jobs=a": "hydra.launcher.n_jobs=a: Value 'a' of type 'str' could not be",
     "hydra/launcher=joblib hydra.launcher.nope=2": "hydra.launcher.nope: there is no such key",
     "hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs: there is no such key",
 }
 OF_SUBMITIT = {
-    "hydra/launcher=submitit_local hydra.launcher.timeout_min=0": "hydra.launcher.timeout_min=0: must be a whole number",
+    "hydra/launcher=submitit_local hydra.launcher.timeout_min=0": "hydra.launcher.timeout_min=0: must be a whole",
     "hydra/launcher=submitit_local hydra.launcher.nodes=2": "hydra.launcher.nodes=2: must be 1",
     "hydra/launcher=submitit_local hydra.launcher.partition=x": "hydra.launcher.partition: there is no such key",
     "hydra/launcher=submitit_slurm": "hydra/launcher=submitit_slurm: there is no sbatch here",
 }
 OF_RAY = {
     "hydra/launcher=ray hydra.launcher.ray.init.num_cpu=2": "hydra.launcher.ray.init.num_cpu: Ray's init has no such",
-    "hydra/launcher=ray hydra.launcher.ray.remote.num_cpu=2": "hydra.launcher.ray.remote: Invalid option keyword num_cpu",
+    "hydra/launcher=ray hydra.launcher.ray.remote.num_cpu=2": "hydra.launcher.ray.remote: Invalid option keyword",
     "hydra/launcher=ray hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs: there is no such key",
 }
 

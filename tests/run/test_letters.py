@@ -27,6 +27,10 @@ def test_messages_are_read_as_they_were_written_each_once(path):
     assert list(reader.read()) == [[ENDED, True], [FAILED, "why", "a\ntrace", None]]
 
 
+def test_letters_that_nobody_can_get_do_not_disturb_the_run(tmp_path):
+    LetterWriter(tmp_path / "gone" / "run.jsonl").ended(was_kept=False)
+
+
 def test_steps_are_told_now_and_then(path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("effbench.run.letters.time.monotonic", lambda: now[0])
