@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,10 @@ class LetterWriter:
         self._write(FAILED, message, trace, errno)
 
     def _write(self, *message: Any) -> None:
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        with os.fdopen(handle, "ab") as stream:
-            stream.write(json.dumps(message).encode() + b"\n")
+        with suppress(OSError):  # nobody reads it any more; what the job returns says how it ended, too
+            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            with os.fdopen(handle, "ab") as stream:
+                stream.write(json.dumps(message).encode() + b"\n")
 
 
 @dataclass

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import torch
 
@@ -30,6 +31,8 @@ LOCAL_MEMORY = 200 * 2**20
 LONGEST_FOLDER = 40
 """Bytes of the path of Ray's folder, in which it puts sockets: their paths have 107 at most."""
 PROBE_SECONDS = 5.0
+_OF_RAY = r"\braylet\b|retries remaining"
+"""What is in Ray's lines on its own machines and retries."""
 _INIT, _REMOTE = "hydra.launcher.ray.init", "hydra.launcher.ray.remote"
 
 
@@ -67,8 +70,7 @@ class RayJobs:
 
     def check(self) -> None:
         """Refuse options that Ray does not know. ValueError."""
-        import ray
-
+        ray = imported_ray(self.options)
         known = [name for name in inspect.signature(ray.init).parameters if name not in ("kwargs", "job_config")]
         for name in self.options.init:
             if name not in known and not name.startswith("_"):
@@ -80,10 +82,7 @@ class RayJobs:
 
     def start(self, jobs: Sequence[Job], parcel: Parcel, folder: Path) -> None:
         """Connect to Ray, or begin one, and have it run the jobs as it has room for them."""
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # how Ray will be, and its warning gone
-        import ray
-
+        ray = imported_ray(self.options)
         if not ray.is_initialized():
             self._begin(len(parcel.objects))
         gpus = {"num_gpus": 1} if self.device.type == "cuda" else {}
@@ -145,6 +144,16 @@ class RayJobs:
                 shutil.rmtree(local, ignore_errors=True)
             raise CannotBegin(f"hydra/launcher=ray: Ray can't be used ({kind_and_line(error)})") from None
         self._begun.append(local)
+
+
+def imported_ray(options: RayOptions) -> ModuleType:
+    """Return Ray, which says nothing of its own on standard output unless its options ask for that."""
+    quiet = {} if options.init.get("log_to_driver") else {"RAY_DEDUP_LOGS_SKIP_REGEX": _OF_RAY}
+    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **quiet}.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    return cast(ModuleType, ray)
 
 
 def _gist(error: BaseException) -> str:

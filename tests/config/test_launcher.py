@@ -1,12 +1,15 @@
-"""Points run by a launcher of Hydra's: references first, the same bits, a failure that fails its run alone."""
+"""Points run by a launcher: the same bits, failures that fail their runs alone, objects that go into no file."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from effbench.config.launcher import run_by_launcher
 from effbench.config.read import read_sweep
+from effbench.plan.given_networks import give_network
 from effbench.run.one import run_point
-from effbench.run.outcomes import RunError
+from effbench.run.outcomes import CannotBegin, RunError
 from effbench.run.store import Store
 
 CPU = torch.device("cpu")
@@ -52,15 +55,24 @@ def test_results_are_those_of_this_process_and_a_failure_is_a_result(tmp_path, p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "launched"]
 
 
-def test_an_error_of_the_launcher_itself_fails_the_run(tmp_path, points, monkeypatch):
+def test_of_five_runs_the_second_and_the_fourth_fail(tmp_path, monkeypatch):
+    """Hydra would show the first failure alone, and lose the results of the others."""
     monkeypatch.chdir(tmp_path)
+    points = read_sweep([*TINY, "prune=0.2,0.97,0.5,0.98", "prune_granularity=row"]).plan.points
+    runs = run_by_launcher(points, Store(tmp_path / "s"), CPU, Recorder(), overrides=())
+    ended = {point.label: outcome for point, outcome in runs}
+    failed = {label: outcome.summary for label, outcome in ended.items() if isinstance(outcome, RunError)}
+    assert len(ended) == 5 and set(failed) == {f"prune={share}, prune_granularity=row" for share in (0.97, 0.98)}
+    assert all(summary.startswith("ValueError: ratio=0.9") for summary in failed.values())
 
-    def lost(*_, **__):
-        raise ConnectionError("the cluster is gone")
 
-    monkeypatch.setattr("effbench.config.launcher._run", lost)
-    ended = list(run_by_launcher(points[:1], Store(tmp_path / "s"), CPU, Recorder(), overrides=()))
-    assert [outcome.summary for _, outcome in ended] == ["ConnectionError: the cluster is gone"]
+def test_objects_from_python_are_not_written_into_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("effbench.config.launcher_options.find_spec", lambda name: SimpleNamespace(origin="there"))
+    name = give_network(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)))
+    points = read_sweep([f"model._target_='{name}'", "data.side=8", "prune=0.5"]).plan.points
+    with pytest.raises(CannotBegin, match=r"^Sequential: submitit would write what Python gives into files, as code; "):
+        run_by_launcher(points, Store(tmp_path / "s"), CPU, Recorder(), overrides=["hydra/launcher=submitit_local"])
 
 
 @pytest.mark.slow
@@ -81,6 +93,6 @@ def test_jobs_that_were_ended_by_ctrl_c_are_no_failures(tmp_path, points, monkey
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("effbench.config.launcher.check", interrupted)
+    monkeypatch.setattr("effbench.run.launched.check", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(run_by_launcher(points[:1], Store(tmp_path / "s"), CPU, Recorder(), overrides=()))

@@ -1,4 +1,6 @@
-"""What tests of runs share: points of tiny sweeps, and bits that are compared."""
+"""What tests of runs share: points of tiny sweeps, bits that are compared, a network that tells where it is."""
+
+import json
 
 import pytest
 import torch
@@ -60,3 +62,75 @@ def record():
         )
 
     return make
+
+
+WATCHED = """
+import json, os, time
+from pathlib import Path
+import torch
+from torch import nn
+
+class Watched(nn.Sequential):
+    dies, n_steps = False, 0
+    def forward(self, images):
+        if self.training:
+            self.n_steps += 1
+            if self.dies and self.n_steps > 3:  # not when it is only looked at
+                os._exit(7)
+            time.sleep(float(os.environ.get("WATCHED_SECONDS", 0)))
+            facts = [torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS"), os.getcwd()]
+            Path(f"seen-{os.getpid()}.json").write_text(json.dumps(facts))
+        return super().forward(images)
+
+def net(*, dies: bool = False, num_classes: int = 10, in_channels: int = 1, input_side: int = 8):
+    layers = nn.Flatten(), nn.Linear(in_channels * input_side**2, 8), nn.ReLU(), nn.Linear(8, num_classes)
+    network = Watched(*layers)
+    network.dies = dies
+    return network
+"""
+
+
+@pytest.fixture
+def watched(tmp_path, monkeypatch):
+    """Stand in a folder with a user's network, which only this process finds; watched(…) plans a sweep of it.
+
+    watched.facts() tells of each process that has trained one: its threads, and where it stood.
+    """
+    folder = tmp_path / "users"
+    folder.mkdir()
+    (folder / "watched_net.py").write_text(WATCHED)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    of_it = ["model._target_=watched_net.net", "data.side=8", "train.epochs=1", "finetune.epochs=1"]
+
+    def plan(*arguments):
+        return read_sweep(plan.arguments(*arguments)).plan.points
+
+    plan.arguments = lambda *arguments: [*of_it, "train.fraction=0.3", *arguments]
+    plan.facts = lambda: [json.loads(path.read_text()) for path in folder.glob("seen-*.json")]
+    return plan
+
+
+class Recorder:
+    """An observer that remembers."""
+
+    def __init__(self):
+        self.told, self.epochs = [], []
+
+    def run_started(self, point):
+        self.told.append(("started", point.label))
+
+    def step(self, point, step, done, total):
+        assert 0 <= done <= total
+
+    def epoch_ended(self, point, row):
+        self.epochs.append((point.label, row["curve"], row["epoch"]))
+
+    def run_computed(self, point):
+        self.told.append(("computed", point.label))
+
+
+@pytest.fixture
+def recorder():
+    """Return an observer that remembers: told, and epochs."""
+    return Recorder()
