@@ -162,7 +162,7 @@ def _name_of(written: str, argument: str, waiting: Sequence[str]) -> str:
         return begun[0]
     if len(begun) > 1:
         raise ValueError(f"{written}: may be {' or '.join(begun)}")
-    near = difflib.get_close_matches(written, [*OPTIONS, *SHORT], n=1, cutoff=0.7)
+    near = difflib.get_close_matches(written, [*OPTIONS, *SHORT], n=1, cutoff=0.85)
     if near:
         raise ValueError(f"{written}: there is no such option; did you mean {near[0]}?")
     key = argument.lstrip("-")
