@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -112,7 +113,7 @@ def hydra_settings(overrides: Sequence[Override], /) -> HydraSettings:
     for override in overrides:
         _check(override)
     lines = tuple(_line(override) for override in overrides)
-    node, plain = hydra_node(lines, search_path().primary), hydra_node((), PRIMARY)
+    node, plain = hydra_node(lines, search_path().primary), _plain_node()
     for key, instead in REFUSED.items():
         before, now = (OmegaConf.to_container(OmegaConf.create({"hydra": n}), resolve=False) for n in (plain, node))
         value = _at(now, key)
@@ -127,6 +128,12 @@ def hydra_settings(overrides: Sequence[Override], /) -> HydraSettings:
     )
     _check_values(settings)
     return settings
+
+
+@lru_cache(maxsize=1)
+def _plain_node() -> dict[str, Any]:
+    """Return Hydra's node where nothing is said of it."""
+    return hydra_node((), PRIMARY)
 
 
 def hydra_node(lines: Sequence[str], primary: str, /) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def test_jobs_of_a_launcher_get_the_variables_and_the_logging_too():
 def test_a_file_of_the_users_own_is_held_to_the_same(own_folder):
     own_folder(
         {
-            "hydra/env/mine.yaml": "# @package hydra\njob: {env_set: {MINE_OF_15: 7}}\n",
+            "hydra/env/mine.yaml": "# @package hydra\njob: {env_set: {MINE_OF_15: '7'}}\n",
             "model/net.yaml": "_target_: a.b\n",
         }
     )
