@@ -53,7 +53,7 @@ WRONG = {
     "--cfg": "--cfg: must be followed by job, hydra or all",
     "--cfg --resolve": "--cfg: must be followed by job, hydra or all",
     "--cfg jb": "--cfg jb: did you mean job? must be job, hydra or all",
-    "--info defauls": "--info defauls: must be one of all, config, defaults",
+    "--info defauls": "--info defauls: did you mean defaults? must be one of all, config, defaults",
     "--info=x": "--info x: must be one of",
     "-p": "-p: must be followed by a node, as in -p train",
     "-cd": "-cd: must be followed by a folder",
