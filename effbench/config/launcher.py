@@ -105,6 +105,9 @@ class _Unobserved:
     def run_started(self, point: Point) -> None:
         """Tell nobody."""
 
+    def run_began(self, point: Point, seconds: float) -> None:
+        """Tell nobody: the result has its times."""
+
     def step(self, point: Point, step: str, done: int, total: int) -> None:
         """Tell nobody."""
 

@@ -28,6 +28,7 @@ from effbench.run.one import run_point
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.parcel import Parcel
 from effbench.run.store import Store
+from effbench.run.times import Times
 from effbench.training.curves import Row
 from effbench.training.layout import CRASHES
 
@@ -80,6 +81,9 @@ def _runs_in_workers(
                 assert point is not None
                 if isinstance(message, dict):
                     observer.epoch_ended(point, message)
+                    continue
+                if isinstance(message, float):
+                    observer.run_began(point, message)
                     continue
                 if isinstance(message, tuple):
                     if message != _BEGUN:
@@ -155,6 +159,8 @@ class _Worker:
     point: Point | None = None
     deadline: float | None = None
     """When the run that is under way must be done, by time.monotonic; None before it begins, and where nothing says."""
+    began: float | None = None
+    """When the run that is under way was begun to be computed, in seconds since 1970; None before."""
 
     def __post_init__(self) -> None:
         self._begin_process()
@@ -166,28 +172,33 @@ class _Worker:
 
     def begin(self, point: Point) -> None:
         """Send a point."""
-        self.point, self.deadline = point, None
+        self.point, self.deadline, self.began = point, None, None
         try:
             self.connection.send(point)
         except OSError:  # it died while idle
             self._begin_process()
             self.connection.send(point)
 
-    def receive(self) -> Progress | Row | Outcome:
-        """Return progress, an epoch, or the run's end; a process that died or is late is an exception, and replaced."""
+    def receive(self) -> Progress | Row | float | Outcome:
+        """Return progress, an epoch, when the run was begun to be computed, or its end.
+
+        A process that died or is late is an exception, and replaced.
+        """
         if self.is_late and not self.connection.poll():
             self.stop()
             self._begin_process()
-            return _failed(f"took longer than sweep.timeout={self.timeout:g} seconds; its process was ended")
+            return self._failed(f"took longer than sweep.timeout={self.timeout:g} seconds; its process was ended")
         try:
-            message: Progress | Row | Outcome = self.connection.recv()
+            message: Progress | Row | float | Outcome = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode or 0
             self._begin_process()
-            return _failed(f"the worker process died ({how_ended(code)}); {_remedy(code)}")
+            return self._failed(f"the worker process died ({how_ended(code)}); {_remedy(code)}")
         if message == _BEGUN and self.timeout is not None:
             self.deadline = time.monotonic() + self.timeout
+        if isinstance(message, float):
+            self.began = message
         return message
 
     def stop(self) -> None:
@@ -197,6 +208,9 @@ class _Worker:
             end_process(self._process.pid)
         self._process.join()
 
+    def _failed(self, reason: str) -> RunError:
+        return RunError(reason, reason, times=None if self.began is None else Times.since(self.began))
+
     def _begin_process(self) -> None:
         context = worker_context()
         self.connection, theirs = context.Pipe()
@@ -205,10 +219,6 @@ class _Worker:
         )
         start(self._process)
         theirs.close()
-
-
-def _failed(reason: str) -> RunError:
-    return RunError(reason, reason)
 
 
 def _serve(connection: Connection, parcel: Parcel, store: Store, device: torch.device) -> None:
@@ -230,7 +240,9 @@ def _serve(connection: Connection, parcel: Parcel, store: Store, device: torch.d
         try:
             if n_runs == 0:
                 parcel.open()
-            message: Outcome = run_point(point, store, device=device, progress=progress, tell=connection.send)
+            message: Outcome = run_point(
+                point, store, device=device, progress=progress, tell=connection.send, begin=connection.send
+            )
         except (Exception, SystemExit) as error:
             message = RunError.of(error)
         try:

@@ -16,8 +16,9 @@ from effbench.run.interruption import check
 from effbench.run.store import Store
 from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.messages import say
+from effbench.sweep.params import asked_of_the_sweep
 from effbench.sweep.printout import Printout
-from effbench.sweep.records import asked_of_the_sweep, note
+from effbench.sweep.records import note
 from effbench.tracking import names
 from effbench.tracking.location import for_writing, ui_command
 from effbench.tracking.tracker import RunStatus, Tracker, TrackingError

@@ -22,7 +22,7 @@ def runs_frame(logged: LoggedRuns, /) -> pd.DataFrame:
     """Return the finished runs, a row each, and each run key once (the latest); `load_runs` says what is where."""
     keys = logged.tags.column(names.RUN_KEY)
     finished: dict[str, int] = {}
-    for run in np.argsort(logged.starts, kind="stable").tolist():
+    for run in np.argsort(_when_logged(logged), kind="stable").tolist():
         if logged.statuses[run] == "FINISHED":
             finished[keys[run]] = run
     runs = logged.take(list(finished.values()))
@@ -33,6 +33,17 @@ def runs_frame(logged: LoggedRuns, /) -> pd.DataFrame:
     frame.attrs["failed"] = _failed(logged, finished)
     frame.attrs["unfinished"] = _unfinished(logged)
     return frame
+
+
+def _when_logged(logged: LoggedRuns) -> NDArray[np.int64]:
+    """Return when each run was logged: when it began, but for those whose results were there before."""
+    texts = logged.tags.column(names.LOGGED, "")
+    later = np.array([text.isdecimal() for text in texts], dtype=bool)
+    if not later.any():
+        return logged.starts
+    when = logged.starts.copy()
+    when[later] = texts[later].astype(np.int64)
+    return when
 
 
 def _columns(runs: LoggedRuns) -> dict[str, pd.Series]:
@@ -80,18 +91,18 @@ def _column(name: str, own: Mapping[str, pd.Series], runs: LoggedRuns) -> pd.Ser
     cells = own[name].astype(object).to_numpy(copy=True) if name in own else np.full(len(first), MISSING, dtype=object)
     for values in reversed(logged):
         cells = np.where(values.has(name), values.column(name), cells)
-    return _numeric(pd.Series(cells.tolist(), name=name))
+    return numeric(pd.Series(cells.tolist(), name=name))
 
 
 def _series(name: str, values: NDArray[Any]) -> pd.Series:
     """Return values as a column; text that is the same in all runs, as most params are, is read once."""
     if values.dtype == object and isinstance(values[0], str) and (values == values[0]).all():
-        one = _numeric(pd.Series(values[:1], name=name))
+        one = numeric(pd.Series(values[:1], name=name))
         return pd.Series(one.array.take(np.zeros(len(values), dtype=np.intp)), name=name)
-    return _numeric(pd.Series(values, name=name))
+    return numeric(pd.Series(values, name=name))
 
 
-def _numeric(column: pd.Series) -> pd.Series:
+def numeric(column: pd.Series, /) -> pd.Series:
     """Return a column of numbers written as text as numbers; any other as it is. Ids stay text."""
     if column.name in _NOT_NUMBERS or column.dtype == np.float64:
         return column

@@ -24,6 +24,10 @@ class Recorder:
 
     def __init__(self):
         self.told = []
+        self.began = {}
+
+    def run_began(self, point, seconds):
+        self.began[point.key] = seconds
 
     def run_started(self, point):
         self.told.append(("started", point.key))

@@ -67,8 +67,12 @@ class Silence:
         self.ended = []
         self.said = []
         self.on_epoch = None
+        self.on_begin = None
 
     def run_started(self, point): ...
+
+    def run_began(self, point, seconds):
+        self.on_begin(point, seconds)
 
     def step(self, point, step, done, total): ...
 
