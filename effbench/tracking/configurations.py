@@ -120,7 +120,11 @@ def _pattern(key: str) -> re.Pattern[str]:
 
 @lru_cache(maxsize=4096)
 def _parsed(text: str) -> Any:
-    return yaml.load(text, Loader=_LOADER)
+    loader = _LOADER(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _descend(node: Any, name: str) -> Any:

@@ -49,18 +49,20 @@ class Parent:
     def _begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], began: float | None) -> list[Run]:
         now = self._clock()
         outer = active_run_of(self._client)
-        marks = {self.owner.tag: beat(self.owner, now), names.OPENED: str(milliseconds(now))}
+        mark = {self.owner.tag: beat(self.owner, now)}
         nested = {} if outer is None else {names.PARENT: outer}
         start = milliseconds(now if began is None else min(began, now))
-        run = self._client.create_run(self._experiment_id, start, {**tags, **marks, **nested}, name)
-        # Where two commands begin one sweep at once, both find both parents, and take the same.
+        run = self._client.create_run(self._experiment_id, start, {**tags, **mark, **nested}, name)
+        # Where two commands begin one sweep at once, both find both parents, and take the same: the one that was first
+        # said to be open. Whoever does not find the other says so before it.
+        opened = {names.OPENED: str(milliseconds(self._clock()))}
+        log_values(self._client, run.info.run_id, params=params, tags=opened)
         logged = self._search()
-        first = min((other for other in logged if is_parent(other)), key=_first, default=run)
+        first = min((other for other in logged if is_parent(other)), key=_first)
         if first.info.run_id != run.info.run_id:
             self._client.delete_run(run.info.run_id)
             return self._continue(first, logged, params)
         self.run_id = run.info.run_id
-        log_values(self._client, self.run_id, params=params)
         return []
 
     def _continue(self, parent: Run, logged: list[Run], params: Mapping[str, Any]) -> list[Run]:
@@ -123,9 +125,10 @@ def is_parent(run: Run, /) -> bool:
     return names.RUN_KEY not in run.data.tags
 
 
-def _first(run: Run) -> tuple[int, str]:
-    """Order parents by when they were logged; any process orders them alike."""
-    return int(run.data.tags.get(names.OPENED, run.info.start_time)), str(run.info.run_id)
+def _first(run: Run) -> tuple[bool, int, str]:
+    """Order parents by when they were open; any process orders them alike. Those that don't say it come last."""
+    opened = run.data.tags.get(names.OPENED)
+    return opened is None, int(run.info.start_time if opened is None else opened), str(run.info.run_id)
 
 
 def _owner_of(run: Run) -> Owner | None:
