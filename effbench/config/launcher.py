@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from effbench.config.hydra_session import hydra_session
 from effbench.config.search_path import Folder, SearchPath
 from effbench.plan.point import Point
+from effbench.run.announcements import announce, telling_of
 from effbench.run.interruption import check
 from effbench.run.one import run_point
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
@@ -63,7 +64,9 @@ def run_by_launcher(
             for point in wave:
                 observer.run_started(point)
             jobs = [[f"+launched_point={point.key}"] for point in wave]
-            for point, job in zip(wave, _launched(launcher, jobs, n_launched), strict=True):
+            with telling_of(wave, shared, observer):
+                ended = _launched(launcher, jobs, n_launched)
+            for point, job in zip(wave, ended, strict=True):
                 observer.run_computed(point)
                 yield point, _result(job)
             n_launched += len(wave)
@@ -91,8 +94,8 @@ def _run(
     try:
         parcel.take_objects()
         if timeout is None:
-            return run_point(point, store, device=device)
-        runs = run_in_workers([point], store, device, _Unobserved(), n_workers=1, timeout=timeout)
+            return run_point(point, store, device=device, begin=partial(announce, store, point.key))
+        runs = run_in_workers([point], store, device, _Unobserved(store), n_workers=1, timeout=timeout)
         ((_, outcome),) = runs
         return outcome
     except (Exception, SystemExit) as error:
@@ -100,13 +103,17 @@ def _run(
 
 
 class _Unobserved:
-    """Nobody looks on in a job."""
+    """Nobody looks on in a job; that it began is announced."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def run_started(self, point: Point) -> None:
         """Tell nobody."""
 
     def run_began(self, point: Point, seconds: float) -> None:
-        """Tell nobody: the result has its times."""
+        """Announce it."""
+        announce(self._store, point.key, seconds)
 
     def step(self, point: Point, step: str, done: int, total: int) -> None:
         """Tell nobody."""

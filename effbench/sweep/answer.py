@@ -16,9 +16,9 @@ from effbench.run.interruption import check
 from effbench.run.store import Store
 from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.messages import say
+from effbench.sweep.note import note
 from effbench.sweep.params import asked_of_the_sweep
 from effbench.sweep.printout import Printout
-from effbench.sweep.records import note
 from effbench.tracking import names
 from effbench.tracking.location import for_writing, ui_command
 from effbench.tracking.tracker import RunStatus, Tracker, TrackingError
@@ -82,7 +82,7 @@ def _close(
     elif problem is not None:
         missing = "latencies"
     if problem is None:
-        tags = {names.NOTE: note(sweep.command, printout.lines), **asked_of_the_sweep(sweep)}
+        tags = {names.NOTE: note(sweep.command, printout.lines, printout.table), **asked_of_the_sweep(sweep)}
         status: RunStatus = "FINISHED" if outcome.is_whole else "FAILED"
         try:
             tracker.close_sweep(status=status, metrics=metrics, files=files, tags=tags)

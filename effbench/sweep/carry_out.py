@@ -20,8 +20,9 @@ from effbench.run.outcomes import STORAGE_ERRORS, Observer, Outcomes, RunError
 from effbench.run.results import load_result
 from effbench.run.store import Store
 from effbench.sweep.environment import describe_environment
+from effbench.sweep.note import note
 from effbench.sweep.params import sweep_params
-from effbench.sweep.records import extra_qualities, note, quality_columns
+from effbench.sweep.records import extra_qualities, quality_columns
 from effbench.sweep.run_log import RunLog
 from effbench.sweep.shares import share_lines
 from effbench.sweep.timing import kept_latencies, measure_points

@@ -6,7 +6,7 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import pandas as pd
@@ -27,6 +27,7 @@ from effbench.run.counts import pack_counts
 from effbench.run.outcomes import RunError
 from effbench.run.results import RunResult
 from effbench.sweep.environment import describe_environment
+from effbench.sweep.note import MAX_NOTE_LENGTH
 from effbench.sweep.params import run_params
 from effbench.tracking import names
 from effbench.tracking.tracker import Dataset, RunRecord
@@ -35,8 +36,6 @@ from effbench.training.curves import CURVES
 # Where PyYAML has its dumper in C, that takes a tenth of the time.
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
-MAX_NOTE_LENGTH = 5000
-"""Characters: what every version of MLflow takes of a tag."""
 REALNESS = ("simulated", "masked", "removed", "executed")
 """How real a saving is, the least real first."""
 
@@ -129,12 +128,6 @@ def extra_qualities(point: Point, /) -> tuple[str, ...]:
     """Return the names of what the point's task counts beside its own quality, such as accuracy_top5."""
     _own, *others = point.chain.loaded_task().kinds(point.chain.loaded_data())
     return tuple(others)
-
-
-def note(command: str, lines: Sequence[str] = ()) -> str:
-    """Return the note of a parent run, in Markdown: the command and its answer, as far as MLflow takes it."""
-    text = "\n\n".join([f"`{command}`", *lines])
-    return text if len(text) <= MAX_NOTE_LENGTH else f"{text[: MAX_NOTE_LENGTH - 1]}…"
 
 
 def _realised(

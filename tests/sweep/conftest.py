@@ -23,8 +23,9 @@ class Memory:
         self.begun, self.points = [], {}
         self.closed = []
 
-    def open_sweep(self, sweep_id, *, name, params, tags):
+    def open_sweep(self, sweep_id, *, name, params, tags, began=None):
         self.opened.append((sweep_id, name, params, tags))
+        self.began = began
 
     def finished_keys(self):
         return frozenset(self.finished)

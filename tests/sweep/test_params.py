@@ -39,7 +39,7 @@ def test_they_are_the_axes_the_main_options_and_what_was_swept(planned):
         ("model=small_cnn,lenet_300_100", {"small_cnn", "lenet_300_100"}),
         ("seed=0,1", {0, 1}),
         ("recipe.rounds=1,2", {1, 2}),
-        ("recipe=default,no_finetune", {"default", "no_finetune"}),
+        ("recipe=default,prune_quantize", {"default", "prune_quantize"}),
     ],
 )
 def test_every_key_that_is_swept_is_one(swept, values):

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -196,3 +197,92 @@ def test_many_points_and_odd_ones(uri, opened, record):
     assert [step for step, _ in curve(client, run_id)] == list(range(1, 1203))
     assert all(math.isfinite(value) for _, value in curve(client, run_id))
     assert curve(client, run_id, "curve/my step_1/loss") == [(9, 0.5)]
+
+
+def times_of(uri, run_id):
+    info = MlflowClient(uri).get_run(run_id).info
+    return info.start_time, info.end_time
+
+
+class TestTimes:
+    @pytest.mark.parametrize("status", ["FINISHED", "FAILED"])
+    @pytest.mark.parametrize("is_begun", [True, False])
+    def test_a_run_has_the_times_at_which_it_was_computed(self, uri, opened, record, status, is_begun):
+        tracker, client = opened(uri), MlflowClient(uri)
+        if is_begun:
+            tracker.begin_run(record("a", began=1000.0, metrics={}, files={}))
+            (run_id, _, running, _) = load_runs().attrs["unfinished"][0]
+            assert running == "RUNNING" and client.get_run(run_id).info.start_time == 1_000_000
+            assert client.get_run(run_id).data.params["prune"] == "0.5"
+        tracker.log_run(record("a", began=1000.0, ended=1002.5), status=status)
+        (run,) = [run for run in runs_of(uri) if names.RUN_KEY in run.data.tags]
+        assert (run.info.status, *times_of(uri, run.info.run_id)) == (status, 1_000_000, 1_002_500)
+        assert names.TIMES not in run.data.tags and names.LOGGED not in run.data.tags
+
+    def test_a_reused_run_has_those_of_its_computation_and_is_the_latest_all_the_same(self, uri, opened, record):
+        first = opened(uri, sweep_id="first")
+        first.log_run(record("a", began=1000.0, ended=1002.5), status="FINISHED")
+        first.log_run(record("b", began=1003.0, ended=1004.0), status="FINISHED")
+        origins = set(first._run_ids.values())
+        for sweep_id in ("second", "third"):
+            tracker = opened(uri, sweep_id=sweep_id)
+            for key, began in (("a", 1000.0), ("b", 1003.0)):
+                metrics = {"accuracy": 0.0, "latency": float(len(sweep_id))}
+                kept = record(key, began=began, ended=began + 1, metrics=metrics)
+                tracker.log_run(kept, status="FINISHED", reused=True)
+                assert times_of(uri, tracker._run_ids[key]) == (began * 1000, began * 1000 + 1000)
+                assert MlflowClient(uri).get_run(tracker._run_ids[key]).data.tags[names.REUSED] in origins
+        frame = load_runs()
+        assert frame["sweep"].tolist() == ["third"] * 2 and set(frame["run_id"]) == set(tracker._run_ids.values())
+        assert frame["run_key"].tolist() == ["a", "b"]
+
+    def test_of_a_result_whose_times_nobody_noted_it_says_so(self, uri, opened, record):
+        tracker = opened(uri)
+        tracker.log_run(record("a"), status="FINISHED", reused=True)
+        run = MlflowClient(uri).get_run(tracker._run_ids["a"])
+        assert run.data.tags[names.TIMES].startswith("unknown: ")
+        assert 0 <= run.info.end_time - run.info.start_time < 10_000
+
+    def test_an_interrupted_run_is_killed_now(self, uri, opened, record):
+        tracker = opened(uri)
+        began = time.time() - 60
+        tracker.begin_run(record("a", began=began))
+        tracker.abandon_sweep()
+        (run,) = [run for run in runs_of(uri) if names.RUN_KEY in run.data.tags]
+        assert run.info.status == "KILLED"
+        assert 60_000 <= run.info.end_time - run.info.start_time < 90_000
+
+
+def runs_of(uri):
+    client = MlflowClient(uri)
+    return client.search_runs([client.get_experiment_by_name("effbench").experiment_id])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["tags.effbench.axis.prune = '0.5'", "tags.`effbench.axis.prune` = '0.5'", 'tags."effbench.axis.prune" = "0.5"'],
+)
+def test_axes_are_searched_by_their_tags(uri, opened, record, line):
+    tracker = opened(uri)
+    for key, value in (("a", "0.5"), ("b", "0.9")):
+        tags = {**record("a").tags, f"{names.AXIS}prune": value}
+        tracker.log_run(record(key, tags=tags), status="FINISHED")
+    client = MlflowClient(uri)
+    number = client.get_experiment_by_name("effbench").experiment_id
+    assert [run.data.tags[names.RUN_KEY] for run in client.search_runs([number], line)] == ["a"]
+
+
+def test_a_run_that_diverged_is_logged_with_what_is_a_number(uri, opened, record):
+    tracker = opened(uri)
+    odd = {"loss": math.nan, "accuracy": 0.1, "x": math.inf}
+    tracker.log_run(record("a", metrics=odd, tags={names.NOT_FINITE: "loss=nan"}), status="FINISHED")
+    tracker.log_metrics("a", {"latency": math.nan, "speedup": 1.0})
+    tracker.close_sweep(status="FINISHED", metrics={"n_runs": 1, "odd": math.nan}, files={}, tags={})
+    assert load_runs()["speedup"].tolist() == [1.0]
+
+
+def test_parent_and_children_say_who_began_them_and_where(uri, opened, record):
+    tracker = opened(uri)
+    tracker.log_run(record("a"), status="FINISHED")
+    for run in runs_of(uri):
+        assert {"mlflow.user", "mlflow.source.name", "mlflow.source.type"} <= set(run.data.tags)
