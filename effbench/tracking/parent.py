@@ -79,7 +79,7 @@ class Parent:
         for run in own:
             owner = _owner_of(run)
             if run.info.status == "RUNNING" and owner not in alive:  # whoever was logging it was killed
-                self._end(run, milliseconds(heard.get(owner.tag)) if owner is not None else None)
+                self._end(run, self._last_sign(run, None if owner is None else heard.get(owner.tag)))
         return [run for run in own if run.info.status == "FINISHED"]
 
     def beat(self) -> None:
@@ -109,10 +109,15 @@ class Parent:
         if not living(self._client.get_run(self.run_id).data.tags, self._clock()) - {self.owner}:
             self._client.set_terminated(self.run_id, status)
 
+    def _last_sign(self, run: Run, heard: float | None) -> int | None:
+        """Return when a run that was killed still went on, as far as is known: its owner's beat, its last epoch."""
+        curves = [name for name in run.data.metrics if name.startswith(names.CURVE)]
+        points = [point for name in curves for point in self._client.get_metric_history(run.info.run_id, name)]
+        signs = [int(point.timestamp) for point in points] + ([] if heard is None else [round(heard * 1000)])
+        return max([int(run.info.start_time or 0), *signs]) if signs else None
+
     def _end(self, run: Run, end: int | None = None) -> None:
-        """End a run as KILLED: now, or when its process was last heard of."""
-        if end is not None:
-            end = max(end, int(run.info.start_time or 0))
+        """End a run as KILLED: now, or when it went on for the last time."""
         self._client.set_terminated(run.info.run_id, "KILLED", end)
 
     def _search(self, condition: str = "") -> list[Run]:

@@ -76,11 +76,7 @@ def load_runs(
     """
     names_asked, keys, uri = _names(experiment), _keys(columns), for_reading(tracking_uri)
     logged, source = _logged(names_asked, sweep, uri)
-    frame = runs_frame(logged)
-    if not isinstance(experiment, str) and len(frame):
-        of_run = dict(zip(logged.ids, logged.experiments, strict=True))
-        frame = frame.drop(columns="experiment", errors="ignore")  # a param of that name
-        frame.insert(2, "experiment", frame["run_id"].map(of_run), allow_duplicates=False)
+    frame = runs_frame(logged, says_experiment=not isinstance(experiment, str))
     return with_columns(frame, keys, RunFiles(uri, source.artifact_uris)) if keys else frame
 
 

@@ -210,6 +210,15 @@ class TestTimes:
         ended = MlflowClient(uri).get_run(child).info.end_time
         assert ended == max(begun, heard * 1000)
 
+    def test_its_last_epoch_is_a_later_sign_of_life(self, uri, writers):
+        parent = writers(GONE).parent_id
+        client, child = MlflowClient(uri), begin_child(uri, parent, GONE, "a")
+        begun = client.get_run(child).info.start_time
+        for step in (1, 2):
+            client.log_metric(child, "curve/train/loss", 0.5, timestamp=begun + 1000 * step, step=step)
+        writers(None)
+        assert client.get_run(child).info.end_time == begun + 2000
+
     def test_an_hour_later_it_has_not_run_for_an_hour(self, uri, writers):
         writers.clock.now = time.time()
         parent = writers(GONE).parent_id
