@@ -103,7 +103,7 @@ class _Telling:
 
     def __init__(self, observer: Observer, told: _Told) -> None:
         self._observer, self._told = observer, told
-        self.step, self.epoch_ended = observer.step, observer.epoch_ended
+        self.run_began, self.step, self.epoch_ended = observer.run_began, observer.step, observer.epoch_ended
         self.run_computed = observer.run_computed
 
     def run_started(self, point: Point) -> None:

@@ -43,9 +43,12 @@ def _run_here(points: Sequence[Point], store: Store, device: torch.device, obser
         def tell(row: Row, point: Point = point) -> None:
             observer.epoch_ended(point, row)
 
+        def begin(seconds: float, point: Point = point) -> None:
+            observer.run_began(point, seconds)
+
         result: Outcome
         try:
-            result = run_point(point, store, device=device, progress=progress, tell=tell)
+            result = run_point(point, store, device=device, progress=progress, tell=tell, begin=begin)
         except (Exception, SystemExit) as error:  # whatever a network or a stage raises: the other runs go on
             result = RunError.of(error)
         observer.run_computed(point)

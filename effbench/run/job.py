@@ -6,8 +6,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class Job:
         except (Exception, SystemExit) as error:
             outcome = RunError.of(error)
         if isinstance(outcome, RunError):
-            writer.failed(str(outcome), outcome.trace, outcome.errno)
+            writer.failed(str(outcome), outcome.trace, outcome.errno, outcome.times)
             return outcome
         writer.ended(was_kept=outcome.was_kept)
         return outcome.was_kept
@@ -68,9 +68,13 @@ class Job:
                 [point], self.store, device, _Told(writer), n_workers=1, timeout=self.timeout
             )
             return outcome
-        progress: Callable[[str, int, int], None] = lambda step, done, total: writer.step(point, step, done, total)  # noqa: E731
         return run_point(
-            point, self.store, device=device, progress=progress, tell=lambda row: writer.epoch_ended(point, row)
+            point,
+            self.store,
+            device=device,
+            progress=partial(writer.step, point),
+            tell=partial(writer.epoch_ended, point),
+            begin=partial(writer.run_began, point),
         )
 
     def checkpoint(self, *arguments: Any) -> Any:

@@ -22,11 +22,12 @@ from effbench.plan.point import Point
 from effbench.run.executors import run_here
 from effbench.run.interruption import check
 from effbench.run.job import Job
-from effbench.run.letters import ENDED, EPOCH, FAILED, STARTED, STEP, LetterReader
+from effbench.run.letters import BEGAN, ENDED, EPOCH, FAILED, STARTED, STEP, LetterReader
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.parcel import Parcel, seal
 from effbench.run.results import load_result
 from effbench.run.store import Store
+from effbench.run.times import Times
 
 FOLDER = "launcher"
 """Within the store: a folder for each command, as long as its jobs run."""
@@ -110,6 +111,8 @@ class _Launched:
     _readers: dict[str, LetterReader] = field(default_factory=dict)
     _started: set[str] = field(default_factory=set)
     _told: set[tuple[object, ...]] = field(default_factory=set)
+    _began: dict[str, float] = field(default_factory=dict)
+    """When runs were begun to be computed, by their keys: those whose process or machine is gone can't say it."""
 
     def run(
         self, points: Sequence[Point], parcel: Parcel, job: Callable[[Point, Path], Job]
@@ -147,7 +150,9 @@ class _Launched:
                     ended = returned[key]
                 if ended is not None:
                     point = self._open.pop(key)
-                    outcome = ended if isinstance(ended, RunError) else self._result(key, was_kept=ended)
+                    outcome = (
+                        self._failed(key, ended) if isinstance(ended, RunError) else self._result(key, was_kept=ended)
+                    )
                     self._start(point)
                     self.observer.run_computed(point)
                     yield point, outcome
@@ -158,22 +163,32 @@ class _Launched:
         point = self._open[key]
         ended: RunError | bool | None = None
         for kind, *rest in self._readers[key].read():
-            if kind in (STARTED, STEP, EPOCH):
+            if kind in (STARTED, BEGAN, STEP, EPOCH):
                 self._start(point)
-            if kind == STEP:
+            if kind == BEGAN:
+                self._began[key] = rest[0]
+                self.observer.run_began(point, rest[0])
+            elif kind == STEP:
                 self.observer.step(point, *rest)
             elif kind == EPOCH:
                 self._tell(point, rest[0])
             elif kind == ENDED:
                 ended = bool(rest[0])
             elif kind == FAILED:
-                ended = RunError(*rest)
+                message, trace, errno, times = rest
+                ended = RunError(message, trace, errno, Times.of_plain(times))
         return ended
 
     def _start(self, point: Point) -> None:
         if point.key not in self._started:
             self._started.add(point.key)
             self.observer.run_started(point)
+
+    def _failed(self, key: str, error: RunError) -> RunError:
+        """Return an error with the times of its run, as far as they are known."""
+        if error.times is not None or key not in self._began:
+            return error
+        return RunError(str(error), error.trace, error.errno, Times.since(self._began[key]))
 
     def _tell(self, point: Point, row: dict[str, Any]) -> None:
         """Tell of an epoch, unless a job told of it that was begun anew since."""

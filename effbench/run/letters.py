@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from effbench.plan.point import Point
+from effbench.run.times import Times
 from effbench.training.curves import Row
 
-STARTED, STEP, EPOCH, ENDED, FAILED = "started", "step", "epoch", "ended", "failed"
+STARTED, BEGAN, STEP, EPOCH, ENDED, FAILED = "started", "began", "step", "epoch", "ended", "failed"
 SECONDS_APART = 0.5
 """The least time between two messages on how far a step is."""
 
@@ -33,6 +34,10 @@ class LetterWriter:
     def run_started(self, point: Point) -> None:
         """Write that the run begins."""
         self._write(STARTED)
+
+    def run_began(self, point: Point, seconds: float) -> None:
+        """Write when the run was begun to be computed."""
+        self._write(BEGAN, seconds)
 
     def step(self, point: Point, step: str, done: int, total: int) -> None:
         """Write how far it is, now and then."""
@@ -51,9 +56,9 @@ class LetterWriter:
         """Write that the store has the result, and whether it was there before."""
         self._write(ENDED, was_kept)
 
-    def failed(self, message: str, trace: str, errno: int | None) -> None:
-        """Write why it failed."""
-        self._write(FAILED, message, trace, errno)
+    def failed(self, message: str, trace: str, errno: int | None, times: Times | None = None) -> None:
+        """Write why it failed, and when it was at work."""
+        self._write(FAILED, message, trace, errno, None if times is None else times.to_plain())
 
     def _write(self, *message: Any) -> None:
         with suppress(OSError):  # nobody reads it any more; what the job returns says how it ended, too

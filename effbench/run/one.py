@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 from torch import nn
 
+from effbench.checks.autologging import without_autologging
 from effbench.codec import decode, encode_each
 from effbench.measure.compute import count_cost
 from effbench.plan.findings import Findings, Rows
@@ -14,6 +19,7 @@ from effbench.run.made import Made
 from effbench.run.making import Progress, make_model
 from effbench.run.results import RunResult, keep_result, load_result
 from effbench.run.store import Store
+from effbench.run.times import Times, noting_failure
 from effbench.tasks.details import calibration_error, worst_group
 from effbench.training.curves import CURVES
 from effbench.training.evaluation import Evaluation, evaluate
@@ -27,23 +33,36 @@ def run_point(
     device: torch.device,
     progress: Progress | None = None,
     tell: Tell | None = None,
+    begin: Callable[[float], None] | None = None,
 ) -> RunResult:
     """Return the result of a point: the one that is kept in the store, or else a new one, which is then kept.
 
-    progress and tell: are told of steps and of epochs while the run goes on.
+    progress and tell: are told of steps and of epochs while the run goes on. begin: is told when it is begun to be
+    computed, in seconds since 1970: not where its result was kept, nor while another process is at it.
     """
     with store.lock(point.key):
         kept = load_result(point.key, store)
         if kept is not None:
             return kept
-        point.chain.check_code()
-        torch.set_num_threads(point.chain.threads)
-        made = make_model(point.chain, store, device=device, progress=progress, tell=tell, watching=point.watching)
-        files = encode_each(made.model, coders=dict.fromkeys((point.coder, "none")))
-        read_back = decode(files[0], point.chain.fresh_network())
-        result = measure(point, read_back, made, files[0], device=device, coding_gain=len(files[-1]) / len(files[0]))
-        keep_result(point.key, result, store)
+        began = time.time()
+        if begin is not None:
+            begin(began)
+        with noting_failure(began), without_autologging():
+            result = _computed(point, store, device=device, progress=progress, tell=tell)
+            result = replace(result, times=Times.since(began))
+            keep_result(point.key, result, store)
         return result
+
+
+def _computed(
+    point: Point, store: Store, *, device: torch.device, progress: Progress | None, tell: Tell | None
+) -> RunResult:
+    point.chain.check_code()
+    torch.set_num_threads(point.chain.threads)
+    made = make_model(point.chain, store, device=device, progress=progress, tell=tell, watching=point.watching)
+    files = encode_each(made.model, coders=dict.fromkeys((point.coder, "none")))
+    read_back = decode(files[0], point.chain.fresh_network())
+    return measure(point, read_back, made, files[0], device=device, coding_gain=len(files[-1]) / len(files[0]))
 
 
 def measure(

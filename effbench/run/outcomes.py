@@ -13,6 +13,7 @@ from effbench.checks.errors import first_line
 from effbench.plan.point import Point
 from effbench.run.results import RunResult
 from effbench.run.store import Store
+from effbench.run.times import Times, times_of
 from effbench.training.curves import Row
 
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -23,7 +24,10 @@ class Observer(Protocol):
     """Is told how far the points are."""
 
     def run_started(self, point: Point) -> None:
-        """Note that a run begins."""
+        """Note that a run is given to whoever computes it."""
+
+    def run_began(self, point: Point, seconds: float) -> None:
+        """Note when a run was begun to be computed, in seconds since 1970; not told of one whose result was kept."""
 
     def step(self, point: Point, step: str, done: int, total: int) -> None:
         """Note how far a stage of a run is."""
@@ -38,11 +42,12 @@ class Observer(Protocol):
 class RunError(RuntimeError):
     """A run that failed: the exception as text, with its traceback, wherever it was raised."""
 
-    def __init__(self, message: str, trace: str, errno: int | None = None) -> None:
-        """Keep what can be sent of an exception to another process."""
-        super().__init__(message, trace, errno)
+    def __init__(self, message: str, trace: str, errno: int | None = None, times: Times | None = None) -> None:
+        """Keep what can be sent of an exception to another process. times: of the run, as far as they are known."""
+        super().__init__(message, trace, errno, times)
         self.trace = trace
         self.errno = errno
+        self.times = times
 
     @property
     def summary(self) -> str:
@@ -53,7 +58,7 @@ class RunError(RuntimeError):
     def of(cls, error: BaseException) -> RunError:
         """Return an exception as a run's."""
         trace = "".join(traceback.format_exception(error))
-        return cls(f"{type(error).__name__}: {error}", trace, getattr(error, "errno", None))
+        return cls(f"{type(error).__name__}: {error}", trace, getattr(error, "errno", None), times_of(error))
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -13,6 +13,7 @@ from effbench.plan.chain import Chain
 from effbench.plan.findings import Rows
 from effbench.run.counts import pack_counts, unpack_counts
 from effbench.run.store import Store
+from effbench.run.times import Times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class RunResult:
     """What is said of it in a word, such as why its rounds stopped."""
     tables: Mapping[str, Rows] = field(default_factory=dict)
     """What its stages measured, by the table's name."""
+    times: Times | None = None
+    """When it was computed; None where an earlier version kept it, which did not note it."""
     was_kept: bool = False
     """Whether it comes from the store: this run, or one of another sweep, was there before."""
 
@@ -75,6 +78,7 @@ def load_result(key: str, store: Store, /) -> RunResult | None:
             was_kept=True,
             words=dict(record["words"]),
             tables=dict(record["tables"]),
+            times=Times.of_plain(record.get("times")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         store.give_up(of_record, kind_and_line(error))
@@ -92,6 +96,7 @@ def keep_result(key: str, result: RunResult, store: Store, /) -> None:
         "unknown_operations": result.unknown_operations,
         "words": result.words,
         "tables": result.tables,
+        **({} if result.times is None else {"times": result.times.to_plain()}),
     }
     store.put_json(of_record, record)
 

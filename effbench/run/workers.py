@@ -29,6 +29,7 @@ from effbench.run.one import run_point
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.parcel import Parcel
 from effbench.run.store import Store
+from effbench.run.times import Times
 from effbench.training.curves import Row
 from effbench.training.layout import CRASHES
 
@@ -85,6 +86,9 @@ def _runs_in_workers(
                 assert point is not None
                 if isinstance(message, dict):
                     observer.epoch_ended(point, message)
+                    continue
+                if isinstance(message, float):
+                    observer.run_began(point, message)
                     continue
                 if isinstance(message, tuple):
                     if message not in (_BEGUN, _WAITS, _GOES_ON):
@@ -162,6 +166,8 @@ class _Worker:
     """When the run that is under way must be done, by time.monotonic; None where nothing says, and while it waits."""
     left: float | None = None
     """The seconds that it may take yet, while it waits for another process."""
+    began: float | None = None
+    """When the run that is under way was begun to be computed, in seconds since 1970; None before."""
 
     def __post_init__(self) -> None:
         self._begin_process()
@@ -173,33 +179,38 @@ class _Worker:
 
     def begin(self, point: Point) -> None:
         """Send a point."""
-        self.point, self.deadline, self.left = point, None, None
+        self.point, self.deadline, self.left, self.began = point, None, None, None
         try:
             self.connection.send(point)
         except OSError:  # it died while idle
             self._begin_process()
             self.connection.send(point)
 
-    def receive(self) -> Progress | Row | Outcome:
-        """Return progress, an epoch, or the run's end; a process that died or is late is an exception, and replaced."""
+    def receive(self) -> Progress | Row | float | Outcome:
+        """Return progress, an epoch, when the run was begun to be computed, or its end.
+
+        A process that died or is late is an exception, and replaced.
+        """
         if self.is_late and not self.connection.poll():
             self.stop()
             self._begin_process()
-            return _failed(f"took longer than sweep.timeout={self.timeout:g} seconds; its process was ended")
+            return self._failed(f"took longer than sweep.timeout={self.timeout:g} seconds; its process was ended")
         try:
-            message: Progress | Row | Outcome = self.connection.recv()
+            message: Progress | Row | float | Outcome = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode or 0
             self._begin_process()
-            return _failed(f"the worker process died ({how_ended(code)}); {_remedy(code)}")
+            return self._failed(f"the worker process died ({how_ended(code)}); {_remedy(code)}")
         self._note_time(message)
         return message
 
-    def _note_time(self, message: Progress | Row | Outcome) -> None:
+    def _note_time(self, message: Progress | Row | float | Outcome) -> None:
         """Have the run's time begin, stand still, or go on."""
         now = time.monotonic()
-        if message == _BEGUN and self.timeout is not None:
+        if isinstance(message, float):
+            self.began = message
+        elif message == _BEGUN and self.timeout is not None:
             self.deadline = now + self.timeout
         elif message == _WAITS and self.deadline is not None:
             self.left = self.deadline - now
@@ -214,6 +225,9 @@ class _Worker:
             end_process(self._process.pid)
         self._process.join()
 
+    def _failed(self, reason: str) -> RunError:
+        return RunError(reason, reason, times=None if self.began is None else Times.since(self.began))
+
     def _begin_process(self) -> None:
         context = worker_context()
         self.connection, theirs = context.Pipe()
@@ -222,10 +236,6 @@ class _Worker:
         )
         start(self._process)
         theirs.close()
-
-
-def _failed(reason: str) -> RunError:
-    return RunError(reason, reason)
 
 
 def _serve(connection: Connection, parcel: Parcel, store: Store, device: torch.device) -> None:
@@ -249,7 +259,9 @@ def _serve(connection: Connection, parcel: Parcel, store: Store, device: torch.d
         try:
             if n_runs == 0:
                 parcel.open()
-            message: Outcome = run_point(point, store, device=device, progress=progress, tell=connection.send)
+            message: Outcome = run_point(
+                point, store, device=device, progress=progress, tell=connection.send, begin=connection.send
+            )
         except (Exception, SystemExit) as error:
             message = RunError.of(error)
         try:

@@ -18,9 +18,10 @@ from effbench.sweep import config_file
 from effbench.sweep.answer_record import answer_record
 from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.messages import say
+from effbench.sweep.note import note
 from effbench.sweep.page import page_of
+from effbench.sweep.params import asked_of_the_sweep
 from effbench.sweep.printout import Printout
-from effbench.sweep.records import asked_of_the_sweep, note
 from effbench.tracking import names
 from effbench.tracking.location import for_writing, ui_command
 from effbench.tracking.tracker import RunStatus, Tracker, TrackingError
@@ -88,7 +89,7 @@ def _close(
     elif problem is not None:
         missing = "latencies or models" if sweep.tracking.log_model else "latencies"
     if problem is None:
-        tags = {names.NOTE: note(sweep.command, printout.lines), **asked_of_the_sweep(sweep)}
+        tags = {names.NOTE: note(sweep.command, printout.lines, printout.table), **asked_of_the_sweep(sweep)}
         status: RunStatus = "FINISHED" if outcome.is_whole else "FAILED"
         try:
             whole = {**files, config_file.NAME: config_file.sweep_config_file(sweep)}

@@ -21,7 +21,9 @@ from effbench.run.results import load_result
 from effbench.run.store import Store
 from effbench.sweep.environment import describe_environment
 from effbench.sweep.model_log import log_models
-from effbench.sweep.records import extra_qualities, note, quality_columns, sweep_params
+from effbench.sweep.note import note
+from effbench.sweep.params import sweep_params
+from effbench.sweep.records import extra_qualities, quality_columns
 from effbench.sweep.run_log import RunLog
 from effbench.sweep.shares import share_lines
 from effbench.sweep.timing import kept_latencies, measure_points
@@ -44,6 +46,8 @@ class Display(Observer, Protocol):
     ) -> None:
         """Stop showing."""
 
+    on_begin: Callable[[Point, float], None]
+    """Is told when a run is begun to be computed, in seconds since 1970."""
     on_epoch: Callable[[Point, Row], None]
     """Is told of every epoch of every run."""
 
@@ -83,17 +87,30 @@ class SweepOutcome:
         return not self.failures and not self.unmeasured and not self.n_missing
 
 
-def carry_out(sweep: Sweep, store: Store, tracker: Tracker, display: Display, runs: Outcomes, /) -> SweepOutcome:
-    """Log the runs of a sweep as they end, then measure latency. A failed run does not stop the others."""
+def carry_out(
+    sweep: Sweep,
+    store: Store,
+    tracker: Tracker,
+    display: Display,
+    runs: Outcomes,
+    /,
+    *,
+    began: float | None = None,
+) -> SweepOutcome:
+    """Log the runs of a sweep as they go on, then measure latency. A failed run does not stop the others.
+
+    began: when the work did, in seconds since 1970: runs may have begun before the tracker was there.
+    """
     plan = sweep.plan
     tracker.open_sweep(
         plan.sweep_id,
         name=sweep.name,
         params=sweep_params(sweep),
         tags={names.AXES: ",".join(plan.axes), names.NOTE: note(sweep.command), **describe_environment()},
+        began=began,
     )
     log = RunLog(sweep, store, tracker, say=display.say)
-    display.on_epoch = log.note_epoch
+    display.on_begin, display.on_epoch = log.note_begin, log.note_epoch
     metrics: dict[str, Mapping[str, float]] = {}
     words: dict[str, Mapping[str, str]] = {}
     failures: dict[str, RunError] = {}

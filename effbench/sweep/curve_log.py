@@ -1,10 +1,10 @@
-"""Training curves logged while runs go on: now and then, and never so often that a training would feel it."""
+"""Runs logged while they go on: that they do, and their curves, never so often that a training would feel it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from effbench.plan.point import Point
 from effbench.tracking import names
@@ -28,6 +28,8 @@ class _Run:
     rows: list[Row] = field(default_factory=list)
     logged: set[tuple[str, int]] = field(default_factory=set)
     is_begun: bool = False
+    began: float | None = None
+    """In seconds since 1970."""
 
 
 class CurveLog:
@@ -46,9 +48,16 @@ class CurveLog:
         self._tracker, self._describe, self._ask, self._clock = tracker, describe, ask, clock
         self._runs: dict[str, _Run] = {}
 
+    def begin(self, point: Point, began: float, /) -> None:
+        """Have a run RUNNING that was begun then, unless the sweep has it finished."""
+        run = self._run(point)
+        run.began = began
+        if point.key not in self._tracker.finished_keys():
+            self._ask(lambda: self._begin(point, run))
+
     def note(self, point: Point, row: Row, /) -> None:
         """Note an epoch of a run, and log what there is of its curves if it is time."""
-        run = self._runs.setdefault(point.key, _Run(self._clock() + SECONDS_APART))
+        run = self._run(point)
         run.rows.append(row)
         if self._clock() >= run.next_at and point.key not in self._tracker.finished_keys():
             began = self._clock()
@@ -56,13 +65,23 @@ class CurveLog:
             ended = self._clock()
             run.next_at = ended + max(SECONDS_APART, (ended - began) / MOST_SHARE)
 
-    def _log(self, point: Point, run: _Run) -> None:
+    def _run(self, point: Point) -> _Run:
+        return self._runs.setdefault(point.key, _Run(self._clock() + SECONDS_APART))
+
+    def _begin(self, point: Point, run: _Run) -> None:
         if not run.is_begun:
-            self._tracker.begin_run(self._describe(point))
+            self._tracker.begin_run(replace(self._describe(point), began=run.began))
             run.is_begun = True
+
+    def _log(self, point: Point, run: _Run) -> None:
+        self._begin(point, run)
         left = _unlogged(run.rows, run.logged)
         self._tracker.log_points(point.key, points_of(left))
         run.logged |= {_place(row) for row in left}
+
+    def began(self, key: str, /) -> float | None:
+        """Return when a run was begun, in seconds since 1970; None where nobody told."""
+        return self._runs[key].began if key in self._runs else None
 
     def rows(self, key: str, /) -> Sequence[Row]:
         """Return all that was told of a run."""

@@ -47,6 +47,8 @@ class ProgressDisplay:
         self.runs = self._progress.add_task("runs", total=len(plan.points))
         self._under_way: dict[str, TaskID] = {}
         self._n_failed = 0
+        self.on_begin: Callable[[Point, float], None] = lambda point, seconds: None
+        """Is told when a run is begun to be computed."""
         self.on_epoch: Callable[[Point, Row], None] = lambda point, row: None
         """Is told of every epoch."""
 
@@ -70,6 +72,10 @@ class ProgressDisplay:
         self._under_way[point.key] = self._progress.add_task(plain(point), total=None)
         self.forecast.run_started(point.key)
         self._describe()
+
+    def run_began(self, point: Point, seconds: float) -> None:
+        """Pass on when a run was begun to be computed."""
+        self.on_begin(point, seconds)
 
     def step(self, point: Point, step: str, done: int, total: int) -> None:
         """Move the run's bar."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
 
 import pandas as pd
 import torch
@@ -22,21 +22,18 @@ from effbench.plan.given import given_object, is_given
 from effbench.plan.point import Point
 from effbench.plan.sources import build_network, load_data, load_task, offered_to_networks
 from effbench.plan.sweep import Sweep
-from effbench.plan.watching import WATCHED
 from effbench.run.counts import pack_counts
 from effbench.run.outcomes import RunError
 from effbench.run.results import RunResult
 from effbench.sweep import config_file
 from effbench.sweep.environment import describe_environment
 from effbench.sweep.made_with import made_with_files
+from effbench.sweep.note import MAX_NOTE_LENGTH
+from effbench.sweep.params import run_params
 from effbench.tracking import names
 from effbench.tracking.tracker import Dataset, RunRecord
 from effbench.training.curves import CURVES
 
-MAX_NOTE_LENGTH = 5000
-"""Characters: what every version of MLflow takes of a tag."""
-LAYERS = "layers"
-"""The option of a stage that gives single layers values of their own."""
 REALNESS = ("simulated", "masked", "removed", "executed")
 """How real a saving is, the least real first."""
 
@@ -59,6 +56,7 @@ def describe_run(
         names.REFERENCE: point.reference_key or point.key,
         names.POINT: point.label,
         names.AXES: ",".join(sweep.plan.axes),
+        **{f"{names.AXIS}{axis}": str(value) for axis, value in point.axes.items()},
         names.MOVES: json.dumps({name: list(axis.moves) for name, axis in sweep.axes.items()}),
         **{name: str(value) for name, value in quality_columns(point).items()},
         **({names.CONTROL: "true"} if point.is_control else {}),
@@ -74,6 +72,9 @@ def describe_run(
         tags[names.CACHED] = ",".join(result.cached_steps)
         if result.unknown_operations:
             tags[names.UNKNOWN] = ",".join(result.unknown_operations)
+        odd = {name: value for name, value in result.metrics.items() if not math.isfinite(value)}
+        if odd:
+            tags[names.NOT_FINITE] = ",".join(f"{name}={value}" for name, value in odd.items())
         counts = pack_counts(val=result.counts_val, test=result.counts_test)
         files |= {names.MODEL_FILE: result.blob, names.COUNTS: counts}
         files |= table_files(result.tables)
@@ -81,13 +82,17 @@ def describe_run(
         tags[names.ERROR] = printable(without_secrets(error.summary))
         files |= table_files({CURVES: curves} if curves else {})
         files["traceback.txt"] = without_secrets(error.trace).encode(errors="backslashreplace")
+    outcome = error if result is None else result
+    times = None if outcome is None else outcome.times
     return RunRecord(
         name=str(point),
         key=point.key,
-        params=_run_params(point, sweep),
+        params=run_params(point),
         tags=tags,
         metrics={} if result is None else result.metrics,
         files=files,
+        began=None if times is None else times.began,
+        ended=None if times is None else times.ended,
         dataset=Dataset(
             name=data.name,
             digest=data.fingerprint,
@@ -119,78 +124,6 @@ def extra_qualities(point: Point, /) -> tuple[str, ...]:
     """Return the names of what the point's task counts beside its own quality, such as accuracy_top5."""
     _own, *others = point.chain.loaded_task().kinds(point.chain.loaded_data())
     return tuple(others)
-
-
-def sweep_params(sweep: Sweep) -> dict[str, Any]:
-    """Return the params of the parent run: what its runs have in common, and no later command of it changes."""
-    common: dict[str, Any] = {}
-    for position, point in enumerate(sweep.plan.points):
-        params = _run_params(point, sweep)
-        common = params if position == 0 else {k: v for k, v in common.items() if params.get(k) == v}
-    return {name: value for name, value in common.items() if not _is_asked(name)}
-
-
-def asked_of_the_sweep(sweep: Sweep) -> dict[str, str]:
-    """Return tags of what was last asked of the whole sweep: another command may ask otherwise, of the same runs."""
-    params = _run_params(sweep.plan.points[0], sweep)
-    return {f"{names.PREFIX}{name}": str(value) for name, value in params.items() if _is_asked(name)}
-
-
-_ASKED = ("tolerance", "measure", "engine", "engines", "sweep", "store", "tracking", "device", "dry_run")
-"""Keys that decide no run: params, which MLflow never changes, are not the place for them on a parent."""
-
-_WATCHING = tuple(f"train.{name}" for name in WATCHED)
-
-
-def _is_asked(name: str) -> bool:
-    return name.partition(".")[0] in _ASKED or name in _WATCHING
-
-
-def note(command: str, lines: Sequence[str] = ()) -> str:
-    """Return the note of a parent run, in Markdown: the command and its answer, as far as MLflow takes it."""
-    text = "\n\n".join([f"`{command}`", *lines])
-    return text if len(text) <= MAX_NOTE_LENGTH else f"{text[: MAX_NOTE_LENGTH - 1]}…"
-
-
-def _run_params(point: Point, sweep: Sweep) -> dict[str, Any]:
-    """Return the effective configuration, flat, with the axes under their own names.
-
-    The options of every technique of the sweep are there in every run: what differs between runs is what was swept.
-    """
-    techniques = [name for name in sweep.plan.step_names if name not in ("train", "finetune")]
-    config = {
-        k: v for k, v in point.config.items() if k not in ("stage", "recipe", "task", "model", "data", *point.axes)
-    }
-    params = {
-        **point.axes,
-        "seed": point.seed,
-        "model": point.network_name,
-        "data": point.data_name,
-        "recipe": point.config["recipe"]["name"],
-        "rounds": point.config["recipe"]["rounds"],
-        **dict(_flat("recipe.until", point.config["recipe"].get("until", {}))),
-        "task": point.chain.loaded_task().name,
-        "side": point.chain.side,
-        "eval_side": point.eval_side,
-        **dict(_flat("model", point.chain.network.options)),
-        **dict(_flat("data", point.chain.data.options)),
-        **{k: v for name in techniques for k, v in _flat(f"stage.{name}", point.config["stage"][name])},
-        **{k: v for name, node in config.items() for k, v in _flat(name, node)},
-    }
-    hidden: dict[str, Any] = hide_in_values(params)
-    return hidden
-
-
-def _flat(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:
-    if prefix.endswith(f".{LAYERS}"):  # patterns of layer names are no names of params
-        yield prefix, ", ".join(f"{pattern}: {value}" for pattern, value in node.items())
-    elif isinstance(node, Mapping):
-        for key, value in node.items():
-            if key == "_target_":
-                continue
-            yield from _flat(f"{prefix}.{key}", value)
-    else:
-        yield prefix, node
 
 
 def _realised(

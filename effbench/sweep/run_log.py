@@ -54,6 +54,10 @@ class RunLog:
         """How many runs are not logged yet."""
         return len(self._waiting)
 
+    def note_begin(self, point: Point, began: float, /) -> None:
+        """Log that a run was begun to be computed then, in seconds since 1970; later, where the tracker is away."""
+        self._curves.begin(point, began)
+
     def note_epoch(self, point: Point, row: Row, /) -> None:
         """Note what an epoch of a run came to: it is logged now and then, and at the run's end."""
         self._curves.note(point, row)
@@ -134,6 +138,8 @@ class RunLog:
         if isinstance(outcome, RunError):
             rows = self._curves.rows(point.key)
             record = describe_run(point, self._sweep, error=outcome, curves=rows)
+            if record.began is None:
+                record = replace(record, began=self._curves.began(point.key))
             self._tracker.log_run(replace(record, points=self._curves.left(point.key, rows)), status="FAILED")
             return
         reference = self._metrics.get(point.reference_key or point.key)

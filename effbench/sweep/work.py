@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def place_of(sweep: Sweep, /) -> Iterator[tuple[Use, str]]:
 
 def work(sweep: Sweep, use: Use, uri: str, display: Display, /, *, shows: bool) -> Worked:
     """Run a sweep, log it, and say what came out. shows: whether the answer is printed."""
-    store = use.store
+    store, began = use.store, time.time()
     with ExitStack() as until_the_end:
         execute = until_the_end.enter_context(_telling_callbacks(sweep, _executor(sweep, store)))
         # Both are closed: what only follows the runs does not end them where it has not begun.
@@ -90,7 +91,7 @@ def work(sweep: Sweep, use: Use, uri: str, display: Display, /, *, shows: bool) 
 
             tracker = MlflowTracker(uri, sweep.tracking.experiment, artifacts=sweep.tracking.artifacts)
             until_the_end.enter_context(_abandoned_on_error(tracker))
-            outcome = carry_out(sweep, store, tracker, display, runs)
+            outcome = carry_out(sweep, store, tracker, display, runs, began=began)
         printout, is_logged = give_answer(sweep, outcome, store, tracker, shows=shows)
     return Worked(outcome=outcome, printout=printout, is_logged=is_logged)
 

@@ -28,17 +28,26 @@ class Database:
 
     path: Path
 
-    def runs(self, experiment: str, sweep: str | None, /) -> LoggedRuns | None:
-        """Return the runs of an experiment, of all sweeps or of those whose ids begin with `sweep`.
+    def runs(self, experiments: Sequence[str], sweep: str | None, /) -> LoggedRuns | None:
+        """Return the runs of experiments, of all sweeps or of those whose ids begin with `sweep`.
 
-        None where there is no such experiment.
+        None where there is not every one of these experiments.
         """
         with reading(self.path) as database:
-            number = _experiment_number(database, experiment)
-            if number is None:
+            found = {_experiment_number(database, name): name for name in experiments}
+            if None in found:
                 return None
-            chosen = _WANTED if sweep is None else f"{_WANTED} {_OF_SWEEP}"
-            return _read(database, chosen, {**_NAMES, "experiment": number, "sweep": sweep})
+            numbers = {number: name for number, name in found.items() if number is not None}
+            wanted = _wanted(len(numbers))
+            chosen = wanted if sweep is None else f"{wanted} {_OF_SWEEP}"
+            own = {f"experiment{place}": number for place, number in enumerate(numbers)}
+            return _read(database, chosen, {**_NAMES, **own, "sweep": sweep}, numbers)
+
+    def artifact_uris(self, runs: Sequence[str], /) -> list[str]:
+        """Return the URIs below which the files of runs lie, by the runs' ids; "" where there is no such run."""
+        with reading(self.path) as database:
+            known = dict(database.execute("SELECT run_uuid, artifact_uri FROM runs"))
+            return [known.get(run) or "" for run in runs]
 
     def experiments(self) -> list[str]:
         """Return the names of the experiments there are."""
@@ -50,8 +59,8 @@ class Database:
         """Return the ids of the sweeps that have runs in an experiment."""
         with reading(self.path) as database:
             number = _experiment_number(database, experiment)
-            query = f"SELECT DISTINCT value FROM tags WHERE key = :tag AND run_uuid IN (SELECT run_uuid {_WANTED})"
-            return [sweep for (sweep,) in database.execute(query, {**_NAMES, "experiment": number})]
+            query = f"SELECT DISTINCT value FROM tags WHERE key = :tag AND run_uuid IN (SELECT run_uuid {_wanted(1)})"
+            return [sweep for (sweep,) in database.execute(query, {**_NAMES, "experiment0": number})]
 
 
 def is_finished(path: Path, experiment: str, sweep_id: str, keys: Collection[str], /) -> bool:
@@ -62,7 +71,7 @@ def is_finished(path: Path, experiment: str, sweep_id: str, keys: Collection[str
     """
     try:
         with reading(path) as database:
-            found = database.execute(_PARENT, (experiment, names.SWEEP, sweep_id, names.PARENT)).fetchone()
+            found = database.execute(_PARENT, (experiment, names.SWEEP, sweep_id, names.RUN_KEY)).fetchone()
             if found is None or found[1] != "FINISHED":
                 return False
             wanted = (names.RUN_KEY, names.FILES, names.PARENT, found[0])
@@ -84,16 +93,20 @@ def _experiment_number(database: sqlite3.Connection, name: str) -> int | None:
     return int(numbers[0][0]) if numbers else None
 
 
-def _read(database: sqlite3.Connection, chosen: str, parameters: Mapping[str, object]) -> LoggedRuns:
-    """Return the runs that a clause chooses."""
-    query = f"SELECT run_uuid, status, coalesce(start_time, 0) {chosen} ORDER BY start_time DESC, run_uuid"
+def _read(
+    database: sqlite3.Connection, chosen: str, parameters: Mapping[str, object], experiments: Mapping[int, str]
+) -> LoggedRuns:
+    """Return the runs that a clause chooses. experiments: their names by their numbers."""
+    columns = "run_uuid, status, coalesce(start_time, 0), experiment_id"
+    query = f"SELECT {columns} {chosen} ORDER BY start_time DESC, run_uuid"
     infos = database.execute(query, parameters).fetchall()
     database.execute("CREATE TEMP TABLE chosen (number INTEGER PRIMARY KEY, run_uuid TEXT)")  # not in the file
     database.executemany("INSERT INTO chosen VALUES (?, ?)", enumerate(run_id for run_id, *_ in infos))
     return LoggedRuns(
-        ids=[run_id for run_id, _, _ in infos],
-        statuses=[status for _, status, _ in infos],
-        starts=np.array([start for _, _, start in infos], dtype=np.int64),
+        ids=[run_id for run_id, *_ in infos],
+        statuses=[status for _, status, *_ in infos],
+        starts=np.array([start for _, _, start, _ in infos], dtype=np.int64),
+        experiments=[experiments[number] for *_, number in infos],
         params=_texts(database, "params", n_runs=len(infos)),
         metrics=_numbers(database, "latest_metrics", n_runs=len(infos)),
         tags=_texts(database, "tags", n_runs=len(infos), condition=f"WHERE {_IS_READ}"),
@@ -138,13 +151,18 @@ def _each_of(table: str) -> str:
     return f"FROM chosen CROSS JOIN {table} INDEXED BY index_{table}_run_uuid USING (run_uuid)"
 
 
+def _wanted(n_experiments: int) -> str:
+    """Return a clause that chooses the runs of experiments, whose numbers are parameters."""
+    numbers = ", ".join(f":experiment{place}" for place in range(n_experiments))
+    return f"""
+FROM runs WHERE experiment_id IN ({numbers}) AND lifecycle_stage = 'active'
+AND EXISTS (SELECT 1 FROM tags WHERE tags.run_uuid = runs.run_uuid AND key = :key)
+"""
+
+
 _NAMES = {"key": names.RUN_KEY, "tag": names.SWEEP}
 _IS_READ = f"key IN ({', '.join(repr(name) for name in names.READ)})"
 _IS_NO_CURVE = f"substr(key, 1, {len(names.CURVE)}) <> '{names.CURVE}'"
-_WANTED = """
-FROM runs WHERE experiment_id = :experiment AND lifecycle_stage = 'active'
-AND EXISTS (SELECT 1 FROM tags WHERE tags.run_uuid = runs.run_uuid AND key = :key)
-"""
 _OF_SWEEP = """
 AND EXISTS (SELECT 1 FROM tags WHERE tags.run_uuid = runs.run_uuid AND key = :tag
 AND substr(value, 1, length(:sweep)) = :sweep)
@@ -154,7 +172,7 @@ SELECT runs.run_uuid, runs.status FROM experiments JOIN runs USING (experiment_i
 JOIN tags AS sweep ON sweep.run_uuid = runs.run_uuid
 WHERE experiments.name = ? AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active'
 AND sweep.key = ? AND sweep.value = ?
-AND NOT EXISTS (SELECT 1 FROM tags AS parent WHERE parent.run_uuid = runs.run_uuid AND parent.key = ?)
+AND NOT EXISTS (SELECT 1 FROM tags AS own WHERE own.run_uuid = runs.run_uuid AND own.key = ?)
 ORDER BY runs.start_time, runs.run_uuid LIMIT 1
 """
 _FINISHED_RUNS = """

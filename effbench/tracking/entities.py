@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import posixpath
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,14 +14,19 @@ from typing import Any
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param
 
+from effbench.tracking.names import CONFIG_FILE
 from effbench.tracking.tracker import CurvePoint, Dataset
 
-MAX_PARAM_LENGTH = 500
+MAX_PARAM_LENGTH = 6000
 METRICS_AT_ONCE = 500
 """Half of what MLflow takes in one request."""
 MAX_NAME_LENGTH = 250
 BATCH = 100
 """MLflow takes at most 100 params in one request."""
+BATCH_BYTES = 500_000
+"""Half of what MLflow takes in one request."""
+CONTEXTS = {"train": "train", "val": "validation", "test": "test"}
+"""What MLflow's pages call each split, in the order in which they list them."""
 
 
 def run_name(name: str, /) -> str:
@@ -66,20 +73,69 @@ def no_longer(names: Iterable[str], /) -> list[Metric]:
     return [Metric(name, math.nan, now, 0) for name in sorted(names)]
 
 
-def param_batches(params: Mapping[str, Any], /) -> Iterator[list[Param]]:
-    """Yield params, as many at once as MLflow takes; at least one batch."""
-    entries = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in params.items()]
-    for start in range(0, max(1, len(entries)), BATCH):
-        yield entries[start : start + BATCH]
+def is_param_name(name: str, /) -> bool:
+    """Whether MLflow takes a name for a param.
 
-
-def dataset_input(dataset: Dataset, /) -> DatasetInput:
-    """Return a data set as what a run was trained on."""
-    entity = MlflowDataset(
-        name=dataset.name,
-        digest=dataset.digest,
-        source_type="code",
-        source=json.dumps({"tags": {"source": dataset.source}}),
-        profile=json.dumps({f"n_{split}": size for split, size in dataset.sizes.items()}),
+    >>> [is_param_name(name) for name in ("stage.prune.scope", "größe", "a+b", "a//b", "..", "x" * 251)]
+    [True, True, False, False, False, False]
+    """
+    return (
+        re.fullmatch(r"[/\w.\- ]+", name) is not None
+        and len(name) <= MAX_NAME_LENGTH
+        and posixpath.normpath(name) == name
+        and name not in (".", "..")
+        and not name.startswith(("/", "../"))
     )
-    return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
+
+
+def param_batches(params: Mapping[str, Any], /) -> Iterator[list[Param]]:
+    """Yield params, as many at once as MLflow takes; at least one batch.
+
+    What is too long says so in its place, and where it stands whole. Names that are none for MLflow are left out.
+    """
+    batch: list[Param] = []
+    n_bytes = 0
+    for name, value in params.items():
+        if not is_param_name(name):
+            continue
+        text = param_text(value)
+        size = len(json.dumps(name + text))
+        if batch and (len(batch) == BATCH or n_bytes + size > BATCH_BYTES):
+            yield batch
+            batch, n_bytes = [], 0
+        batch.append(Param(name, text))
+        n_bytes += size
+    yield batch
+
+
+def param_text(value: Any, /) -> str:
+    """Return a value as a param's text; one that is too long says so, and where all of it stands.
+
+    >>> param_text([4, 4]), param_text("x" * 6001)
+    ('[4, 4]', 'too long for a param (6001 characters): see config.yaml of this run')
+    """
+    text = str(value)
+    if len(text) <= MAX_PARAM_LENGTH:
+        return text
+    return f"too long for a param ({len(text)} characters): see {CONFIG_FILE} of this run"
+
+
+def dataset_inputs(dataset: Dataset, /) -> list[DatasetInput]:
+    """Return a data set as what a run was trained, validated and tested on: an input for each split.
+
+    The digest of a split is made of the data set's own and the split's name and size, so that MLflow tells them apart.
+    """
+    return [
+        DatasetInput(
+            MlflowDataset(
+                name=dataset.name[:500],
+                digest=hashlib.sha256(f"{dataset.digest} {split} {dataset.sizes[split]}".encode()).hexdigest()[:12],
+                source_type="code",
+                source=json.dumps({"tags": {"source": dataset.source, "digest": dataset.digest, "split": split}}),
+                profile=json.dumps({"num_rows": dataset.sizes[split]}),
+            ),
+            [InputTag("mlflow.data.context", context)],
+        )
+        for split, context in CONTEXTS.items()
+        if split in dataset.sizes
+    ]

@@ -15,18 +15,21 @@ from effbench.tracking import names
 from effbench.tracking.logged import MISSING, LoggedRuns
 
 _IDS = ("run_id", "run_name", "sweep", "run_key", "point", "reference_key")
-_NOT_NUMBERS = (*_IDS, "reference", "control", "start_time")
+_NOT_NUMBERS = (*_IDS, "experiment", "reference", "control", "start_time")
 
 
-def runs_frame(logged: LoggedRuns, /) -> pd.DataFrame:
-    """Return the finished runs, a row each, and each run key once (the latest); `load_runs` says what is where."""
+def runs_frame(logged: LoggedRuns, /, *, says_experiment: bool = False) -> pd.DataFrame:
+    """Return the finished runs, a row each, and each run key once (the latest); `load_runs` says what is where.
+
+    says_experiment: whether there is a column with the name of each run's experiment.
+    """
     keys = logged.tags.column(names.RUN_KEY)
     finished: dict[str, int] = {}
-    for run in np.argsort(logged.starts, kind="stable").tolist():
+    for run in np.argsort(_when_logged(logged), kind="stable").tolist():
         if logged.statuses[run] == "FINISHED":
             finished[keys[run]] = run
     runs = logged.take(list(finished.values()))
-    frame = pd.DataFrame(_columns(runs)) if finished else pd.DataFrame([])
+    frame = pd.DataFrame(_columns(runs, says_experiment)) if finished else pd.DataFrame([])
     frame.attrs["axes"] = _listed(runs, names.AXES)
     frame.attrs["moves"] = _moves(runs)
     frame.attrs["extra_qualities"] = _listed(runs, names.EXTRA_QUALITIES)
@@ -35,9 +38,20 @@ def runs_frame(logged: LoggedRuns, /) -> pd.DataFrame:
     return frame
 
 
-def _columns(runs: LoggedRuns) -> dict[str, pd.Series]:
+def _when_logged(logged: LoggedRuns) -> NDArray[np.int64]:
+    """Return when each run was logged: when it began, but for those whose results were there before."""
+    texts = logged.tags.column(names.LOGGED, "")
+    later = np.array([text.isdecimal() for text in texts], dtype=bool)
+    if not later.any():
+        return logged.starts
+    when = logged.starts.copy()
+    when[later] = texts[later].astype(np.int64)
+    return when
+
+
+def _columns(runs: LoggedRuns, says_experiment: bool) -> dict[str, pd.Series]:
     """Return the columns in the order in which the runs, one after the other, first fill them."""
-    own = _own_columns(runs)
+    own = _own_columns(runs, says_experiment)
     order: dict[str, None] = {}
     kinds = zip(
         runs.tags.layout_of.tolist(), runs.params.layout_of.tolist(), runs.metrics.layout_of.tolist(), strict=True
@@ -49,13 +63,14 @@ def _columns(runs: LoggedRuns) -> dict[str, pd.Series]:
     return {name: _column(name, own, runs) for name in order}
 
 
-def _own_columns(runs: LoggedRuns) -> dict[str, pd.Series]:
+def _own_columns(runs: LoggedRuns, says_experiment: bool) -> dict[str, pd.Series]:
     """Return what every run has, and what its quality is."""
     tags = runs.tags
     key, reference = tags.column(names.RUN_KEY), tags.column(names.REFERENCE, "")
     columns = {
         "run_id": np.array(runs.ids, dtype=object),
         "run_name": tags.column(names.RUN_NAME, ""),
+        **({"experiment": np.array(runs.experiments, dtype=object)} if says_experiment else {}),
         "sweep": tags.column(names.SWEEP, ""),
         "run_key": key,
         "point": tags.column(names.POINT, ""),
@@ -80,18 +95,18 @@ def _column(name: str, own: Mapping[str, pd.Series], runs: LoggedRuns) -> pd.Ser
     cells = own[name].astype(object).to_numpy(copy=True) if name in own else np.full(len(first), MISSING, dtype=object)
     for values in reversed(logged):
         cells = np.where(values.has(name), values.column(name), cells)
-    return _numeric(pd.Series(cells.tolist(), name=name))
+    return numeric(pd.Series(cells.tolist(), name=name))
 
 
 def _series(name: str, values: NDArray[Any]) -> pd.Series:
     """Return values as a column; text that is the same in all runs, as most params are, is read once."""
     if values.dtype == object and isinstance(values[0], str) and (values == values[0]).all():
-        one = _numeric(pd.Series(values[:1], name=name))
+        one = numeric(pd.Series(values[:1], name=name))
         return pd.Series(one.array.take(np.zeros(len(values), dtype=np.intp)), name=name)
-    return _numeric(pd.Series(values, name=name))
+    return numeric(pd.Series(values, name=name))
 
 
-def _numeric(column: pd.Series) -> pd.Series:
+def numeric(column: pd.Series, /) -> pd.Series:
     """Return a column of numbers written as text as numbers; any other as it is. Ids stay text."""
     if column.name in _NOT_NUMBERS or column.dtype == np.float64:
         return column

@@ -80,6 +80,8 @@ class LoggedRuns:
     metrics: Values
     tags: Values
     """Those that `names.READ` lists."""
+    experiments: Sequence[str]
+    """The name of each run's experiment."""
 
     def take(self, runs: Sequence[int], /) -> LoggedRuns:
         """Return some of the runs, in the order given."""
@@ -90,4 +92,5 @@ class LoggedRuns:
             self.params.take(runs),
             self.metrics.take(runs),
             self.tags.take(runs),
+            [self.experiments[run] for run in runs],
         )

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
 from effbench.analysis import Counts
 from effbench.checks.errors import first_line
-from effbench.checks.secrets import without_secrets
+from effbench.checks.secrets import hide_in_uris, without_secrets
 from effbench.run.counts import unpack_counts
 from effbench.tracking import names
+from effbench.tracking.artifacts import RunFiles, moves_at, read_artifact
+from effbench.tracking.configurations import with_columns
 from effbench.tracking.database import Database
 from effbench.tracking.frame import runs_frame
 from effbench.tracking.location import for_reading, sqlite_path, why_unusable
 from effbench.tracking.logged import LoggedRuns
-from effbench.tracking.relocation import Move, local_path, moves_of
-from effbench.tracking.storage import is_of_storage, why_no_client
-
-if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
+from effbench.tracking.storage import is_of_storage
 
 
 class Source(Protocol):
     """Where runs are read from."""
 
-    def runs(self, experiment: str, sweep: str | None, /) -> LoggedRuns | None:
-        """Return the runs of an experiment, of one sweep or of all; None where there is no such experiment."""
+    def runs(self, experiments: Sequence[str], sweep: str | None, /) -> LoggedRuns | None:
+        """Return the runs of experiments, of one sweep or of all; None where there is not every one of these."""
+
+    def artifact_uris(self, runs: Sequence[str], /) -> list[str]:
+        """Return the URIs below which the files of runs lie, by the runs' ids; "" where only MLflow's client knows."""
 
     def experiments(self) -> list[str]:
         """Return the names of the experiments there are."""
@@ -41,18 +42,27 @@ class Source(Protocol):
 
 
 def load_runs(
-    experiment: str = "effbench", *, sweep: str | None = None, tracking_uri: str | None = None
+    experiment: str | Sequence[str] = "effbench",
+    *,
+    sweep: str | None = None,
+    columns: str | Sequence[str] = (),
+    tracking_uri: str | None = None,
 ) -> pd.DataFrame:
     """Return the finished runs of an experiment, one row each, and each run key once (the latest).
 
     Columns: run_id, run_name, sweep, run_key, point (the label shared by a point's seeds), reference (bool),
-    reference_key, what the quality is (quality_name, _kind, _unit, _direction, _chance), start_time, then the params
-    (axes under their own names, seed) and the metrics, but no training curves. `sweep` keeps one sweep (its id, or the
-    beginning of it).
+    reference_key, what the quality is (quality_name, _kind, _unit, _direction, _chance), start_time (when it was begun
+    to be computed), then the params (axes under their own names, seed) and the metrics, but no training curves.
+
+    experiment: a name, or a list of names, whose runs are then in one table with a column `experiment`. sweep: keeps
+    one sweep (its id, or the beginning of it). columns: more keys of the runs' configurations, under the names that
+    the command has for them, as in columns=["train.weight_decay", "stage.prune.criterion"]; columns=["train"] brings
+    all that begin so. They are read from the runs' config.yaml.
+
     `.attrs`: "unfinished" lists the other runs as (run_id, run_name, status, error), "failed" the point, seed and group
     of failed ones; "axes" names the axes that were swept, "moves" the costs that each of them changes,
     "extra_qualities" what the task counts beside its own quality. ValueError where there is no database, experiment or
-    sweep of that name.
+    sweep of that name, or no such key.
 
     >>> import effbench, torch
     >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
@@ -65,7 +75,10 @@ def load_runs(
     >>> effbench.load_counts(runs).by_run[runs["run_key"][0]].shape  # 1,000 validation examples, correct and seen
     (1000, 1, 2)
     """
-    return runs_frame(_logged(experiment, sweep, for_reading(tracking_uri)))
+    names_asked, keys, uri = _names(experiment), _keys(columns), for_reading(tracking_uri)
+    logged, source = _logged(names_asked, sweep, uri)
+    frame = runs_frame(logged, says_experiment=not isinstance(experiment, str))
+    return with_columns(frame, keys, RunFiles(uri, source.artifact_uris)) if keys else frame
 
 
 def load_counts(runs: pd.DataFrame, /, *, quality: str | None = None, tracking_uri: str | None = None) -> Counts:
@@ -91,11 +104,11 @@ def load_counts(runs: pd.DataFrame, /, *, quality: str | None = None, tracking_u
     if quality not in (None, own, f"{own}_val"):
         raise ValueError(f"quality={quality}: counts are known of {own}_val and of {own}")
     uri = for_reading(tracking_uri)
-    client, moves = MlflowClient(uri), _moves_of(uri)
+    client, moves = MlflowClient(uri), moves_at(uri)
     by_run = {}
     for run_id, key in zip(runs["run_id"], runs["run_key"], strict=True):
         try:
-            val, test = unpack_counts(_artifact(client, run_id, names.COUNTS, moves))
+            val, test = unpack_counts(read_artifact(client, run_id, names.COUNTS, moves))
         except Exception as error:
             if not isinstance(error, MlflowException | OSError | ValueError | ImportError) and not is_of_storage(error):
                 raise
@@ -117,7 +130,7 @@ def load_network(run_id: str, /, *, tracking_uri: str | None = None) -> tuple[by
     client = MlflowClient(uri)
     try:
         described = client.get_run(run_id).data.tags.get(names.NETWORK)
-        blob = _artifact(client, run_id, names.MODEL_FILE, _moves_of(uri))
+        blob = read_artifact(client, run_id, names.MODEL_FILE, moves_at(uri))
     except Exception as error:
         if not isinstance(error, MlflowException | OSError | ImportError) and not is_of_storage(error):
             raise
@@ -137,54 +150,58 @@ def load_file(run_id: str, name: str, /, *, tracking_uri: str | None = None) -> 
 
     uri = for_reading(tracking_uri)
     try:
-        return _artifact(MlflowClient(uri), run_id, name, _moves_of(uri))
+        return read_artifact(MlflowClient(uri), run_id, name, moves_at(uri))
     except (MlflowException, OSError) as error:
         raise ValueError(f"run={run_id}: its {name} can't be read ({without_secrets(first_line(error))})") from None
 
 
-def _moves_of(uri: str) -> tuple[Move, ...]:
-    """Return where the files of a database are now, if it was moved and nothing was logged to it since."""
-    path = sqlite_path(uri)
-    return () if path is None else moves_of(path)
-
-
-def _artifact(client: MlflowClient, run_id: str, name: str, moves: Iterable[Move]) -> bytes:
-    """Return a file of a run, from beside the database where that was moved."""
-    if moves:
-        written = client.get_run(run_id).info.artifact_uri
-        for folder in (local_path(uri) for move in moves if (uri := move.applied_to(written)) is not None):
-            if folder is not None:
-                return (folder / name).read_bytes()
-    try:
-        return Path(client.download_artifacts(run_id, name)).read_bytes()
-    except Exception as error:
-        missing = why_no_client(client.get_run(run_id).info.artifact_uri)  # of which MLflow says nothing
-        raise error if missing is None else OSError(missing) from None
-
-
-def _logged(experiment: str, sweep: str | None, uri: str) -> LoggedRuns:
+def _logged(experiments: Sequence[str], sweep: str | None, uri: str) -> tuple[LoggedRuns, Source]:
+    shown = hide_in_uris(uri)
     wrong = why_unusable(uri)
     if wrong is not None:
-        raise ValueError(f"tracking_uri={uri}: {wrong}")
+        raise ValueError(f"tracking_uri={shown}: {wrong}")
     path = sqlite_path(uri)
     if path is not None:
         with suppress(sqlite3.Error):  # of another version, left in the middle of something, damaged: MLflow knows
-            return _chosen(Database(path), experiment, sweep, uri)
+            database = Database(path)
+            return _chosen(database, experiments, sweep, shown), database
     from effbench.tracking.server import READ_ERRORS, Server
 
     try:
-        return _chosen(Server(uri), experiment, sweep, uri)
+        server = Server(uri)
+        return _chosen(server, experiments, sweep, shown), server
     except READ_ERRORS as error:
-        raise ValueError(f"tracking_uri={uri}: can't be read ({first_line(error)})") from None
+        raise ValueError(f"tracking_uri={shown}: can't be read ({without_secrets(first_line(error))})") from None
 
 
-def _chosen(source: Source, experiment: str, sweep: str | None, uri: str) -> LoggedRuns:
+def _chosen(source: Source, experiments: Sequence[str], sweep: str | None, shown: str) -> LoggedRuns:
     """Return the runs. ValueError where there is no such experiment or sweep, with those that there are."""
-    runs = source.runs(experiment, sweep)
+    runs = source.runs(experiments, sweep)
     if runs is None:
-        known = ", ".join(sorted(source.experiments()))
-        raise ValueError(f"experiment={experiment}: there is none of that name in {uri}; there are {known}")
+        there = sorted(source.experiments())
+        name = next((name for name in experiments if name not in there), experiments[0])
+        near = difflib.get_close_matches(name, there, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        known = ", ".join(there)
+        raise ValueError(f"experiment={name}: there is none of that name in {shown}; {meant}there are {known}")
     if sweep is not None and not runs.ids:
-        known = ", ".join(sorted(source.sweeps(experiment))) or "none"
-        raise ValueError(f"sweep={sweep}: there is none of that id; there are {known}")
+        ids = {sweep_id for name in experiments for sweep_id in source.sweeps(name)}
+        raise ValueError(f"sweep={sweep}: there is none of that id; there are {', '.join(sorted(ids)) or 'none'}")
     return runs
+
+
+def _names(experiment: str | Sequence[str]) -> list[str]:
+    """Return the names of the experiments that are asked for, each once."""
+    asked = [experiment] if isinstance(experiment, str) else list(experiment)
+    wrong = next((name for name in asked if not isinstance(name, str)), None)
+    if not asked or wrong is not None:
+        raise ValueError(f"experiment={experiment!r}: must be the name of an experiment, or a list of names")
+    return list(dict.fromkeys(asked))
+
+
+def _keys(columns: str | Sequence[str]) -> list[str]:
+    asked = [columns] if isinstance(columns, str) else list(columns)
+    wrong = next((name for name in asked if not isinstance(name, str) or not name), None)
+    if wrong is not None:
+        raise ValueError(f"columns={wrong!r}: must be keys of the configuration, as in columns=['train.weight_decay']")
+    return asked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -28,13 +28,18 @@ class Server:
     def __init__(self, uri: str) -> None:
         self._client = MlflowClient(uri)
 
-    def runs(self, experiment: str, sweep: str | None, /) -> LoggedRuns | None:
-        """Return the runs of an experiment, of all sweeps or of those whose ids begin with `sweep`.
+    def runs(self, experiments: Sequence[str], sweep: str | None, /) -> LoggedRuns | None:
+        """Return the runs of experiments, of all sweeps or of those whose ids begin with `sweep`.
 
-        None where there is no such experiment. What other tools logged is read as well, but not kept.
+        None where there is not every one of these experiments. What other tools logged is read as well, but not kept.
         """
-        wanted = self._client.get_experiment_by_name(experiment)
-        return None if wanted is None else _logged(self._pages(wanted.experiment_id, sweep))
+        found = {name: self._client.get_experiment_by_name(name) for name in experiments}
+        numbers = {str(known.experiment_id): name for name, known in found.items() if known is not None}
+        return _logged(self._pages(list(numbers), sweep), numbers) if len(numbers) == len(found) else None
+
+    def artifact_uris(self, runs: Sequence[str], /) -> list[str]:
+        """Return nothing of runs: their files come through the server, which knows where they lie."""
+        return [""] * len(runs)
 
     def experiments(self) -> list[str]:
         """Return the names of the experiments there are."""
@@ -42,16 +47,16 @@ class Server:
 
     def sweeps(self, experiment: str, /) -> list[str]:
         """Return the ids of the sweeps that have runs in an experiment."""
-        logged = self.runs(experiment, None)
+        logged = self.runs([experiment], None)
         return [] if logged is None else list(dict.fromkeys(logged.tags.column(names.SWEEP, "")))
 
-    def _pages(self, experiment_id: str, sweep: str | None) -> Iterator[list[Run]]:
+    def _pages(self, experiment_ids: Sequence[str], sweep: str | None) -> Iterator[list[Run]]:
         # An id is hexadecimal; what is not would have to be quoted, and can't be the beginning of one.
         is_id = sweep is not None and re.fullmatch(r"[0-9A-Za-z]+", sweep)
         filter_string = f"tags.`{names.SWEEP}` LIKE '{sweep}%'" if is_id else ""
         token = None
         while True:
-            page = self._client.search_runs([experiment_id], filter_string, max_results=PAGE, page_token=token)
+            page = self._client.search_runs(list(experiment_ids), filter_string, max_results=PAGE, page_token=token)
             yield [run for run in page if _is_wanted(run, sweep)]
             token = page.token
             if not token:
@@ -63,12 +68,12 @@ def _is_wanted(run: Run, sweep: str | None) -> bool:
     return names.RUN_KEY in tags and (sweep is None or tags.get(names.SWEEP, "").startswith(sweep))
 
 
-def _logged(pages: Iterator[list[Run]]) -> LoggedRuns:
-    infos: list[tuple[str, str, int]] = []
+def _logged(pages: Iterator[list[Run]], experiments: Mapping[str, str]) -> LoggedRuns:
+    infos: list[tuple[str, str, int, str]] = []
     layouts: dict[str, list[tuple[str, ...]]] = {"params": [], "metrics": [], "tags": []}
     values: dict[str, list[list[object]]] = {"params": [], "metrics": [], "tags": []}
     for run in chain.from_iterable(pages):
-        infos.append((run.info.run_id, run.info.status, run.info.start_time or 0))
+        infos.append((run.info.run_id, run.info.status, run.info.start_time or 0, run.info.experiment_id))
         tags = {name: value for name, value in run.data.tags.items() if name in names.READ}
         metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith(names.CURVE)}
         for kind, logged in (("params", run.data.params), ("metrics", metrics), ("tags", tags)):
@@ -85,9 +90,10 @@ def _logged(pages: Iterator[list[Run]]) -> LoggedRuns:
         )
 
     return LoggedRuns(
-        ids=[run_id for run_id, _, _ in infos],
-        statuses=[status for _, status, _ in infos],
-        starts=np.array([start for _, _, start in infos], dtype=np.int64),
+        ids=[run_id for run_id, *_ in infos],
+        statuses=[status for _, status, *_ in infos],
+        starts=np.array([start for _, _, start, _ in infos], dtype=np.int64),
+        experiments=[experiments[str(number)] for *_, number in infos],
         params=gathered("params"),
         metrics=gathered("metrics"),
         tags=gathered("tags"),

@@ -45,6 +45,10 @@ class RunRecord:
     dataset: Dataset | None = None
     points: Sequence[CurvePoint] = ()
     """Of its training curves."""
+    began: float | None = None
+    """When it was begun to be computed, in seconds since 1970; None where nobody knows."""
+    ended: float | None = None
+    """When it was done, or had failed; None where nobody knows."""
 
 
 class TrackingError(RuntimeError):
@@ -54,14 +58,22 @@ class TrackingError(RuntimeError):
 class Tracker(Protocol):
     """Keeps one parent run per sweep and one nested run per point."""
 
-    def open_sweep(self, sweep_id: str, *, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Continue the parent of that sweep, or begin one."""
+    def open_sweep(
+        self,
+        sweep_id: str,
+        *,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        began: float | None = None,
+    ) -> None:
+        """Continue the parent of that sweep, or begin one; `began`: when its work did, in seconds since 1970."""
 
     def finished_keys(self) -> frozenset[str]:
         """Return the keys of the runs that the sweep has as FINISHED."""
 
     def begin_run(self, record: RunRecord) -> None:
-        """Begin a run that goes on: it is RUNNING until `log_run` ends it."""
+        """Begin a run that goes on since `record.began`: it is RUNNING until `log_run` ends it."""
 
     def log_points(self, key: str, points: Sequence[CurvePoint]) -> None:
         """Log points of the training curves of a run that was begun."""

@@ -1,32 +1,40 @@
-"""Runs to MLflow: one request per run for its values, one for its files."""
+"""Runs to MLflow: a few requests per run, at its beginning and at its end."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import Run, RunTag
-from mlflow.exceptions import MlflowException
-
-from effbench.checks.owner import Heartbeat, Owner, beat
+from effbench.checks.owner import Owner
 from effbench.checks.secrets import hide_in_uris
 from effbench.tracking import names
-from effbench.tracking.entities import dataset_input, metric_entities, no_longer, param_batches, point_batches, run_name
+from effbench.tracking.entities import dataset_inputs, is_param_name, metric_entities, point_batches, run_name
 from effbench.tracking.failures import speaking_plainly
 from effbench.tracking.location import sqlite_path, why_unwritable
 from effbench.tracking.opening import open_database
-from effbench.tracking.owner import living, tag_of
 from effbench.tracking.page import share_view
+from effbench.tracking.parent import Parent
 from effbench.tracking.relocation import has_files
+from effbench.tracking.run_requests import log_files, log_values, milliseconds
+from effbench.tracking.source import git_tags, source_tags
 from effbench.tracking.tracker import CurvePoint, RunRecord, RunStatus, TrackingError
 
 if TYPE_CHECKING:
     from effbench.tracking.models import ServedNetwork
+
+
+@dataclass
+class _Open:
+    """A run that is begun and not ended, and what is logged of it: a request that failed may be made once more."""
+
+    run_id: str
+    tags: dict[str, str] = field(default_factory=dict)
+    has_params: bool = False
+    has_dataset: bool = False
 
 
 class MlflowTracker:
@@ -54,64 +62,35 @@ class MlflowTracker:
             raise TrackingError(f"tracking.uri={hide_in_uris(uri)}: {wrong}")
         with self._speaking_plainly():
             self._client, self._experiment_id = open_database(uri, experiment, artifacts)
-        self._owner = Owner.here() if owner is None else owner
-        self._clock = clock
-        self._heartbeat: Heartbeat | None = None
-        self._sweep_id = ""
-        self._parent = ""
+        self._parent = Parent(self._client, self._experiment_id, owner or Owner.here(), clock)
+        self._source, self._clock = {**source_tags(), **git_tags()}, clock
         self._run_ids: dict[str, str] = {}
-        self._open: dict[str, str] = {}
+        self._open: dict[str, _Open] = {}
         self._logged: dict[str, Mapping[str, float]] = {}
         self._without_files: set[str] = set()
 
-    def open_sweep(self, sweep_id: str, *, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Continue the parent of that sweep, or begin one."""
-        self._sweep_id = sweep_id
+    @property
+    def parent_id(self) -> str:
+        """The id of the sweep's parent run; "" before the sweep is opened."""
+        return self._parent.run_id
+
+    def open_sweep(
+        self,
+        sweep_id: str,
+        *,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        began: float | None = None,
+    ) -> None:
+        """Continue the parent of that sweep, or begin one; `began`: when its work did, in seconds since 1970."""
+        own = {**self._source, **_left_out(params), **tags}
         with self._speaking_plainly():
-            logged = self._search(f"tags.`{names.SWEEP}` = '{sweep_id}'")
-            parents = [run for run in logged if names.PARENT not in run.data.tags]
-            if parents:
-                self._continue(min(parents, key=_first), logged, params)
-            else:
-                self._begin(name, params, {names.SWEEP: sweep_id, **tags})
-        self._heartbeat = Heartbeat(self.beat)
-
-    def _begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        mark = {tag_of(self._owner): beat(self._owner, self._clock())}
-        run = self._client.create_run(self._experiment_id, run_name=run_name(name), tags={**tags, **mark})
-        # Where two commands begin one sweep at once, both find both parents, and take the same.
-        logged = self._search(f"tags.`{names.SWEEP}` = '{self._sweep_id}'")
-        first = min((other for other in logged if names.PARENT not in other.data.tags), key=_first, default=run)
-        if first.info.run_id == run.info.run_id:
-            self._parent = run.info.run_id
-            self._log_values(self._parent, params, {})
-        else:
-            self._client.delete_run(run.info.run_id)
-            self._continue(first, logged, params)
-
-    def _continue(self, parent: Run, logged: list[Run], params: Mapping[str, Any]) -> None:
-        self._parent = parent.info.run_id
-        self.beat()
-        self._client.update_run(self._parent, status="RUNNING")
-        there = parent.data.params  # all of them, unless whoever began it was killed at once
-        self._log_values(self._parent, {key: value for key, value in params.items() if key not in there}, {})
-        alive = living(parent.data.tags, self._clock()) - {self._owner}
-        for tag in set(_owner_tags(parent)) - {tag_of(owner) for owner in (*alive, self._owner)}:
-            self._client.delete_tag(self._parent, tag)
-        for run in logged:
-            if run.data.tags.get(names.PARENT) != self._parent:
-                continue
-            if run.info.status == "FINISHED":
+            for run in self._parent.open(sweep_id, name=name, params=params, tags=own, began=began):
                 key = run.data.tags[names.RUN_KEY]
                 self._run_ids[key], self._logged[key] = run.info.run_id, run.data.metrics
                 if sqlite_path(self._uri) is not None and not has_files(run.info.artifact_uri, run.data.tags):
                     self._without_files.add(key)
-            elif run.info.status == "RUNNING" and _owner_of(run) not in alive:  # whoever was logging it was killed
-                self._client.set_terminated(run.info.run_id, "KILLED")
-
-    def beat(self) -> None:
-        """Say that this process is alive."""
-        self._client.set_tag(self._parent, tag_of(self._owner), beat(self._owner, self._clock()))
 
     def finished_keys(self) -> frozenset[str]:
         """Return the keys of the runs that the sweep has as FINISHED."""
@@ -124,44 +103,42 @@ class MlflowTracker:
     def log_files(self, key: str, files: Mapping[str, bytes]) -> None:
         """Keep files of a finished run, once more where they are there."""
         with self._speaking_plainly():
-            self._log_files(self._run_ids[key], files)
+            log_files(self._client, self._run_ids[key], files)
         self._without_files.discard(key)
 
-    def log_run(self, record: RunRecord, *, status: RunStatus, reused: bool = False) -> None:
-        """Log a run that ended: its values first, its end last."""
-        with self._speaking_plainly():
-            tags = {names.FILES: json.dumps(list(record.files)), **record.tags}
-            origin = self._origin(record.key) if reused else None
-            if origin is not None:
-                tags[names.REUSED] = origin
-            run_id = self._opened(record, tags)
-            self._log_values(run_id, record.params, record.metrics, record.points)
-            if record.dataset is not None:
-                self._client.log_inputs(run_id, [dataset_input(record.dataset)])
-            self._log_files(run_id, record.files)
-            self._client.set_terminated(run_id, status)
-        self._open.pop(record.key, None)
-        if status == "FINISHED":
-            self._run_ids[record.key] = run_id
-
     def begin_run(self, record: RunRecord) -> None:
-        """Begin a run that goes on: it is RUNNING until `log_run` ends it."""
+        """Begin a run that goes on since `record.began`: it is RUNNING until `log_run` ends it."""
         with self._speaking_plainly():
-            self._open[record.key] = self._opened(record, record.tags)
-            self._log_values(self._open[record.key], record.params, {})
+            self._bring(record, record.tags)
 
     def log_points(self, key: str, points: Sequence[CurvePoint]) -> None:
         """Log points of the training curves of a run that was begun."""
         with self._speaking_plainly():
             for batch in point_batches(points):
-                self._client.log_batch(self._open[key], metrics=batch)
+                self._client.log_batch(self._open[key].run_id, metrics=batch)
+
+    def log_run(self, record: RunRecord, *, status: RunStatus, reused: bool = False) -> None:
+        """Log a run that ended: its values first, its end last.
+
+        It has the times at which it was computed; where nobody knows them those of its logging, and a tag that says so.
+        """
+        tags = {names.FILES: json.dumps(list(record.files)), **record.tags}
+        with self._speaking_plainly():
+            if reused:
+                tags |= self._tags_of_reused(record)
+            run_id = self._bring(record, tags)
+            log_files(self._client, run_id, record.files)
+            self._client.set_terminated(run_id, status, milliseconds(record.ended or self._clock()))
+        del self._open[record.key]
+        if status == "FINISHED":
+            self._run_ids[record.key] = run_id
 
     def keys_with_models(self) -> frozenset[str]:
         """Return the keys of the sweep's runs whose networks are logged as models."""
         from effbench.tracking.models import keys_with_models  # half a second, for which not everyone asks
 
         with self._speaking_plainly():
-            return keys_with_models(self._client, self._experiment_id, self._sweep_id)
+            return keys_with_models(self._client, self._experiment_id, self._parent.sweep_id)
 
     def log_model(self, key: str, served: ServedNetwork) -> str | None:
         """Log the network of a finished run as a model; returns, in a line, why it can't be one."""
@@ -177,23 +154,8 @@ class MlflowTracker:
     def share_view(self, params: Sequence[str], metrics: Sequence[str], *, order: str, with_models: bool) -> str:
         """Have MLflow show the sweep's runs with these columns, ordered by a metric; returns the page's path."""
         with self._speaking_plainly():
-            there = (self._client, self._experiment_id, self._parent, self._sweep_id)
+            there = (self._client, self._experiment_id, self.parent_id, self._parent.sweep_id)
             return share_view(*there, params=params, metrics=metrics, order=order, with_models=with_models)
-
-    def _opened(self, record: RunRecord, tags: Mapping[str, str]) -> str:
-        """Return the id of the run that is open for a record's key, with these tags; it begins where there is none."""
-        if record.key in self._open:
-            run_id = self._open[record.key]
-            self._client.log_batch(run_id, tags=[RunTag(tag, value) for tag, value in tags.items()])
-            return run_id
-        own = {
-            names.PARENT: self._parent,
-            names.SWEEP: self._sweep_id,
-            names.RUN_KEY: record.key,
-            names.OWNER: str(self._owner),
-        }
-        run = self._client.create_run(self._experiment_id, run_name=run_name(record.name), tags={**own, **tags})
-        return str(run.info.run_id)
 
     def log_metrics(self, key: str, metrics: Mapping[str, float]) -> None:
         """Add metrics to a finished run; those that it has already are not logged once more."""
@@ -216,89 +178,64 @@ class MlflowTracker:
         MLflow deletes no metric: one that is no more becomes NaN.
         """
         with self._speaking_plainly():
-            gone = self._client.get_run(self._parent).data.metrics.keys() - metrics.keys()
-            run_tags = [RunTag(key, value) for key, value in tags.items()]
-            entries = [*metric_entities(metrics), *no_longer(gone)]
-            self._client.log_batch(self._parent, metrics=entries, tags=run_tags)
-            self._log_files(self._parent, files)
-            self._leave(status)
+            self._parent.update(metrics, files, tags)
+            self._parent.leave(status)
 
     def abandon_sweep(self) -> None:
         """End what this process has open, and the parent unless another one is still at it, as KILLED."""
-        if not self._parent:
+        if not self.parent_id:
             return
         with self._speaking_plainly():
-            self._leave("KILLED")
+            self._parent.leave("KILLED")
 
-    def _leave(self, status: RunStatus) -> None:
-        """Take this owner's mark from the parent, and end it where nobody else's is left.
+    def _bring(self, record: RunRecord, tags: Mapping[str, str]) -> str:
+        """Have MLflow know the values of a run that is open, which it begins where it is not yet; returns its id."""
+        run = self._open.get(record.key) or self._create(record, tags)
+        new = {name: value for name, value in tags.items() if run.tags.get(name) != value}
+        params = {} if run.has_params else record.params
+        log_values(self._client, run.run_id, params=params, metrics=record.metrics, points=record.points, tags=new)
+        run.has_params = True
+        run.tags |= new
+        if record.dataset is not None and not run.has_dataset:
+            self._client.log_inputs(run.run_id, dataset_inputs(record.dataset))
+            run.has_dataset = True
+        return run.run_id
 
-        Runs that this process has still open, when it is interrupted or lost its server in the middle, were KILLED.
-        """
-        if self._heartbeat is not None:
-            self._heartbeat.stop()
-        for run in self._search(f"tags.`{names.SWEEP}` = '{self._sweep_id}' and attributes.status = 'RUNNING'"):
-            if run.data.tags.get(names.PARENT) == self._parent and _owner_of(run) == self._owner:
-                self._client.set_terminated(run.info.run_id, "KILLED")
-        with suppress(MlflowException):  # it is gone already
-            self._client.delete_tag(self._parent, tag_of(self._owner))
-        if not living(self._client.get_run(self._parent).data.tags, self._clock()) - {self._owner}:
-            self._client.set_terminated(self._parent, status)
+    def _create(self, record: RunRecord, tags: Mapping[str, str]) -> _Open:
+        own = {
+            names.PARENT: self.parent_id,
+            names.SWEEP: self._parent.sweep_id,
+            names.RUN_KEY: record.key,
+            names.OWNER: str(self._parent.owner),
+            **self._source,
+            **_left_out(record.params),
+        }
+        start = milliseconds(self._clock() if record.began is None else record.began)
+        run = self._client.create_run(self._experiment_id, start, {**own, **tags}, run_name(record.name))
+        self._open[record.key] = _Open(str(run.info.run_id), dict(tags))
+        return self._open[record.key]
+
+    def _tags_of_reused(self, record: RunRecord) -> dict[str, str]:
+        """Return what is to be said of a run whose result was there before: where from, and when it is logged."""
+        tags = {names.LOGGED: str(milliseconds(self._clock()))}
+        if record.began is None or record.ended is None:
+            tags[names.TIMES] = "unknown: the result was kept by a version that did not note when it was computed"
+        origin = self._origin(record.key)
+        return tags if origin is None else {**tags, names.REUSED: origin}
+
+    def _origin(self, key: str) -> str | None:
+        """Return the finished run of another sweep with that key that computed it, if one is logged here."""
+        wanted = f"tags.`{names.RUN_KEY}` = '{key}' and attributes.status = 'FINISHED'"
+        runs = self._client.search_runs([self._experiment_id], wanted, max_results=1, order_by=["start_time ASC"])
+        # A run that took its result from another has that one's times, and names it.
+        return str(runs[0].data.tags.get(names.REUSED, runs[0].info.run_id)) if runs else None
 
     def _speaking_plainly(self) -> AbstractContextManager[None]:
         """Turn whatever MLflow and its database raise into a TrackingError."""
         return speaking_plainly(self._uri)
 
-    def _origin(self, key: str) -> str | None:
-        """Return the finished run of another sweep with that key, if one is logged here."""
-        wanted = f"tags.`{names.RUN_KEY}` = '{key}' and attributes.status = 'FINISHED'"
-        runs = self._client.search_runs([self._experiment_id], wanted, max_results=1, order_by=["start_time ASC"])
-        return runs[0].info.run_id if runs else None
 
-    def _search(self, filter_string: str) -> list[Run]:
-        runs: list[Run] = []
-        token = None
-        while True:
-            page = self._client.search_runs([self._experiment_id], filter_string, max_results=1000, page_token=token)
-            runs += page
-            token = page.token
-            if not token:
-                return runs
-
-    def _log_values(
-        self,
-        run_id: str,
-        params: Mapping[str, Any],
-        metrics: Mapping[str, float],
-        points: Sequence[CurvePoint] = (),
-    ) -> None:
-        first, *others = param_batches(params)
-        batches = point_batches(points)
-        self._client.log_batch(run_id, params=first, metrics=[*metric_entities(metrics), *next(batches, [])])
-        for batch in others:
-            self._client.log_batch(run_id, params=batch)
-        for left in batches:
-            self._client.log_batch(run_id, metrics=left)
-
-    def _log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
-        if not files:
-            return
-        with tempfile.TemporaryDirectory() as private:
-            folder = Path(private, "files")  # whose rights are copied, too: those that the user's umask gives
-            folder.mkdir()
-            for name, content in files.items():
-                (folder / name).write_bytes(content)
-            self._client.log_artifacts(run_id, str(folder))
-
-
-def _first(run: Run) -> tuple[int, str]:
-    """Order runs by their beginning; any process orders them alike."""
-    return int(run.info.start_time), str(run.info.run_id)
-
-
-def _owner_of(run: Run) -> Owner | None:
-    return Owner.of_text(run.data.tags.get(names.OWNER, ""))
-
-
-def _owner_tags(parent: Run) -> Iterator[str]:
-    return (name for name in parent.data.tags if name.startswith(f"{names.OWNER}/"))
+def _left_out(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tag that names the params of which MLflow takes not even the name; nothing where there are none."""
+    odd = [name for name in params if not is_param_name(name)]
+    return {names.ONLY_IN_CONFIG: ", ".join(odd)[:5000]} if odd else {}

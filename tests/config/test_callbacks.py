@@ -64,7 +64,7 @@ class Observer:
     def step(self, *_):
         pass
 
-    epoch_ended = run_computed = step
+    run_began = epoch_ended = run_computed = step
 
 
 def run(sweep, fails=()):

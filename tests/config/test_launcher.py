@@ -21,6 +21,10 @@ class Recorder:
 
     def __init__(self):
         self.told = []
+        self.began = {}
+
+    def run_began(self, point, seconds):
+        self.began[point.key] = seconds
 
     def run_started(self, point):
         self.told.append(("started", point.label))
@@ -50,6 +54,7 @@ def test_results_are_those_of_this_process_and_a_failure_is_a_result(tmp_path, p
         if point.label in ended:
             here = run_point(point, Store(tmp_path / "here"), device=CPU)
             assert ended[point.label].blob == here.blob
+    assert all(outcome.times.began <= outcome.times.ended for outcome in (failed, *ended.values()))
     assert observer.told[:2] == [("started", "reference"), ("computed", "reference")]
     assert len(observer.told) == 2 * len(points)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "launched"]

@@ -115,10 +115,13 @@ class Recorder:
     """An observer that remembers."""
 
     def __init__(self):
-        self.told, self.epochs = [], []
+        self.told, self.epochs, self.began = [], [], {}
 
     def run_started(self, point):
         self.told.append(("started", point.label))
+
+    def run_began(self, point, seconds):
+        self.began[point.key] = seconds
 
     def step(self, point, step, done, total):
         assert 0 <= done <= total

@@ -24,6 +24,10 @@ class Recorder:
 
     def __init__(self):
         self.told = []
+        self.began = {}
+
+    def run_began(self, point, seconds):
+        self.began[point.key] = seconds
 
     def run_started(self, point):
         self.told.append(("started", point.key))
@@ -39,7 +43,8 @@ class Recorder:
 
 
 def test_here_a_failure_does_not_stop_the_next(monkeypatch, tmp_path):
-    def run(point, store, *, device, progress, tell):
+    def run(point, store, *, device, progress, tell, begin):
+        begin(1000.0)
         progress("train", 1, 2)
         tell({"epoch": 1})
         if point.key == "bad":
@@ -51,6 +56,7 @@ def test_here_a_failure_does_not_stop_the_next(monkeypatch, tmp_path):
     ended = list(run_here([point("bad"), point("good")], Store(tmp_path), CPU, observer))
     assert [type(result) for _, result in ended] == [RunError, str]
     assert ended[0][1].summary == "ValueError: bad"
+    assert observer.began == {"bad": 1000.0, "good": 1000.0}
     assert "in run" in ended[0][1].trace
     assert observer.told == [
         entry

@@ -5,7 +5,8 @@ import types
 
 import pytest
 
-from effbench.run.letters import ENDED, EPOCH, FAILED, STARTED, STEP, LetterReader, LetterWriter
+from effbench.run.letters import BEGAN, ENDED, EPOCH, FAILED, STARTED, STEP, LetterReader, LetterWriter
+from effbench.run.times import Times
 
 
 @pytest.fixture
@@ -24,7 +25,14 @@ def test_messages_are_read_as_they_were_written_each_once(path):
     writer.run_computed(point)
     writer.ended(was_kept=True)
     writer.failed("why", "a\ntrace", None)
-    assert list(reader.read()) == [[ENDED, True], [FAILED, "why", "a\ntrace", None]]
+    writer.run_began(point, 1.5)
+    writer.failed("why", "a\ntrace", 28, Times(began=1.5, ended=2.5))
+    assert list(reader.read()) == [
+        [ENDED, True],
+        [FAILED, "why", "a\ntrace", None, None],
+        [BEGAN, 1.5],
+        [FAILED, "why", "a\ntrace", 28, {"began": 1.5, "ended": 2.5}],
+    ]
 
 
 def test_letters_that_nobody_can_get_do_not_disturb_the_run(tmp_path):

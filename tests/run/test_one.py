@@ -1,6 +1,7 @@
 """One run, end to end: what is measured is the network that was read back from its file."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from effbench.measure.size import float32_bytes
 from effbench.run.one import run_point
 from effbench.run.results import load_result
 from effbench.run.store import Store
+from effbench.run.times import times_of
 from effbench.tasks.details import calibration_error, worst_group
 from effbench.training.evaluation import evaluate
 
@@ -119,3 +121,30 @@ def test_the_share_acted_on_is_a_metric_where_layers_are_skipped(tmp_path, tiny_
     sizes = {name: layer.weight.numel() for name, layer in weight_layers(network)}
     assert metrics["acted_share/prune"] == pytest.approx(1 - sizes["classifier"] / sum(sizes.values()))
     assert metrics["sparsity/prune"] == pytest.approx(0.5 * metrics["acted_share/prune"], abs=0.01)
+
+
+class TestTimes:
+    def test_a_result_says_when_it_was_computed_also_when_it_comes_from_the_store(self, tmp_path, tiny_points):
+        point, store, begun = tiny_points("prune=0.5")[0], Store(tmp_path), []
+        before = time.time()
+        result = run_point(point, store, device=CPU, begin=begun.append)
+        assert before <= result.times.began <= result.times.ended <= time.time()
+        assert begun == [result.times.began]
+        kept = run_point(point, store, device=CPU, begin=begun.append)
+        assert kept.was_kept and kept.times == result.times and len(begun) == 1
+
+    def test_nothing_logs_by_itself_while_it_is_computed(self, tmp_path, tiny_points, monkeypatch):
+        from mlflow.utils import autologging_utils
+
+        seen = []
+
+        def fail(*_, **__):
+            seen.append(autologging_utils._AUTOLOGGING_GLOBALLY_DISABLED)
+            raise ValueError("x")
+
+        monkeypatch.setattr("effbench.run.one._computed", fail)
+        before = time.time()
+        with pytest.raises(ValueError, match="x") as caught:
+            run_point(tiny_points("prune=0.5")[0], Store(tmp_path), device=CPU)
+        assert seen == [True] and not autologging_utils._AUTOLOGGING_GLOBALLY_DISABLED
+        assert before <= times_of(caught.value).began <= times_of(caught.value).ended <= time.time()

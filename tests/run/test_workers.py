@@ -52,6 +52,10 @@ class Recorder:
 
     def __init__(self):
         self.started, self.worked, self.computed, self.epochs = [], set(), [], {}
+        self.began = {}
+
+    def run_began(self, point, seconds):
+        self.began[point.key] = seconds
 
     def run_started(self, point):
         self.started.append(point.key)
@@ -95,6 +99,8 @@ from effbench.run.forkserver import begin_server
 from effbench.run.workers import run_in_workers
 
 class Silence:
+    def run_began(self, point, seconds): ...
+
     def run_started(self, point): print("started", flush=True)
     def step(self, *_): ...
     def epoch_ended(self, *_): ...

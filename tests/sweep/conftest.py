@@ -24,8 +24,9 @@ class Memory:
         self.closed = []
         self.models, self.view = {}, None
 
-    def open_sweep(self, sweep_id, *, name, params, tags):
+    def open_sweep(self, sweep_id, *, name, params, tags, began=None):
         self.opened.append((sweep_id, name, params, tags))
+        self.began = began
 
     def finished_keys(self):
         return frozenset(self.finished)
@@ -79,8 +80,12 @@ class Silence:
         self.ended = []
         self.said = []
         self.on_epoch = None
+        self.on_begin = None
 
     def run_started(self, point): ...
+
+    def run_began(self, point, seconds):
+        self.on_begin(point, seconds)
 
     def step(self, point, step, done, total): ...
 

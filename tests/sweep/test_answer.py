@@ -56,7 +56,8 @@ def test_the_parents_note_holds_the_answer_and_its_tags_what_was_asked(outcome_o
     tracker = make_tracker()
     give_answer(sweep, outcome, store, tracker)
     out = capsys.readouterr().out
-    command, *lines = tracker.tags["mlflow.note.content"].split("\n\n")
+    command, *lines, table = tracker.tags["mlflow.note.content"].split("\n\n")
+    assert table.startswith("| prune | ") and len(table.splitlines()) == 2 + 4
     assert command == f"`{sweep.command}`"
     assert len(lines) >= 2
     assert all(line in out for line in lines)

@@ -67,6 +67,27 @@ def test_a_quick_run_is_not_begun_and_all_is_left_for_its_end(log, tracker, now)
     assert log.rows("unheard of") == ()
 
 
+def test_a_run_is_running_from_its_beginning_on_with_its_true_start(log, tracker, now):
+    log.begin(ONE, 1e9)
+    assert [(record.key, record.began) for record in tracker.begun] == [("one", 1e9)]
+    log.note(ONE, row(1))
+    now[0] = 5
+    log.note(ONE, row(2))
+    assert len(tracker.begun) == 1 and steps(tracker, "one") == [1, 2]
+    assert (log.began("one"), log.began("other")) == (1e9, None)
+
+
+def test_a_beginning_that_a_tracker_did_not_take_comes_later_with_its_time(log, tracker, now, is_there):
+    is_there.answers = False
+    log.begin(ONE, 1e9)
+    assert not tracker.begun
+    is_there.answers = True
+    log.note(ONE, row(1))
+    now[0] = 5
+    log.note(ONE, row(2))
+    assert [(record.key, record.began) for record in tracker.begun] == [("one", 1e9)]
+
+
 def test_runs_do_not_wait_for_each_other(log, tracker, now):
     log.note(ONE, row(1))
     now[0] = 1.5
@@ -98,6 +119,7 @@ def test_what_a_tracker_that_is_away_did_not_take_is_logged_later(log, tracker, 
 
 def test_a_run_that_is_finished_there_is_not_begun_once_more(log, tracker, now):
     tracker.finished["one"] = {}
+    log.begin(ONE, 1e9)
     log.note(ONE, row(1))
     now[0] = 5
     log.note(ONE, row(2))

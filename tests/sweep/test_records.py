@@ -17,13 +17,12 @@ from effbench.run.one import run_point
 from effbench.run.outcomes import RunError
 from effbench.run.results import load_result
 from effbench.run.store import Store
+from effbench.run.times import Times
+from effbench.sweep.params import asked_of_the_sweep, sweep_params
 from effbench.sweep.records import (
-    MAX_NOTE_LENGTH,
     describe_run,
     extra_qualities,
-    note,
     quality_columns,
-    sweep_params,
     table_files,
 )
 from effbench.tracking import names
@@ -96,37 +95,29 @@ def planned():
 
 
 class TestRecord:
-    def test_params_are_the_axes_and_the_whole_configuration_flat(self, planned):
+    def test_each_axis_is_a_tag_that_can_be_searched(self, planned):
         point = planned.plan.points[-1]
-        params = describe_run(point, planned).params
-        assert {name: params[name] for name in ("prune", "alpha", "model.kernel", "seed")} == {
-            "prune": 0.5,
-            "alpha": 2.0,
-            "model.kernel": 5,
-            "seed": 0,
+        tags = describe_run(point, planned).tags
+        assert {name: text for name, text in tags.items() if name.startswith(names.AXIS)} == {
+            "effbench.axis.prune": "0.5",
+            "effbench.axis.alpha": "2.0",
         }
-        assert params["stage.prune.criterion"] == "random"
-        assert (params["model"], params["data"], params["recipe"], params["rounds"]) == (
-            *("small_cnn", "digits", "default", 1),
-        )
-        assert params["task"] == "classification"
-        assert "stage.quantize.scheme" not in params  # of no technique of this sweep
-        assert not [name for name in params if name.endswith("_target_")]
 
-    def test_the_values_of_single_layers_are_one_param_whatever_their_patterns(self):
-        patterns = "stage.prune.layers={features.*:0.2,classifier:skip}"
-        point = read_sweep([*TINY, "prune=0.5", patterns]).plan.points[1]
-        record = describe_run(point, read_sweep([*TINY, "prune=0.5", patterns]))
-        assert record.params["stage.prune.layers"] == "features.*: 0.2, classifier: skip"
-        assert not [name for name in record.params if "*" in name]
+    def test_a_run_has_the_times_at_which_it_was_computed(self, planned, result_of):
+        point = planned.plan.points[0]
+        times = Times(began=1000.0, ended=1003.5)
+        done = describe_run(point, planned, result=dataclasses.replace(result_of(point), times=times))
+        failed = describe_run(point, planned, error=RunError("x", "trace", times=times))
+        assert [(record.began, record.ended) for record in (done, failed)] == [(1000.0, 1003.5)] * 2
+        unknown = [describe_run(point, planned, result=result_of(point)), describe_run(point, planned)]
+        assert [(record.began, record.ended) for record in unknown] == [(None, None)] * 2
 
-    def test_the_sweep_has_the_params_that_its_runs_have_in_common(self, planned):
-        common = sweep_params(planned)
-        assert common["train.batch_size"] == 64
-        assert not set(common) & {"prune", "alpha", "model.kernel", "model.alpha"}
-        for point in planned.plan.points:
-            params = describe_run(point, planned).params
-            assert all(params[name] == value for name, value in common.items())
+    def test_what_came_to_no_number_is_marked(self, planned, result_of):
+        point = planned.plan.points[0]
+        odd = result_of(point, loss=float("nan"), calibration_error=float("inf"))
+        record = describe_run(point, planned, result=odd)
+        assert record.tags[names.NOT_FINITE] == "loss=nan,calibration_error=inf"
+        assert names.NOT_FINITE not in describe_run(point, planned, result=result_of(point)).tags
 
     def test_a_result_brings_its_file_its_counts_and_what_was_not_counted(self, planned, result_of):
         point = planned.plan.points[0]
@@ -211,15 +202,15 @@ def test_no_password_is_in_what_is_logged():
     sweep = read_sweep([*TINY, "prune=0.5", uri, "data.split_seed=1"])
     error = RunError(f"can't reach http://me:{secret}@there\nmore", f"Traceback\n  http://me:{secret}@there \udcff")
     record = describe_run(sweep.plan.points[0], sweep, error=error)
-    assert record.params["tracking.uri"] == "postgresql://me:***@there/db?password=***"
+    assert asked_of_the_sweep(sweep)["effbench.tracking.uri"] == "postgresql://me:***@there/db?password=***"
     assert record.files["traceback.txt"].endswith(b"http://me:***@there \\udcff")
-    logged = [sweep.command, str(sweep_params(sweep)), str(record.params), str(record.tags), str(record.files)]
+    logged = [
+        sweep.command,
+        str(sweep_params(sweep)),
+        str(asked_of_the_sweep(sweep)),
+        str(record.params),
+        str(record.tags),
+        str(record.files),
+    ]
     assert not [text for text in logged if secret in text]
     assert sweep.tracking.uri == uri.partition("=")[2]
-
-
-def test_a_note_is_never_longer_than_mlflow_takes():
-    assert note("command", ["a", "b"]) == "`command`\n\na\n\nb"
-    long = note("command", ["é" * 100] * 1000)
-    assert len(long) == MAX_NOTE_LENGTH
-    assert long.startswith("`command`\n\né") and long.endswith("é…")

@@ -95,6 +95,15 @@ def test_runs_are_logged_as_they_end(log, tracker, ended, said):
     assert (log.n_waiting, log.problem, said) == (0, None, [])
 
 
+def test_a_run_that_failed_without_telling_when_began_when_it_was_said_to(log, tracker, ended):
+    point = ended[0][0]
+    log.note_begin(point, 1e9)
+    log.log(point, RunError("the worker process died", "the worker process died"))
+    (record, status, _) = tracker.tracker.logged[0]
+    assert (record.began, status) == (1e9, "FAILED")
+    assert [record.key for record in tracker.tracker.begun] == [point.key]
+
+
 def test_what_comes_while_it_is_away_is_logged_at_the_end_in_its_order(log, tracker, ended, said):
     log.log(*ended[0])
     tracker.is_away = True

@@ -53,7 +53,7 @@ def by_hand(uri, sweep=""):
 
 
 def read(uri, sweep=None):
-    return runs_frame(Database(sqlite_path(uri)).runs("effbench", sweep))
+    return runs_frame(Database(sqlite_path(uri)).runs(["effbench"], sweep))
 
 
 @pytest.mark.parametrize("sweep", [None, "abc1", "a", "other", "Abc2"])
@@ -112,7 +112,7 @@ def test_a_later_run_says_what_an_axis_moves(uri, opened, record):
 
 @pytest.mark.parametrize("sweep", [None, "no such sweep"])
 def test_without_runs_it_is_empty(awkward, sweep):
-    frame = runs_frame(Database(sqlite_path(awkward)).runs("empty", sweep))
+    frame = runs_frame(Database(sqlite_path(awkward)).runs(["empty"], sweep))
     pd.testing.assert_frame_equal(frame, pd.DataFrame([]))
     assert frame.attrs == {"axes": [], "moves": {}, "extra_qualities": [], "failed": [], "unfinished": []}
 

@@ -37,8 +37,17 @@ def test_what_is_missing_is_told_from_a_number_that_is_none():
 def test_runs_can_be_chosen_and_repeated(values):
     taken = values.take([3, 2, 3])
     assert taken.column("lr", "-").tolist() == ["0.1", "-", "0.1"]
-    runs = LoggedRuns(list("abcd"), ["FINISHED"] * 4, np.arange(4), params=values, metrics=values, tags=values)
+    runs = LoggedRuns(
+        list("abcd"),
+        ["FINISHED"] * 4,
+        np.arange(4),
+        params=values,
+        metrics=values,
+        tags=values,
+        experiments=list("xyxy"),
+    )
     assert runs.take([1, 0]).ids == ["b", "a"]
+    assert runs.take([1, 0]).experiments == ["y", "x"]
     assert runs.take([1, 0]).starts.tolist() == [1, 0]
     assert runs.take([1, 0]).params.column("seed").tolist() == ["5", "4"]
 

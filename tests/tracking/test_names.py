@@ -13,7 +13,7 @@ def test_no_two_names_are_one():
 
 
 def test_tags_have_a_prefix():
-    plain = {"COUNTS", "CURVE", "MODEL_FILE", "QUALITY"}
+    plain = {"CONFIG_FILE", "COUNTS", "CURVE", "MODEL_FILE", "QUALITY"}
     assert all(value.startswith(("effbench.", "mlflow.")) for name, value in VALUES.items() if name not in plain)
 
 

@@ -12,6 +12,7 @@ import pytest
 from effbench.run.counts import pack_counts
 from effbench.tracking import names
 from effbench.tracking.read import load_counts, load_runs
+from effbench.tracking.write import MlflowTracker
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 
@@ -208,3 +209,71 @@ def test_what_the_quality_is_stands_in_columns(uri, opened, record):
         "lower",
     )
     assert row["quality_chance"] == 100.5
+
+
+class TestSeveralExperiments:
+    def test_they_are_one_table_with_a_column_that_says_which(self, awkward):
+        frame = load_runs(["effbench", "another", "effbench"])
+        assert dict(zip(frame["run_key"], frame["experiment"], strict=True)) == {
+            **dict.fromkeys("abcde", "effbench"),
+            "z": "another",
+        }
+        assert frame["run_key"].is_unique
+        assert "experiment" not in load_runs("effbench")
+        alone = load_runs(["effbench"]).drop(columns="experiment")
+        pd.testing.assert_frame_equal(alone, load_runs("effbench"), check_exact=True)
+        assert load_runs(["empty"]).empty
+
+    def test_each_key_is_there_once_the_latest_of_all(self, uri, record):
+        for experiment, loss in (("one", 1.0), ("two", 2.0)):
+            tracker = MlflowTracker(uri, experiment)
+            tracker.open_sweep("0123456789ab", name="a sweep", params={}, tags={})
+            tracker.log_run(record("a", metrics={"loss": loss}, began=1000.0 + loss, ended=1010.0), status="FINISHED")
+            tracker.close_sweep(status="FINISHED", metrics={}, files={}, tags={})
+        for order in (["one", "two"], ["two", "one"]):
+            assert load_runs(order)[["experiment", "loss"]].to_numpy().tolist() == [["two", 2.0]]
+
+    def test_mlflow_reads_the_same(self, awkward, monkeypatch):
+        expected = load_runs(["effbench", "another"])
+        monkeypatch.setattr("effbench.tracking.database.Database.runs", unreadable)
+        pd.testing.assert_frame_equal(load_runs(["effbench", "another"]), expected, check_exact=True)
+
+    @pytest.mark.parametrize(
+        ("asked", "message"),
+        [
+            (["effbench", "efbench"], "experiment=efbench: .* did you mean effbench.* there are Default, another"),
+            (["x"], "experiment=x: there is none of that name"),
+            ([], "must be the name of an experiment, or a list of names"),
+            (["effbench", 3], "must be the name of an experiment, or a list of names"),
+        ],
+    )
+    def test_what_is_none_is_said_in_one_line(self, awkward, asked, message):
+        with pytest.raises(ValueError, match=message) as caught:
+            load_runs(asked)
+        assert "\n" not in str(caught.value)
+
+
+def unreadable(*_):
+    raise sqlite3.OperationalError("no such column")
+
+
+def test_columns_of_runs_of_an_earlier_version_are_their_params(uri, opened, record):
+    tracker = opened(uri)
+    config = b"train:\n  weight_decay: 0.02\n  lr: 0.1\n"
+    tracker.log_run(record("a", params={"prune": 0, "train.weight_decay": 0.01}), status="FINISHED")
+    tracker.log_run(record("b", params={"prune": 0.5}, files={"config.yaml": config}), status="FINISHED")
+    frame = load_runs(columns=["train.weight_decay", "train.lr"])
+    assert frame["train.weight_decay"].tolist() == [0.01, 0.02]
+    assert frame["train.lr"].tolist()[1] == 0.1 and np.isnan(frame["train.lr"][0])
+    for wrong in ([3], [""], ["train.weight"]):
+        with pytest.raises(ValueError, match=r"^columns="):
+            load_runs(columns=wrong)
+
+
+def test_no_password_is_in_what_is_said(uri, opened):
+    opened(uri)
+    with pytest.raises(
+        ValueError, match=r"tracking_uri=postgresql://me:\*\*\*@127.0.0.1:9/db: can't be read"
+    ) as caught:
+        load_runs(tracking_uri="postgresql://me:hunter2hunter2@127.0.0.1:9/db")
+    assert "hunter2" not in str(caught.value)

@@ -27,7 +27,7 @@ def asked(monkeypatch):
 
 @pytest.mark.parametrize("sweep", [None, "", "abc1", "a", "Abc2", "nothing", "a_c%", "it's"])
 def test_it_gives_what_the_database_gives(awkward, asked, sweep):
-    there, here = Server(awkward).runs("effbench", sweep), Database(sqlite_path(awkward)).runs("effbench", sweep)
+    there, here = Server(awkward).runs(["effbench"], sweep), Database(sqlite_path(awkward)).runs(["effbench"], sweep)
     assert (there.ids, there.statuses, there.starts.tolist()) == (here.ids, here.statuses, here.starts.tolist())
     expected = runs_frame(here)
     frame = runs_frame(there)
@@ -36,10 +36,10 @@ def test_it_gives_what_the_database_gives(awkward, asked, sweep):
 
 
 def test_the_server_is_asked_for_the_sweep_only(awkward, asked):
-    Server(awkward).runs("effbench", "other")
+    Server(awkward).runs(["effbench"], "other")
     assert asked == ["tags.`effbench.sweep` LIKE 'other%'"]
     asked.clear()
-    Server(awkward).runs("effbench", None)
+    Server(awkward).runs(["effbench"], None)
     assert asked == [""] * 5  # fourteen runs, each once
 
 
@@ -49,12 +49,12 @@ def test_experiments_and_sweeps_are_listed_alike(awkward):
     assert sorted(server.sweeps("effbench")) == sorted(database.sweeps("effbench")) == ["Abc2", "abc1", "other"]
     assert server.sweeps("empty") == database.sweeps("empty") == []
     assert server.sweeps("none") == database.sweeps("none") == []
-    assert server.runs("none", None) is database.runs("none", None) is None
+    assert server.runs(["none"], None) is database.runs(["none"], None) is None
 
 
 def test_a_deleted_experiment_has_no_runs(awkward):
     client = MlflowClient(awkward)
     client.delete_experiment(client.get_experiment_by_name("effbench").experiment_id)
     for source in (Server(awkward), Database(sqlite_path(awkward))):
-        assert source.runs("effbench", None).ids == []
+        assert source.runs(["effbench"], None).ids == []
         assert "effbench" not in source.experiments()

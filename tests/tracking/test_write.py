@@ -5,8 +5,6 @@ import json
 import math
 import os
 import shutil
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -15,10 +13,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from effbench.checks.owner import Owner
 from effbench.tracking import names
-from effbench.tracking.location import sqlite_path
-from effbench.tracking.owner import tag_of
 from effbench.tracking.read import load_runs
 from effbench.tracking.server import Server
 from effbench.tracking.tracker import CurvePoint, Dataset, TrackingError
@@ -27,88 +22,7 @@ from effbench.tracking.write import MlflowTracker
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 
 
-OPEN = """
-import sys
-from effbench.tracking.write import MlflowTracker
-MlflowTracker(sys.argv[1], "effbench")
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("at_bytes", [1, 100_000, 500_000])
-def test_killed_while_the_database_is_made_it_is_made_anew(here, at_bytes, opened, record):
-    uri, part = f"sqlite:///{here / 'mlflow.db'}", here / "mlflow.db.part"
-    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", OPEN, uri], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (part.exists() and part.stat().st_size >= at_bytes):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
-    process.kill()
-    process.wait()
-    assert not (here / "mlflow.db").exists() and part.exists()
-    tracker = opened(uri)
-    tracker.log_run(record("a"), status="FINISHED")
-    assert not part.exists()
-    assert list(load_runs(tracking_uri=uri)["run_key"]) == ["a"]
-
-
-def test_an_empty_file_becomes_a_database(here, opened):
-    (here / "mlflow.db").touch()
-    opened(f"sqlite:///{here / 'mlflow.db'}")
-    assert load_runs(tracking_uri=f"sqlite:///{here / 'mlflow.db'}").empty
-
-
-def test_options_of_a_database_are_not_part_of_its_name(here, uri, opened, record):
-    tracker = opened(f"{uri}?timeout=3")
-    tracker.log_run(record("a"), status="FINISHED")
-    assert len(load_runs(tracking_uri=f"{uri}?timeout=3")) == 1
-    assert sqlite_path(f"{uri}?timeout=3") == here / "mlflow.db"
-
-
-def test_a_file_that_is_no_database_is_said_so(here):
-    (here / "mlflow.db").write_bytes(b"no database" * 500)
-    with pytest.raises(ValueError, match=r"mlflow\.db: can't be read .*not a database"):
-        load_runs()
-    with pytest.raises(TrackingError, match=r"mlflow\.db: can't be used .*not a database.*; move that file away"):
-        MlflowTracker(f"sqlite:///{here / 'mlflow.db'}", "effbench")
-
-
-def test_a_sweep_is_continued_and_what_was_left_open_is_closed(uri, opened, record):
-    opened(uri).log_run(record("a"), status="FINISHED")
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("effbench").experiment_id
-    (parent,) = [r for r in client.search_runs([experiment]) if names.PARENT not in r.data.tags]
-    tags = {names.PARENT: parent.info.run_id, names.SWEEP: "0123456789ab", names.RUN_KEY: "b"}
-    left_open = client.create_run(experiment, tags=tags)
-    client.delete_tag(parent.info.run_id, "mlflow.runName")
-    again = opened(uri, params={"lr": 1, "later": 2})
-    assert again.finished_keys() == {"a"}
-    assert client.get_run(left_open.info.run_id).info.status == "KILLED"
-    assert client.get_run(parent.info.run_id).info.status == "RUNNING"
-    assert client.get_run(parent.info.run_id).data.params == {"lr": "1", "later": "2"}
-    again.close_sweep(status="FINISHED", metrics={"n_runs": 1}, files={"table.csv": b"x"}, tags={})
-    assert client.get_run(parent.info.run_id).info.status == "FINISHED"
-
-
-def test_what_another_command_found_takes_the_place_of_what_was_there(uri, opened):
-    answers = [
-        (
-            {"n_runs": 3, "saturation/size_bytes": 0.5, "saturation/macs": 0.1},
-            {names.NOTE: "one", "effbench.tolerance": "0.02"},
-        ),
-        ({"n_runs": 3, "saturation/macs": 0.7}, {names.NOTE: "two", "effbench.tolerance": "0.5"}),
-    ]
-    for metrics, tags in answers:
-        tracker = opened(uri)
-        tracker.close_sweep(status="FINISHED", metrics=metrics, files={}, tags=tags)
-    client = MlflowClient(uri)
-    (parent,) = client.search_runs([client.get_experiment_by_name("effbench").experiment_id])
-    assert parent.data.metrics["saturation/macs"] == 0.7
-    assert math.isnan(parent.data.metrics["saturation/size_bytes"])
-    assert (parent.data.tags[names.NOTE], parent.data.tags["effbench.tolerance"]) == ("two", "0.5")
-
-
-def test_a_run_that_was_lost_in_the_middle_is_closed_at_the_end(uri, opened, record, monkeypatch):
+def test_a_run_that_was_lost_in_the_middle_is_gone_on_with_where_its_server_is_back(uri, opened, record, monkeypatch):
     tracker = opened(uri)
     client = MlflowClient(uri)
 
@@ -122,19 +36,8 @@ def test_a_run_that_was_lost_in_the_middle_is_closed_at_the_end(uri, opened, rec
     tracker.log_run(record("a"), status="FINISHED")
     tracker.close_sweep(status="FINISHED", metrics={}, files={}, tags={})
     runs = client.search_runs([client.get_experiment_by_name("effbench").experiment_id])
-    assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED", "KILLED"]
-
-
-def test_an_abandoned_sweep_closes_its_own_runs_only(uri, opened):
-    other = opened(uri, sweep_id="other")
-    tracker = opened(uri)
-    client = MlflowClient(uri)
-    tracker.abandon_sweep()
-    experiment = client.get_experiment_by_name("effbench").experiment_id
-    statuses = {run.data.tags[names.SWEEP]: run.info.status for run in client.search_runs([experiment])}
-    assert statuses == {"other": "RUNNING", "0123456789ab": "KILLED"}
-    other.abandon_sweep()
-    MlflowTracker(uri, "effbench").abandon_sweep()  # none was opened: nothing to do
+    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
+    assert load_runs()["accuracy"].tolist() == [0.0]
 
 
 def test_metrics_that_are_there_already_are_not_logged_again(uri, monkeypatch, opened, record):
@@ -175,12 +78,14 @@ def test_a_reused_result_names_the_run_that_computed_it(uri, opened, record):
 
 
 def test_many_and_long_params_are_logged(uri, opened, record):
-    params = {f"p{number}": "x" * 700 for number in range(130)}
+    params = {f"p{number}": "x" * 7000 for number in range(130)} | {"a+b": 1, "q": "x" * 6000}
     tracker = opened(uri, params=params)
     tracker.log_run(record("a", params=params), status="FINISHED")
     (row,) = load_runs().to_dict("records")
     assert sum(name.startswith("p") and name[1:].isdigit() for name in row) == 130
-    assert len(row["p0"]) == 500
+    assert row["p0"] == "too long for a param (7000 characters): see config.yaml of this run"
+    assert row["q"] == "x" * 6000 and "a+b" not in row
+    assert MlflowClient(uri).get_run(row["run_id"]).data.tags[names.ONLY_IN_CONFIG] == "a+b"
 
 
 def test_a_run_is_read_as_it_was_written(uri, here, opened, record):
@@ -198,137 +103,16 @@ def test_a_run_is_read_as_it_was_written(uri, here, opened, record):
     assert frame.attrs["axes"] == ["prune", "pooling"]
     run = MlflowClient(uri).get_run(row["run_id"])
     assert run.info.status == "FINISHED"
-    (entry,) = run.inputs.dataset_inputs
-    assert (entry.dataset.name, entry.dataset.digest) == ("toy", "d1")
-    assert json.loads(entry.dataset.profile) == {"n_train": 3, "n_val": 1, "n_test": 1}
+    inputs = {entry.tags[0].value: entry.dataset for entry in run.inputs.dataset_inputs}
+    assert {context: json.loads(dataset.profile)["num_rows"] for context, dataset in inputs.items()} == {
+        "train": 3,
+        "validation": 1,
+        "test": 1,
+    }
+    assert {dataset.name for dataset in inputs.values()} == {"toy"}
+    assert len({dataset.digest for dataset in inputs.values()}) == 3
     assert (here / "mlruns" / "").is_dir()
     assert next((here / "mlruns").glob("**/model.effb")).read_bytes() == b"\x00\x01"
-
-
-def runs_of(uri):
-    client = MlflowClient(uri)
-    return client.search_runs([client.get_experiment_by_name("effbench").experiment_id])
-
-
-def status_of(uri, run_id):
-    return MlflowClient(uri).get_run(run_id).info.status
-
-
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def writers(uri):
-    """Return what opens a sweep as somebody else: writers(owner) -> its tracker; writers.clock is everybody's."""
-    opened = []
-
-    def make(owner, sweep_id="0123456789ab"):
-        tracker = MlflowTracker(uri, "effbench", owner=owner, clock=make.clock)
-        tracker.open_sweep(sweep_id, name="a sweep", params={}, tags={})
-        opened.append(tracker)
-        return tracker
-
-    make.clock = Clock()
-    yield make
-    for tracker in opened:
-        tracker._heartbeat.stop()
-
-
-ELSEWHERE, THIRD = Owner("elsewhere", 7, "then"), Owner("third", 8, "then")
-GONE = Owner(Owner.here().host, Owner.here().process, "another start")
-
-
-def begin_child(uri, parent, owner, key):
-    """Begin a run as a writer that is about to end it would."""
-    tags = {names.PARENT: parent, names.SWEEP: "0123456789ab", names.RUN_KEY: key, names.OWNER: str(owner)}
-    experiment = MlflowClient(uri).get_experiment_by_name("effbench").experiment_id
-    return MlflowClient(uri).create_run(experiment, tags=tags).info.run_id
-
-
-def test_what_another_machine_has_open_is_left_alone_until_it_was_silent_for_five_minutes(uri, writers):
-    first = writers(ELSEWHERE)
-    child = begin_child(uri, first._parent, ELSEWHERE, "a")
-    second = writers(None)
-    assert second._parent == first._parent
-    assert status_of(uri, child) == "RUNNING"
-    writers.clock.now += 299
-    first.beat()
-    writers.clock.now += 299
-    second.abandon_sweep()
-    assert (status_of(uri, child), status_of(uri, first._parent)) == ("RUNNING", "RUNNING")
-    writers.clock.now += 2
-    writers(None)
-    assert status_of(uri, child) == "KILLED"
-
-
-def test_what_a_dead_process_of_this_machine_had_open_is_ended_at_once(uri, writers):
-    parent = writers(GONE)._parent
-    child = begin_child(uri, parent, GONE, "a")
-    tracker = writers(None)
-    assert status_of(uri, child) == "KILLED"
-    assert [tag for tag in MlflowClient(uri).get_run(parent).data.tags if tag.startswith("effbench.owner/")] == [
-        tag_of(tracker._owner)
-    ]
-
-
-@pytest.mark.parametrize("end", ["close", "abandon"])
-def test_the_last_one_alive_ends_the_parent(uri, writers, end):
-    first, second = writers(ELSEWHERE), writers(THIRD)
-
-    def leave(tracker):
-        if end == "close":
-            tracker.close_sweep(status="FINISHED", metrics={}, files={}, tags={})
-        else:
-            tracker.abandon_sweep()
-
-    leave(first)
-    assert status_of(uri, second._parent) == "RUNNING"
-    leave(second)
-    assert status_of(uri, second._parent) == ("FINISHED" if end == "close" else "KILLED")
-    assert not [tag for tag in MlflowClient(uri).get_run(second._parent).data.tags if tag.startswith("effbench.owner")]
-
-
-def test_an_abandoned_sweep_ends_its_own_children_only(uri, writers):
-    first, second = writers(ELSEWHERE), writers(THIRD)
-    own, others = (begin_child(uri, first._parent, owner, "a") for owner in (ELSEWHERE, THIRD))
-    first.abandon_sweep()
-    assert (status_of(uri, own), status_of(uri, others)) == ("KILLED", "RUNNING")
-    second.abandon_sweep()
-
-
-def test_two_that_begin_one_sweep_at_once_have_one_parent(uri, writers, monkeypatch):
-    first = MlflowTracker(uri, "effbench", owner=ELSEWHERE, clock=writers.clock)
-    create = MlflowClient.create_run
-
-    def create_after_another(client, *arguments, **options):
-        monkeypatch.setattr(MlflowClient, "create_run", create)
-        writers(THIRD)
-        time.sleep(0.002)  # MLflow notes beginnings in milliseconds
-        return create(client, *arguments, **options)
-
-    monkeypatch.setattr(MlflowClient, "create_run", create_after_another)
-    first.open_sweep("0123456789ab", name="a sweep", params={}, tags={})
-    (parent,) = runs_of(uri)
-    assert first._parent == parent.info.run_id
-    first._heartbeat.stop()
-
-
-@pytest.mark.parametrize("deleted", ["parent", "child"])
-def test_runs_that_were_deleted_are_logged_anew(uri, opened, record, deleted):
-    tracker = opened(uri)
-    tracker.log_run(record("a"), status="FINISHED")
-    tracker.close_sweep(status="FINISHED", metrics={}, files={}, tags={})
-    MlflowClient(uri).delete_run(tracker._parent if deleted == "parent" else tracker._run_ids["a"])
-    again = opened(uri)
-    assert again.finished_keys() == frozenset()
-    assert (again._parent == tracker._parent) == (deleted == "child")
-    again.log_run(record("a"), status="FINISHED")
-    again.close_sweep(status="FINISHED", metrics={}, files={}, tags={})
-    assert len(load_runs()) == 1
 
 
 @pytest.mark.parametrize("gone", ["mlruns", "a file"])
@@ -386,7 +170,7 @@ def test_curves_are_there_while_the_run_goes_on_and_its_end_completes_them(uri, 
     frame = load_runs(tracking_uri=uri)
     assert list(frame["run_id"]) == [run_id]
     assert not [name for name in frame.columns if name.startswith("curve")]
-    assert not [name for name in Server(uri).runs("effbench", None).metrics.names if name.startswith("curve")]
+    assert not [name for name in Server(uri).runs(["effbench"], None).metrics.names if name.startswith("curve")]
     assert frame["accuracy"].tolist() == [0.0]
     run = client.get_run(run_id)
     assert curve(client, run_id) == [(1, 0.5), (2, 0.5), (3, 0.5)]
@@ -413,3 +197,92 @@ def test_many_points_and_odd_ones(uri, opened, record):
     assert [step for step, _ in curve(client, run_id)] == list(range(1, 1203))
     assert all(math.isfinite(value) for _, value in curve(client, run_id))
     assert curve(client, run_id, "curve/my step_1/loss") == [(9, 0.5)]
+
+
+def times_of(uri, run_id):
+    info = MlflowClient(uri).get_run(run_id).info
+    return info.start_time, info.end_time
+
+
+class TestTimes:
+    @pytest.mark.parametrize("status", ["FINISHED", "FAILED"])
+    @pytest.mark.parametrize("is_begun", [True, False])
+    def test_a_run_has_the_times_at_which_it_was_computed(self, uri, opened, record, status, is_begun):
+        tracker, client = opened(uri), MlflowClient(uri)
+        if is_begun:
+            tracker.begin_run(record("a", began=1000.0, metrics={}, files={}))
+            (run_id, _, running, _) = load_runs().attrs["unfinished"][0]
+            assert running == "RUNNING" and client.get_run(run_id).info.start_time == 1_000_000
+            assert client.get_run(run_id).data.params["prune"] == "0.5"
+        tracker.log_run(record("a", began=1000.0, ended=1002.5), status=status)
+        (run,) = [run for run in runs_of(uri) if names.RUN_KEY in run.data.tags]
+        assert (run.info.status, *times_of(uri, run.info.run_id)) == (status, 1_000_000, 1_002_500)
+        assert names.TIMES not in run.data.tags and names.LOGGED not in run.data.tags
+
+    def test_a_reused_run_has_those_of_its_computation_and_is_the_latest_all_the_same(self, uri, opened, record):
+        first = opened(uri, sweep_id="first")
+        first.log_run(record("a", began=1000.0, ended=1002.5), status="FINISHED")
+        first.log_run(record("b", began=1003.0, ended=1004.0), status="FINISHED")
+        origins = set(first._run_ids.values())
+        for sweep_id in ("second", "third"):
+            tracker = opened(uri, sweep_id=sweep_id)
+            for key, began in (("a", 1000.0), ("b", 1003.0)):
+                metrics = {"accuracy": 0.0, "latency": float(len(sweep_id))}
+                kept = record(key, began=began, ended=began + 1, metrics=metrics)
+                tracker.log_run(kept, status="FINISHED", reused=True)
+                assert times_of(uri, tracker._run_ids[key]) == (began * 1000, began * 1000 + 1000)
+                assert MlflowClient(uri).get_run(tracker._run_ids[key]).data.tags[names.REUSED] in origins
+        frame = load_runs()
+        assert frame["sweep"].tolist() == ["third"] * 2 and set(frame["run_id"]) == set(tracker._run_ids.values())
+        assert frame["run_key"].tolist() == ["a", "b"]
+
+    def test_of_a_result_whose_times_nobody_noted_it_says_so(self, uri, opened, record):
+        tracker = opened(uri)
+        tracker.log_run(record("a"), status="FINISHED", reused=True)
+        run = MlflowClient(uri).get_run(tracker._run_ids["a"])
+        assert run.data.tags[names.TIMES].startswith("unknown: ")
+        assert 0 <= run.info.end_time - run.info.start_time < 10_000
+
+    def test_an_interrupted_run_is_killed_now(self, uri, opened, record):
+        tracker = opened(uri)
+        began = time.time() - 60
+        tracker.begin_run(record("a", began=began))
+        tracker.abandon_sweep()
+        (run,) = [run for run in runs_of(uri) if names.RUN_KEY in run.data.tags]
+        assert run.info.status == "KILLED"
+        assert 60_000 <= run.info.end_time - run.info.start_time < 90_000
+
+
+def runs_of(uri):
+    client = MlflowClient(uri)
+    return client.search_runs([client.get_experiment_by_name("effbench").experiment_id])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["tags.effbench.axis.prune = '0.5'", "tags.`effbench.axis.prune` = '0.5'", 'tags."effbench.axis.prune" = "0.5"'],
+)
+def test_axes_are_searched_by_their_tags(uri, opened, record, line):
+    tracker = opened(uri)
+    for key, value in (("a", "0.5"), ("b", "0.9")):
+        tags = {**record("a").tags, f"{names.AXIS}prune": value}
+        tracker.log_run(record(key, tags=tags), status="FINISHED")
+    client = MlflowClient(uri)
+    number = client.get_experiment_by_name("effbench").experiment_id
+    assert [run.data.tags[names.RUN_KEY] for run in client.search_runs([number], line)] == ["a"]
+
+
+def test_a_run_that_diverged_is_logged_with_what_is_a_number(uri, opened, record):
+    tracker = opened(uri)
+    odd = {"loss": math.nan, "accuracy": 0.1, "x": math.inf}
+    tracker.log_run(record("a", metrics=odd, tags={names.NOT_FINITE: "loss=nan"}), status="FINISHED")
+    tracker.log_metrics("a", {"latency": math.nan, "speedup": 1.0})
+    tracker.close_sweep(status="FINISHED", metrics={"n_runs": 1, "odd": math.nan}, files={}, tags={})
+    assert load_runs()["speedup"].tolist() == [1.0]
+
+
+def test_parent_and_children_say_who_began_them_and_where(uri, opened, record):
+    tracker = opened(uri)
+    tracker.log_run(record("a"), status="FINISHED")
+    for run in runs_of(uri):
+        assert {"mlflow.user", "mlflow.source.name", "mlflow.source.type"} <= set(run.data.tags)
