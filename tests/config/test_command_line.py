@@ -76,7 +76,7 @@ WRONG = {
     "--multirun": "see --help",
     "train={epochs: 3}": "there is no such choice",
     "train={}": "there is no such choice",
-    "measure={}": "measure: there is no such key",
+    "measure={}": "measure: is a group of keys; give one of them",
     "stage.prune.critereon=random": "did you mean stage.prune.criterion",
     "hydra.run.dir=x": "there is no such key",
 }
