@@ -79,7 +79,7 @@ WRONG = {
     "hydra.mode=RUN seed=0,1": "hydra.mode=RUN: asks for one run, and 2 are swept",
     "train={epochs: 3}": "there is no such choice",
     "train={}": "there is no such choice",
-    "measure={}": "measure: there is no such key",
+    "measure={}": "measure: is a group of keys; give one of them",
     "stage.prune.critereon=random": "did you mean stage.prune.criterion",
     "hydra.run.dir=x": "runs have no folders of their own",
 }
