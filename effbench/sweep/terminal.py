@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Collection, Sequence
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import pandas as pd
 from rich.cells import cell_len
@@ -109,7 +110,9 @@ def print_table(table: pd.DataFrame, quality: Quality, extras: Sequence[str], co
     shown = fitted(columns, console.width, quality=quality.name)
     print_rows(shown.columns, console, breaks=group_breaks(columns))
     for number, name in enumerate(shown.names, start=1):
-        console.print(Text(f"{number}: {name}"), soft_wrap=False, highlight=False)  # breaks lines between words
+        options: dict[str, Any] = {"subsequent_indent": "   ", "break_long_words": False, "break_on_hyphens": False}
+        for line in textwrap.wrap(f"{number}: {name}", console.width, **options):  # no name is cut
+            print_line(line, console)
     if shown.left_out:
         titles = ", ".join(column.title for column in shown.left_out)
         print_line(
