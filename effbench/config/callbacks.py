@@ -18,6 +18,7 @@ import torch
 from hydra._internal.callbacks import Callbacks
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from effbench.checks.errors import kind_and_line
@@ -47,6 +48,7 @@ def callbacks_of(command: CommandLine, /) -> dict[str, Any]:
                 why = kind_and_line(error.__cause__ or error)
                 target = named[name]["_target_"]
                 raise ValueError(f"hydra.callbacks.{name}._target_={target}: can't be made: {why}") from None
+        config.hydra.mode = RunMode.MULTIRUN
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

@@ -67,7 +67,7 @@ def candidates(line: str, /) -> list[str]:
         if OPTIONS[option].example is not None and not word.startswith("-"):
             return _of_option(option, word, before)
     if word.startswith("-"):
-        return _of_options(word)
+        return _of_options(word, before)
     with searching(_path_of(before)):
         return sorted(set(_of_key(word, before)))
 
@@ -98,12 +98,12 @@ def _path_of(words: Sequence[str]) -> SearchPath:
     return SearchPath()
 
 
-def _of_options(word: str) -> list[str]:
+def _of_options(word: str, before: Sequence[str]) -> list[str]:
     names = [*OPTIONS, *SHORT] if not word.startswith("--") else [*OPTIONS]
     written, equals, value = word.partition("=")
     option = SHORT.get(written, written)
     if equals and option in OPTIONS:
-        return [f"{written}={found}" for found in _of_option(option, value, ())]
+        return [f"{written}={found}" for found in _of_option(option, value, before)]
     return sorted(name for name in names if name.startswith(word))
 
 

@@ -36,7 +36,7 @@ def _leaves(node: Mapping[str, Any], prefix: str) -> Iterator[str]:
     for name, value in node.items():
         key = f"{prefix}.{name}"
         if prefix == PARAMS:
-            yield f"{key}={param_text(value)}"
+            yield f"{prefix}.{str(name).lstrip('+')}={param_text(value)}"
         elif isinstance(value, Mapping) and value:
             yield from _leaves(value, key)
         else:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -19,7 +20,7 @@ from effbench.checks.fields import shown
 from effbench.config.keys import check_choice
 from effbench.config.options import read_options
 from effbench.config.overrides import values_of
-from effbench.config.search_path import search_path
+from effbench.config.search_path import PRIMARY, search_path
 from effbench.config.typed import unknown_name
 from effbench.run.forkserver import end_server
 
@@ -36,11 +37,10 @@ REFUSED: Mapping[str, str] = {
     "hydra.job.num": "is the run's own to fill in; tracking.experiment= names where runs are logged",
     "hydra.job.override_dirname": f"{_NO_FOLDERS}; every run is named by its point and has a key",
     "hydra.job.config": f"{_NO_FOLDERS}; every run is named by its point and has a key",
-    "hydra.job.config_name": "--config-name takes the defaults of every run from a file of yours",
     "hydra.sweeper.max_batch_size": "sweep.jobs={value} is how many runs go at once",
 }
 """Keys that have no meaning here, by what is written instead."""
-FILLED = ("hydra.overrides", "hydra.runtime")
+FILLED = ("hydra.overrides", "hydra.runtime", "hydra.job.config_name")
 """Keys that Hydra fills in itself."""
 ADDED_TO = ("callbacks", "job.env_set", "job_logging", "hydra_logging", "launcher", "sweeper", "help", "hydra_help")
 """Nodes of Hydra's that have whatever keys one likes."""
@@ -113,7 +113,7 @@ def hydra_settings(overrides: Sequence[Override], /) -> HydraSettings:
     for override in overrides:
         _check(override)
     lines = tuple(_line(override) for override in overrides)
-    node, plain = hydra_node(lines), hydra_node(())
+    node, plain = hydra_node(lines, search_path().primary), _plain_node()
     for key, instead in REFUSED.items():
         before, now = (OmegaConf.to_container(OmegaConf.create({"hydra": n}), resolve=False) for n in (plain, node))
         value = _at(now, key)
@@ -130,10 +130,18 @@ def hydra_settings(overrides: Sequence[Override], /) -> HydraSettings:
     return settings
 
 
-def hydra_node(lines: Sequence[str], /) -> dict[str, Any]:
-    """Return Hydra's node with overrides of its own, unresolved. ValueError for a key that it lacks."""
+@lru_cache(maxsize=1)
+def _plain_node() -> dict[str, Any]:
+    """Return Hydra's node where nothing is said of it."""
+    return hydra_node((), PRIMARY)
+
+
+def hydra_node(lines: Sequence[str], primary: str, /) -> dict[str, Any]:
+    """Return Hydra's node with overrides of its own, unresolved. ValueError for a key that it lacks.
+
+    primary: the configuration that runs begin with.
+    """
     loader = GlobalHydra.instance().config_loader()
-    primary = search_path().primary
     try:
         config = loader.load_configuration(primary, list(lines), run_mode=RunMode.MULTIRUN)
     except (HydraException, OmegaConfBaseException) as error:
@@ -188,7 +196,7 @@ def _line(override: Override) -> str:
 
 def _is_other(name: str, given: Mapping[str, Override]) -> bool:
     """Whether a command says how to log, otherwise than effbench has it."""
-    if any(key.startswith((f"hydra.{name}.", "hydra.verbose")) or key == f"hydra.{name}" for key in given):
+    if any(key.startswith(f"hydra.{name}.") or key == f"hydra.{name}" for key in given):
         return True
     group = given.get(f"hydra/{name}")
     return group is not None and group.value() not in ("default", "none")

@@ -57,6 +57,8 @@ def layers_of(arguments: Sequence[str], axes: Mapping[str, Axis], /) -> Layers:
         merged.pop(override.key_or_group, None)
         merged[override.key_or_group], files[override.key_or_group] = override, file
     own = {o.key_or_group: o for o in command if o.key_or_group not in EXPERIMENTS}
+    if "hydra/launcher" in own:  # what files say of another launcher does not hold of it
+        merged = {key: override for key, override in merged.items() if not key.startswith("hydra.launcher.")}
     for given, source in (({k: o for k, o in merged.items()}, files), (own, {})):
         for key, override in given.items():
             if key != PARAMS and not key.startswith(f"{PARAMS}."):

@@ -138,9 +138,8 @@ def _option(argument: str, waiting: list[str]) -> tuple[str, str]:
     if not equals:
         follows = bool(waiting) and not waiting[0].startswith("-")
         if option.default is not None and not (follows and waiting[0] in option.choices):
-            if follows and "=" not in waiting[0]:
-                raise ValueError(f"{written} {waiting[0]}: must be {option.example}")
-            return name, option.default
+            if not follows or "=" in waiting[0]:
+                return name, option.default
         value = waiting.pop(0) if waiting else ""
     if not value.strip() or value.startswith("-"):
         raise ValueError(f"{written}: must be followed by {option.example}")
@@ -162,7 +161,7 @@ def _name_of(written: str, argument: str, waiting: Sequence[str]) -> str:
         return begun[0]
     if len(begun) > 1:
         raise ValueError(f"{written}: may be {' or '.join(begun)}")
-    near = difflib.get_close_matches(written, [*OPTIONS, *SHORT], n=1, cutoff=0.7)
+    near = difflib.get_close_matches(written, [*OPTIONS, *SHORT], n=1, cutoff=0.85)
     if near:
         raise ValueError(f"{written}: there is no such option; did you mean {near[0]}?")
     key = argument.lstrip("-")

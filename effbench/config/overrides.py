@@ -137,9 +137,7 @@ def _why_no_value(parser: OverridesParser, key: str, value: str, why: HydraExcep
         parser.parse_override(f"{key}={quoted(value)}")
     except HydraException:
         return f"must be key=value, as in {EXAMPLES}; see --help"
-    return (
-        f"must be key=value; a text with such characters is quoted, twice for the shell: {_in_quotes(key, value)}{hint}"
-    )
+    return f"must be key=value; quote a text with such characters, twice for the shell: {_in_quotes(key, value)}{hint}"
 
 
 def _in_quotes(key: str, value: str) -> str:

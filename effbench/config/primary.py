@@ -50,13 +50,13 @@ def check_primary(axes: Mapping[str, Axis], /) -> None:
         return
     file, shown = primary_file()
     node = read_yaml(file, shown)
-    base = hydra.compose(PRIMARY)
-    if set(base) - set(hydra.compose(search_path().primary)):
-        raise ValueError(f"{shown}: does not build on effbench's defaults; {_BUILD_ON}")
     for key in (key for entry in node.get("defaults", []) for key in _keys_of(entry)):
         group = key.removeprefix("optional ").removeprefix("override ").lstrip("/")
         if group in ("experiment", "study") and _chosen(node["defaults"], key) is not None:
             raise ValueError(f"{shown}: {key}: is chosen on the command line, as in +{group}=…")
+    base = hydra.compose(PRIMARY)
+    if set(base) - set(hydra.compose(search_path().primary)):
+        raise ValueError(f"{shown}: does not build on effbench's defaults; {_BUILD_ON}")
     for key in node:
         if key in axes:
             raise ValueError(f"{shown}: {key} is an axis; sweep it on the command line, as in {axes[key].name}=…")

@@ -12,7 +12,7 @@ import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from effbench.checks.errors import first_line
@@ -53,10 +53,8 @@ def _values(base: Any, value: object, line: str | None) -> Iterator[object]:
         resolved = base["referred_to"]
     except OmegaConfBaseException as error:
         raise ValueError(f"{line}: {first_line(error)}") from None
-    if OmegaConf.is_list(resolved):
-        values = OmegaConf.to_container(resolved, resolve=True)
-        assert isinstance(values, list)
-        yield from values
+    if isinstance(resolved, ListConfig | list | tuple):
+        yield from resolved
     else:
         yield _number(resolved) if isinstance(resolved, str) else resolved
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from effbench.checks.errors import first_line, kind_and_line
 from effbench.config.keys import ENGINES
@@ -31,6 +31,8 @@ def resolved(node: Node) -> dict[str, Any]:
     """
     try:
         return _resolved(node)
+    except MissingMandatoryValue as error:
+        raise ValueError(f"{error.full_key}: must be given, as in {error.full_key}=…") from None
     except OmegaConfBaseException as error:
         raise ValueError(f"{error.full_key}: {first_line(error)}") from None
 

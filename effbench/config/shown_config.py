@@ -51,7 +51,7 @@ def whole_config(command: CommandLine, /, *, with_hydra: bool) -> DictConfig:
     given = {name: values[0] if len(values) == 1 else list(values) for name, values in several.items()}
     plain = {**axes, **hide_in_values({**first, **given})}
     if with_hydra:
-        plain = {**plain, "hydra": hydra_node((*command.hydra.lines, *command.launcher))}
+        plain = {**plain, "hydra": hydra_node((*command.hydra.lines, *command.launcher), command.search_path.primary)}
     return OmegaConf.create(plain)
 
 

@@ -58,7 +58,7 @@ def begin_server() -> None:
 def end_server() -> None:
     """End the server, where it runs: processes that begin from then on have this one's environment as it is now."""
     if getattr(forkserver._forkserver, "_forkserver_pid", None) is not None:
-        forkserver._forkserver._stop()
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def start(process: ForkServerProcess | SpawnProcess, /) -> None:
