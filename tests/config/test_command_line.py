@@ -58,6 +58,7 @@ WRONG = {
     "prune=0.1 +prune=0.2": "given already",
     "prune=interval(0,1)": "write the values out",
     "prune=glob(*)": "write the values out",
+    "model=glob(nope*)": "model=glob(nope*): stands for nothing; model can be lenet_300_100, lenet_5",
     "prune=[0.1,0.2]": "must be a number",
     "prune=null": "prune=null",
     "prune=true": "must be a number",
@@ -71,14 +72,16 @@ WRONG = {
     "store.root=a,b": "one value",
     "hydra/launcher=nope": "joblib",
     "hydra/launcher=joblib hydra.launcher.nope=2": "hydra.launcher.nope: there is no such key",
-    "model@there=lenet_5": "key=value",
+    "model@there=lenet_5": "it must be key=value, as in model=lenet_5",
     "=3": "key=value",
-    "--multirun": "see --help",
+    "--multirn": "did you mean --multirun?",
+    "--run prune=0.1,0.5": "--run: asks for one run, and 2 are swept",
+    "hydra.mode=RUN seed=0,1": "hydra.mode=RUN: asks for one run, and 2 are swept",
     "train={epochs: 3}": "there is no such choice",
     "train={}": "there is no such choice",
     "measure={}": "measure: there is no such key",
     "stage.prune.critereon=random": "did you mean stage.prune.criterion",
-    "hydra.run.dir=x": "there is no such key",
+    "hydra.run.dir=x": "runs have no folders of their own",
 }
 
 

@@ -35,6 +35,10 @@ WRONG = {
     "of another's name": ({"recipe/r.yaml": "name: q\nsteps: [train]\n"}, "name must be r, as the file is called"),
     "another end": ({"model/net.yml": NET}, "conf_mine/model/net.yml: must be called net.yaml; Hydra reads no .yml"),
     "config.yaml": ({"config.yaml": "tolerance: 1", "model/net.yaml": NET}, "and give --config-name=mine"),
+    "keys that would stand elsewhere": (
+        {"model/net.yaml": f"# @package _global_\n{NET}"},
+        "conf_mine/model/net.yaml: # @package _global_: its keys stand in model; leave the line out",
+    ),
     "nothing in it": ({"readme.txt": ""}, "conf_mine: holds none of the folders that are groups: "),
 }
 
@@ -96,3 +100,10 @@ def test_a_recipe_is_called_as_its_file(own_folder):
 
 def test_the_groups_are_effbenchs_own_folders():
     assert {"axis", "stage", "model", "data", "task", "engine", "recipe", "train", "tracking"} <= groups()
+
+
+def test_experiments_are_groups_and_what_stands_in_its_own_group_may_say_so(own_folder, caplog):
+    files = {"experiment/a.yaml": "", "study/b/c.yaml": "", "model/net.yaml": f"# @package model\n{NET}"}
+    checked(own_folder(files))
+    checked(own_folder({"experiment/a.yaml": ""}, name="other"))
+    assert caplog.records == []

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from effbench.config.command_line import read_command_line
+from effbench.config.hydra_keys import environment_kept
 from effbench.config.keywords import arguments_of
 from effbench.config.overrides import parse, values_of
 
@@ -82,3 +83,20 @@ def test_they_compose_like_a_command():
     called = read_command_line(arguments_of(keywords))
     assert (called.axis_values, called.seeds) == (command.axis_values, command.seeds)
     assert [one.node for one in called.configurations] == [one.node for one in command.configurations]
+
+
+def test_hydras_keys_and_experiments_are_given_like_others(own_folder):
+    own_folder({"experiment/mine.yaml": "# @package _global_\nprune: [0.1, 0.5]\n"})
+    hydra = {"callbacks": {"mine": {"_target_": "builtins.dict", "a": 1}}, "job": {"env_set": {"MINE_OF_15": "7"}}}
+    arguments = arguments_of({"experiment": "mine", "hydra": hydra, "imports": ["json"]})
+    with environment_kept():
+        command = read_command_line(["-cd", "conf_mine", *arguments])
+    assert command.axis_values == {"prune": (0.1, 0.5)}
+    assert command.hydra.callbacks == {"mine": {"_target_": "builtins.dict", "a": 1}}
+    assert command.hydra.environment == {"MINE_OF_15": "7"}
+    assert arguments_of({"hydra__verbose": True, "hydra/launcher": "joblib"}) == [
+        "hydra.verbose=true",
+        "hydra/launcher=joblib",
+    ]
+    with pytest.raises(ValueError, match="hydra=3: is a group of keys"):
+        arguments_of({"hydra": 3})

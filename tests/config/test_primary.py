@@ -1,8 +1,11 @@
 """The defaults of every run, from a file of the user's: --config-name."""
 
+import os
+
 import pytest
 
 from effbench.config.command_line import read_command_line
+from effbench.config.hydra_keys import environment_kept
 
 BUILT = "defaults:\n- config\n- _self_\n"
 
@@ -40,6 +43,21 @@ def test_so_are_choices_and_a_task_brings_what_the_file_does_not_name(mine):
     assert choices(["model: lenet_5"], "task=segmentation")["data"] == "scenes"
 
 
+def test_what_it_says_of_hydra_holds(mine):
+    text = (
+        f"{BUILT}- experiment: null\n- override hydra/launcher: joblib\n"
+        "hydra: {launcher: {n_jobs: 2}, sweeper: {params: {prune: '0.1,0.5'}}, job: {env_set: {MINE_OF_15: 3}}}\n"
+    )
+    with environment_kept():
+        command = mine(text)
+        assert command.axis_values == {"prune": (0.1, 0.5)}
+        assert command.launcher[:2] == ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+        assert os.environ["MINE_OF_15"] == "3"
+        assert mine(text, "prune=0.7").axis_values == {"prune": (0.7,)}
+        assert mine(text, "~prune", "~hydra/launcher", "~hydra.launcher").axis_values == {}
+    assert "MINE_OF_15" not in os.environ
+
+
 WRONG = {
     "tolerance: 0.1\n": "does not build on effbench's defaults; begin it with defaults: [config, _self_]",
     "defaults: [{model: lenet_5}, _self_]\n": "does not build on effbench's defaults",
@@ -49,8 +67,9 @@ WRONG = {
     f"{BUILT}prune: [0.5]\n": "prune is an axis; sweep it on the command line",
     f"{BUILT}stage: {{prune: {{criterion: random}}}}\n": "stage: options are given on the command line",
     f"{BUILT}engine: {{eager: {{device: cpu}}}}\n": "engine: options are given on the command line",
-    f"{BUILT}- override hydra/launcher: joblib\n": "hydra/launcher: comes too late in a file",
-    f"{BUILT}hydra: {{job: {{name: x}}}}\n": "hydra.job: comes too late in a file",
+    f"{BUILT}- experiment: x\n": "experiment: is chosen on the command line, as in +experiment=…",
+    f"{BUILT}hydra: {{job: {{name: x}}}}\n": "hydra.job.name=x: runs are named by their points",
+    f"{BUILT}imports: nope_of_mine\n": "imports=nope_of_mine: can't be imported",
     f"{BUILT}- override model: nope\n": "Could not find 'model/nope'",
     "defaults: [\n": "conf_mine/mine.yaml, line 2: is no YAML",
 }

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from effbench.config.yaml_files import read_yaml
+from effbench.config.yaml_files import package_of, read_yaml
 
 WRONG = {
     "a: [1,\nb: 2\n": "there.yaml, line 3: is no YAML: expected ',' or ']'",
@@ -52,3 +52,18 @@ def test_a_file_that_was_written_is_read_again_whatever_its_date(tmp_path):
     assert read_yaml(path, "a.yaml") == {"a": 2}
     path.write_text("")
     assert read_yaml(path, "a.yaml") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "package"),
+    [
+        ("# @package _global_\na: 1\n", "_global_"),
+        ("# mine\n\n#@package train.x\na: 1\n", "train.x"),
+        ("a: 1\n# @package late\n", None),
+        ("# package train\n", None),
+        ("", None),
+    ],
+)
+def test_where_the_keys_of_a_file_stand_is_what_its_first_lines_say(tmp_path, text, package):
+    (tmp_path / "a.yaml").write_text(text)
+    assert package_of(tmp_path / "a.yaml") == package

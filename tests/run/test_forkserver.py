@@ -19,6 +19,7 @@ from effbench.run import forkserver
         (["+prune=0.5", "sweep.jobs=1"], 2, False),
         (["+prune=0.5", "dry_run=true"], 2, False),
         (["+prune=0.5", "hydra/launcher=joblib"], 2, False),
+        (["+prune=0.5", "+hydra.job.env_set.A=1"], 2, False),
         (["--help"], 2, False),
     ],
 )
@@ -71,3 +72,19 @@ def test_where_the_temporary_folder_has_too_long_a_path_for_a_socket_each_worker
     monkeypatch.setattr("tempfile.tempdir", "/tmp/" + "é" * 40)
     assert forkserver.worker_context().get_start_method() == "spawn"
     forkserver.begin_server()  # there is none to begin
+
+
+def test_a_server_that_is_ended_is_begun_anew_with_the_environment_as_it_is_then():
+    program = (
+        "import os\n"
+        "from effbench.run import forkserver as ours\n"
+        "ours.worker_context = lambda: __import__('multiprocessing').get_context('forkserver')\n"
+        "ours.end_server()\n"  # there is none
+        "ours.begin_server()\n"
+        "os.environ['MINE_OF_15'] = '7'\n"
+        "ours.end_server()\n"
+        "with ours.worker_context().Pool(1) as pool:\n"
+        "    print(pool.apply(os.getenv, ['MINE_OF_15']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("7\n", "")

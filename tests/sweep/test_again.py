@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from effbench.sweep.again import VERSION, _entry, answer_again
+from effbench.sweep.again import VERSION, _entry, answer_again, refers_outside
 
 ARGUMENTS = ["+prune=0.5"]
 
@@ -51,3 +51,25 @@ def test_a_damaged_one_is_none(here, store):
 
 def test_each_command_has_its_own():
     assert len({_entry(arguments) for arguments in (["a", "b"], ["b", "a"], ["a b"], ["a"], [])}) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files", "outside"),
+    [
+        (["prune=0.5"], {}, False),
+        (["finetune.lr=${train.lr}"], {"mine.yaml": "a: ${train.lr}"}, False),
+        (["data.root=${oc.env:HOME}/x"], {}, True),
+        (["prune=${ mine : 3 }"], {}, True),
+        (["+imports=mine"], {}, True),
+        ([], {"mine.yaml": "a: ${oc.env:HOME}"}, True),
+        ([], {"mine.yaml": "b: 3\nimports: mine"}, True),
+        ([], {"experiment/deep/a.yaml": "a: ${oc.env:HOME}"}, True),
+        ([], {"data/a.yaml": "a: ${oc.env:HOME}"}, True),
+        ([], {"data/photos/deep.yaml": "a: ${oc.env:HOME}", ".git/a.yaml": "a: ${b:c}"}, False),
+    ],
+)
+def test_what_a_resolver_or_a_module_gives_is_known_to_nobody(tmp_path, arguments, files, outside):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert refers_outside(arguments, [str(tmp_path)]) is outside

@@ -79,10 +79,16 @@ def test_what_a_data_set_of_the_users_own_reads_is_not_known(store, code):
 
 
 def test_of_the_users_configuration_the_folders_that_hold_files(store, tmp_path):
-    for name in ("conf/model/net.yaml", "conf/mine.yaml", "conf/data/photos/a.png", "conf/.effbench/config.yaml"):
+    for name in (
+        "conf/model/net.yaml",
+        "conf/mine.yaml",
+        "conf/data/photos/a.png",
+        "conf/.effbench/config.yaml",
+        "conf/experiment/deep/e.yaml",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("_target_: effbench.models.lenet_5\n")
     found = witnesses_of(read_sweep(["-cd", str(tmp_path / "conf"), "model=net"]), store, PRINTOUT)
-    assert found.configurations == {str(tmp_path / "conf" / "model")}
+    assert found.configurations == {str(tmp_path / "conf" / "model"), str(tmp_path / "conf" / "experiment")}
     assert str(tmp_path / "conf" / "mine.yaml") in found.files
