@@ -70,6 +70,12 @@ OPTIONS: Mapping[str, Option] = {
     "--shell-completion": Option(
         short="-sc", help='install=bash (zsh, fish), as in eval "$(effbench sweep -sc install=bash)"; or uninstall='
     ),
+    "--format": Option(
+        short=None,
+        help="the form of the answer on stdout (table, csv, json, markdown); all else goes to stderr",
+        example="table, csv, json or markdown",
+        choices=("table", "csv", "json", "markdown"),
+    ),
     "--experimental-rerun": Option(
         short=None,
         help="refused: it would read a pickle; effbench replay run=<id> runs a tracked run again",

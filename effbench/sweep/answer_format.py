@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "csv", "json", "markdown")
 OPTION = "--format"
-_HELP = ("-h", "--help")
+_OF_THEIR_OWN = ("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion")
+"""Options that print something else than an answer."""
 """What is printed instead of an answer."""
 FAILED, WRONG_INPUT = 1, 2
 
@@ -80,7 +81,7 @@ def in_format(arguments: Sequence[str], run: Callable[[list[str], Answering], in
     except ValueError as error:
         say(error)
         return WRONG_INPUT
-    if form == "table" or any(argument in _HELP for argument in others):
+    if form == "table" or any(argument.partition("=")[0] in _OF_THEIR_OWN for argument in others):
         return run(others, Answering("table", None))
     try:
         with _stdout_for_document() as stream:
