@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 FORMATS = ("table", "csv", "json", "markdown")
 OPTION = "--format"
 _OF_THEIR_OWN = (
+    *("-h", "--help", "--hydra-help", "--version"),
+    *("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"),
+)
     "-h",
     "--help",
     "--hydra-help",
@@ -28,7 +31,6 @@ _OF_THEIR_OWN = (
     "--shell-completion",
 )
 """Options that print something else than an answer."""
-"""What is printed instead of an answer."""
 FAILED, WRONG_INPUT = 1, 2
 
 Show = Callable[["Printout"], None]

@@ -41,6 +41,22 @@ def test_the_command_can_be_pasted_into_a_shell():
     )
 
 
+def test_a_call_is_shown_without_its_passwords():
+    call = "effbench.run_sweep(bits=[4], tracking={'uri': 'postgresql://me:secret-word@there/db'})"
+    sweep = read_sweep(["+bits=4"], call=call)
+    assert sweep.command == call.replace("secret-word", "***")
+    assert sweep.name == "bits=[4], tracking={'uri': 'postgresql://me:***@there/db'}"
+
+
+def test_models_are_logged_only_where_that_is_asked_for_and_no_key_knows():
+    plain, asked = read_sweep(["+bits=4"]), read_sweep(["+bits=4", "tracking.log_model=true"])
+    assert (plain.tracking.log_model, asked.tracking.log_model) == (False, True)
+    assert plain.plan.sweep_id == asked.plan.sweep_id
+    assert [point.key for point in plain.plan.points] == [point.key for point in asked.plan.points]
+    with pytest.raises(ValueError, match=r"tracking\.log_model=maybe"):
+        read_sweep(["tracking.log_model=maybe"])
+
+
 def test_of_every_swept_axis_the_neutral_value_and_the_realness_are_known():
     sweep = read_sweep(["prune=0.5", "alpha=0.5,2"])
     assert set(sweep.axes) == {"prune", "alpha"}

@@ -28,6 +28,11 @@ from effbench.tracking.tracker import TrackingError
             sqlite3.OperationalError("database is locked"),
             "tracking.uri=sqlite:////a/b.db: can't be used (database is locked)",
         ),
+        (
+            "postgresql://there/db",
+            MlflowException("(raised as a result of Query-invoked autoflush; consider x)\n(DataError) too long\nmore"),
+            "tracking.uri=postgresql://there/db: can't be used ((DataError) too long)",
+        ),
         ("sqlite:////a/b.db", OSError(), "tracking.uri=sqlite:////a/b.db: can't be used (OSError)"),
     ],
 )
