@@ -19,17 +19,6 @@ _OF_THEIR_OWN = (
     *("-h", "--help", "--hydra-help", "--version"),
     *("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"),
 )
-    "-h",
-    "--help",
-    "--hydra-help",
-    "--version",
-    "-c",
-    "--cfg",
-    "-i",
-    "--info",
-    "-sc",
-    "--shell-completion",
-)
 """Options that print something else than an answer."""
 FAILED, WRONG_INPUT = 1, 2
 
