@@ -11,8 +11,6 @@ import pytest
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 SECTION = PAGE.read_text(encoding="utf-8").partition("## Your own, from outside\n")[2].partition("\n## ")[0]
 LAUNCHED = PAGE.read_text(encoding="utf-8").partition("## From laptop to cluster")[2].partition("\n## ")[0]
-    PAGE.read_text(encoding="utf-8").partition("## From laptop to cluster in three commands\n")[2].partition("\n## ")[0]
-)
 MODULES = ("my_nets", "my_data", "my_stages")
 
 
