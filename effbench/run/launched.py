@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -109,6 +110,8 @@ class _Launched:
     _open: dict[str, Point] = field(default_factory=dict)
     _readers: dict[str, LetterReader] = field(default_factory=dict)
     _started: set[str] = field(default_factory=set)
+    _begun: Counter[str] = field(default_factory=Counter)
+    """How often a job was begun: one whose machine was lost finds what it had kept itself."""
     _told: set[tuple[object, ...]] = field(default_factory=set)
 
     def run(
@@ -147,7 +150,11 @@ class _Launched:
                     ended = returned[key]
                 if ended is not None:
                     point = self._open.pop(key)
-                    outcome = ended if isinstance(ended, RunError) else self._result(key, was_kept=ended)
+                    outcome = (
+                        ended
+                        if isinstance(ended, RunError)
+                        else self._result(key, was_kept=ended and self._begun[key] < 2)
+                    )
                     self._start(point)
                     self.observer.run_computed(point)
                     yield point, outcome
@@ -158,6 +165,7 @@ class _Launched:
         point = self._open[key]
         ended: RunError | bool | None = None
         for kind, *rest in self._readers[key].read():
+            self._begun[key] += kind == STARTED
             if kind in (STARTED, STEP, EPOCH):
                 self._start(point)
             if kind == STEP:
