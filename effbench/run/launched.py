@@ -150,11 +150,7 @@ class _Launched:
                     ended = returned[key]
                 if ended is not None:
                     point = self._open.pop(key)
-                    outcome = (
-                        ended
-                        if isinstance(ended, RunError)
-                        else self._result(key, was_kept=ended and self._begun[key] < 2)
-                    )
+                    outcome = ended if isinstance(ended, RunError) else self._result(key, was_kept=ended)
                     self._start(point)
                     self.observer.run_computed(point)
                     yield point, outcome
@@ -191,7 +187,7 @@ class _Launched:
             self.observer.epoch_ended(point, row)
 
     def _result(self, key: str, *, was_kept: bool) -> Outcome:
-        """Return what the store has of a job that ended well."""
+        """Return what the store has of a job that ended well. was_kept: whether its last process found it there."""
         deadline = time.monotonic() + LAG_SECONDS
         while (result := load_result(key, self.store)) is None:
             check()
@@ -199,7 +195,7 @@ class _Launched:
                 where = f"{self.store.root}: the result of a job that ended well is not there"
                 return RunError(f"{where}; is store.root the same folder on all of the launcher's machines?", where)
             time.sleep(PAUSE_SECONDS)
-        return replace(result, was_kept=was_kept)
+        return replace(result, was_kept=was_kept and self._begun[key] < 2)
 
 
 def clear_away(root: Path, /) -> None:
