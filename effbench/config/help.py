@@ -53,7 +53,7 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
   store.root=       where models and results are kept (default .effbench); python -m effbench.store lists and clears it
   store.keep=       needed (default) drops networks that no point ends in once their points are done; all keeps them
   store.limit=20GB  a ceiling: networks that were not used for longest go first; results stay
-  sweep.jobs=       runs at once: auto (default) or a number; hydra/launcher=joblib has Hydra spread them
+  sweep.jobs=       runs at once: auto (default) or a number; hydra/launcher=joblib|ray|submitit_slurm spreads them
   sweep.timeout=    seconds that a run may take; one that takes longer fails, and the sweep goes on
   dry_run=true      prints the plan: what is kept already, what would run, what would be measured
 

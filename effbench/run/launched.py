@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -110,6 +111,8 @@ class _Launched:
     _open: dict[str, Point] = field(default_factory=dict)
     _readers: dict[str, LetterReader] = field(default_factory=dict)
     _started: set[str] = field(default_factory=set)
+    _begun: Counter[str] = field(default_factory=Counter)
+    """How often a job was begun: one whose machine was lost finds what it had kept itself."""
     _told: set[tuple[object, ...]] = field(default_factory=set)
     _began: dict[str, float] = field(default_factory=dict)
     """When runs were begun to be computed, by their keys: those whose process or machine is gone can't say it."""
@@ -163,6 +166,7 @@ class _Launched:
         point = self._open[key]
         ended: RunError | bool | None = None
         for kind, *rest in self._readers[key].read():
+            self._begun[key] += kind == STARTED
             if kind in (STARTED, BEGAN, STEP, EPOCH):
                 self._start(point)
             if kind == BEGAN:
@@ -198,7 +202,7 @@ class _Launched:
             self.observer.epoch_ended(point, row)
 
     def _result(self, key: str, *, was_kept: bool) -> Outcome:
-        """Return what the store has of a job that ended well."""
+        """Return what the store has of a job that ended well. was_kept: whether its last process found it there."""
         deadline = time.monotonic() + LAG_SECONDS
         while (result := load_result(key, self.store)) is None:
             check()
@@ -206,7 +210,7 @@ class _Launched:
                 where = f"{self.store.root}: the result of a job that ended well is not there"
                 return RunError(f"{where}; is store.root the same folder on all of the launcher's machines?", where)
             time.sleep(PAUSE_SECONDS)
-        return replace(result, was_kept=was_kept)
+        return replace(result, was_kept=was_kept and self._begun[key] < 2)
 
 
 def clear_away(root: Path, /) -> None:

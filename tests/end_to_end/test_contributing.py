@@ -2,6 +2,7 @@
 
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 SECTION = PAGE.read_text(encoding="utf-8").partition("## Your own, from outside\n")[2].partition("\n## ")[0]
+LAUNCHED = PAGE.read_text(encoding="utf-8").partition("## From laptop to cluster")[2].partition("\n## ")[0]
 MODULES = ("my_nets", "my_data", "my_stages")
 
 
@@ -44,3 +46,16 @@ def test_every_file_that_it_shows_is_named():
     assert (
         len(re.findall(r"^```(?:python|yaml)\n# (?:my_\w+\.py|conf_mine/\w+/\w+\.yaml)\n", SECTION, re.MULTILINE)) == 9
     )
+
+
+def test_three_commands_lead_to_a_cluster(sweep):
+    """Each is the same sweep, to be run by something else; the tests of run/ and config/ run such jobs."""
+    commands = re.findall(r"^\$ effbench sweep (.*)$", LAUNCHED, re.MULTILINE)
+    assert [re.findall(r"hydra/launcher=(\w+)", command) for command in commands] == [[], ["submitit_local"], ["ray"]]
+    assert len({command.partition(" hydra")[0] for command in commands}) == 1
+    for extra, command in zip((None, "submitit", "ray"), commands, strict=True):
+        status, out, err = sweep(f"{command} dry_run=true")
+        if extra is None or find_spec(extra) is not None:
+            assert (status, err) == (0, "") and "8 to run" in out
+        else:
+            assert status == 2 and err.endswith(f"is not installed; pip install 'effbench[{extra}]'\n")

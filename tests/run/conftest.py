@@ -75,11 +75,12 @@ class Watched(nn.Sequential):
     def forward(self, images):
         if self.training:
             self.n_steps += 1
-            if self.dies and self.n_steps > 3:  # not when it is only looked at
-                os._exit(7)
             time.sleep(float(os.environ.get("WATCHED_SECONDS", 0)))
-            facts = [torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS"), os.getcwd()]
-            Path(f"seen-{os.getpid()}.json").write_text(json.dumps(facts))
+            if self.n_steps > 3:  # it is trained, not only looked at
+                if self.dies:
+                    os._exit(7)
+                facts = [torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS"), os.getcwd()]
+                Path(f"seen-{os.getpid()}.json").write_text(json.dumps(facts))
         return super().forward(images)
 
 def net(*, dies: bool = False, num_classes: int = 10, in_channels: int = 1, input_side: int = 8):

@@ -76,7 +76,8 @@ def test_results_are_those_of_this_process_and_what_is_kept_is_no_job(tmp_path, 
     assert outcomes["prune=0.5"].summary == "its machine is gone"
     here = run_point(points[0], Store(tmp_path / "here"), device=CPU)
     assert outcomes["reference"].blob == here.blob
-    assert outcomes["reference"].metrics | {"train_seconds": 0} == here.metrics | {"train_seconds": 0}
+    measured = ({n: v for n, v in r.metrics.items() if "seconds" not in n} for r in (outcomes["reference"], here))
+    assert next(measured) == next(measured)
     assert sorted(recorder.told) == sorted((what, p.label) for p in points for what in ("started", "computed"))
     assert len(recorder.epochs) == len(set(recorder.epochs)) and ("reference", "train", 1) in recorder.epochs
     assert backend.closed == 1 and not (store.root / "launcher").exists()

@@ -296,6 +296,20 @@ def test_whoever_waits_for_a_lock_is_told(store):
     assert told == ["waiting", "entered"]
 
 
+def test_a_wait_is_told_when_it_begins_and_when_it_ends(store):
+    told = []
+    waiter = Store(store.root, on_wait=told.append)
+    with waiter.lock("key"):
+        assert told == []
+    with store.lock("key"):
+        held = threading.Thread(target=lambda: wait_for(waiter, told))
+        held.start()
+        while len(told) < 2:
+            time.sleep(0.005)
+    held.join(timeout=60)
+    assert told == ["waiting", True, False, "entered"]
+
+
 def wait_for(store, told):
     with store.lock("key", waiting=lambda: told.append("waiting")):
         told.append("entered")

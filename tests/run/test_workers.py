@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from effbench.config.read import read_sweep
+from effbench.run import workers
 from effbench.run.executors import run_here
 from effbench.run.outcomes import RunError
 from effbench.run.results import RunResult
@@ -162,3 +163,33 @@ def test_the_plan_of_a_sweep_can_be_sent_to_a_worker():
     planned = read_sweep(["prune=0.5", "bits=4"]).plan
     for sent in planned.points:
         assert pickle.loads(pickle.dumps(sent)).key == sent.key
+
+
+def test_the_time_in_which_a_run_waits_for_another_process_is_not_its_own(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(workers._Worker, "__post_init__", lambda self: None)
+    monkeypatch.setattr(workers.time, "monotonic", lambda: now[0])
+    worker = workers._Worker(parcel=None, store=None, device=None, timeout=10.0)
+    worker._note_time(workers._GOES_ON)
+    assert worker.deadline is None
+    worker._note_time(workers._BEGUN)
+    now[0] = 104.0
+    worker._note_time(workers._WAITS)
+    now[0] = 1000.0
+    assert not worker.is_late
+    worker._note_time(workers._GOES_ON)
+    assert worker.deadline == 1006.0
+    worker._note_time(("train", 1, 2))
+    now[0] = 1006.0
+    assert worker.is_late
+
+
+def test_a_worker_tells_of_its_waits(tmp_path, tiny_points):
+    (point,) = tiny_points("prune=0.5")[:1]
+    store, recorder = Store(tmp_path / "store"), Recorder()
+    with store.lock(point.key):
+        runs = run_in_workers([point], store, torch.device("cpu"), recorder, n_workers=1, timeout=120)
+        time.sleep(0.5)
+    ((_, outcome),) = runs
+    assert isinstance(outcome, RunResult)
+    assert not any(step == "" for _, step in recorder.worked)
