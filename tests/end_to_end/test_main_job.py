@@ -113,6 +113,30 @@ def test_axes_are_params_of_every_run(shared):
     assert parent.data.params["train.epochs"] == "1"
 
 
+def test_runs_have_the_times_at_which_they_were_computed_within_those_of_their_parent(shared):
+    (parent,) = shared.parents()
+    for run in shared.children():
+        assert parent.info.start_time <= run.info.start_time <= run.info.end_time <= parent.info.end_time
+        assert run.info.end_time - run.info.start_time >= 1000 * run.data.metrics["train_seconds"] - 1
+    runs = by_point(shared)
+    assert runs["prune=0.5"].info.start_time >= runs["reference"].info.end_time  # it waited for the reference's network
+
+
+def test_runs_say_who_began_them_what_they_saw_and_can_be_searched(shared):
+    (parent,) = shared.parents()
+    for run in (parent, *shared.children()):
+        assert run.data.tags["mlflow.source.name"] in ("python -m effbench.sweep", "effbench sweep")
+        assert run.data.tags["mlflow.source.type"] == "LOCAL" and run.data.tags["mlflow.user"]
+        assert len(run.data.params) <= 20
+    for run in shared.children():
+        contexts = [entry.tags[0].value for entry in run.inputs.dataset_inputs]
+        assert sorted(contexts) == ["test", "train", "validation"]
+    found = shared.client.search_runs([parent.info.experiment_id], "tags.effbench.axis.prune = '0.5'")
+    assert [run.data.tags["effbench.point"] for run in found] == ["prune=0.5"]
+    assert "| prune | " in parent.data.tags["mlflow.note.content"]
+    assert shared.frame(columns="train.weight_decay")["train.weight_decay"].tolist() == [0.01] * 4
+
+
 def test_tags_name_the_reference_and_how_real_a_saving_is(shared):
     runs = by_point(shared)
     key = runs["reference"].data.tags["effbench.run_key"]
