@@ -1,5 +1,6 @@
 """The main job: one real sweep in a subprocess, and everything that it prints, logs and leaves behind."""
 
+import json
 import re
 
 import numpy as np
@@ -157,9 +158,12 @@ def test_tags_name_the_reference_and_how_real_a_saving_is(shared):
 
 def test_the_data_set_is_logged(shared):
     for run in shared.children():
-        (entry,) = run.inputs.dataset_inputs
-        assert entry.dataset.name == "digits"
-        assert entry.dataset.digest == digits().fingerprint
+        inputs = {entry.tags[0].value: entry.dataset for entry in run.inputs.dataset_inputs}
+        assert {dataset.name for dataset in inputs.values()} == {"digits"}
+        sizes = {context: json.loads(dataset.profile)["num_rows"] for context, dataset in inputs.items()}
+        assert sizes == {"train": 3000, "validation": 1000, "test": 1000}
+        for dataset in inputs.values():
+            assert json.loads(dataset.source)["tags"]["digest"] == digits().fingerprint
 
 
 def test_the_logged_file_is_the_network_that_was_measured(shared):
