@@ -4,8 +4,8 @@ Question: does a notebook wait for its runs?
 
 Command: python benchmarks/load_runs.py [--runs 10000] [--rounds 5] [--quick]     Cost: 3 minutes.
 Method: a sweep of ten runs (two prune ratios, two bit widths, two seeds) is run and logged by the command, without any
-training. What it logged is copied within MLflow's tables, by SQL, up to so many runs (each some 58 params, 21 metrics
-and 26 tags, in twenty sweeps), with run ids, keys, points and metrics of their own: logging them one by one would take
+training. What it logged is copied within MLflow's tables, by SQL, up to so many runs (each some 18 params, 33 metrics
+and 33 tags, in twenty sweeps), with run ids, keys, points and metrics of their own: logging them one by one would take
 a quarter of an hour and give the same rows.
   load_runs               everything, and one of the twenty sweeps; after imports, pandas' included, none of MLflow's
   a fresh process         Python, its imports, and load_runs of everything

@@ -56,7 +56,8 @@ CONTROLS = {
 def main(arguments: Sequence[str]) -> None:
     """Read the runs, write the tables, draw the figures."""
     uri = arguments[0] if arguments else None
-    runs = with_families(effbench.load_runs("cross_technique", tracking_uri=uri))
+    criteria = ["stage.prune.criterion", "stage.prune_channels.criterion"]
+    runs = with_families(effbench.load_runs("cross_technique", columns=criteria, tracking_uri=uri))
     counts = effbench.load_counts(runs, tracking_uri=uri)
     points = averaged(runs)
     for cost in COSTS:

@@ -1,5 +1,6 @@
 """The main job: one real sweep in a subprocess, and everything that it prints, logs and leaves behind."""
 
+import json
 import re
 
 import numpy as np
@@ -113,6 +114,30 @@ def test_axes_are_params_of_every_run(shared):
     assert parent.data.params["train.epochs"] == "1"
 
 
+def test_runs_have_the_times_at_which_they_were_computed_within_those_of_their_parent(shared):
+    (parent,) = shared.parents()
+    for run in shared.children():
+        assert parent.info.start_time <= run.info.start_time <= run.info.end_time <= parent.info.end_time
+        assert run.info.end_time - run.info.start_time >= 1000 * run.data.metrics["train_seconds"] - 1
+    runs = by_point(shared)
+    assert runs["prune=0.5"].info.start_time >= runs["reference"].info.end_time  # it waited for the reference's network
+
+
+def test_runs_say_who_began_them_what_they_saw_and_can_be_searched(shared):
+    (parent,) = shared.parents()
+    for run in (parent, *shared.children()):
+        assert run.data.tags["mlflow.source.name"] in ("python -m effbench.sweep", "effbench sweep")
+        assert run.data.tags["mlflow.source.type"] == "LOCAL" and run.data.tags["mlflow.user"]
+        assert len(run.data.params) <= 20
+    for run in shared.children():
+        contexts = [entry.tags[0].value for entry in run.inputs.dataset_inputs]
+        assert sorted(contexts) == ["test", "train", "validation"]
+    found = shared.client.search_runs([parent.info.experiment_id], "tags.effbench.axis.prune = '0.5'")
+    assert [run.data.tags["effbench.point"] for run in found] == ["prune=0.5"]
+    assert "| prune | " in parent.data.tags["mlflow.note.content"]
+    assert shared.frame(columns="train.weight_decay")["train.weight_decay"].tolist() == [0.01] * 4
+
+
 def test_tags_name_the_reference_and_how_real_a_saving_is(shared):
     runs = by_point(shared)
     key = runs["reference"].data.tags["effbench.run_key"]
@@ -133,9 +158,12 @@ def test_tags_name_the_reference_and_how_real_a_saving_is(shared):
 
 def test_the_data_set_is_logged(shared):
     for run in shared.children():
-        (entry,) = run.inputs.dataset_inputs
-        assert entry.dataset.name == "digits"
-        assert entry.dataset.digest == digits().fingerprint
+        inputs = {entry.tags[0].value: entry.dataset for entry in run.inputs.dataset_inputs}
+        assert {dataset.name for dataset in inputs.values()} == {"digits"}
+        sizes = {context: json.loads(dataset.profile)["num_rows"] for context, dataset in inputs.items()}
+        assert sizes == {"train": 3000, "validation": 1000, "test": 1000}
+        for dataset in inputs.values():
+            assert json.loads(dataset.source)["tags"]["digest"] == digits().fingerprint
 
 
 def test_the_logged_file_is_the_network_that_was_measured(shared):

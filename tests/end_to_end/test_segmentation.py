@@ -54,7 +54,8 @@ def test_a_student_learns_from_a_teacher_pixel_by_pixel_and_layers_have_values_o
     assert told["distill=0.5"].data.tags["effbench.control"] == "true"
     taught = told["distill=0.5, bits=4"]
     assert "effbench.control" not in taught.data.tags
-    assert taught.data.params["stage.quantize.layers"] == "enc*: 8"
+    layers = folder.frame(columns="stage.quantize.layers").set_index("run_id")["stage.quantize.layers.enc*"]
+    assert layers[taught.info.run_id] == 8
 
 
 def test_networks_and_data_of_other_tasks_are_refused_by_name(swept):

@@ -196,3 +196,37 @@ def test_what_the_program_had_set_is_left_alone(folder):
         assert torch.get_num_threads() == 2 and torch.equal(torch.get_rng_state(), state)
     finally:
         torch.set_num_threads(threads)
+
+
+def test_within_a_run_of_ones_own_it_is_a_child_and_what_is_set_stays_so(folder, swept, empty_database, monkeypatch):
+    import mlflow
+
+    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+    shutil.copy(empty_database, folder / "mine.db")
+    before = mlflow.get_tracking_uri()
+    keys = {"store": {"root": swept._store.root}, "train": {"epochs": 2, "fraction": 0.3}, "finetune": {"epochs": 1}}
+    try:
+        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mine.db'}")
+        mlflow.pytorch.autolog()
+        with mlflow.start_run() as run:
+            effbench.run_sweep(
+                model="lenet_300_100", prune=[0.9], tolerance=0.05, measure={"seconds": 0.01}, progress=False, **keys
+            )
+            assert mlflow.active_run().info.run_id == run.info.run_id
+            assert mlflow.get_tracking_uri() == f"sqlite:///{folder / 'mine.db'}"
+        client = mlflow.MlflowClient()
+        (own,) = client.search_runs(["0"])
+        assert (own.data.params, own.data.metrics, own.info.status) == ({}, {}, "FINISHED")
+        runs = client.search_runs([client.get_experiment_by_name("effbench").experiment_id])
+        (parent,) = [run for run in runs if "effbench.run_key" not in run.data.tags]
+        assert parent.data.tags["mlflow.parentRunId"] == own.info.run_id
+        assert len(runs) == 1 + 2
+        frame = effbench.load_runs()  # of the database that mlflow was told of
+        for child in set(frame["run_id"]):  # computed by the other sweep, before this one began
+            info = client.get_run(child).info
+            seconds = frame.set_index("run_id").loc[child, "train_seconds"]
+            assert 1000 * seconds - 1 <= info.end_time - info.start_time
+            assert info.end_time < parent.info.start_time
+    finally:
+        mlflow.pytorch.autolog(disable=True)
+        mlflow.set_tracking_uri(before)
