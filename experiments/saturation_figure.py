@@ -1,13 +1,11 @@
 """Draw a study's figure again from its saved table: `python experiments/saturation_figure.py FOLDER [TABLE.csv]`.
 
-Reads FOLDER/table.csv (a row a point, as a sweep leaves it) and writes FOLDER/saturation.png; trains nothing. The 95 %
-intervals come from FOLDER/intervals.csv (cost, low, high), where there is one: a table of points has no examples to
-draw anew.
+Reads FOLDER/table.csv (a row a point, as a sweep leaves it) and writes FOLDER/saturation.png; trains nothing. It has no
+intervals: a table of points has no examples and no seeds to draw anew.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,13 +25,6 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(arguments[0])
     frame = runs_of(pd.read_csv(folder / (arguments[1] if len(arguments) > 1 else "table.csv")))
     found = answers(frame, tolerance=TOLERANCE)
-    path = folder / "intervals.csv"
-    known = pd.read_csv(path).set_index("cost") if path.is_file() else pd.DataFrame()
-    for number, answer in enumerate(found):
-        if answer.cost in known.index and answer.saturation is not None:
-            low, high = (float(known.loc[answer.cost, end]) for end in ("low", "high"))
-            new = dataclasses.replace(answer.saturation, interval=(low, high))
-            found[number] = dataclasses.replace(answer, saturation=new)
     (folder / "saturation.png").write_bytes(answers_png(found, tolerance=TOLERANCE))
 
 

@@ -35,7 +35,7 @@ def test_it_leaves_its_result_in_the_store_and_tells_of_its_epochs(make_job, tin
     assert result.was_kept and result.metrics["accuracy"] > 0
     told = list(LetterReader(job.letters).read())
     assert [message[0] for message in told if message[0] != "step"] == [
-        *("started", "epoch", "epoch", "ended"),
+        *("started", "began", "epoch", "epoch", "ended"),
         *("started", "ended"),
     ]
     assert [message[1] for message in told if message[0] == "ended"] == [False, True]
