@@ -50,6 +50,7 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
                     engine.<name>.<option>= sets an option of an engine
   tracking.uri=     where MLflow is (default: MLFLOW_TRACKING_URI, else mlflow.db here); tracking.experiment=
                     tracking.artifacts= where the files of a new experiment go, such as s3://bucket
+                    tracking.log_model=true logs each network as one of MLflow's own models, too
   store.root=       where models and results are kept (default .effbench); python -m effbench.store lists and clears it
   store.keep=       needed (default) drops networks that no point ends in once their points are done; all keeps them
   store.limit=20GB  a ceiling: networks that were not used for longest go first; results stay
@@ -60,6 +61,7 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
 your own (techniques with their axes, networks, data, tasks, engines, recipes, each a file of YAML; see CONTRIBUTING.md)
   --config-dir DIR  looks for more of all of the above in a folder of yours (-cd DIR); effbench new model N begins one
   hydra.searchpath= [pkg://my_package.conf,file://another/folder]: in more of them, also in installed packages
+                    the folder of a run's config.yaml makes that run again
   --config-name N   takes the defaults of every run from DIR/N.yaml (-cn N), whose defaults are [config, _self_]
   experiment=       {experiments}: DIR/experiment/N.yaml says what a sweep is: keys, axes (a list is swept), and
                     defaults: [override /model: lenet_5, _self_], below the line # @package _global_
