@@ -17,10 +17,17 @@ from urllib.parse import unquote, urlparse
 from effbench.checks.errors import first_line
 from effbench.checks.secrets import hide_in_uris, login_of
 from effbench.checks.text import shell_quoted
-from effbench.tracking.location import is_odd, sqlite_path, why_no_answer, why_no_uri, why_unwritable, working_folder
+from effbench.tracking.location import (
+    is_odd,
+    sqlite_path,
+    why_no_answer,
+    why_no_uri,
+    why_unwritable,
+    working_folder,
+)
 from effbench.tracking.permission import FORBIDDEN, no_permission, why_forbidden
 from effbench.tracking.relocation import local_path
-from effbench.tracking.request import ask_json, user_of
+from effbench.tracking.request import ask_json, is_address, user_of
 from effbench.tracking.sqlite_file import reading
 from effbench.tracking.storage import why_no_client
 
@@ -51,7 +58,7 @@ class Experiment:
 def why_refused(uri: str, experiment: str, artifacts: str | None, /) -> str | None:
     """Return why a sweep can't be logged to an experiment, in one line that names the key; None where it can."""
     shown = f"tracking.uri={hide_in_uris(uri)}"
-    is_server = uri.startswith(("http://", "https://"))
+    is_server = is_address(uri)
     wrong = why_no_uri(uri) if is_server else why_unwritable(uri)
     if wrong is not None:
         return f"{shown}: {wrong}"
@@ -109,7 +116,7 @@ def find_experiment(uri: str, name: str, /) -> Experiment | None:
     path = sqlite_path(uri)
     if path is not None:
         return _in_file(path, name)
-    if uri.startswith(("http://", "https://")):
+    if is_address(uri):
         return _on_server(ask_json(uri, f"{_EXPERIMENTS}/get-by-name", experiment_name=name))
     return _in_database(uri, name) if not uri.startswith(("databricks", "uc")) else None
 
@@ -183,7 +190,7 @@ def _why_unfit(uri: str, name: str, artifacts: str | None, found: Experiment | N
 
 def _default_location(uri: str) -> str:
     """Return where a server puts the files of its first experiment; of a database alone, a path."""
-    if not uri.startswith(("http://", "https://")):
+    if not is_address(uri):
         return "mlruns"
     first = _on_server(ask_json(uri, f"{_EXPERIMENTS}/get", experiment_id="0"))
     return "mlflow-artifacts:/" if first is None else first.artifacts

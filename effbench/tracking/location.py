@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from effbench.checks.secrets import HIDDEN, hide_in_uris, login_of, remember_secrets
 from effbench.checks.text import shell_quoted
-from effbench.tracking.request import ask, sign_in
+from effbench.tracking.request import ask, is_address, sign_in
 
 DATABASE = "mlflow.db"
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks", "uc")
@@ -149,7 +149,7 @@ def page_address(uri: str | None, path: str, /) -> str | None:
     if uri.startswith(("databricks", "uc")):  # whose pages are others
         return None
     login = login_of(uri)
-    is_server = uri.startswith(("http://", "https://"))
+    is_server = is_address(uri)
     return f"{(login.uri if login else uri).rstrip('/') if is_server else UI_ADDRESS}{path}"
 
 
@@ -159,7 +159,7 @@ def why_unusable(uri: str, /) -> str | None:
     MLflow itself would try for minutes before it says that nobody answers.
     """
     wrong = why_no_uri(uri)
-    if wrong is None and uri.startswith(("http://", "https://")):
+    if wrong is None and is_address(uri):
         try:
             ask(uri, "/health")
         except urllib.error.HTTPError:  # whoever refuses is there

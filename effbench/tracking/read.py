@@ -19,9 +19,11 @@ from effbench.tracking import names
 from effbench.tracking.artifacts import RunFiles, moves_at, read_artifact
 from effbench.tracking.configurations import with_columns
 from effbench.tracking.database import Database
+from effbench.tracking.experiment import find_experiment
 from effbench.tracking.frame import runs_frame
 from effbench.tracking.location import for_reading, sqlite_path, why_unusable
 from effbench.tracking.logged import LoggedRuns
+from effbench.tracking.request import is_address
 from effbench.tracking.storage import is_of_storage
 
 
@@ -167,6 +169,11 @@ def _logged(experiments: Sequence[str], sweep: str | None, uri: str) -> tuple[Lo
             return _chosen(database, experiments, sweep, shown), database
     from effbench.tracking.server import READ_ERRORS, Server
 
+    try:
+        if not is_address(uri):  # MLflow asks a database that does not answer for a minute and a half
+            find_experiment(uri, experiments[0])
+    except ValueError as error:
+        raise ValueError(f"tracking_uri={shown}: {without_secrets(str(error))}") from None
     try:
         server = Server(uri)
         return _chosen(server, experiments, sweep, shown), server

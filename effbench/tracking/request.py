@@ -25,12 +25,17 @@ _before: dict[str, str | None] = {}
 """What stood in those variables before `sign_in` wrote there."""
 
 
+def is_address(uri: str, /) -> bool:
+    """Whether a URI is that of a server that speaks HTTP, not of a database."""
+    return uri.startswith(("http://", "https://"))
+
+
 def sign_in(uri: str, /) -> str:
     """Return a server's URI without user and password, which MLflow's own variables get; any other URI as it is.
 
     A URI of another server that has none takes them away again: they are not for that one.
     """
-    if not uri.startswith(("http://", "https://")):
+    if not is_address(uri):
         return uri
     login = login_of(uri)
     if login is None:

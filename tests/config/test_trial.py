@@ -196,7 +196,7 @@ def test_trying_draws_nothing_from_the_global_generator_and_is_done_once(monkeyp
     [
         (DIGITS.target, {"side": "abc"}, r"^data\.side=abc: must be a whole number, 1 or more$"),
         (DIGITS.target, {"side": 0}, r"^data\.side=0: must be a whole number, 1 or more$"),
-        (DIGITS.target, {"split_seed": True}, r"^data\.split_seed=True: must be a whole number, 0 or more$"),
+        (DIGITS.target, {"split_seed": True}, r"^data\.split_seed=true: must be a whole number, 0 or more$"),
         (DIGITS.target, {"root": "x"}, r"^data: effbench\.data\.digits\.digits takes no option 'root'"),
         (DIGITS.target, {"augment": "warp"}, r"^data\.augment=warp: must be none"),
         (

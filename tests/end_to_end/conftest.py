@@ -61,7 +61,8 @@ class Folder:
         return [sys.executable, "-m", *self.program, *shlex.split(arguments)]
 
     def start(self, arguments, **options):
-        environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | options.pop("env", {})
+        without = ("MLFLOW_TRACKING_URI", "COLUMNS")  # the one of the terminal in which the tests run
+        environment = {k: v for k, v in os.environ.items() if k not in without} | options.pop("env", {})
         process = subprocess.Popen(
             self.command(arguments),
             cwd=self.path,

@@ -183,16 +183,17 @@ def test_a_full_disk_ends_the_sweep_in_one_line_and_what_was_finished_stays(fold
     assert not folder.children("RUNNING")
     assert [run.info.status for run in folder.parents()] == ["KILLED"]
     assert sweep("+prune=0.5,0.9")[0] == 0
-    assert len(folder.children()) == 3
+    assert len(folder.children("FINISHED")) == 3
+    assert [run.data.tags["effbench.point"] for run in folder.children("KILLED")] == ["prune=0.5"]  # that was at work
 
 
 def test_while_a_database_does_not_answer_the_sweep_goes_on_and_says_what_is_not_logged(folder, sweep, monkeypatch):
     create = MlflowClient.create_run
 
-    def locked(client, *arguments, tags, **options):
+    def locked(client, experiment, start, tags, *others):
         if "effbench.run_key" in tags and folder.children("FINISHED"):
             raise MlflowException("(sqlite3.OperationalError) database is locked\n[SQL: INSERT INTO …]")
-        return create(client, *arguments, tags=tags, **options)
+        return create(client, experiment, start, tags, *others)
 
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "create_run", locked)

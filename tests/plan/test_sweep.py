@@ -17,7 +17,7 @@ MEASURE = {"batch": (1, 8), "threads": (1,), "seconds": 0.5}
 @pytest.mark.parametrize(
     ("kind", "given", "message"),
     [
-        (MeasureSettings, {**MEASURE, "batch": (1, 0)}, "batch=0: must be a whole number, 1 or more"),
+        (MeasureSettings, {**MEASURE, "batch": (1, 0)}, "batch=0: must be a whole number, 1 to 65536"),
         (MeasureSettings, {**MEASURE, "batch": (1.5,)}, "batch=1.5: must be a whole number"),
         (MeasureSettings, {**MEASURE, "threads": (MAX_THREADS + 1,)}, "threads=257: must be a whole number, 1 to 256"),
         (MeasureSettings, {**MEASURE, "threads": (True,)}, "threads=true: must be a whole number"),

@@ -85,7 +85,7 @@ def begin():
             text=True,
             # Where the tests themselves run in the background Ctrl-C is ignored, and what they start inherits that.
             preexec_fn=lambda: (
-                signal.signal(signal.SIGINT, signal.SIG_DFL),
+                [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)],
                 ignores and signal.signal(ignores, signal.SIG_IGN),
             ),
         )

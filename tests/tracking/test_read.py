@@ -273,7 +273,7 @@ def test_columns_of_runs_of_an_earlier_version_are_their_params(uri, opened, rec
 def test_no_password_is_in_what_is_said(uri, opened):
     opened(uri)
     with pytest.raises(
-        ValueError, match=r"tracking_uri=postgresql://me:\*\*\*@127.0.0.1:9/db: can't be read"
+        ValueError, match=r"tracking_uri=postgresql://me:\*\*\*@127.0.0.1:9/db: can't be used"
     ) as caught:
         load_runs(tracking_uri="postgresql://me:hunter2hunter2@127.0.0.1:9/db")
     assert "hunter2" not in str(caught.value)
