@@ -9,7 +9,7 @@ DEMO := python -m effbench.sweep +prune=0.1,0.5,0.9
 ACTIVATE := your turn: type  . $(BIN)/activate  and then  python -m effbench.sweep --help
 MAKEFLAGS += --no-print-directory
 
-.PHONY: setup demo test check bench notebooks clean
+.PHONY: setup demo test thorough check bench notebooks clean
 
 setup: $(SETUP)
 	@echo "$(ACTIVATE)"
@@ -33,7 +33,12 @@ demo: $(SETUP)
 	@echo "$(ACTIVATE)"
 
 test: $(EVERYTHING)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not thorough"
+
+# What begins servers and clusters, kills, and waits for what hangs: some minutes more. All of it waits for other
+# processes: what fails beside others is tried once more alone.
+thorough: $(EVERYTHING)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m thorough || $(BIN)/python -m pytest -q --last-failed -m thorough
 
 check: $(EVERYTHING)
 	$(BIN)/ruff format --check .

@@ -130,6 +130,7 @@ def finished_runs(database):
         return 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_closes_everything_and_says_how_to_go_on(folder, number):
     # Long enough: the first runs begin before MLflow is there to log them.
@@ -216,6 +217,7 @@ def test_while_a_database_does_not_answer_the_sweep_goes_on_and_says_what_is_not
     assert not folder.children("RUNNING")
 
 
+@pytest.mark.thorough
 def test_a_run_that_hangs_fails_at_its_limit_and_the_others_are_finished(folder, trouble):
     code = folder.path / "code" / "troubled_networks.py"
     code.write_text(code.read_text().replace("os.abort()", "__import__('time').sleep(600)"))

@@ -99,6 +99,7 @@ def notebook_as_tested():
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")  # the notebook client's own
 def test_the_notebook_runs_is_interrupted_and_notices_a_changed_cell(tmp_path, monkeypatch, empty_database):
     shutil.copy(empty_database, tmp_path / "mlflow.db")

@@ -121,6 +121,7 @@ SLOW = "+prune=0.5 train.epochs=12 finetune.epochs=1 train.checkpoint=0"
 LONG = f"{SLOW} measure.seconds=0.02 sweep.jobs=1"
 
 
+@pytest.mark.thorough
 def test_a_training_that_was_killed_goes_on_from_its_last_epoch_and_its_curve_is_there_meanwhile(folder, sweep, at):
     """In MLflow the points come while the run goes on; the same command then trains the missing epochs alone."""
 
@@ -156,6 +157,7 @@ def test_a_training_that_was_killed_goes_on_from_its_last_epoch_and_its_curve_is
     assert alone.results() == folder.results()
 
 
+@pytest.mark.thorough
 def test_two_identical_sweeps_at_once_do_not_double_it(folder, undisturbed):
     both = [folder.start(SIX), folder.start(SIX)]
     ended = [process.communicate(timeout=300) for process in both]
