@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from effbench.checks.installed import what_to_activate
-from effbench.sweep.messages import say, version_line
+from effbench.sweep.doors import WRONG_INPUT, answered
+from effbench.sweep.messages import say
 
 FOLDER = "conf_mine"
 HELP = """\
@@ -20,22 +20,15 @@ kinds
 {kinds}
 
 exit status: 0, 1 when a file can't be written, 2 for wrong input"""
-FAILED, WRONG_INPUT = 1, 2
+FAILED = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if {"--version", "-V"} & set(arguments):
-        print(version_line())
-        return 0
-    wrong = what_to_activate()
-    if wrong is not None:
-        say(wrong)
-        return WRONG_INPUT
-    if {"-h", "--help"} & set(arguments) or not arguments:
-        print(help_page())
-        return 0
+    status = answered(arguments or ["--help"], help_page)
+    if status is not None:
+        return status
     from effbench.config.beginning import command_of, files_of
 
     try:

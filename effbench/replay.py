@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from effbench.checks.installed import what_to_activate
 from effbench.run.interruption import INTERRUPTED, MESSAGE
-from effbench.sweep.messages import guard_process, log_to_stderr, plain, say, version_line
+from effbench.sweep.doors import WRONG_INPUT, answered, read_keys
+from effbench.sweep.messages import guard_process, log_to_stderr, plain, say
 
 HELP = """\
 python -m effbench.replay run=<id> [key=value …]         (or effbench replay …: the same command)
@@ -35,22 +35,15 @@ DEFAULTS = {
     "store.root": "",
     "dry_run": "false",
 }
-FAILED, WRONG_INPUT = 1, 2
+FAILED = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replay a run; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if {"-h", "--help"} & set(arguments):
-        print(HELP)
-        return 0
-    if {"--version", "-V"} & set(arguments):
-        print(version_line())
-        return 0
-    wrong = what_to_activate()
-    if wrong is not None:
-        say(wrong)
-        return WRONG_INPUT
+    status = answered(arguments, lambda: HELP)
+    if status is not None:
+        return status
     log_to_stderr()
     try:
         return _replay(_read(arguments))
@@ -108,23 +101,7 @@ def _empty_folder(written: str) -> Path:
 
 def _read(arguments: Sequence[str]) -> dict[str, str]:
     """Return the keys' values. ValueError for an argument that is none of them."""
-    from effbench.config.typed import unknown_name
-
-    given: dict[str, str] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        key = key.lstrip("+")
-        if not equals or not value.strip():
-            raise ValueError(f"{argument}: must be key=value, as in run=1f2e3d; see --help")
-        if key not in DEFAULTS:
-            raise ValueError(unknown_name(key, DEFAULTS, "key"))
-        if key in given:
-            raise ValueError(f"{argument}: {key} is given already")
-        given[key] = value
-    keys = {**DEFAULTS, **given}
-    keys["dry_run"] = keys["dry_run"].lower()
-    if keys["dry_run"] not in ("true", "false"):
-        raise ValueError(f"dry_run={keys['dry_run']}: must be true or false")
+    keys = read_keys(arguments, DEFAULTS, example="run=1f2e3d")
     if not keys["run"]:
         raise ValueError("run: must be given: a run id of MLflow or a run key, as in run=1f2e3d; see --help")
     return keys

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from effbench.checks.installed import what_to_activate
-from effbench.sweep.messages import say, version_line
+from effbench.sweep.doors import WRONG_INPUT, answered, read_keys
+from effbench.sweep.messages import say
 
 HELP = """\
 python -m effbench.store [key=value …]         (or effbench store …: the same command)
@@ -27,22 +27,15 @@ What a running sweep uses stays, and so does what others put there. MLflow's run
 exit status: 0, 1 when something could not be deleted, 2 for wrong input"""
 
 DEFAULTS = {"store.root": ".effbench", "clear": "", "dry_run": "false"}
-FAILED, WRONG_INPUT = 1, 2
+FAILED = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """List or clear a store; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if {"-h", "--help"} & set(arguments):
-        print(HELP)
-        return 0
-    if {"--version", "-V"} & set(arguments):
-        print(version_line())
-        return 0
-    wrong = what_to_activate()
-    if wrong is not None:
-        say(wrong)
-        return WRONG_INPUT
+    status = answered(arguments, lambda: HELP)
+    if status is not None:
+        return status
     return _main(arguments)
 
 
@@ -71,24 +64,8 @@ def _main(arguments: Sequence[str]) -> int:
 
 def _read(arguments: Sequence[str]) -> dict[str, str]:
     """Return the keys' values. ValueError for an argument that is none of them."""
-    from effbench.config.typed import unknown_name
-
-    given: dict[str, str] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        key = key.lstrip("+")
-        if not equals or not value:
-            raise ValueError(f"{argument}: must be key=value, as in clear=unused; see --help")
-        if key not in DEFAULTS:
-            raise ValueError(unknown_name(key, DEFAULTS, "key"))
-        if key in given:
-            raise ValueError(f"{argument}: {key} is given already")
-        given[key] = value
-    keys = {**DEFAULTS, **given}
-    keys["dry_run"] = keys["dry_run"].lower()
-    if keys["dry_run"] not in ("true", "false"):
-        raise ValueError(f"dry_run={keys['dry_run']}: must be true or false")
-    if "dry_run" in given and not keys["clear"]:
+    keys = read_keys(arguments, DEFAULTS, example="clear=unused")
+    if not keys["clear"] and any(argument.lstrip("+").startswith("dry_run=") for argument in arguments):
         raise ValueError("dry_run: says what clear=… would delete; give that too, as in clear=unused")
     return keys
 
