@@ -13,9 +13,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -151,9 +152,7 @@ def imported_ray(options: RayOptions) -> ModuleType:
     quiet = {} if options.init.get("log_to_driver") else {"RAY_DEDUP_LOGS_SKIP_REGEX": _OF_RAY}
     for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **quiet}.items():
         os.environ.setdefault(name, value)
-    import ray
-
-    return cast(ModuleType, ray)
+    return import_module("ray")
 
 
 def _gist(error: BaseException) -> str:
