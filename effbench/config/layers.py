@@ -147,7 +147,7 @@ def _take_away(argument: str, merged: dict[str, Override], own: Mapping[str, Ove
     found = [name for name in merged if name == key or name.startswith((f"{key}.", f"{key}/"))]
     if not found:
         raise ValueError(
-            f"{argument}: a key can't be taken away that no experiment gives; give it another value, as in {key}=null, "
+            f"{argument}: a key can't be taken away that no experiment gives; give it another value, {key}=…, "
             "or leave an axis out"
         )
     for name in found:

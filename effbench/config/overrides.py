@@ -100,7 +100,7 @@ def _parse_one(parser: OverridesParser, argument: str) -> Override:
     if not key:
         raise ValueError(f"{argument}: must be key=value, as in {EXAMPLES}; see --help")
     if override.is_delete():
-        raise ValueError(f"{argument}: a key can't be taken away; give it another value, as in {key}=null")
+        raise ValueError(f"{argument}: a key can't be taken away; give it another value: {key}=…")
     if override.value_type is ValueType.INTERVAL_SWEEP:
         raise ValueError(
             f"{argument}: can't be swept; write the values out, as in {key}=0.1,0.5 or {key}=range(0.1,1,0.2): an "

@@ -52,7 +52,7 @@ def _values(base: Any, value: object, line: str | None) -> Iterator[object]:
         base["referred_to"] = value
         resolved = base["referred_to"]
     except OmegaConfBaseException as error:
-        raise ValueError(f"{line}: {first_line(error)}") from None
+        raise ValueError(f"{line}: {why_unresolved(error)}") from None
     if isinstance(resolved, ListConfig | list | tuple):
         yield from resolved
     else:
@@ -78,5 +78,11 @@ def with_whole_sweep_resolved(node: Mapping[str, Any], /) -> dict[str, Any]:
         found = {name: config[name] for name in WHOLE if name in config}
         plain = {n: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for n, v in found.items()}
     except OmegaConfBaseException as error:
-        raise ValueError(f"{error.full_key}: {first_line(error)}") from None
+        raise ValueError(f"{error.full_key}: {why_unresolved(error)}") from None
     return {**node, **{name: _number(value) if isinstance(value, str) else value for name, value in plain.items()}}
+
+
+def why_unresolved(error: OmegaConfBaseException, /) -> str:
+    """Return why a reference can't be followed, and how a resolver of the user's is brought in."""
+    reason = first_line(error)
+    return f"{reason}; imports=my_module imports what registers it" if "Unsupported interpolation" in reason else reason

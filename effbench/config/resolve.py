@@ -8,11 +8,12 @@ from typing import Any, get_args
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from effbench.checks.errors import first_line, kind_and_line
+from effbench.checks.errors import kind_and_line
 from effbench.checks.fields import check_arguments, shown
 from effbench.config.keys import ENGINES
 from effbench.config.members import naming_the_file
 from effbench.config.pretrained import is_pretrained
+from effbench.config.references import why_unresolved
 from effbench.config.targets import check_target
 from effbench.config.training import check_precision
 from effbench.config.trial import check_shapes, read_data
@@ -36,7 +37,7 @@ def resolved(node: Node) -> dict[str, Any]:
     except MissingMandatoryValue as error:
         raise ValueError(f"{error.full_key}: must be given, as in {error.full_key}=…") from None
     except OmegaConfBaseException as error:
-        raise ValueError(f"{error.full_key}: {first_line(error)}") from None
+        raise ValueError(f"{error.full_key}: {why_unresolved(error)}") from None
 
 
 def _resolved(node: Node) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from effbench.checks.errors import first_line
 from effbench.checks.secrets import hide_in_values
 from effbench.config.command_line import CommandLine, read_command_line
 from effbench.config.hydra_keys import hydra_node
 from effbench.config.hydra_session import hydra_session, in_one_line
+from effbench.config.references import why_unresolved
 from effbench.config.search_path import searching
 from effbench.config.typed import unknown_name
 
@@ -82,7 +82,7 @@ def _selected(config: DictConfig, package: str) -> Any:
     try:
         found = OmegaConf.select(config, package, default=_NOTHING)
     except OmegaConfBaseException as error:
-        raise ValueError(f"--package {package}: {first_line(error)}") from None
+        raise ValueError(f"--package {package}: {why_unresolved(error)}") from None
     if found is _NOTHING:
         top = package.rpartition(".")[0]
         beside = OmegaConf.select(config, top) if top else config
@@ -101,4 +101,4 @@ def _resolve(config: DictConfig, found: Any) -> None:
         else:
             OmegaConf.resolve(found)
     except OmegaConfBaseException as error:
-        raise ValueError(f"{error.full_key or '--resolve'}: {first_line(error)}") from None
+        raise ValueError(f"{error.full_key or '--resolve'}: {why_unresolved(error)}") from None

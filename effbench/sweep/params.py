@@ -34,7 +34,7 @@ def run_params(point: Point) -> dict[str, Any]:
         "rounds": point.config["recipe"]["rounds"],
         "side": point.chain.side,
         "eval_side": point.eval_side,
-        **{name: config[name] for name in MAIN if name in config},
+        **{name: config[name] for name in MAIN if config.get(name) is not None},
     }
     swept = {name: config.get(name, value) for name, value in point.swept.items() if name not in chosen}
     params: dict[str, Any] = hide_in_values({**chosen, **swept})

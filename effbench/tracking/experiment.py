@@ -149,6 +149,11 @@ def _in_database(uri: str, name: str) -> Experiment | None:
         package = DRIVERS.get(error.name or "")
         remedy = "" if package is None else f"; pip install '{package}'"
         raise ValueError(f"the driver of that database is not installed ({error}){remedy}") from None
+    except TypeError as error:  # of psycopg, which gives bytes where the database does not say what its text is in
+        raise ValueError(
+            f"can't be used ({first_line(error)}): a database of PostgreSQL must be in UTF8 (createdb --encoding=UTF8 "
+            "--template=template0)"
+        ) from None
     except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
         raise ValueError(f"can't be used ({first_line(error)})") from None
     return None if row is None else Experiment(str(row[0]), row[1] == "deleted", row[2] or "")

@@ -41,7 +41,10 @@ def for_reading(uri: str | None, /) -> str:
         here = working_folder()
         nearest = next((folder / DATABASE for folder in (here, *here.parents) if (folder / DATABASE).is_file()), None)
         if nearest is None:
-            raise ValueError(f"there is no {DATABASE} in {here} or above it; run a sweep first, or give tracking_uri")
+            raise ValueError(
+                f"there is no {DATABASE} in {here} or above it; run a sweep first, or give "
+                "tracking.uri= (in Python tracking_uri=)"
+            )
         return for_mlflow(f"sqlite:///{nearest}")
     path = sqlite_path(given)
     if path is not None and not path.is_file():

@@ -6,7 +6,11 @@ from effbench.config.read import read_sweep
 from effbench.sweep.params import MAIN, asked_of_the_sweep, run_params, sweep_params
 
 TINY = ["model.channels=[4,4]", "data.side=8", "train.epochs=1", "finetune.epochs=1", "train.fraction=0.3"]
-ALWAYS = {"seed", "model", "data", "task", "recipe", "rounds", "side", "eval_side", *MAIN}
+ALWAYS = {"seed", "model", "data", "task", "recipe", "rounds", "side", "eval_side", *MAIN} - {
+    "train.optimizer",
+    "finetune.optimizer",
+}
+"""Of every run; an optimiser only where one is named."""
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +21,8 @@ def planned():
 def test_they_are_the_axes_the_main_options_and_what_was_swept(planned):
     params = run_params(planned.plan.points[-1])
     assert set(params) == {"prune", "alpha", "model.kernel"} | ALWAYS
+    named = read_sweep(["prune=0.5", "train.optimizer=sgd"]).plan.points[0]
+    assert "optimizer" in " ".join(run_params(named)) and None not in run_params(named).values()
     assert {name: params[name] for name in ("prune", "alpha", "model.kernel", "seed", "train.batch_size")} == {
         "prune": 0.5,
         "alpha": 2.0,
