@@ -153,10 +153,18 @@ def _outcome(job: Any) -> RunError | bool:
         return RunError(f"{what} The same command runs it again", str(error))
 
 
+_OF_SUBMITIT = ("submitit INFO", "submitit WARNING", "Error stream produced")
+"""What submitit itself writes into the log of any job."""
+MOST_TOLD = 200
+"""Characters of a job's own words: what to do stands behind them."""
+
+
 def _gist(error: BaseException) -> str:
     """Return what an exception of submitit's says, in one line: what it was about is in its first, why in its last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return first_line(lines[-1] if lines and len(lines) < 40 else error) or type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line.strip("- ") and not line.startswith(_OF_SUBMITIT)]
+    found = first_line(told[-1] if told and len(lines) < 40 else error) or type(error).__name__
+    return found if len(found) <= MOST_TOLD else f"{found[:MOST_TOLD]}…"
 
 
 @contextmanager
