@@ -1,5 +1,8 @@
 """What several tests share: one thread, seeded property tests, a tiny data set, small networks, a stage's context."""
 
+import os
+import sys
+
 import hypothesis
 import numpy as np
 import pytest
@@ -18,6 +21,22 @@ from effbench.training.evaluation import evaluate
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("effbench", derandomize=True, deadline=None, database=None, max_examples=50)
 hypothesis.settings.load_profile("effbench")
+
+URI = "MLFLOW_TRACKING_URI"
+
+
+@pytest.fixture(autouse=True)
+def mlflow_is_told_of_no_place_that_outlives_its_test():
+    """Take back what a test, or a sweep within it, told MLflow of where runs are: it exports that, too."""
+    before = os.environ.get(URI)
+    yield
+    if before is None:
+        os.environ.pop(URI, None)
+    else:
+        os.environ[URI] = before
+    if (told := sys.modules.get("mlflow.tracking._tracking_service.utils")) is not None:
+        told._tracking_uri = None
+
 
 TOY_SIDE = 8
 TOY_CLASSES = 4

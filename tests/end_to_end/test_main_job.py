@@ -108,10 +108,10 @@ def test_axes_are_params_of_every_run(shared):
         assert run.data.params["seed"] == "0"
         assert run.data.params["model"] == "small_cnn"
         assert run.data.params["data"] == "digits"
-        assert run.data.params["train.epochs"] == "1"
+        assert run.data.params["train.epochs"] == "3"
     (parent,) = shared.parents()
     assert "prune" not in parent.data.params  # it differs between the runs
-    assert parent.data.params["train.epochs"] == "1"
+    assert parent.data.params["train.epochs"] == "3"
 
 
 def test_runs_have_the_times_at_which_they_were_computed_within_those_of_their_parent(shared):
@@ -188,7 +188,7 @@ def test_the_counts_of_every_example_give_the_accuracy(shared):
 def test_the_effective_configuration_is_logged(shared):
     for run in shared.children():
         config = yaml.safe_load(shared.artifact(run, "config.yaml").read_text())
-        assert config["train"]["epochs"] == 1
+        assert config["train"]["epochs"] == 3
         assert config["seed"] == 0
         assert config["prune"] == float(run.data.params["prune"])
 
@@ -244,7 +244,7 @@ def test_plus_signs_order_doubles_and_the_neutral_value_make_no_other_sweep(shar
     from effbench.config.read import read_sweep
 
     (parent,) = shared.parents()
-    rest = ["train.epochs=1", "finetune.epochs=1", "measure.seconds=0.02"]
+    rest = ["train.epochs=3", "finetune.epochs=1", "measure.seconds=0.02"]
     planned = read_sweep([argument, *rest]).plan
     assert planned.sweep_id == parent.data.tags["effbench.sweep"]
     assert len(planned.points) == 4

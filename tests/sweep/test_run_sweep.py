@@ -203,7 +203,6 @@ def test_within_a_run_of_ones_own_it_is_a_child_and_what_is_set_stays_so(folder,
 
     monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
     shutil.copy(empty_database, folder / "mine.db")
-    before = mlflow.get_tracking_uri()
     keys = {"store": {"root": swept._store.root}, "train": {"epochs": 2, "fraction": 0.3}, "finetune": {"epochs": 1}}
     try:
         mlflow.set_tracking_uri(f"sqlite:///{folder / 'mine.db'}")
@@ -229,4 +228,3 @@ def test_within_a_run_of_ones_own_it_is_a_child_and_what_is_set_stays_so(folder,
             assert info.end_time < parent.info.start_time
     finally:
         mlflow.pytorch.autolog(disable=True)
-        mlflow.set_tracking_uri(before)

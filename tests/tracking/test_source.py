@@ -85,16 +85,12 @@ def test_a_commit_is_the_working_folders_and_a_tag_says_where_files_differ_from_
 
 def test_the_active_run_is_known_where_it_is_in_the_same_database(uri, here, empty_database, monkeypatch):
     monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
-    before = mlflow.get_tracking_uri()
     client = MlflowClient(uri)
     (here / "other.db").write_bytes(empty_database.read_bytes())
     assert active_run_of(client) is None
-    try:
-        mlflow.set_tracking_uri(uri)
-        with mlflow.start_run() as run:
-            assert active_run_of(client) == run.info.run_id
-            assert active_run_of(MlflowClient(f"sqlite:///{here / 'other.db'}")) is None
-            assert mlflow.active_run().info.run_id == run.info.run_id
-        assert active_run_of(client) is None
-    finally:
-        mlflow.set_tracking_uri(before)
+    mlflow.set_tracking_uri(uri)
+    with mlflow.start_run() as run:
+        assert active_run_of(client) == run.info.run_id
+        assert active_run_of(MlflowClient(f"sqlite:///{here / 'other.db'}")) is None
+        assert mlflow.active_run().info.run_id == run.info.run_id
+    assert active_run_of(client) is None
