@@ -11,11 +11,13 @@ import numpy as np
 from effbench.analysis.costs import cost_words
 from effbench.analysis.curve import Curve
 from effbench.analysis.figure_axes import thin_ticks
+from effbench.analysis.labels import without_parts
 from effbench.analysis.legend import Entry, place_legend
 from effbench.analysis.marks import DARK_RED
 from effbench.analysis.names import shown_name
 from effbench.analysis.pareto import front_rows
 from effbench.analysis.placement import Box, Label, line_boxes, marker_boxes, pixels_per_point, place_labels, text_size
+from effbench.analysis.series import series_of
 from effbench.analysis.words import amount, difference_unit, named, scale, share
 
 if TYPE_CHECKING:
@@ -60,11 +62,12 @@ def font_size(ax: Axes, /) -> float:
 def _labels(curve: Curve, chosen: int | None) -> list[Label]:
     """Return the names of points, the most important first."""
     few = len(curve) <= _FEW_POINTS
+    told = _told_by_legend(curve)
     needed = [row for row in (chosen, curve.reference) if row is not None]
     rest = list(range(len(curve))) if few else _thinned([int(row) for row in front_rows(curve)])
     return [
         Label(
-            text=_chosen_text(curve, row) if row == chosen else _name(curve, row),
+            text=_chosen_text(curve, row) if row == chosen else _name(curve, row, told.get(row, ())),
             x=float(curve.costs[row]),
             y=float(curve.values[row]),
             optional=row not in needed,
@@ -144,10 +147,18 @@ def wrapped(ax: Axes, text: str, width: float, /, *, fontsize: float, fontweight
     return textwrap.wrap(text, n_characters)
 
 
-def _name(curve: Curve, row: int) -> str:
+def _told_by_legend(curve: Curve) -> dict[int, list[str]]:
+    """Return what the legend says of points by their series, as in ["alpha=0.5"], by their rows."""
+    return {int(row): series.name.split(", ") for series in series_of(curve) if series.name for row in series.rows}
+
+
+def _name(curve: Curve, row: int, told: Sequence[str] = ()) -> str:
+    """Name a point, without what is told of it elsewhere; a reference, and what would have no name left, whole."""
     is_marked = curve.base == "reference" and row in curve.references
     text = "reference" if is_marked and not curve.has_several_references else named(curve, row)
-    return shown_name(text.replace(" asked, ", " asked,\n"))
+    return shown_name(
+        (text if row in curve.references else without_parts(text, told) or text).replace(" asked, ", " asked,\n")
+    )
 
 
 def _chosen_text(curve: Curve, row: int) -> str:

@@ -62,10 +62,11 @@ def place_labels(
     placed = []
     for label in labels:
         style: dict[str, Any] = {"fontsize": fontsize, "fontweight": "bold" if label.bold else "normal", "zorder": 6}
-        box, gap, amount = _best_place(ax, label, text_size(ax, label.text, **style), taken, texts)
+        anchor = ax.transData.transform((label.x, label.y))
+        rivals = others[np.hypot(*(others - anchor).T) > 1] if label.optional else others[:0]
+        box, gap, amount = _best_place(ax, label, text_size(ax, label.text, **style), taken, texts, rivals)
         if label.optional and amount > 0:
             continue
-        anchor = ax.transData.transform((label.x, label.y))
         has_leader = gap > _NEAR and (gap > 2 * _NEAR or _is_nearer_to_others(box, anchor, others))
         placed.append(
             ax.annotate(
@@ -115,17 +116,26 @@ def text_size(ax: Axes, text: str, /, **style: Any) -> tuple[float, float]:
 
 
 def _best_place(
-    ax: Axes, label: Label, size: tuple[float, float], taken: Sequence[Box], texts: Sequence[Box]
+    ax: Axes,
+    label: Label,
+    size: tuple[float, float],
+    taken: Sequence[Box],
+    texts: Sequence[Box],
+    others: NDArray[np.float64],
 ) -> tuple[Box, float, float]:
     """Return the nearest box for a text that covers nothing, else least; its gap (points) and what it covers (area).
 
-    A line to its point may not cross the other texts.
+    A line to its point may not cross the other texts. others: points (n, 2) whose name it might be taken for: away from
+    its own point it does not stand where one of them is half as far.
     """
     extent = ax.get_window_extent()
     frame = (extent.x0, extent.y0, extent.x1, extent.y1)
     x, y = ax.transData.transform((label.x, label.y))
     best: tuple[Box, float, float] = ((x, y, x + size[0], y + size[1]), 0.0, np.inf)
     for box, gap in _places(label, (x, y), size, frame, pixels_per_point(ax)):
+        own = _distances(box, np.array([[x, y]]))[0]
+        if gap > _NEAR and len(others) and _distances(box, others).min() < own / 2:
+            continue
         amount = covered(box, taken) + 10 * _outside(box, frame)
         if amount < best[2] and gap > _NEAR and texts:
             amount += sum(covered(part, texts) for part in _boxes_along(_leader(box, (x, y)), 3 * pixels_per_point(ax)))

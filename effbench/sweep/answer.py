@@ -26,7 +26,7 @@ from effbench.tracking import names
 from effbench.tracking.location import for_writing, ui_command
 from effbench.tracking.tracker import RunStatus, Tracker, TrackingError
 
-FIGURE_VERSION = 3
+FIGURE_VERSION = 4
 """Bumped when the figure of equal values comes to be drawn in another way."""
 
 

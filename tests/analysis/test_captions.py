@@ -46,6 +46,13 @@ def test_controls_are_named_and_nothing_overlaps(lucky, ax):
     assert ax.get_legend() is not None
 
 
+def test_names_leave_out_what_the_legend_says_of_their_series(ax):
+    points = [(f"alpha={a}, rho={r}", 1000 * a * r, 0.9 * a * r) for a in (0.25, 0.5) for r in (0.5, 0.75)]
+    texts = captions(ax, runs_of([("reference", 1000, 0.95), *points, ("alpha=0.5", 500, 0.6)], seeds=(0,)), 1)
+    assert texts[0].startswith("alpha=0.25, rho=0.75") or texts[0].startswith("alpha=0.25, rho=0.5")  # that is chosen
+    assert set(texts[1:]) == {"reference", "alpha=0.5", "rho=0.5", "rho=0.75"}
+
+
 def test_of_many_points_only_the_front_is_named(ax):
     points = [
         ("reference", 1000, 0.95),

@@ -76,6 +76,17 @@ def test_of_many_points_a_name_has_its_place_beside_its_point_or_none(ax):
     assert all(text.arrow_patch is None or abs(text.xyann[1]) <= 20 for text in placed)
 
 
+def test_a_name_does_not_stand_where_it_would_be_taken_for_that_of_another_point(ax):
+    other, own = (0.75, 0.5), (0.25, 0.5)
+    (x, y), (left, bottom), (right, top) = (ax.transData.transform(place) for place in (other, (0, 0), (1, 1)))
+    # All of the axes is covered but for a place beside the other point.
+    taken = [(left, bottom, x + 8, top), (x + 8, y + 12, right, top), (x + 8, bottom, right, y - 12)]
+    far = Label(text="p=1", x=own[0], y=own[1], optional=True)
+    anchors = {"obstacles": taken, "fontsize": 7}
+    assert place_labels(ax, [far], anchors=[own, other], **anchors) == []
+    assert len(place_labels(ax, [far], anchors=[own], **anchors)) == 1
+
+
 def test_a_line_to_a_point_crosses_no_other_text(ax):
     labels = [Label(text="a long name", x=0.5, y=0.5), Label(text="another long name", x=0.5, y=0.52)]
     anchor = ax.transData.transform((0.5, 0.5))
