@@ -14,9 +14,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from effbench.config.command_line import CommandLine, every_member, read_command_line
+from effbench.config.command_line import CommandLine, every_member
 from effbench.config.hydra_session import hydra_session, in_one_line
 from effbench.config.options import options_help
+from effbench.config.redo import command_line_of
 from effbench.config.search_path import search_path, searching
 from effbench.config.shown_config import config_text
 
@@ -26,7 +27,12 @@ def info_text(arguments: Sequence[str], kind: str, /) -> str:
 
     ValueError, in one line, for a command that does not fit.
     """
-    command = read_command_line(arguments)
+    command = command_line_of(arguments)
+    if command.search_path.resolved is not None and kind not in ("plugins", "searchpath"):
+        name = command.search_path.resolved.name
+        raise ValueError(
+            f"--info {kind}: {name} is the whole configuration of a run, built on nothing; --cfg job prints it"
+        )
     config = config_text(arguments, kind="job") if kind in ("all", "config") else ""
     with in_one_line(), searching(command.search_path), hydra_session(command.search_path), _told() as told:
         _print(kind, _overrides(command))
@@ -71,7 +77,7 @@ def _told() -> Iterator[io.StringIO]:
 
 def hydra_help(arguments: Sequence[str], /) -> str:
     """Return Hydra's own help page, with effbench's options. ValueError, in one line, for what does not fit."""
-    command = read_command_line(arguments)
+    command = command_line_of(arguments)
     with in_one_line(), searching(command.search_path), hydra_session(command.search_path):
         own = GlobalHydra.instance().hydra
         assert own is not None

@@ -11,10 +11,10 @@ from pydantic import Field
 
 from effbench.checks.fields import check_fields
 from effbench.checks.secrets import hide_in_uris
-from effbench.config.command_line import CommandLine, read_command_line
+from effbench.config.command_line import CommandLine
 from effbench.config.logging_settings import configure_logging
 from effbench.config.points import plan_of
-from effbench.config.redo import redone_command_line
+from effbench.config.redo import command_line_of
 from effbench.config.references import with_whole_sweep_resolved
 from effbench.config.resolve import engine_blueprints
 from effbench.config.resolved_file import ResolvedFile
@@ -53,7 +53,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None, file: Re
     """
     shown = [hide_in_uris(argument) for argument in arguments]
     call = None if call is None else hide_in_uris(call)
-    command = redone_command_line(arguments, file) or read_command_line(arguments)
+    command = command_line_of(arguments, file)
     node = with_whole_sweep_resolved(command.configurations[0].node)
     measure = {key: _as_tuple(value) if key in LISTS else value for key, value in node["measure"].items()}
     answers = _Answers(tolerance=node["tolerance"], dry_run=node["dry_run"])

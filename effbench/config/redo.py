@@ -10,7 +10,7 @@ import yaml
 from hydra.core.override_parser.types import Override
 
 from effbench.config.axis import Axis, Value
-from effbench.config.command_line import CommandLine, Composed, check_seed
+from effbench.config.command_line import CommandLine, Composed, check_seed, read_command_line
 from effbench.config.hydra_keys import hydra_settings, is_hydras_own, set_environment
 from effbench.config.hydra_session import hydra_session, in_one_line
 from effbench.config.keys import ENGINES, MEASURED_LISTS, check_choice, check_count
@@ -26,19 +26,19 @@ FREE = ("device", "coder", "tolerance", "dry_run")
 FREE_NODES = ("measure", "sweep", "store", "tracking", "engine")
 
 
-def redone_command_line(arguments: Sequence[str], file: ResolvedFile | None = None, /) -> CommandLine | None:
-    """Return what a run's configuration, found in the folder of --config-dir, asks for; None of any other command.
+def command_line_of(arguments: Sequence[str], file: ResolvedFile | None = None, /) -> CommandLine:
+    """Return what a command asks for: all of it, or anew what a run's configuration in the folder of --config-dir says.
 
-    file: the configuration, where it is read already. ValueError, in one line, for a file that was changed into none,
-    and for an argument that can't be given with one.
+    file: the configuration, where it is read already. ValueError, in one line, for a command that does not fit, a file
+    that was changed into none, and an argument that can't be given with one.
     """
     with in_one_line():
         path, others = take_search_path(arguments)
         path = path if file is None else SearchPath(resolved=file)
-        if path.resolved is None:
-            return None
-        with searching(path), hydra_session(path):
-            return _read(path, path.resolved, parse(others))
+        if path.resolved is not None:
+            with searching(path), hydra_session(path):
+                return _read(path, path.resolved, parse(others))
+    return read_command_line(arguments)
 
 
 def _read(path: SearchPath, file: ResolvedFile, overrides: Sequence[Override]) -> CommandLine:

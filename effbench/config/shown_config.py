@@ -10,9 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from effbench.checks.secrets import hide_in_values
-from effbench.config.command_line import CommandLine, read_command_line
+from effbench.config.command_line import CommandLine
 from effbench.config.hydra_keys import hydra_node
 from effbench.config.hydra_session import hydra_session, in_one_line
+from effbench.config.redo import command_line_of
 from effbench.config.references import why_unresolved
 from effbench.config.search_path import searching
 from effbench.config.typed import unknown_name
@@ -24,7 +25,7 @@ def config_text(arguments: Sequence[str], /, *, kind: str, package: str | None =
     kind: "job", "hydra" (its own node), or "all". package: one node of it. resolve: with references resolved.
     ValueError, in one line, for a command that does not fit, a node that is not there, a reference to nothing.
     """
-    command = read_command_line(arguments)
+    command = command_line_of(arguments)
     with in_one_line(), searching(command.search_path), hydra_session(command.search_path):
         config = whole_config(command, with_hydra=kind != "job")
         HydraConfig.instance().cfg = config if "hydra" in config else None  # type: ignore[assignment]

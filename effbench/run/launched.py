@@ -24,6 +24,7 @@ from effbench.run.executors import run_here
 from effbench.run.interruption import check
 from effbench.run.job import Job
 from effbench.run.letters import BEGAN, ENDED, EPOCH, FAILED, STARTED, STEP, LetterReader
+from effbench.run.order import first_things_first
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.parcel import Parcel, seal
 from effbench.run.results import load_result
@@ -88,16 +89,6 @@ def run_by(
     runs = _Launched(backend, shared, device, observer).run(points, parcel, job)
     next(runs)
     return cast(Outcomes, runs)
-
-
-def first_things_first(points: Sequence[Point], /) -> list[Point]:
-    """Return points in the order of how much has to be made before them, by others; references first among equals."""
-    makers: dict[str, str] = {}
-    depths: dict[str, int] = {}
-    for point in points:
-        needed = {makers.setdefault(key, point.key) for key in point.chain.shared_keys} - {point.key}
-        depths[point.key] = 1 + max((depths[key] for key in needed), default=-1)
-    return sorted(points, key=lambda point: (depths[point.key], not point.is_reference))
 
 
 @dataclass

@@ -26,6 +26,7 @@ from effbench.run.forkserver import start, worker_context
 from effbench.run.interruption import check
 from effbench.run.job_logging import log_as_told
 from effbench.run.one import run_point
+from effbench.run.order import Queue
 from effbench.run.outcomes import Observer, Outcome, Outcomes, RunError
 from effbench.run.parcel import Parcel
 from effbench.run.store import Store
@@ -71,7 +72,7 @@ def _runs_in_workers(
     timeout: float | None,
 ) -> Generator[tuple[Point, Outcome] | None, None, None]:
     """Yield None as soon as every worker has what it can do, then each point with its result."""
-    queue = _Queue(points)
+    queue = Queue(points)
     workers: list[_Worker] = []
     parcel = Parcel.of(points)
     try:
@@ -112,44 +113,12 @@ def _ready(busy: Sequence[_Worker]) -> list[_Worker]:
     return [worker for worker in busy if worker.connection in heard or worker.is_late]
 
 
-def _keep_busy(workers: Sequence[_Worker], queue: _Queue, observer: Observer) -> None:
+def _keep_busy(workers: Sequence[_Worker], queue: Queue, observer: Observer) -> None:
     """Give every idle worker a point, while there is one that can start."""
     for worker in workers:
         if worker.point is None and (point := queue.take()) is not None:
             observer.run_started(point)
             worker.begin(point)
-
-
-class _Queue:
-    """Points in their order, each held back until the first point with its own beginnings is done."""
-
-    def __init__(self, points: Sequence[Point]) -> None:
-        owners: dict[str, str] = {}
-        self._waiting: dict[str, Point] = {point.key: point for point in points}
-        self._open: set[str] = set(self._waiting)
-        self._needs: dict[str, set[str]] = {}
-        for point in points:
-            # The fresh network (the first key) costs nothing to share.
-            self._needs[point.key] = {owners.setdefault(key, point.key) for key in point.chain.shared_keys} - {
-                point.key
-            }
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether every point is done."""
-        return not self._open
-
-    def take(self) -> Point | None:
-        """Return a point that can start, if there is one."""
-        for key, point in self._waiting.items():
-            if not self._needs[key] & self._open:
-                del self._waiting[key]
-                return point
-        return None
-
-    def finish(self, point: Point) -> None:
-        """Note that a point is done, well or badly."""
-        self._open.discard(point.key)
 
 
 @dataclass

@@ -14,9 +14,9 @@ from effbench.analysis.groups import group_columns
 from effbench.plan.sweep import Sweep
 from effbench.run.interruption import check
 from effbench.run.store import Store
-from effbench.sweep import config_file
 from effbench.sweep.answer_record import answer_record
 from effbench.sweep.carry_out import SweepOutcome
+from effbench.sweep.config_file import sweep_config_file
 from effbench.sweep.messages import say
 from effbench.sweep.note import note
 from effbench.sweep.page import page_of
@@ -92,7 +92,7 @@ def _close(
         tags = {names.NOTE: note(sweep.command, printout.lines, printout.table), **asked_of_the_sweep(sweep)}
         status: RunStatus = "FINISHED" if outcome.is_whole else "FAILED"
         try:
-            whole = {**files, config_file.NAME: config_file.sweep_config_file(sweep)}
+            whole = {**files, names.CONFIG_FILE: sweep_config_file(sweep)}
             tracker.close_sweep(status=status, metrics=metrics, files=whole, tags=tags)
         except TrackingError as error:
             problem = error

@@ -21,7 +21,6 @@ from effbench.plan.given import is_given, name_of
 from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
 
-NAME = "config.yaml"
 # Where PyYAML has its dumper in C, that takes a tenth of the time.
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 

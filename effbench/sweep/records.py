@@ -25,7 +25,7 @@ from effbench.plan.sweep import Sweep
 from effbench.run.counts import pack_counts
 from effbench.run.outcomes import RunError
 from effbench.run.results import RunResult
-from effbench.sweep import config_file
+from effbench.sweep.config_file import config_file
 from effbench.sweep.environment import describe_environment
 from effbench.sweep.made_with import made_with_files
 from effbench.sweep.note import MAX_NOTE_LENGTH
@@ -66,7 +66,7 @@ def describe_run(
         **{f"{names.REALISED}/{cost}": how for cost, how in _realised(point, sweep, result, reference).items()},
         **describe_environment(),
     }
-    files = {config_file.NAME: config_file.config_file(point, sweep), **made_with_files(point, sweep.device)}
+    files = {names.CONFIG_FILE: config_file(point, sweep), **made_with_files(point, sweep.device)}
     if result is not None:
         tags |= {f"{names.PREFIX}{name}": word for name, word in result.words.items()}
         tags[names.CACHED] = ",".join(result.cached_steps)

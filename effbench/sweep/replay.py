@@ -22,7 +22,6 @@ from effbench.run.executors import run_here
 from effbench.run.outcomes import RunError
 from effbench.run.results import RunResult
 from effbench.run.store import Store
-from effbench.sweep import config_file
 from effbench.sweep.load_model import find_run
 from effbench.sweep.made_with import NAME as MADE_WITH
 from effbench.sweep.made_with import differences, made_with, read_made_with
@@ -70,13 +69,13 @@ def read_logged(run: str, /, *, experiment: str, tracking_uri: str | None) -> Lo
     run_id, key = str(row["run_id"]), str(row["run_key"])
     files = {
         name: load_file(run_id, name, tracking_uri=tracking_uri)
-        for name in (config_file.NAME, names.MODEL_FILE, names.COUNTS)
+        for name in (names.CONFIG_FILE, names.MODEL_FILE, names.COUNTS)
     }
     try:
-        config = files[config_file.NAME].decode()
+        config = files[names.CONFIG_FILE].decode()
         val, test = unpack_counts(files[names.COUNTS])
     except UnicodeDecodeError:
-        raise ValueError(f"run={run}: its {config_file.NAME} is damaged: it is no text in UTF-8") from None
+        raise ValueError(f"run={run}: its {names.CONFIG_FILE} is damaged: it is no text in UTF-8") from None
     except ValueError as error:
         raise ValueError(f"run={run}: its {names.COUNTS} can't be read ({first_line(error)})") from None
     try:
@@ -96,7 +95,7 @@ def read_logged(run: str, /, *, experiment: str, tracking_uri: str | None) -> Lo
 
 def plan_replay(logged: Logged, arguments: Sequence[str], /) -> Replay:
     """Plan a logged run anew. arguments: overrides, such as device=cpu. ValueError, in one line, where it can't be."""
-    shown = f"{config_file.NAME} of run {logged.run_id}"
+    shown = f"{names.CONFIG_FILE} of run {logged.run_id}"
     file = read_resolved(logged.config, shown)
     if file.header.get("run_key", logged.key) != logged.key:
         raise ValueError(f"{shown}: is that of another run ({file.header['run_key']})")

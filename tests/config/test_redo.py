@@ -6,10 +6,13 @@ import re
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from torch import nn
 
+from effbench.config.info import info_text
 from effbench.config.read import read_sweep
+from effbench.config.shown_config import config_text
 from effbench.plan.given_data import give_data
 from effbench.plan.given_networks import give_network
 from effbench.sweep.config_file import config_file, sweep_config_file
@@ -165,3 +168,16 @@ def test_a_secret_is_not_there_and_must_be_given(tmp_path, monkeypatch):
     ):
         redone(tmp_path / "a", content)
     assert redone(tmp_path / "a", content, "store.root=x").plan.points[-1].key == sweep.plan.points[-1].key
+
+
+def test_what_is_asked_of_it_is_told_of_it(tmp_path):
+    """`--cfg job` and `--info` read a run's configuration as the command does that makes the run again."""
+    sweep = read_sweep([*TINY.split(), "prune=0.5", "train.lr=0.07", "seed=3"])
+    redone(tmp_path / "art", config_file(sweep.plan.points[-1], sweep))
+    there = ["--config-dir", str(tmp_path / "art")]
+    shown = yaml.safe_load(config_text(there, kind="job"))
+    assert (shown["prune"], shown["seed"], shown["train"]["lr"], shown["train"]["epochs"]) == (0.5, 3, 0.07, 1)
+    assert yaml.safe_load(config_text([*there, "prune=0.5,0.9"], kind="job"))["prune"] == [0.5, 0.9]
+    assert "Config search path" in info_text(there, "searchpath")
+    with pytest.raises(ValueError, match=r"--info defaults: \S+config.yaml is the whole configuration of a run"):
+        info_text(there, "defaults")

@@ -2,14 +2,13 @@
 
 import contextlib
 import threading
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from effbench.checks.owner import Owner
 from effbench.run import launched
-from effbench.run.launched import clear_away, first_things_first, run_by
+from effbench.run.launched import clear_away, run_by
 from effbench.run.one import run_point
 from effbench.run.outcomes import CannotBegin, RunError
 from effbench.run.store import Store
@@ -44,21 +43,6 @@ class InThreads:
 
     def close(self):
         self.closed += 1
-
-
-def test_what_others_need_comes_first_and_references_first_among_equals():
-    def point(key, *prefix, is_reference=False):
-        return SimpleNamespace(key=key, chain=SimpleNamespace(shared_keys=prefix), is_reference=is_reference)
-
-    points = [
-        point("ref0", "t0", "f0", is_reference=True),
-        point("a0", "t0", "p1"),
-        point("b0", "t0", "p1", "q"),
-        point("alone", "u"),
-        point("ref1", "t1", is_reference=True),
-        point("a1", "t1", "p2"),
-    ]
-    assert [p.key for p in first_things_first(points)] == ["ref0", "ref1", "alone", "a0", "a1", "b0"]
 
 
 def test_results_are_those_of_this_process_and_what_is_kept_is_no_job(tmp_path, tiny_points, recorder, monkeypatch):

@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,33 +18,7 @@ from effbench.run.executors import run_here
 from effbench.run.outcomes import RunError
 from effbench.run.results import RunResult
 from effbench.run.store import Store
-from effbench.run.workers import _Queue, run_in_workers
-
-
-def point(key, *prefix):
-    return SimpleNamespace(key=key, chain=SimpleNamespace(shared_keys=prefix, threads=1))
-
-
-def test_a_point_waits_for_the_first_with_its_own_beginnings():
-    queue = _Queue(
-        [point("reference", "t", "f"), point("half", "t", "p1"), point("tenth", "t", "p2"), point("other", "u")]
-    )
-    assert queue.take().key == "reference"
-    assert queue.take().key == "other"
-    assert queue.take() is None
-    queue.finish(point("other"))
-    assert queue.take() is None
-    queue.finish(point("reference"))
-    assert [queue.take().key, queue.take().key] == ["half", "tenth"]
-    assert not queue.is_empty
-    queue.finish(point("half"))
-    queue.finish(point("tenth"))
-    assert queue.is_empty
-
-
-def test_a_fresh_network_in_common_makes_nobody_wait():
-    queue = _Queue([point("a", "t1"), point("b", "t2")])
-    assert [queue.take().key, queue.take().key] == ["a", "b"]
+from effbench.run.workers import run_in_workers
 
 
 class Recorder:
