@@ -7,6 +7,8 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
 from torch import nn
 
 from effbench.data.in_memory import InMemoryData
@@ -23,19 +25,29 @@ hypothesis.settings.register_profile("effbench", derandomize=True, deadline=None
 hypothesis.settings.load_profile("effbench")
 
 URI = "MLFLOW_TRACKING_URI"
+HYDRAS = ("now", "hydra", "python_version")
+"""Resolvers that Hydra registers, once it is there."""
 
 
 @pytest.fixture(autouse=True)
-def mlflow_is_told_of_no_place_that_outlives_its_test():
-    """Take back what a test, or a sweep within it, told MLflow of where runs are: it exports that, too."""
-    before = os.environ.get(URI)
+def nothing_that_the_process_was_told_outlives_its_test(tmp_path_factory):
+    """Take back what a test left in this process: where MLflow is (which exports that), modules, resolvers.
+
+    Modules are those of the test's folders: others bear the same names.
+    """
+    uri, modules, resolvers = os.environ.get(URI), set(sys.modules), set(BaseContainer._resolvers)
     yield
-    if before is None:
-        os.environ.pop(URI, None)
-    else:
-        os.environ[URI] = before
+    os.environ.pop(URI, None)
+    if uri is not None:
+        os.environ[URI] = uri
     if (told := sys.modules.get("mlflow.tracking._tracking_service.utils")) is not None:
         told._tracking_uri = None
+    folders = str(tmp_path_factory.getbasetemp())
+    for name in sys.modules.keys() - modules:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(folders):
+            del sys.modules[name]
+    for name in BaseContainer._resolvers.keys() - resolvers - {*HYDRAS}:
+        OmegaConf.clear_resolver(name)
 
 
 TOY_SIDE = 8

@@ -30,7 +30,7 @@ def test_version(capsys):
         ),
         (["run=a", "+run=b"], "+run=b: run is given already"),
         (["run=a", "dry_run=maybe"], "dry_run=maybe: must be true or false"),
-        (["run=a"], "there is no mlflow.db in "),
+        (["run=a"], "there is no of_no_folder_above.db in "),
         (["run=a", "tracking.uri=nonsense"], "nonsense: must be a server"),
         (["run=a", "tracking.uri=sqlite:///none/mlflow.db"], "there is no database at none/mlflow.db"),
     ],
@@ -38,6 +38,7 @@ def test_version(capsys):
 def test_what_fits_not_is_told_in_a_line(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("effbench.tracking.location.DATABASE", "of_no_folder_above.db")
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""

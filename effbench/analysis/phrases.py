@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
+from effbench.analysis.columns import parse_numbers
 from effbench.analysis.costs import cost_words
 from effbench.analysis.curve import Curve
 from effbench.analysis.jitter import noise
+from effbench.analysis.labels import label_axes
 from effbench.analysis.tolerance import Choice
 from effbench.analysis.words import allowance, change, change_on_test, level, named, scale, share
 
@@ -79,7 +83,10 @@ def _what_next(curve: Curve, row: int) -> str:
     """Say what stopped a sweep short of its answer."""
     if curve.ended_early[row]:
         return "; its rounds ended before what was asked"
-    return "" if curve.failed else "; sweep further"
+    values = label_axes(curve.labels[row]).values()
+    # Of categories none lies beyond another.
+    is_further = not values or any(parse_numbers(pd.Series([value])) is not None for value in values)
+    return "; sweep further" if is_further and not curve.failed else ""
 
 
 def _weaker_reference(curve: Curve, row: int) -> list[str]:

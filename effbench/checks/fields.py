@@ -79,7 +79,18 @@ def _refusal(name: str, value: object, hint: Any, error: pydantic.ValidationErro
     place, *_ = *error.errors()[0]["loc"], None
     if isinstance(value, list | tuple) and isinstance(place, int) and get_origin(hint) in (Sequence, list, tuple):
         value, hint = value[place], get_args(hint)[0]
-    return f"{name}={shown(value)}: must be {allowed(hint)}"
+    text = shown(value)
+    if isinstance(value, str) and _is_number(value):
+        text = f"'{text}' (a text; ${{oc.decode:${{oc.env:X}}}} makes a number of what the environment has)"
+    return f"{name}={text}: must be {allowed(hint)}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def shown(value: object, /) -> str:

@@ -45,7 +45,7 @@ def callbacks_of(command: CommandLine, /) -> dict[str, Any]:
             try:
                 Callbacks(OmegaConf.create({"hydra": {"callbacks": {name: config.hydra.callbacks[name]}}}))
             except (Exception, SystemExit) as error:
-                why = kind_and_line(error.__cause__ or error)
+                why = kind_and_line(_first_cause(error))
                 target = named[name]["_target_"]
                 raise ValueError(f"hydra.callbacks.{name}._target_={target}: can't be made: {why}") from None
         config.hydra.mode = RunMode.MULTIRUN
@@ -133,6 +133,13 @@ def _of_run(whole: DictConfig, point: Point, number: int) -> DictConfig:
         config.hydra.overrides.task = [f"{key}={value}" for key, value in given.items()]
         config.hydra.runtime.output_dir = os.getcwd()
     return config
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return what went wrong first: what Hydra makes of it names the class once more, and no more."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _job_return(config: DictConfig, outcome: Outcome) -> JobReturn:

@@ -158,7 +158,7 @@ def hydra_node(lines: Sequence[str], primary: str, /) -> dict[str, Any]:
 
 _LEAVES = (
     *("hydra.mode", "hydra.verbose", "hydra.searchpath", "hydra.job.env_set", "hydra.job.env_copy", "hydra.callbacks"),
-    *("hydra.job_logging", "hydra.hydra_logging", "hydra.sweeper.params", "hydra.help.template", "hydra.launcher"),
+    *("hydra.job_logging", "hydra.hydra_logging", "hydra.sweeper.params", "hydra.launcher"),
 )
 """Keys that mean something here."""
 
@@ -180,6 +180,8 @@ def _check(override: Override) -> None:
         for member in value if isinstance(value, list) else [value]:
             if member is not None or group != "callbacks":
                 check_choice(key, member)
+    if key.startswith(("hydra/help", "hydra.help")) and (key != "hydra/help" or value not in ("default", None)):
+        raise ValueError(f"{line}: --help is effbench's own page, of its axes and keys; --hydra-help is Hydra's")
     if key.startswith(FILLED):
         raise ValueError(f"{line}: is Hydra's own to fill in; give the keys of the sweep themselves")
     if key == "hydra.searchpath":

@@ -42,6 +42,15 @@ def test_nobody_is_sent_further_where_a_point_failed(runs):
     assert remarks(curve(runs)) == ["prune=0.99 failed"]
 
 
+@pytest.mark.parametrize(
+    ("label", "is_further"), [("pooling=early", False), ("recipe=a, prune=0.9", True), ("x", True)]
+)
+def test_nobody_is_sent_beyond_a_category(runs, label, is_further):
+    runs = runs.assign(point=runs["point"].where(runs["point"] != "prune=0.9", label))
+    for phrase in (cheapest_is_acceptable, cheapest_is_acceptable_in_short):
+        assert ("sweep further" in phrase(curve(runs), 0, 0.1)) == is_further
+
+
 def test_nothing_is_acceptable(runs):
     assert nothing_is_acceptable(curve(runs), 0, 0.02, firmness=" (firm)") == (
         "nothing cheaper than the reference stays within 2 points (firm): already prune=0.9 loses 6.3 points"

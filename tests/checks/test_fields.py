@@ -35,12 +35,13 @@ class Knobs:
         check_fields(self)
 
 
+TEXT = "(a text; ${oc.decode:${oc.env:X}} makes a number of what the environment has)"
 WRONG = [
     ("share", 1, "share=1: must be a number in [0, 1)"),
     ("share", -0.1, "share=-0.1: must be a number in [0, 1)"),
     ("share", math.nan, "share=nan: must be a number in [0, 1)"),
     ("share", math.inf, "share=inf: must be a number in [0, 1)"),
-    ("share", "0.5", "share=0.5: must be a number in [0, 1)"),
+    ("share", "0.5", f"share='0.5' {TEXT}: must be a number in [0, 1)"),
     ("share", True, "share=true: must be a number in [0, 1)"),
     ("share", None, "share=null: must be a number in [0, 1)"),
     ("width", 0, "width=0: must be a whole number, 1 to 16"),
@@ -64,6 +65,7 @@ WRONG = [
     ("ladder", ["a"], "ladder=a: must be a number in (0, 1)"),
     ("ladder", 0.5, "ladder=0.5: must be a list, each element a number in (0, 1)"),
     ("ladder", [0.5, math.nan], "ladder=nan: must be a number in (0, 1)"),
+    ("ladder", ["0.5"], f"ladder='0.5' {TEXT}: must be a number in (0, 1)"),
     ("batch", (1, 0), "batch=0: must be a whole number, 1 or more"),
     ("batch", 1, "batch=1: must be a list, each element a whole number, 1 or more"),
     ("layers", [1, 2], "layers=[1, 2]: must be a mapping"),
@@ -108,7 +110,7 @@ def test_a_share_is_always_a_float_of_the_same_value(value):
 
 def test_numpys_floats_become_pythons_and_nothing_else_is_converted():
     assert type(Knobs(share=np.float64(0.5)).share) is float
-    for name, value in (("width", "3"), ("width", np.int64(3)), ("folded", np.bool_(True))):
+    for name, value in (("width", "wide"), ("width", np.int64(3)), ("folded", np.bool_(True))):
         with pytest.raises(ValueError, match=f"^{name}={value}: must be"):
             Knobs(**{name: value})
 

@@ -1,6 +1,5 @@
 """A user's folder of configuration, and the code that it names."""
 
-import sys
 import textwrap
 
 import pytest
@@ -55,8 +54,6 @@ def own_code(tmp_path, monkeypatch):
     """Make the module `users_kit` importable."""
     (tmp_path / "users_kit.py").write_text(CODE)
     monkeypatch.syspath_prepend(tmp_path)
-    yield
-    sys.modules.pop("users_kit", None)
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ REFUSED = {
     "hydra/sweeper=ax": "write the values out, as in prune=0.1,0.5,0.9",
     "hydra/job_logging=colorlog": "hydra/job_logging=colorlog: there is no such choice; known: default, disabled, none",
     "hydra/help=nope": "hydra/help=nope: there is no such choice",
+    "hydra.help.app_name=mine": "--help is effbench's own page",
     "hydra/lancher=joblib": "did you mean hydra/launcher?",
     "hydra.jbo.name=x": "hydra.jbo.name: there is no such key; did you mean hydra.job.name?",
     "hydra.searchpth=[x]": "did you mean hydra.searchpath?",

@@ -1,9 +1,6 @@
 """imports=: modules that register resolvers, imported before anything is read."""
 
-import sys
-
 import pytest
-from omegaconf import OmegaConf
 
 from effbench.config.command_line import read_command_line
 
@@ -16,8 +13,6 @@ def module(tmp_path, monkeypatch):
     (tmp_path / "broken_of_15.py").write_text("raise KeyError('x')\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    OmegaConf.clear_resolver("mine_of_15")
-    sys.modules.pop("resolvers_of_15", None)
 
 
 @pytest.mark.parametrize("written", ["imports=resolvers_of_15", "+imports=[resolvers_of_15]"])

@@ -13,9 +13,6 @@ from effbench.config.references import with_whole_sweep_resolved
 def resolver():
     OmegaConf.register_new_resolver("half_of_15", lambda value: value / 2)
     OmegaConf.register_new_resolver("some_of_15", lambda: [0.1, 0.5])
-    yield
-    OmegaConf.clear_resolver("half_of_15")
-    OmegaConf.clear_resolver("some_of_15")
 
 
 def test_what_is_swept_and_chosen_is_resolved_first(resolver, monkeypatch):

@@ -152,7 +152,7 @@ def sweep(capsys):
 def shared(tmp_path_factory):
     """Return the folder of one real sweep, run in a subprocess, and what it printed. Tests read it, none writes."""
     folder = Folder(tmp_path_factory.mktemp("shared"))
-    folder.finished = folder.run(SHARED)
+    folder.asked, folder.finished = SHARED, folder.run(SHARED)
     assert folder.finished.returncode == 0, folder.finished.stderr
     return folder
 

@@ -1,7 +1,6 @@
 """What CONTRIBUTING.md says of adding one's own from outside: its files and its commands, as they stand."""
 
 import re
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 SECTION = PAGE.read_text(encoding="utf-8").partition("## Your own, from outside\n")[2].partition("\n## ")[0]
 LAUNCHED = PAGE.read_text(encoding="utf-8").partition("## From laptop to cluster")[2].partition("\n## ")[0]
-MODULES = ("my_nets", "my_data", "my_stages")
 
 
 @pytest.fixture
@@ -22,9 +20,7 @@ def written(folder, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text[1])
     monkeypatch.syspath_prepend(folder.path)
-    yield folder
-    for name in MODULES:
-        sys.modules.pop(name, None)
+    return folder
 
 
 def test_its_commands_run(written, sweep):

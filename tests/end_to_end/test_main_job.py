@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -244,7 +245,6 @@ def test_plus_signs_order_doubles_and_the_neutral_value_make_no_other_sweep(shar
     from effbench.config.read import read_sweep
 
     (parent,) = shared.parents()
-    rest = ["train.epochs=3", "finetune.epochs=1", "measure.seconds=0.02"]
-    planned = read_sweep([argument, *rest]).plan
+    planned = read_sweep([argument, *shlex.split(shared.asked)[1:]]).plan
     assert planned.sweep_id == parent.data.tags["effbench.sweep"]
     assert len(planned.points) == 4

@@ -230,6 +230,6 @@ def test_a_resumed_sweep_with_nothing_to_do_starts_no_workers(shared, tmp_path):
     from effbench.run.executors import choose_executor, run_here
     from effbench.run.store import Store
 
-    planned = read_sweep(["+prune=0.1,0.5,0.9", "train.epochs=1", "finetune.epochs=1", "measure.seconds=0.02"])
+    planned = read_sweep(shlex.split(shared.asked))
     store = Store(copy / ".effbench")
     assert choose_executor(planned.plan.points, store, planned.device, jobs=8) is run_here

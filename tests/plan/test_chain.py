@@ -179,9 +179,7 @@ class TestUsersCode:
         (tmp_path / "users_chain.py").write_text(self.NETWORK)
         (tmp_path / "users_width.py").write_text("N = 4\n")
         monkeypatch.syspath_prepend(tmp_path)
-        yield tmp_path
-        for name in ("users_chain", "users_width"):
-            sys.modules.pop(name, None)
+        return tmp_path
 
     def test_what_was_changed_after_the_plan_is_not_computed_under_its_key(self, folder, make_chain):
         """As by a worker that begins later; one that has imported the planned code goes on with that."""

@@ -1,7 +1,5 @@
 """What blueprints stand for, built: data and tasks once, networks every time anew."""
 
-import sys
-
 import pytest
 import torch
 from torch import nn
@@ -74,8 +72,7 @@ def plain(root, factor=1):
 def users_data(tmp_path, monkeypatch):
     (tmp_path / "users_data.py").write_text(OWN_KIND)
     monkeypatch.syspath_prepend(tmp_path)
-    yield lambda name, **options: Blueprint(f"users_data.{name}", {"root": "/somewhere", **options})
-    sys.modules.pop("users_data", None)
+    return lambda name, **options: Blueprint(f"users_data.{name}", {"root": "/somewhere", **options})
 
 
 def test_data_of_a_users_own_kind_are_told_by_their_code_and_options(users_data, tmp_path):

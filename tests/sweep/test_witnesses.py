@@ -1,7 +1,5 @@
 """All that decides a planned sweep's answer is gathered."""
 
-import sys
-
 import pytest
 from PIL import Image
 
@@ -30,9 +28,7 @@ def code(tmp_path, monkeypatch):
     (tmp_path / "witnessed_activations.py").write_text("from torch.nn import ReLU as act")
     (tmp_path / "witnessed_data.py").write_text(DATA)
     monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    for name in ("witnessed_networks", "witnessed_activations", "witnessed_data"):
-        sys.modules.pop(name, None)
+    return tmp_path
 
 
 def test_of_a_plain_sweep_effbench_itself_the_store_and_packages(store):
