@@ -245,7 +245,7 @@ def test_whatever_stands_under_a_key_is_taken_or_refused_by_its_name(tmp_path, m
         *parents, last = key.split(".")
         functools.reduce(dict.__getitem__, parents, node)[last] = value
         changed = dataclasses.replace(command, configurations=(dataclasses.replace(composed, node=node),))
-        monkeypatch.setattr("effbench.config.read.read_command_line", lambda arguments, changed=changed: changed)
+        monkeypatch.setattr("effbench.config.read.command_line_of", lambda arguments, file, changed=changed: changed)
         try:
             read_sweep([])
         except ValueError as error:
