@@ -4,7 +4,7 @@ Question: is entropy coding fast enough to be always on, and does it get what Hu
 
 Command: python benchmarks/codec.py [--symbols 1000000] [--rounds 3]     Cost: a minute on one core.
 Expected: Huffman writes at 250 MB/s and reads at 150 MB/s or more, within 1 % of the Huffman bound; ANS is within 0.1 %
-of the entropy, several times slower; context coding (0.3 to 1.5 MB/s) gains nothing on these symbols, which are spread
+of the entropy, several times slower; context coding (3 to 5 MB/s) gains nothing on these symbols, which are spread
 at random, and loses 0.1 % by having to learn that; on the network pruned in blocks it gains. zlib (level 6) is 2 % to
 15 % larger than Huffman. A symbol is one byte; speeds count symbols, not coded bytes.
 """

@@ -32,13 +32,24 @@ def best_mantissa(counts: Counts, /) -> tuple[int, int]:
     counts: (256,), at least two of them positive.
     """
     used = counts[counts > 0]
-    sizes = []
+    exponents = np.frexp(used)[1] - 1
+    sizes: list[int] = []
     for n_mantissa in range(MAX_MANTISSA + 1):
         frequencies = frequencies_of(_rounded(counts, n_mantissa))[counts > 0]
         n_bits = float(used @ (_PRECISION - np.log2(frequencies)))
         sizes.append(len(write_table(counts, n_mantissa)) + int(n_bits / 8) + 1)
+        # All later tables have more bits below the leading ones, and no code is shorter than the entropy.
+        if least_bytes(counts) + int(np.minimum(exponents, n_mantissa + 1).sum()) // 8 > min(sizes):
+            break
     best = int(np.argmin(sizes))
     return best, sizes[best] + len(varint(sizes[best]))
+
+
+def least_bytes(counts: Counts, /) -> int:
+    """Return a number of bytes below which table and code can't be, in far less time than `best_mantissa` takes."""
+    used = counts[counts > 0]
+    n_bits = float(used @ np.log2(used.sum() / used))
+    return 1 + (int(n_bits) + len(used)) // 8
 
 
 def encode_symbols(symbols: Symbols, counts: Counts, n_mantissa: int, /) -> bytes:
@@ -120,7 +131,7 @@ def read_table(reader: Reader, n_mantissa: int, /) -> Counts:
 
 def _rounded(counts: Counts, n_mantissa: int) -> Counts:
     """Round each count to its leading one and so many bits below, what is in the middle upwards."""
-    exponents = np.array([int(count).bit_length() - 1 for count in counts])
+    exponents = np.frexp(counts)[1].astype(np.int64) - 1
     n_dropped = np.maximum(exponents - n_mantissa, 0)
     rounded: Counts = (counts + (1 << n_dropped >> 1)) >> n_dropped << n_dropped
     return rounded

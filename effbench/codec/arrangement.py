@@ -58,7 +58,7 @@ class Arrangement:
         """Return the arrangement of the first rows that have at least so many values, or of all."""
         return replace(self, n_rows=min(self.n_rows, -(-n_values // self.length)))
 
-    def likely_sides(self, values: NDArray[np.int64], /) -> list[int]:
+    def likely_sides(self, values: NDArray[np.int32], /) -> list[int]:
         """Return 0 and the two sides at whose distance values are most alike, the likeliest first.
 
         values: (n_values,), 0 the commonest. Alike are non-zero values in the same row, and where those are the most,

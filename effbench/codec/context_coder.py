@@ -1,9 +1,9 @@
-"""Symbols 0..255 by a context-mixing coder: each predicted from its neighbours (DeepCABAC, arXiv:1907.11900; lpaq).
+"""Symbols 0..255 by a context-mixing coder: each predicted from what is beside it (DeepCABAC, arXiv:1907.11900; lpaq).
 
 The commonest symbol (a byte), the highest (a byte), the side of the images in a row (a varint, where the arrangement
 leaves it open; 0 for none), then the code of `context_models.code_values` for the symbols less the commonest. It has no
-tables: the probabilities are learned on the way, by writer and reader alike. Slow (10**6 symbols a second where most
-are zero, a third of that for dense ones of 8 bits); worth it where zeros and values are not spread at random.
+tables: the probabilities are learned on the way, by writer and reader alike. It takes 0.1 to 0.2 microseconds a symbol
+where most are zero, 0.4 for dense ones of 8 bits; worth it where zeros and values are not spread at random.
 
 Bytes of any origin end: no bit is more probable than 65535 / 65536, so one byte makes at most 365,000 symbols, and the
 reader stops where they run out.
@@ -26,7 +26,7 @@ def encode_symbols(symbols: Symbols, arrangement: Arrangement, /, *, at_most: in
     """Return the code of symbols, (n,), in at most so many bytes, or None."""
     counts = np.bincount(symbols, minlength=256)
     commonest, highest = int(np.argmax(counts)), int(np.flatnonzero(counts)[-1])
-    values = symbols.astype(np.int64) - commonest
+    values = symbols.astype(np.int32) - np.int32(commonest)
     limits = (-commonest, highest - commonest)
     sides = arrangement.likely_sides(values)
     trial = arrangement.first(_TRIAL)
@@ -51,7 +51,7 @@ def decode_symbols(reader: Reader, arrangement: Arrangement, /) -> Symbols:
     side = reader.varint("the side of an image", at_most=arrangement.length) if arrangement.may_be_images else 0
     if not arrangement.is_side(side):
         raise damaged(f"a row of {arrangement.length} values holds no images of side {side}")
-    values = np.zeros(arrangement.n_values, np.int64)
+    values = np.zeros(arrangement.n_values, np.int32)
     # A copy can be written to, as numba has compiled it for writing.
     data = reader.array()[reader.position :].copy()
     limits = (-commonest, highest - commonest)
@@ -63,7 +63,7 @@ def decode_symbols(reader: Reader, arrangement: Arrangement, /) -> Symbols:
 
 
 def _encode(
-    values: NDArray[np.int64], arrangement: Arrangement, limits: tuple[int, int], max_bytes: int
+    values: NDArray[np.int32], arrangement: Arrangement, limits: tuple[int, int], max_bytes: int
 ) -> bytes | None:
     if max_bytes <= 0:
         return None
@@ -73,7 +73,7 @@ def _encode(
 
 
 def _code(
-    values: NDArray[np.int64],
+    values: NDArray[np.int32],
     arrangement: Arrangement,
     limits: tuple[int, int],
     data: NDArray[np.uint8],
@@ -84,9 +84,5 @@ def _code(
     """Write the values into `data`, or fill them from it; return where the code ends, or -1."""
     from effbench.codec import context_models
 
-    geometry = np.array([arrangement.n_rows, arrangement.length, arrangement.width, arrangement.plane], np.int64)
-    models = context_models.fresh_models(
-        arrangement.n_rows, arrangement.length, arrangement.plane, max(-limits[0], limits[1])
-    )
-    bounds = np.array(limits, np.int64)
-    return int(context_models.code_values(values, geometry, bounds, data, position, len(data), decodes, models))
+    geometry = (arrangement.n_rows, arrangement.length, arrangement.width, arrangement.plane)
+    return context_models.code_values(values, geometry, limits, data, position, len(data), decodes=decodes)

@@ -20,14 +20,18 @@ from effbench.codec.wire import Encoding, Reader, damaged, literal, signed_varin
 Unsigned = NDArray[np.unsignedinteger]
 Integers = NDArray[np.int64]
 
-# Takes the place of the first stream's head, whose values are small.
-_VERBATIM = 255
+# They take the place of the first stream's head, whose values are small.
+_VERBATIM, _SIGNED = 255, 254
+_TOP_BITS, _MIDDLE = 8, 128
+_FEW = 2**15
+"""Floats up to which both ways are tried; of more, what beside each other says of signs outweighs the learning."""
 
 
 def encoding_of_patterns(patterns: Unsigned, /, *, coder: Coder, arrangement: Arrangement | None = None) -> Encoding:
     """Return the smallest encoding of floats given by their bit patterns, (n,): as they are, or cut into streams.
 
-    The sign goes to the lowest place first: the exponent then fills symbols of its own.
+    The sign goes to the lowest place first: the exponent then fills symbols of its own. Where a coder predicts, sign
+    and exponent (the eight bits below it) may be together: what is beside a value says something of both.
 
     arrangement: what is beside what.
     """
@@ -36,7 +40,11 @@ def encoding_of_patterns(patterns: Unsigned, /, *, coder: Coder, arrangement: Ar
     width = 8 * patterns.itemsize
     n_bytes = 1 + patterns.nbytes
     verbatim = Encoding(n_bytes, lambda: bytes([_VERBATIM]) + patterns.astype(_little(patterns.dtype)).tobytes())
-    return smallest(verbatim, _encoding_of_cuts(_rotated(patterns, 1), width, coder, arrangement))
+    signed = _encoding_with_signs(patterns, width, arrangement) if coder == "context" and width > 8 else None
+    if signed is not None and patterns.size > _FEW and signed.n_bytes < verbatim.n_bytes:
+        return signed
+    cut = _encoding_of_cuts(_rotated(patterns, 1), width, coder, arrangement)
+    return smallest(verbatim, cut) if signed is None else smallest(verbatim, cut, signed)
 
 
 def read_patterns(
@@ -49,7 +57,44 @@ def read_patterns(
         reader.byte()
         return np.frombuffer(reader.take(n_patterns * dtype.itemsize), _little(dtype)).astype(dtype)
     width = 8 * dtype.itemsize
+    if reader.peek() == _SIGNED and width > 8:
+        reader.byte()
+        return _read_with_signs(reader, n_patterns, width, dtype, arrangement)
     return _rotated(_read_cuts(reader, n_patterns, width, dtype, arrangement), width - 1)
+
+
+def _encoding_with_signs(patterns: Unsigned, width: int, arrangement: Arrangement | None) -> Encoding | None:
+    """Return the encoding of signs and the eight bits below them in one stream, the other bits in theirs; or None.
+
+    The lowest of the eight that is not zero (a byte), then symbols: 128 for zero, 129 for the lowest, 127 for that with
+    a sign. None where they span more than 127, or where something with a sign has none of the eight.
+    """
+    top = (patterns >> patterns.dtype.type(width - 1 - _TOP_BITS)).astype(np.int64)
+    is_negative, top = top >> _TOP_BITS == 1, top & (1 << _TOP_BITS) - 1
+    used = top[top > 0]
+    if used.size == 0 or int(used.max()) - int(used.min()) >= _MIDDLE - 1 or (is_negative & (top == 0)).any():
+        return None
+    lowest = int(used.min())
+    levels = np.where(top > 0, top - lowest + 1, 0)
+    symbols = (_MIDDLE + np.where(is_negative, -levels, levels)).astype(np.uint8)
+    n_rest = width - 1 - _TOP_BITS
+    rest = patterns & patterns.dtype.type((1 << n_rest) - 1)
+    head = literal(bytes([_SIGNED, lowest])) + encoding_of_symbols(symbols, coder="context", arrangement=arrangement)
+    return head + _encoding_of_cuts(rest, n_rest, "context", arrangement)
+
+
+def _read_with_signs(
+    reader: Reader, n_patterns: int, width: int, dtype: np.dtype[np.unsignedinteger], arrangement: Arrangement | None
+) -> Unsigned:
+    lowest = reader.byte()
+    levels = read_symbols(reader, n_patterns, arrangement=arrangement).astype(np.int64) - _MIDDLE
+    top = np.where(levels == 0, 0, np.abs(levels) - 1 + lowest)
+    if int(top.max()) >> _TOP_BITS:
+        raise damaged(f"the highest bits of a float are {int(top.max())}")
+    n_rest = width - 1 - _TOP_BITS
+    patterns: Unsigned = (top | (levels < 0).astype(np.int64) << _TOP_BITS).astype(dtype) << dtype.type(n_rest)
+    patterns |= _read_cuts(reader, n_patterns, n_rest, dtype, arrangement)
+    return patterns
 
 
 def encoding_of_integers(

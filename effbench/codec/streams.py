@@ -7,7 +7,8 @@ The reader knows the number of symbols n. A stream of none is no bytes; others a
 * 9: a table of code lengths (`huffman.write_lengths`) and the codes. From `MIN_LANED` symbols on the codes are in four
   lanes, for speed: 4 x (n // 8 * 2) symbols, what is left over in the last; three varints give the bytes of the others;
 * 10..17: a table of frequencies, of 0..7 bits below the leading one, and the code (`ans`);
-* 18: the code of `context_coder`, which predicts from the neighbours in an arrangement that the reader knows, too.
+* 19: the code of `context_coder`, which predicts from the neighbours in an arrangement that the reader knows, too. (18
+  was a former one's.)
 
 A coder may use all encodings of those before it: none (constant, packed), huffman, ans, context.
 """
@@ -27,10 +28,13 @@ from effbench.codec.wire import Encoding, Reader, damaged, literal, smallest, va
 
 Coder = Literal["none", "huffman", "ans", "context"]
 
-CONSTANT, HUFFMAN, ANS, CONTEXT = 0, 9, 10, 18
+CONSTANT, HUFFMAN, ANS, CONTEXT = 0, 9, 10, 19
+_FORMER_CONTEXT = 18
+CODER_VERSIONS: dict[Coder, int] = {"none": 1, "huffman": 1, "ans": 1, "context": 2}
+"""Counted up where a coder's files change: a result with a file of the former one is computed again."""
 MIN_LANED = 2**15
-_NOISE = 0.98
-"""A histogram that saves less than this leaves of eight bits is one of noise: no neighbour knows more."""
+_NOISE, _NOISY_BITS = 0.98, 7
+"""A histogram that saves less than this leaves of seven bits or more is one of noise: no neighbour knows more."""
 
 
 def encoding_of_symbols(symbols: Symbols, /, *, coder: Coder, arrangement: Arrangement | None = None) -> Encoding:
@@ -48,14 +52,16 @@ def encoding_of_symbols(symbols: Symbols, /, *, coder: Coder, arrangement: Arran
     encoding = _prefix_encoding(symbols, lanes, lane_counts, coder)
     if coder in ("none", "huffman") or np.count_nonzero(counts) == 1:
         return encoding
-    n_mantissa, n_bytes = ans.best_mantissa(counts)
-    if n_bytes < encoding.n_bytes:
-        coded = bytes([ANS + n_mantissa]) + ans.encode_symbols(symbols, counts, n_mantissa)
-        encoding = smallest(encoding, literal(coded))
-    if coder == "context" and (not counts[128:].any() or encoding.n_bytes < _NOISE * symbols.size):
+    width = int(np.flatnonzero(counts)[-1]).bit_length()
+    if coder == "context" and (width < _NOISY_BITS or 8 * encoding.n_bytes < _NOISE * width * symbols.size):
         arrangement = Arrangement.line(symbols.size) if arrangement is None else arrangement
         predicted = context_coder.encode_symbols(symbols, arrangement, at_most=encoding.n_bytes - 2)
         encoding = encoding if predicted is None else literal(bytes([CONTEXT]) + predicted)
+    if ans.least_bytes(counts) < encoding.n_bytes:
+        n_mantissa, n_bytes = ans.best_mantissa(counts)
+        if n_bytes < encoding.n_bytes:
+            coded = bytes([ANS + n_mantissa]) + ans.encode_symbols(symbols, counts, n_mantissa)
+            encoding = smallest(encoding, literal(coded))
     return encoding
 
 
@@ -104,6 +110,10 @@ def read_symbols(reader: Reader, n_symbols: int, /, *, arrangement: Arrangement 
         return ans.decode_symbols(reader, n_symbols, head - ANS)
     if head == CONTEXT:
         return context_coder.decode_symbols(reader, Arrangement.line(n_symbols) if arrangement is None else arrangement)
+    if head == _FORMER_CONTEXT:
+        raise ValueError(
+            "the file was written by the context coder of effbench 0.1, which is no longer read: run it again"
+        )
     if head > CONTEXT:
         raise damaged(f"a stream has the unknown form {head}")
     lengths = huffman.read_lengths(reader) if head == HUFFMAN else huffman.fixed_lengths(head)

@@ -143,7 +143,9 @@ def _sparse_encoding(integers: Integers, coder: Coder, arrangement: Arrangement)
     """
     positions = np.flatnonzero(integers)
     if coder == "context" and len(integers) and int(integers.max()) - int(integers.min()) < 256:
-        coder = "ans"  # all entries in one stream, which predicts zeros and values together, leave nothing to gain
+        coder = (
+            "ans"  # all entries in one stream predict zeros and values together; this is for those without a pattern
+        )
     nonzero = encoding_of_integers(integers[positions], without_zero=True, coder=coder)
     return encoding_of_index(positions, len(integers), coder=coder, arrangement=arrangement) + nonzero
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from effbench.codec.streams import Coder
+from effbench.codec.streams import CODER_VERSIONS, Coder
 from effbench.plan.chain import Chain
 from effbench.plan.keys import digest
 from effbench.plan.watching import Watching
@@ -51,10 +51,11 @@ class Point:
     @cached_property
     def key(self) -> str:
         """The key of the run: of its network, its file and where it is evaluated."""
+        version = CODER_VERSIONS[self.coder]
         return digest(
             {
                 "model": self.chain.key,
-                "coder": self.coder,
+                "coder": self.coder if version == 1 else f"{self.coder} {version}",
                 "eval_side": self.eval_side,
                 "reference_bytes": self.reference_bytes,
                 "version": RESULT_VERSION,

@@ -142,3 +142,20 @@ def test_a_code_that_goes_on_is_refused():
         ans.decode_symbols(Reader(table), 900, 3)
     with pytest.raises(ValueError, match="ends with a zero"):
         ans.decode_symbols(Reader(table[:-1] + b"\0"), 1000, 3)
+
+
+@SEEDED
+@given(st.integers(2, 256), st.floats(0, 6), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_no_table_is_better_than_the_best_and_none_below_the_least(n_used, magnitude, density, seed):
+    rng = np.random.default_rng(seed)
+    counts = np.zeros(256, np.int64)
+    counts[rng.choice(256, n_used, replace=False)] = 1 + rng.integers(0, int(10**magnitude), n_used) * (
+        rng.random(n_used) < density
+    )
+    symbols = np.repeat(np.arange(256, dtype=np.uint8), np.minimum(counts, 50))
+    counts = np.bincount(symbols, minlength=256)
+    sizes = [len(ans.encode_symbols(symbols, counts, n_mantissa)) for n_mantissa in range(ans.MAX_MANTISSA + 1)]
+    best, n_bytes = ans.best_mantissa(counts)
+    assert ans.least_bytes(counts) <= min(sizes)
+    assert sizes[best] <= min(sizes) + 6
+    assert abs(n_bytes - sizes[best]) <= 6

@@ -44,6 +44,29 @@ def test_the_tables_are_the_logistic_function():
     assert (np.diff(arithmetic.SQUASH) >= 0).all()
     assert arithmetic.SQUASH[0] >= 1
     assert arithmetic.SQUASH[-1] <= 65535
-    middle = np.arange(2000, 63000)
-    expected = np.log(middle / (65536 - middle)) * arithmetic.ONE_LOGIT
-    assert np.abs(arithmetic.STRETCH[middle] - expected).max() <= 1.1
+    middles = (np.arange(4096) + 0.5) / 4096
+    expected = np.log(middles / (1 - middles)) * arithmetic.ONE_LOGIT
+    assert np.abs(arithmetic.STRETCH - expected).max() <= 2
+    assert np.abs(arithmetic.STRETCH - expected)[200:-200].max() <= 1.1
+
+
+def test_what_is_mixed_learns_what_it_is_shown():
+    """One of three slots knows the bit, one is noise, one is the same for all: it costs next to nothing."""
+    rng = np.random.default_rng(0)
+    bits, noise = rng.integers(0, 2, 4000).tolist(), rng.integers(0, 2, 4000).tolist()
+    logits, data = np.zeros(3, np.int32), np.zeros(4000, np.uint8)
+
+    def coded(bits, decodes, end):
+        slots, weights = arithmetic.fresh_slots(5), arithmetic.fresh_weights(2, 3)
+        state = arithmetic.start(data, 0, end, decodes)
+        read = []
+        for i, known in enumerate(bits_before):
+            chosen = np.array([known, 2 + noise[i], 4], np.int32)
+            bit = 0 if decodes else bits[i]
+            read.append(arithmetic.mix_bit(data, state, bit, slots, chosen, 3, weights, 0, 1, logits))
+        return read, arithmetic.finish(data, state)
+
+    bits_before = bits  # the first slot's number is the bit
+    _, end = coded(bits, False, len(data))
+    assert coded(bits, True, end) == (bits, end)
+    assert end < 4000 / 8 * 0.06

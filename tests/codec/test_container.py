@@ -253,6 +253,17 @@ class Tied(nn.Module):
         self.second.weight = self.first.weight
 
 
+def test_the_number_of_threads_changes_no_byte(monkeypatch):
+    torch.manual_seed(0)
+    network = nn.Sequential(*(nn.Linear(20, 20) for _ in range(6)))
+    monkeypatch.setattr("effbench.codec.container._WORTH_THREADS", 1)
+    files = []
+    for n_threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda n_threads=n_threads: n_threads)
+        files.append(encode_each(network, coders=CODERS))
+    assert files[0] == files[1]
+
+
 def test_shared_weights_are_stored_once_and_stay_shared():
     tied = Tied()
     blob = assert_comes_back(tied)

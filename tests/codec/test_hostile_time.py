@@ -25,7 +25,7 @@ from effbench.compression.structure.rebuild import apply_edits
 CODERS = ("none", "huffman", "ans", "context")
 SECONDS_A_FILE = 5.0
 N_FILES = 400
-CONTEXT = 18
+CONTEXT = 19
 
 
 def plain_network():

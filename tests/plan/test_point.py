@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from effbench.codec.streams import CODER_VERSIONS
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Rounds, Step, Until
 from effbench.plan.point import Plan, Point
@@ -65,6 +66,10 @@ def test_network_file_and_where_it_is_evaluated_decide_the_key(points, monkeypat
     keys = [other.key for other in others]
     monkeypatch.setattr("effbench.plan.point.RESULT_VERSION", 99)
     keys.append(replace(point, label="measured otherwise").key)
+    monkeypatch.undo()
+    monkeypatch.setitem(CODER_VERSIONS, point.coder, 99)
+    keys.append(replace(point, label="coded otherwise").key)
+    assert replace(point, coder="ans").key in keys
     assert len({point.key, *keys}) == len(keys) + 1
 
 
