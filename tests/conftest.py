@@ -1,5 +1,7 @@
 """What several tests share: one thread, seeded property tests, a tiny data set, small networks, a stage's context."""
 
+import functools
+import gc
 import os
 import sys
 
@@ -7,7 +9,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, _utils, base, grammar_parser
 from omegaconf.basecontainer import BaseContainer
 from torch import nn
 
@@ -24,9 +26,18 @@ torch.set_num_threads(1)
 hypothesis.settings.register_profile("effbench", derandomize=True, deadline=None, database=None, max_examples=50)
 hypothesis.settings.load_profile("effbench")
 
+# A composition parses the same few hundred interpolations anew: a fifth of the tests' time would go there.
+grammar_parser.parse = _utils.parse = base.parse = functools.cache(grammar_parser.parse)
+
 URI = "MLFLOW_TRACKING_URI"
 HYDRAS = ("now", "hydra", "python_version")
 """Resolvers that Hydra registers, once it is there."""
+
+
+def pytest_collection_finish():
+    """Let the garbage collector leave alone what is there for good: modules, and the tests themselves."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
