@@ -1,0 +1,124 @@
+"""Second moments of what each weight is multiplied with, seen while a network runs over examples.
+
+They say what an error of a weight costs its layer's output: for a row w of errors, wᵀ H w is the summed square of what
+changes (Hassibi and Stork 1992; Frantar et al. 2022, arXiv:2210.17323, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
+from torch.overrides import TorchFunctionMode
+
+from effbench.compression.layers import Weight
+from effbench.compression.modes import evaluating
+
+Moments = Mapping[str, Tensor]
+"""By the weight's name, float64 (groups, columns, columns) on the CPU: sums over places, means over examples.
+
+A weight of shape (n_out, n_in / groups, *kernel) has n_in / groups * prod(kernel) columns, in its own order."""
+
+_LINEAR = functional.linear
+_CONVOLUTIONS: dict[Callable[..., Tensor], int] = {
+    functional.conv1d: 1,
+    functional.conv2d: 2,
+    functional.conv3d: 3,
+}
+
+
+def input_moments(
+    network: nn.Module, weights: Iterable[Weight], batches: Iterable[Tensor], /, *, device: torch.device
+) -> Moments:
+    """Return the second moments of the inputs of each of `weights` (of `network`) that is a factor of something.
+
+    batches: images, (n, channels, side, side) each. The network runs over them in evaluation mode on `device`. Calls
+    are seen wherever they come from (a module, `functional.linear`, attention's projections), by the weight that they
+    are given; attention leaves its fused path meanwhile, which shows nothing. A weight that stands in several places
+    has the sum of all. Recurrent layers and transposed convolutions show nothing and are left out.
+    """
+    by_weight = {}
+    network.to(device)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with evaluating(network), parametrize.cached(), torch.no_grad():
+            for weight in weights:
+                module, tensor_name = weight.places[0]
+                by_weight[getattr(module, tensor_name).data_ptr()] = weight.name
+            watch = _Watch(by_weight)
+            n_examples = 0
+            with watch:
+                for images in batches:
+                    network(images.to(device))
+                    n_examples += len(images)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        network.to("cpu")
+    return {name: total / n_examples for name, total in watch.totals.items()}
+
+
+class _Watch(TorchFunctionMode):
+    """Adds up the second moments of what is multiplied with the weights at the given addresses."""
+
+    def __init__(self, by_weight: Mapping[int, str]) -> None:
+        super().__init__()
+        self.by_weight = by_weight
+        self.totals: dict[str, Tensor] = {}
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function is functional.linear:
+            return self._linear(*args, **kwargs)
+        if function in _CONVOLUTIONS:
+            self._note(*_of_convolution(*args, **kwargs))
+        if function is functional.multi_head_attention_forward:
+            # Within what a mode is asked about it sees nothing more.
+            with patch.object(functional, "linear", self._linear):
+                return function(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
+        self._note(weight, lambda: input.reshape(1, -1, input.shape[-1]))
+        return _LINEAR(input, weight, bias)
+
+    def _note(self, weight: Tensor, rows_of: Callable[[], Tensor]) -> None:
+        name = self.by_weight.get(weight.data_ptr())
+        if name is None:
+            return
+        rows = rows_of().double()
+        moments = torch.bmm(rows.transpose(1, 2), rows).cpu()
+        self.totals[name] = self.totals[name] + moments if name in self.totals else moments
+
+
+def _of_convolution(
+    input: Tensor,  # noqa: A002
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> tuple[Tensor, Callable[[], Tensor]]:
+    def rows() -> Tensor:
+        """Return what each output sees, (groups, n_outputs, columns)."""
+        kernel = weight.shape[2:]
+        n_dimensions, n_places = len(kernel), kernel.numel()
+        images = input if input.dim() == n_dimensions + 2 else input.unsqueeze(0)
+        # A convolution by each unit kernel copies one place of the window.
+        units = torch.eye(n_places, dtype=input.dtype, device=input.device).reshape(n_places, 1, *kernel)
+        convolve = next(call for call, n in _CONVOLUTIONS.items() if n == n_dimensions)
+        with torch._C.DisableTorchFunction():
+            windows = convolve(images.reshape(-1, 1, *images.shape[2:]), units, None, stride, padding, dilation)
+        n_in = weight.shape[1]
+        windows = windows.reshape(len(images), groups, n_in * n_places, -1)
+        return windows.permute(1, 0, 3, 2).reshape(groups, -1, n_in * n_places)
+
+    return weight, rows

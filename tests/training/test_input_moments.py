@@ -1,0 +1,80 @@
+"""That an error of a weight costs what its inputs' second moments say, in every layer that has them."""
+
+import pytest
+import torch
+from torch import nn
+
+from effbench.compression.feedback import output_error
+from effbench.compression.layers import weights_of
+from effbench.training.input_moments import input_moments
+
+CPU = torch.device("cpu")
+
+
+class Functional(nn.Module):
+    """Calls its layer's weight itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 4)
+
+    def forward(self, images):
+        return nn.functional.linear(images.mean((2, 3)), weight=self.layer.weight, bias=self.layer.bias)
+
+
+LAYERS = {
+    "linear": (nn.Sequential(nn.Flatten(), nn.Linear(6 * 49, 5)), "1"),
+    "linear on the last axis": (nn.Linear(7, 5), ""),
+    "convolution": (nn.Conv2d(6, 8, 3), ""),
+    "strided, padded, dilated": (nn.Conv2d(6, 8, 3, stride=2, padding=2, dilation=2), ""),
+    "padded as it is": (nn.Conv2d(6, 8, (3, 5), padding="same"), ""),
+    "reflected": (nn.Conv2d(6, 8, 3, padding=1, padding_mode="reflect"), ""),
+    "grouped": (nn.Conv2d(6, 9, 3, groups=3), ""),
+    "depthwise": (nn.Conv2d(6, 12, 3, groups=6, stride=2), ""),
+    "one axis": (nn.Sequential(nn.Flatten(2), nn.Conv1d(6, 4, 5, stride=3)), "1"),
+    "three axes": (nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Conv3d(2, 4, (2, 3, 3))), "1"),
+    "a call of its own": (Functional(), "layer"),
+}
+
+
+def outputs_of(network, images):
+    with torch.no_grad():
+        return network.double()(images.double())
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_the_error_that_they_predict_is_the_one_that_is_measured(kind):
+    """TICO#415, gptq#35: also with stride, padding, dilation and groups, which share no input."""
+    network, name = LAYERS[kind]
+    torch.manual_seed(0)
+    images = torch.randn(10, 6, 7, 7)
+    network.float()
+    (weight,) = weights_of(network)
+    moments = input_moments(network, [weight], images.split(4), device=CPU)[name]
+    before = outputs_of(network, images)
+    plain = weight.value().clone().reshape(len(weight.value()), -1).double()
+    with torch.no_grad():
+        weight.module.weight += 0.1 * torch.randn_like(weight.module.weight)
+    changed = weight.value().reshape(len(plain), -1).double()
+    measured = float((outputs_of(network, images) - before).square().sum()) / len(images)
+    groups = plain.chunk(len(moments)), changed.chunk(len(moments))
+    predicted = sum(output_error(*rows, of_group) for *rows, of_group in zip(*groups, moments, strict=True))
+    assert predicted == pytest.approx(measured, rel=1e-4)
+
+
+def test_attention_shows_the_inputs_of_both_projections():
+    """pytorch#128413: the fused path of evaluation shows nothing."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(2), nn.TransformerEncoderLayer(49, 7, 16, dropout=0.0, batch_first=True))
+    weights = list(weights_of(network))
+    moments = input_moments(network, weights, torch.randn(10, 6, 7, 7).split(5), device=CPU)
+    assert set(moments) == {weight.name for weight in weights}
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_a_network_is_left_as_it_was():
+    network = nn.Sequential(nn.Conv2d(6, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5)).train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    input_moments(network, weights_of(network), [torch.randn(5, 6, 7, 7)], device=CPU)
+    assert network.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
