@@ -7,11 +7,14 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
-from effbench.compression.constraints.quantizer import GridGranularity, GridScheme, UniformQuantizer
+from effbench.compression.constraints.masks import Mask
+from effbench.compression.constraints.quantizer import GridGranularity, GridScheme, HeldGrid, UniformQuantizer
 from effbench.compression.constraints.ranges import Range
 from effbench.compression.constraints.sharing import share_values
-from effbench.compression.constraints.stack import quantizer_of, register
+from effbench.compression.constraints.stack import constraints_on, parameter_behind, quantizer_of, register
+from effbench.compression.feedback import RoundColumn, round_with_feedback
 from effbench.compression.layers import Weight
 
 Levels = Literal[GridScheme, "kmeans"]
@@ -62,10 +65,56 @@ class GridOptions:
                 also=others,
             )
             return
-        grid = UniformQuantizer(
-            bits, scheme=self.scheme, granularity=self.granularity, grid_range=self.range, percentile=self.percentile
-        )
-        earlier = quantizer_of(module, tensor_name)
-        if earlier is None or earlier.settings() != grid.settings():
+        if not self.is_on_grid(weight, bits):
+            grid = self._grid(bits)
             for place, name in weight.places:
                 register(place, name, grid)
+
+    def is_on_grid(self, weight: Weight, bits: int, /) -> bool:
+        """Whether a weight is on this very grid already, or on one of its kind that is held."""
+        earlier = quantizer_of(*weight.places[0])
+        if isinstance(earlier, HeldGrid):
+            return (earlier.bits, earlier.scheme, earlier.granularity) == (bits, self.scheme, self.granularity)
+        return earlier is not None and earlier.settings() == self._grid(bits).settings()
+
+    def _grid(self, bits: int) -> UniformQuantizer:
+        assert self.scheme != "kmeans"
+        return UniformQuantizer(
+            bits, scheme=self.scheme, granularity=self.granularity, grid_range=self.range, percentile=self.percentile
+        )
+
+    def put_on_grid_with_feedback(self, weight: Weight, bits: int, moments: Tensor, /) -> None:
+        """Put a weight on its levels, each chosen after the errors of those before it; zeros of a mask stay zeros.
+
+        moments: (groups, columns, columns), see `training.input_moments`. The weight `takes_feedback`.
+        """
+        module, tensor_name = weight.places[0]
+        value = weight.value()
+        grid = self._grid(bits).quantize(value)
+        held = HeldGrid(grid.scale, grid.zero_point, bits=bits, scheme=self._grid(bits).scheme)
+        stays_zero = (value == 0) & (len(constraints_on(module, tensor_name)) > 0)
+        rows, zeros = value.reshape(len(value), -1), stays_zero.reshape(len(value), -1)
+        n_rows = len(rows) // len(moments)
+        rounded = []
+        for number, of_group in enumerate(moments):
+            group = slice(number * n_rows, (number + 1) * n_rows)
+            rounded.append(round_with_feedback(rows[group], of_group, _to_level(held.of_rows(group), zeros[group])))
+        with torch.no_grad():
+            parameter_behind(module, tensor_name).copy_(torch.cat(rounded).reshape(value.shape))
+        for place, name in weight.places:
+            register(place, name, held)
+
+
+def takes_feedback(weight: Weight, /) -> bool:
+    """Whether the values of a weight can be chosen: it is under no constraint but masks."""
+    return all(isinstance(constraint, Mask) for constraint in constraints_on(*weight.places[0]))
+
+
+def _to_level(grid: HeldGrid, zeros: Tensor) -> RoundColumn:
+    """Return what rounds a column to the grid of its rows; what is marked in `zeros`, (n_rows, n_columns), is zero."""
+
+    def round_column(values: Tensor, column: int) -> Tensor:
+        level = grid.quantize(values.float().unsqueeze(1)).dequantize().squeeze(1)
+        return torch.where(zeros[:, column], 0.0, level).double()
+
+    return round_column

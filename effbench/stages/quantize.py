@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import nn
 
 from effbench.compression.constraints.copies import copy_network
-from effbench.compression.grids import GridOptions
+from effbench.compression.grids import GridOptions, takes_feedback
+from effbench.compression.layers import Weight
 from effbench.plan.context import Context
 from effbench.plan.stage import Stage
+from effbench.training.calibration import first_images
+from effbench.training.input_moments import Moments, input_moments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,12 @@ class Quantize(Stage, GridOptions):
     scheme=kmeans is not uniform: each layer has its own 2^bits values (beside zero, for what was pruned), found by
     k-means as by the stage `Share` (Han et al. 2015, arXiv:1510.00149, section 3). Finetuning then trains the values;
     which weight has which stays.
+
+    rounding=feedback rounds the weights of a layer one input after the other, and lets those that are left make good
+    for what the layer's output lost so far (GPTQ, arXiv:2210.17323, section 3; `compression.feedback`), on `examples`
+    training examples without their labels. What shows no inputs (recurrent layers, transposed convolutions, more than
+    8,192 inputs), has one bit, or is under another constraint than a mask is rounded to the nearest level; where there
+    is such, `feedback_share/<step>` is the share of the weights with feedback.
     """
 
     VERSION: ClassVar[int] = 2
@@ -35,16 +45,47 @@ class Quantize(Stage, GridOptions):
     bits: Annotated[int, Field(ge=1, le=16)]
     """Width of a weight; one bit is a scaled sign. 2 for a ternary scheme, 2 to 8 for powers of two."""
 
+    rounding: Literal["nearest", "feedback"] = "nearest"
+    """To which level a weight goes."""
+    examples: Annotated[int, Field(ge=1)] = 1000
+    """Of rounding=feedback: training examples seen; all of them where there are fewer."""
+
     def __post_init__(self) -> None:
         """Refuse what is no width or no grid."""
         super().__post_init__()
         self.check_grid()
+        if self.rounding == "feedback" and self.scheme not in ("symmetric", "affine"):
+            raise ValueError(f"rounding=feedback: must be nearest with scheme={self.scheme}, whose levels are not even")
         self.check_bits(self.bits, shown=f"bits={self.bits}")
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose weights are on their grids."""
         quantized = copy_network(model)
-        for weight, bits in self.values_by_weight(quantized, context).items():
+        bits_of = self.values_by_weight(quantized, context)
+        moments = self._moments(quantized, bits_of, context) if self.rounding == "feedback" else {}
+        for weight, bits in bits_of.items():
             # In a later round it may be there already.
-            self.put_on_grid(weight, bits, generator=context.generator())
+            if weight.name in moments:
+                self.put_on_grid_with_feedback(weight, bits, moments[weight.name])
+            else:
+                self.put_on_grid(weight, bits, generator=context.generator())
         return quantized
+
+    def _moments(self, network: nn.Module, bits_of: Mapping[Weight, int], context: Context) -> Moments:
+        """Return what weights are multiplied with, where that is to be asked, and note the share of which it is known.
+
+        Of those that are on their grid already nothing is asked, nor said.
+        """
+        new = [weight for weight, bits in bits_of.items() if not self.is_on_grid(weight, bits)]
+        asked = [weight for weight in new if bits_of[weight] > 1 and takes_feedback(weight)]
+        batches = context.data.batches(
+            "train", side=context.side, batch_size=250, generator=context.generator(), augmented=False
+        )
+        moments = (
+            input_moments(network, asked, first_images(batches, self.examples), device=context.device) if asked else {}
+        )
+        sizes = {weight.name: weight.value().numel() for weight in new}
+        if len(moments) < len(sizes):
+            share = sum(sizes[name] for name in moments) / sum(sizes.values())
+            context.findings.note(f"feedback_share/{context.step}", share)
+        return moments

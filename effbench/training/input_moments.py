@@ -6,7 +6,7 @@ changes (Hassibi and Stork 1992; Frantar et al. 2022, arXiv:2210.17323, section 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from unittest.mock import patch
 
@@ -25,6 +25,9 @@ Moments = Mapping[str, Tensor]
 A weight of shape (n_out, n_in / groups, *kernel) has n_in / groups * prod(kernel) columns, in its own order."""
 
 _LINEAR = functional.linear
+MOST_COLUMNS = 8192
+"""Of a weight with more columns the moments would take gigabytes."""
+_MOST_ENTRIES = 2**24
 _CONVOLUTIONS: dict[Callable[..., Tensor], int] = {
     functional.conv1d: 1,
     functional.conv2d: 2,
@@ -40,7 +43,8 @@ def input_moments(
     batches: images, (n, channels, side, side) each. The network runs over them in evaluation mode on `device`. Calls
     are seen wherever they come from (a module, `functional.linear`, attention's projections), by the weight that they
     are given; attention leaves its fused path meanwhile, which shows nothing. A weight that stands in several places
-    has the sum of all. Recurrent layers and transposed convolutions show nothing and are left out.
+    has the sum of all. Recurrent layers and transposed convolutions show nothing and are left out, and so is what has
+    more than `MOST_COLUMNS` columns.
     """
     by_weight = {}
     network.to(device)
@@ -49,8 +53,9 @@ def input_moments(
     try:
         with evaluating(network), parametrize.cached(), torch.no_grad():
             for weight in weights:
-                module, tensor_name = weight.places[0]
-                by_weight[getattr(module, tensor_name).data_ptr()] = weight.name
+                tensor = getattr(*weight.places[0])
+                if tensor[0].numel() <= MOST_COLUMNS:
+                    by_weight[tensor.data_ptr()] = weight.name
             watch = _Watch(by_weight)
             n_examples = 0
             with watch:
@@ -61,6 +66,10 @@ def input_moments(
         torch.backends.mha.set_fastpath_enabled(fused)
         network.to("cpu")
     return {name: total / n_examples for name, total in watch.totals.items()}
+
+
+def _weight_of(_input: Tensor, weight: Tensor, *_args: Any, **_options: Any) -> Tensor:
+    return weight
 
 
 class _Watch(TorchFunctionMode):
@@ -78,7 +87,7 @@ class _Watch(TorchFunctionMode):
         if function is functional.linear:
             return self._linear(*args, **kwargs)
         if function in _CONVOLUTIONS:
-            self._note(*_of_convolution(*args, **kwargs))
+            self._note(_weight_of(*args, **kwargs), lambda: _windows(*args, **kwargs))
         if function is functional.multi_head_attention_forward:
             # Within what a mode is asked about it sees nothing more.
             with patch.object(functional, "linear", self._linear):
@@ -86,19 +95,19 @@ class _Watch(TorchFunctionMode):
         return function(*args, **kwargs)
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
-        self._note(weight, lambda: input.reshape(1, -1, input.shape[-1]))
+        self._note(weight, lambda: iter([input.reshape(1, -1, input.shape[-1])]))
         return _LINEAR(input, weight, bias)
 
-    def _note(self, weight: Tensor, rows_of: Callable[[], Tensor]) -> None:
+    def _note(self, weight: Tensor, parts: Callable[[], Iterator[Tensor]]) -> None:
         name = self.by_weight.get(weight.data_ptr())
         if name is None:
             return
-        rows = rows_of().double()
-        moments = torch.bmm(rows.transpose(1, 2), rows).cpu()
-        self.totals[name] = self.totals[name] + moments if name in self.totals else moments
+        for rows in parts():
+            moments = torch.bmm(rows.transpose(1, 2).float(), rows.float()).double().cpu()
+            self.totals[name] = self.totals[name] + moments if name in self.totals else moments
 
 
-def _of_convolution(
+def _windows(
     input: Tensor,  # noqa: A002
     weight: Tensor,
     bias: Tensor | None = None,
@@ -106,19 +115,17 @@ def _of_convolution(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> tuple[Tensor, Callable[[], Tensor]]:
-    def rows() -> Tensor:
-        """Return what each output sees, (groups, n_outputs, columns)."""
-        kernel = weight.shape[2:]
-        n_dimensions, n_places = len(kernel), kernel.numel()
-        images = input if input.dim() == n_dimensions + 2 else input.unsqueeze(0)
-        # A convolution by each unit kernel copies one place of the window.
-        units = torch.eye(n_places, dtype=input.dtype, device=input.device).reshape(n_places, 1, *kernel)
-        convolve = next(call for call, n in _CONVOLUTIONS.items() if n == n_dimensions)
-        with torch._C.DisableTorchFunction():
-            windows = convolve(images.reshape(-1, 1, *images.shape[2:]), units, None, stride, padding, dilation)
-        n_in = weight.shape[1]
-        windows = windows.reshape(len(images), groups, n_in * n_places, -1)
-        return windows.permute(1, 0, 3, 2).reshape(groups, -1, n_in * n_places)
-
-    return weight, rows
+) -> Iterator[Tensor]:
+    """Yield what each output of a convolution sees, (groups, n_outputs, columns), for some images at a time."""
+    kernel, n_in = weight.shape[2:], weight.shape[1]
+    n_places = kernel.numel()
+    images = input if input.dim() == weight.dim() else input.unsqueeze(0)
+    # A convolution by each unit kernel copies one place of the window.
+    units = torch.eye(n_places, dtype=input.dtype, device=input.device).reshape(n_places, 1, *kernel)
+    convolve = next(call for call, n_dimensions in _CONVOLUTIONS.items() if n_dimensions == len(kernel))
+    n_at_once = max(1, _MOST_ENTRIES // (images[0].numel() * n_places))
+    for some in torch.split(images, n_at_once):
+        channels = some.reshape(-1, 1, *some.shape[2:])
+        windows = convolve(channels, units, None, stride, padding, dilation)
+        windows = windows.reshape(len(some), groups, n_in * n_places, -1)
+        yield windows.permute(1, 0, 3, 2).reshape(groups, -1, n_in * n_places)

@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 from effbench.compression.constraints.codebook import Codebook
-from effbench.compression.constraints.stack import constraints_on, quantizer_of
-from effbench.compression.grids import GridOptions
+from effbench.compression.constraints.masks import Mask
+from effbench.compression.constraints.quantizer import HeldGrid
+from effbench.compression.constraints.stack import constraints_on, hold, quantizer_of
+from effbench.compression.grids import GridOptions, takes_feedback
 from effbench.compression.layers import weight_of, weights_of
 
 
@@ -77,3 +79,32 @@ def test_kmeans_ties_weights_to_two_to_the_bits_values_beside_zero():
     assert codebook.n_values == 8
     assert (weight_of(shared)[:10] == 0).all()
     assert len(weight_of(shared)[10:].unique()) == 8
+
+
+def moments_of(weight):
+    n_columns = weight.value()[0].numel()
+    return torch.eye(n_columns, dtype=torch.float64).expand(1, -1, -1) + 0.5
+
+
+def test_a_weight_with_feedback_is_on_a_grid_that_is_held_and_stays_there():
+    quantized = layer()
+    weight, options = only_weight(quantized), GridOptions()
+    options.put_on_grid_with_feedback(weight, 4, moments_of(weight))
+    (grid,) = constraints_on(quantized, "weight")
+    assert isinstance(grid, HeldGrid)
+    assert options.is_on_grid(weight, 4)
+    assert not options.is_on_grid(weight, 3)
+    before = weight_of(quantized).clone()
+    options.put_on_grid(weight, 4, generator=generator())
+    assert constraints_on(quantized, "weight") == (grid,)
+    assert torch.equal(weight_of(quantized), before)
+
+
+def test_only_weights_under_masks_alone_take_feedback():
+    plain, masked, shared = layer(), layer(), layer()
+    hold(masked, Mask(torch.rand(30, 40) < 0.5))
+    GridOptions(scheme="kmeans").put_on_grid(only_weight(shared), 3, generator=generator())
+    assert [takes_feedback(only_weight(module)) for module in (plain, masked, shared)] == [True, True, False]
+    zeros = weight_of(masked) == 0
+    GridOptions().put_on_grid_with_feedback(only_weight(masked), 4, moments_of(only_weight(masked)))
+    assert (weight_of(masked)[zeros] == 0).all()

@@ -161,3 +161,48 @@ def test_the_file_holds_two_bits_a_weight_and_the_values(make_context, toy_data)
 def test_kmeans_finds_its_own_levels_and_says_so():
     with pytest.raises(ValueError, match="range=mse: must be max with scheme=kmeans"):
         Quantize(bits=4, scheme="kmeans", range="mse")
+
+
+@pytest.mark.parametrize("scheme", ["symmetric", "affine"])
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_feedback_loses_less_than_rounding_to_the_nearest_level(trained_on_digits, scheme, granularity):
+    model, context = trained_on_digits
+    options = {"bits": 2 if scheme == "affine" else 3, "scheme": scheme, "granularity": granularity}
+    losses = {}
+    for rounding in ("nearest", "feedback"):
+        network = Quantize(rounding=rounding, **options).apply(model, context)
+        losses[rounding] = context.validate(network).loss
+        restored = decode(encode(network), network)
+        for (_, layer), (_, back) in zip(weight_layers(network), weight_layers(restored), strict=True):
+            assert torch.equal(layer.weight, back.weight)
+            assert max(len(row.unique()) for row in layer.weight) <= 2 ** options["bits"]
+    assert losses["feedback"] < losses["nearest"]
+
+
+def test_feedback_leaves_pruned_weights_zero(trained_on_digits):
+    model, context = trained_on_digits
+    pruned = Prune(ratio=0.6).apply(model, context)
+    network = Quantize(bits=4, rounding="feedback").apply(pruned, context)
+    for (_, before), (_, after) in zip(weight_layers(pruned), weight_layers(network), strict=True):
+        assert ((after.weight == 0) | (before.weight != 0)).all()
+
+
+def test_feedback_says_what_showed_no_inputs(toy_data, make_context):
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(8, 6, batch_first=True), nn.Linear(6, 4)
+
+        def forward(self, images):
+            return self.head(self.lstm(images[:, 0])[0][:, -1])
+
+    context = make_context(toy_data)
+    quantized = Quantize(bits=4, rounding="feedback").apply(Recurrent(), context)
+    share = context.findings.metrics[f"feedback_share/{context.step}"]
+    assert share == pytest.approx(24 / (24 + 24 * 8 + 24 * 6))
+    assert quantizer_of(quantized.lstm, "weight_ih_l0").bits == 4
+
+
+def test_levels_that_are_not_even_have_no_feedback():
+    with pytest.raises(ValueError, match="rounding=feedback: must be nearest with scheme=kmeans"):
+        Quantize(bits=4, scheme="kmeans", rounding="feedback")

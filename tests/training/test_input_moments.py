@@ -78,3 +78,31 @@ def test_a_network_is_left_as_it_was():
     input_moments(network, weights_of(network), [torch.randn(5, 6, 7, 7)], device=CPU)
     assert network.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_few_images_at_a_time_give_the_same(monkeypatch):
+    torch.manual_seed(0)
+    network, images = nn.Conv2d(6, 8, 3), torch.randn(7, 6, 7, 7)
+    (whole,) = input_moments(network, weights_of(network), [images], device=CPU).values()
+    monkeypatch.setattr("effbench.training.input_moments._MOST_ENTRIES", 6 * 49 * 9 * 2)
+    (parts,) = input_moments(network, weights_of(network), [images], device=CPU).values()
+    assert torch.allclose(parts, whole, rtol=1e-5)
+
+
+def test_what_has_too_many_columns_is_left_out(monkeypatch):
+    monkeypatch.setattr("effbench.training.input_moments.MOST_COLUMNS", 20)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(21, 20), nn.Linear(20, 2))
+    assert set(input_moments(network, weights_of(network), [torch.randn(3, 21)], device=CPU)) == {"2"}
+
+
+def test_a_weight_in_two_places_has_the_sum_of_both():
+    torch.manual_seed(0)
+    one = nn.Linear(5, 5)
+    tied = nn.Sequential(one, nn.ReLU(), nn.Linear(5, 5))
+    tied[2].weight = one.weight
+    images = torch.randn(9, 5)
+    (moments,) = input_moments(tied, weights_of(tied), [images], device=CPU).values()
+    with torch.no_grad():
+        inner = tied[:2](images)
+    expected = (images.T @ images + inner.T @ inner) / 9
+    assert torch.allclose(moments[0].float(), expected, rtol=1e-4)

@@ -149,6 +149,42 @@ class UniformQuantizer(nn.Module):
         return ((codes - zero_point.unsqueeze(1)) * scale.unsqueeze(1) - rows).square().sum(1)
 
 
+class HeldGrid(UniformQuantizer):
+    """A uniform grid that stays where it was put: what is rounded to it afterwards does not move its scale.
+
+    For codes that were chosen otherwise than by rounding (`compression.feedback`): the parameter behind the constraint
+    holds their values, which the grid gives back to the bit.
+
+    scale: float32, () or (n_out,). zero_point: int32, of the same shape. Both are buffers.
+    """
+
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, scale: Tensor, zero_point: Tensor, *, bits: int, scheme: GridScheme) -> None:
+        assert scheme in ("symmetric", "affine"), scheme
+        super().__init__(bits, scheme=scheme, granularity="channel" if scale.ndim else "tensor")
+        self.register_buffer("scale", scale.detach().clone())
+        self.register_buffer("zero_point", zero_point.detach().clone())
+
+    def of_rows(self, group: slice, /) -> HeldGrid:
+        """Return the grid of some rows of the tensor."""
+        if self.scale.ndim == 0:
+            return self
+        return HeldGrid(self.scale[group], self.zero_point[group], bits=self.bits, scheme=self.scheme)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `impose` needs to make the constraint again, beside its buffers."""
+        return {"kind": "held", "bits": self.bits, "scheme": self.scheme, "granularity": self.granularity}
+
+    def _codes(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        scale, zero_point = self.scale.reshape(-1), self.zero_point.reshape(-1)
+        steps = torch.round(rows / scale.unsqueeze(1)).clamp(-(2**20), 2**20).to(torch.int32)
+        first = 1 - 2 ** (self.bits - 1) if self.scheme == "symmetric" else 0
+        last = first + 2**self.bits - (2 if self.scheme == "symmetric" else 1)
+        return (steps + zero_point.unsqueeze(1)).clamp(first, last), scale, zero_point
+
+
 def _mean_where(values: Tensor, marks: Tensor) -> Tensor:
     """Return the mean of each row's marked values, (n_rows,); 0 for a row without."""
     return (values * marks).sum(1) / marks.sum(1).clamp(min=1)

@@ -7,7 +7,7 @@ from torch.nn.utils import parametrize
 
 from effbench.codec import decode, encode
 from effbench.compression.constraints.described import describe, impose
-from effbench.compression.constraints.quantizer import UniformQuantizer
+from effbench.compression.constraints.quantizer import HeldGrid, UniformQuantizer
 from effbench.compression.constraints.stack import bake, constraints_on
 from effbench.compression.layers import weight_layers
 
@@ -60,3 +60,22 @@ def test_it_comes_back_from_the_file_and_from_its_description(settings):
     state, kept, read = (model.state_dict() for model in (bake(network), bake(fresh), restored))
     assert state.keys() == kept.keys() == read.keys()
     assert all(torch.equal(state[name], kept[name]) and torch.equal(state[name], read[name]) for name in state)
+
+
+@pytest.mark.parametrize("scheme", ["symmetric", "affine"])
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+def test_a_grid_that_is_held_comes_back_with_its_scale_and_keeps_it(scheme, granularity):
+    torch.manual_seed(0)
+    network, fresh, other = (nn.Linear(40, 30) for _ in range(3))
+    grid = UniformQuantizer(4, scheme=scheme, granularity=granularity).quantize(network.weight)
+    held = HeldGrid(grid.scale, grid.zero_point, bits=4, scheme=scheme)
+    parametrize.register_parametrization(network, "weight", held)
+    assert torch.equal(network.weight, grid.dequantize())
+    network.parametrizations.weight.original.data *= 0.6
+    halved = network.weight.detach().clone()
+    assert torch.equal(held.quantize(halved).scale, grid.scale)
+    impose(fresh, json.loads(json.dumps(describe(network))))
+    fresh.load_state_dict(network.state_dict())
+    assert describe(fresh) == describe(network)
+    assert torch.equal(fresh.weight, halved)
+    assert torch.equal(decode(encode(network), other).weight, halved)
