@@ -86,7 +86,7 @@ def test_a_few_images_at_a_time_give_the_same(monkeypatch):
     (whole,) = input_moments(network, weights_of(network), [images], device=CPU).values()
     monkeypatch.setattr("effbench.training.input_moments._MOST_ENTRIES", 6 * 49 * 9 * 2)
     (parts,) = input_moments(network, weights_of(network), [images], device=CPU).values()
-    assert torch.allclose(parts, whole, rtol=1e-5)
+    assert torch.allclose(parts, whole, rtol=1e-5, atol=1e-4)
 
 
 def test_what_has_too_many_columns_is_left_out(monkeypatch):
