@@ -90,7 +90,7 @@ STAGES = {
     "PruneBlocks": (1, {}),
     "PruneChannels": (3, {"criterion": "l1", "scope": "layer"}),
     "PruneNM": (3, {"criterion": "magnitude"}),
-    "Quantize": (2, GRID),
+    "Quantize": (2, {**GRID, "rounding": "nearest", "examples": 1000}),
     "QuantizeInputs": (3, {"range": "max", "percentile": 99.9, "examples": 1000}),
     "RemoveDead": (2, {}),
     "Rewind": (1, {"to": "init"}),
