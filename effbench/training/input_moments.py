@@ -44,7 +44,8 @@ def input_moments(
     are seen wherever they come from (a module, `functional.linear`, attention's projections), by the weight that they
     are given; attention leaves its fused path meanwhile, which shows nothing. A weight that stands in several places
     has the sum of all. Recurrent layers and transposed convolutions show nothing and are left out, and so is what has
-    more than `MOST_COLUMNS` columns.
+    more than `MOST_COLUMNS` columns, or of which a part alone is used (of attention's, where queries and keys come from
+    different places). ValueError, with the weight's name, where an input is not finite.
     """
     by_weight = {}
     network.to(device)
@@ -55,7 +56,7 @@ def input_moments(
             for weight in weights:
                 tensor = getattr(*weight.places[0])
                 if tensor[0].numel() <= MOST_COLUMNS:
-                    by_weight[tensor.data_ptr()] = weight.name
+                    by_weight[tensor.data_ptr(), tensor.shape] = weight.name
             watch = _Watch(by_weight)
             n_examples = 0
             with watch:
@@ -73,9 +74,12 @@ def _weight_of(_input: Tensor, weight: Tensor, *_args: Any, **_options: Any) -> 
 
 
 class _Watch(TorchFunctionMode):
-    """Adds up the second moments of what is multiplied with the weights at the given addresses."""
+    """Adds up the second moments of what is multiplied with the weights of the given addresses and shapes.
 
-    def __init__(self, by_weight: Mapping[int, str]) -> None:
+    A part of a weight may begin at its address.
+    """
+
+    def __init__(self, by_weight: Mapping[tuple[int, torch.Size], str]) -> None:
         super().__init__()
         self.by_weight = by_weight
         self.totals: dict[str, Tensor] = {}
@@ -99,10 +103,12 @@ class _Watch(TorchFunctionMode):
         return _LINEAR(input, weight, bias)
 
     def _note(self, weight: Tensor, parts: Callable[[], Iterator[Tensor]]) -> None:
-        name = self.by_weight.get(weight.data_ptr())
+        name = self.by_weight.get((weight.data_ptr(), weight.shape))
         if name is None:
             return
         for rows in parts():
+            if not bool(torch.isfinite(rows).all()):
+                raise ValueError(f"the input of {name} is not finite: it says nothing of how to round")
             moments = torch.bmm(rows.transpose(1, 2).float(), rows.float()).double().cpu()
             self.totals[name] = self.totals[name] + moments if name in self.totals else moments
 

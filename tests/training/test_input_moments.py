@@ -106,3 +106,25 @@ def test_a_weight_in_two_places_has_the_sum_of_both():
         inner = tied[:2](images)
     expected = (images.T @ images + inner.T @ inner) / 9
     assert torch.allclose(moments[0].float(), expected, rtol=1e-4)
+
+
+def test_a_part_of_a_weight_is_not_taken_for_the_whole():
+    """Keys that are no queries are multiplied with another part of attention's one weight."""
+
+    class Cross(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(7, 1, batch_first=True)
+
+        def forward(self, images):
+            return self.attention(images[:, 0], images[:, 1], images[:, 2])[0]
+
+    network = Cross()
+    seen = input_moments(network, weights_of(network), [torch.randn(5, 6, 7, 7)], device=CPU)
+    assert set(seen) == {"attention.out_proj"}
+
+
+def test_an_input_that_is_not_finite_is_named():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(5, 5))
+    with pytest.raises(ValueError, match="the input of 1 is not finite"):
+        input_moments(network, weights_of(network), [torch.full((2, 5), torch.inf)], device=CPU)
