@@ -9,12 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import GridGranularity, GridScheme, HeldGrid, UniformQuantizer
 from effbench.compression.constraints.ranges import Range
 from effbench.compression.constraints.sharing import share_values
 from effbench.compression.constraints.stack import constraints_on, parameter_behind, quantizer_of, register
-from effbench.compression.feedback import RoundColumn, round_with_feedback
+from effbench.compression.feedback import RoundColumn, round_with_feedback, spread_of_errors
 from effbench.compression.layers import Weight
 
 Levels = Literal[GridScheme, "kmeans"]
@@ -93,28 +92,20 @@ class GridOptions:
         grid = self._grid(bits).quantize(value)
         held = HeldGrid(grid.scale, grid.zero_point, bits=bits, scheme=self._grid(bits).scheme)
         stays_zero = (value == 0) & (len(constraints_on(module, tensor_name)) > 0)
-        rows, zeros = value.reshape(len(value), -1), stays_zero.reshape(len(value), -1)
-        n_rows = len(rows) // len(moments)
-        rounded = []
-        for number, of_group in enumerate(moments):
-            group = slice(number * n_rows, (number + 1) * n_rows)
-            rounded.append(round_with_feedback(rows[group], of_group, _to_level(held.of_rows(group), zeros[group])))
+        rows = value.reshape(len(moments), -1, moments.shape[-1])
+        to_level = _to_level(held, stays_zero.reshape(rows.shape))
+        rounded = round_with_feedback(rows, spread_of_errors(moments), to_level)
         with torch.no_grad():
-            parameter_behind(module, tensor_name).copy_(torch.cat(rounded).reshape(value.shape))
+            parameter_behind(module, tensor_name).copy_(rounded.reshape(value.shape))
         for place, name in weight.places:
             register(place, name, held)
 
 
-def takes_feedback(weight: Weight, /) -> bool:
-    """Whether the values of a weight can be chosen: it is under no constraint but masks."""
-    return all(isinstance(constraint, Mask) for constraint in constraints_on(*weight.places[0]))
-
-
 def _to_level(grid: HeldGrid, zeros: Tensor) -> RoundColumn:
-    """Return what rounds a column to the grid of its rows; what is marked in `zeros`, (n_rows, n_columns), is zero."""
+    """Return what rounds a column to the grid of its rows; what is marked in `zeros`, of the rows' shape, is zero."""
 
     def round_column(values: Tensor, column: int) -> Tensor:
-        level = grid.quantize(values.float().unsqueeze(1)).dequantize().squeeze(1)
-        return torch.where(zeros[:, column], 0.0, level).double()
+        level = grid.quantize(values.float().reshape(-1, 1)).dequantize().reshape(values.shape)
+        return torch.where(zeros[..., column], 0.0, level).double()
 
     return round_column

@@ -49,6 +49,8 @@ class Axis:
     modifies: str | None = None
     """Another axis, without which this one means nothing: it sets one more field of that axis's stage. For example
     +prune_granularity=kernel says what `prune` removes together, and is refused where no +prune=… is given."""
+    excludes: Sequence[str] = ()
+    """Other axes that can't do anything to the same network: a point with both is refused."""
     moves: Sequence[str] = ()
     """The costs that the axis changes."""
     realised: Mapping[str, str] = field(default_factory=dict)

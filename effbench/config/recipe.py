@@ -234,6 +234,11 @@ class Recipe:
                     f"{self._shown(name)}: changes what {lead.name} does, "
                     f"so give that too, as in {lead.name}={lead.example}"
                 )
+            for other in axis.excludes:
+                if not axis.is_neutral(self.values[name]) and self._moves(other):
+                    raise ValueError(
+                        f"{self._shown(name)}: quantises what {self._shown(other)} has quantised, so give one of them"
+                    )
         replaceable = {entry for axis in self.axes.values() for entry in axis.replaces}
         for entry in set(steps.get("taught", [])) - replaceable:
             raise ValueError(unknown_name(f"recipe.taught: {entry}", replaceable, "step"))
@@ -241,6 +246,9 @@ class Recipe:
             raise ValueError(unknown_name(f"recipe.excludes: {entry}", self._phases, "phase"))
         for entry in names - self._phases - set(self.node["stage"]):
             raise ValueError(unknown_name(f"recipe.steps: {entry}", [*self._phases, *self.node["stage"]], "step"))
+
+    def _moves(self, name: str) -> bool:
+        return name in self.values and not self.axes[name].is_neutral(self.values[name])
 
     def _shown(self, name: str) -> str:
         return shown_axis(name, self.asked[name])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
+from effbench.codec import Coder, encode
 from effbench.data import ImageData
 from effbench.plan.findings import Findings
 from effbench.plan.keys import seed_of
@@ -97,6 +98,10 @@ class Context:
     def example(self) -> Tensor:
         """Return an input of the network: two images of the validation split, (2, channels, side, side)."""
         return next(self.data.batches("val", side=self.side, batch_size=2))[0]
+
+    def code_length(self, model: nn.Module, coder: Coder, /) -> int:
+        """Return how many bytes the file of a network has: it is written, and thrown away."""
+        return len(encode(model, coder=coder))
 
     def sum_gradients(
         self, model: nn.Module, tensors_of: Callable[[], Sequence[Tensor]], /

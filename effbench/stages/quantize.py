@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import nn
 
 from effbench.compression.constraints.copies import copy_network
-from effbench.compression.grids import GridOptions, takes_feedback
+from effbench.compression.feedback import takes_feedback
+from effbench.compression.grids import GridOptions
 from effbench.compression.layers import Weight
 from effbench.plan.context import Context
 from effbench.plan.stage import Stage

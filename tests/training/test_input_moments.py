@@ -57,8 +57,8 @@ def test_the_error_that_they_predict_is_the_one_that_is_measured(kind):
         weight.module.weight += 0.1 * torch.randn_like(weight.module.weight)
     changed = weight.value().reshape(len(plain), -1).double()
     measured = float((outputs_of(network, images) - before).square().sum()) / len(images)
-    groups = plain.chunk(len(moments)), changed.chunk(len(moments))
-    predicted = sum(output_error(*rows, of_group) for *rows, of_group in zip(*groups, moments, strict=True))
+    groups = (rows.reshape(len(moments), -1, rows.shape[1]) for rows in (plain, changed))
+    predicted = output_error(*groups, moments)
     assert predicted == pytest.approx(measured, rel=1e-4)
 
 

@@ -167,12 +167,6 @@ class HeldGrid(UniformQuantizer):
         self.register_buffer("scale", scale.detach().clone())
         self.register_buffer("zero_point", zero_point.detach().clone())
 
-    def of_rows(self, group: slice, /) -> HeldGrid:
-        """Return the grid of some rows of the tensor."""
-        if self.scale.ndim == 0:
-            return self
-        return HeldGrid(self.scale[group], self.zero_point[group], bits=self.bits, scheme=self.scheme)
-
     def settings(self) -> dict[str, Any]:
         """Return what `impose` needs to make the constraint again, beside its buffers."""
         return {"kind": "held", "bits": self.bits, "scheme": self.scheme, "granularity": self.granularity}

@@ -1,0 +1,97 @@
+"""Weights rounded to the multiples of one step, as many as there are: what an entropy coder wants.
+
+Every step has the same width, zero is on the grid, and nothing is cut off: at equal error the entropy of the multiples
+is within 0.25 bits a weight of the least that is possible (Gish and Pierce 1968, "Asymptotically efficient quantizing",
+section III), while levels that are few and fitted to each channel, as kernels for integers want them, cost more.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from effbench.compression.constraints.quantizer import HeldGrid
+from effbench.compression.constraints.stack import parameter_behind, register
+from effbench.compression.feedback import round_with_feedback, takes_feedback
+from effbench.compression.layers import Weight
+
+MOST = 2**20
+"""Multiples of the step, up or down: a quantiser's, see `constraints.quantizer`."""
+_MOST_PRICED = 2**10
+
+
+def least_step(values: Tensor, /) -> float:
+    """Return the least step at which no value is more multiples of it than can be."""
+    return max(float(values.abs().max()) / (MOST - 1), 1e-30) if values.numel() else 1e-30
+
+
+def nearest_multiples(values: Tensor, step: float, /) -> Tensor:
+    """Return the nearest multiples of a step, int64, in the values' shape."""
+    return torch.round(values.double() / step).clamp(-MOST, MOST).to(torch.int64)
+
+
+def entropy_bits(multiples: Tensor, /) -> float:
+    """Return how many bits integers take, each coded by how often it occurs, its table not counted."""
+    _, counts = np.unique(multiples.cpu().numpy(), return_counts=True)
+    return float(-(counts * np.log2(counts / counts.sum())).sum())
+
+
+def choose_multiples(values: Tensor, step: float, /, *, spread: Tensor | None, price: float) -> Tensor:
+    """Return the multiples of a step that stand for a weight, int64, in its shape. What is zero stays zero.
+
+    spread: of its inputs, (n_groups, n_columns, n_columns), see `feedback.spread_of_errors`; each weight then makes
+    good for the errors of those before it. Without, each is rounded alone. price: how much squared error, in squares
+    of the step, a bit is worth: of the nearest multiple, that one step nearer to zero, and zero, the one is taken with
+    the least error + price x bits, by how often each occurs among the nearest ones (rate-distortion optimised
+    quantisation, Karczewicz et al. 2008; DeepCABAC, arXiv:1907.11900, section III.D). 0 takes the nearest.
+    """
+    nearest = nearest_multiples(values, step)
+    costs = _bits_of(nearest) * price if price else None
+    zeros = values == 0
+    if spread is None:
+        chosen = nearest.double() if costs is None else _cheapest(values.double() / step, costs)
+        return torch.where(zeros, 0.0, chosen).to(torch.int64)
+    rows = values.double().reshape(len(spread), -1, spread.shape[-1]) / step
+    held = zeros.reshape(rows.shape)
+
+    def round_column(column: Tensor, number: int) -> Tensor:
+        chosen = torch.round(column) if costs is None else _cheapest(column, costs)
+        return torch.where(held[..., number], 0.0, chosen.clamp(-MOST, MOST))
+
+    return round_with_feedback(rows, spread, round_column).to(torch.int64).reshape(values.shape)
+
+
+def hold_on_grid(weight: Weight, multiples: Tensor, step: float, /) -> None:
+    """Put a weight on its multiples of a step, in all its places: codes on a grid that stays."""
+    module, tensor_name = weight.places[0]
+    bits = max(2, int(multiples.abs().max()).bit_length() + 1) if multiples.numel() else 2
+    scale = torch.tensor(step, dtype=torch.float32)
+    held = HeldGrid(scale, torch.zeros((), dtype=torch.int32), bits=bits, scheme="symmetric")
+    if takes_feedback(weight):
+        behind = parameter_behind(module, tensor_name)
+        with torch.no_grad():
+            behind.copy_(multiples.to(torch.float32) * scale)
+    for place, name in weight.places:
+        register(place, name, held)
+
+
+def _bits_of(nearest: Tensor) -> Tensor:
+    """Return what each magnitude costs, (most + 1,) float64, by how often it occurs; a sign costs a bit.
+
+    Each has been seen half a time more than it has.
+    """
+    sizes = nearest.abs().reshape(-1).clamp(max=_MOST_PRICED)
+    counts = torch.bincount(sizes, minlength=2).double() + 0.5
+    return -torch.log2(counts / counts.sum()) + (torch.arange(len(counts)) > 0)
+
+
+def _cheapest(values: Tensor, costs: Tensor) -> Tensor:
+    """Return of each value (in steps) the multiple of least squared error + cost."""
+    sizes = values.abs()
+    nearest = torch.round(sizes)
+    best, least = nearest, torch.full_like(sizes, torch.inf)
+    for candidate in (nearest, (nearest - 1).clamp(min=0), torch.zeros_like(nearest)):
+        cost = (sizes - candidate).square() + costs[candidate.clamp(max=len(costs) - 1).long()]
+        best, least = torch.where(cost < least, candidate, best), torch.minimum(cost, least)
+    return torch.copysign(best, values)
