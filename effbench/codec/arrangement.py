@@ -23,6 +23,8 @@ class Arrangement:
     width: int = 1
     plane: int = 1
     """Values in a plane."""
+    is_trellis: bool = False
+    """Whether the values are codes of `compression.trellis`, whose machine runs down the columns."""
     may_be_images: bool = False
     """Whether a row may be a flattened stack of square images: see `sides`."""
 

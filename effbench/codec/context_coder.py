@@ -85,4 +85,6 @@ def _code(
     from effbench.codec import context_models
 
     geometry = (arrangement.n_rows, arrangement.length, arrangement.width, arrangement.plane)
-    return context_models.code_values(values, geometry, limits, data, position, len(data), decodes=decodes)
+    return context_models.code_values(
+        values, geometry, limits, data, position, len(data), decodes=decodes, is_trellis=arrangement.is_trellis
+    )

@@ -17,6 +17,7 @@ from effbench.codec import arithmetic, contexts, row_prediction
 from effbench.codec.arithmetic import Bytes, Ints, Slots, Words
 from effbench.codec.contexts import Levels, Lines
 from effbench.compression.jit import allocation_free, inlined
+from effbench.compression.trellis import NEXT
 
 N_FLAG, N_SIGN, N_MAGNITUDE = 7, 4, 4
 _N_NODE_SLOTS, _N_MAGNITUDE_SETS = 128, 48
@@ -34,11 +35,14 @@ Scratch = tuple[Words, Words]
 """The chosen slots and their logits, (N_FLAG,)."""
 
 
-def _fresh_models(largest: int, /) -> Models:
+def _fresh_models(largest: int, n_grids: int, /) -> Models:
     """Return models that know nothing of a layer whose largest magnitude is `largest`."""
-    n_nodes = 1 << max(largest - 1, 0).bit_length()
+    n_nodes = n_grids << max(largest - 1, 0).bit_length()
     return (
-        (arithmetic.fresh_slots(contexts.N_FLAG_SLOTS), arithmetic.fresh_weights(contexts.N_FLAG_SETS, N_FLAG)),
+        (
+            arithmetic.fresh_slots(n_grids * contexts.N_FLAG_SLOTS),
+            arithmetic.fresh_weights(n_grids * contexts.N_FLAG_SETS, N_FLAG),
+        ),
         (arithmetic.fresh_slots(contexts.N_SIGN_SLOTS), arithmetic.fresh_weights(contexts.N_SIGN_SETS, N_SIGN)),
         (
             arithmetic.fresh_slots(2 * n_nodes * _N_NODE_SLOTS),
@@ -54,7 +58,7 @@ def code_value(
     data: Bytes,
     state: Ints,
     lines: Lines,
-    place: tuple[int, int, int, int],
+    place: tuple[int, int, int, int, int],
     known: Ints,
     levels: Levels,
     models: Models,
@@ -63,14 +67,19 @@ def code_value(
     """Write a value, or read and return one, maybe beyond the limits.
 
     limits: the lowest and the highest value, the bits of their magnitudes less one. place: where in its row it is, how
-    far away the line above is, and the plane before; 1 where something below zero is expected.
+    far away the line above is, and the plane before; 1 where something below zero is expected; 1 on a second grid.
     """
-    at, across, plane, expects_less = place
+    at, across, plane, expects_less, second = place
     of_row, of_both, around, of_expected, of_column = levels
     chosen, logits = scratch
     slots, weights = models[0]
     n_near = contexts.choose_for_flag(lines, at, across, plane, known, levels, chosen)
     other = 10 + (16 + of_expected if of_expected > 0 else of_column)
+    if second:
+        n_near += contexts.N_FLAG_SETS
+        other += contexts.N_FLAG_SETS
+        for i in range(N_FLAG):
+            chosen[i] += contexts.N_FLAG_SLOTS
     is_more = 1 if value != 0 else 0
     if not arithmetic.mix_bit(data, state, is_more, slots, chosen, N_FLAG, weights, n_near, other, logits):
         return 0
@@ -82,9 +91,9 @@ def code_value(
         negative = arithmetic.mix_bit(data, state, negative, slots, chosen, N_SIGN, weights, beside, other, logits)
     slots, weights = models[2]
     n_bits = limits[2] if negative else limits[3]
-    n_nodes, node = len(slots) // (2 * _N_NODE_SLOTS), 1
+    n_nodes, node = 1 << max(limits[2], limits[3]), 1
     for k in range(n_bits - 1, -1, -1):
-        first = (negative * n_nodes + node) * _N_NODE_SLOTS
+        first = ((2 * second + negative) * n_nodes + node) * _N_NODE_SLOTS
         chosen[0] = first + of_row
         chosen[1] = first + 32 + of_both
         chosen[2] = first + 64 + around
@@ -105,11 +114,13 @@ def code_values(
     end: int,
     *,
     decodes: bool,
+    is_trellis: bool = False,
 ) -> int:
     """Write `values` into `data[position:end]`, or fill them from it; return where the code ends, -1 where it fails.
 
     values: (n_rows * length,). geometry: (n_rows, length, width, plane). limits: the lowest (at most 0) and the highest
-    (at least 0) value, within +-255. It fails without room, without bytes, or on a value beyond the limits.
+    (at least 0) value, within +-255. is_trellis: they are the codes of `compression.trellis`. It fails without room, without bytes, or on a
+    value beyond the limits.
     """
     n_rows, length, width, plane = geometry
     across = width if width > 1 else 3
@@ -124,7 +135,7 @@ def code_values(
         np.array([*limits, *n_bits], np.int64),
         data,
         state,
-        _fresh_models(max(-limits[0], limits[1])),
+        _fresh_models(max(-limits[0], limits[1]), 2 if is_trellis else 1),
         (lines[0], lines[1], lines[2]),
         np.zeros(contexts.N_KNOWN, np.int64),
         (
@@ -135,6 +146,7 @@ def code_values(
         ),
         np.zeros(row_prediction.N_TAPS, np.int32),
         (1 << contexts.INVERSE_BITS) // (np.arange(min(length, contexts.N_INVERSE)) + contexts.PRIOR),
+        np.zeros(length if is_trellis else 0, np.int32),
         (scratch[0], scratch[1]),
     )
     return int(arithmetic.finish(data, state))
@@ -153,9 +165,14 @@ def _code_values(
     columns: Columns,
     taps: Words,
     inverse: Ints,
+    machine: Words,
     scratch: Scratch,
 ) -> None:
-    """Code one value after the other. geometry: (n_rows, length, across, plane, margin); limits: see `code_value`."""
+    """Code one value after the other.
+
+    geometry: (n_rows, length, across, plane, margin). limits: see `code_value`. machine: the states of the trellis'
+    columns, (length,); (0,) without a trellis.
+    """
     n_rows, length, across, plane, margin = geometry[0], geometry[1], geometry[2], geometry[3], geometry[4]
     here, above, before = lines
     sums, n_in_column, energy, history = columns
@@ -185,13 +202,18 @@ def _code_values(
                 of_column,
             )
             i = row * length + column
-            place = (at, across, plane, 1 if guess < 0 else 0)
+            second = machine[column] >> 1 if len(machine) else 0
+            place = (at, across, plane, 1 if guess < 0 else 0, second)
             value = code_value(int(values[i]), limits, data, state, lines, place, known, levels, models, scratch)
             if value < limits[0] or value > limits[1]:
                 state[arithmetic.FAILED] = 1
             if state[arithmetic.FAILED]:
                 return
-            values[i] = here[at] = value
+            values[i] = value
+            if len(machine):
+                machine[column] = NEXT[machine[column], value & 1]
+                value = 2 * value - (int(value > 0) - int(value < 0)) * second
+            here[at] = value
             if predicts:
                 error = value * row_prediction.ONE - guess
                 row_prediction.learn(taps, past, n_past, error, energy[column], column)

@@ -8,6 +8,7 @@ SPARSE_FLOATS/_INTEGERS   the index of the entries whose bits are not all zero (
 CODES                     the grid, then all codes
 STEPS                     the grid, then all steps (code - zero point, which is what the value is a multiple of)
 SPARSE_STEPS              the grid, the index of the steps that are not zero, then those steps
+TRELLIS                   the grid, then the codes of `compression.trellis` for all steps, in (shape[0], ...) columns
 REPEAT                    (in place of the form) the number of an earlier record with the same bytes: shared weights
 SHARED                    the values of a codebook, then all codes: 0 is zero, c the c-th value
 SPARSE_SHARED             the values, the index of the codes that are not zero, those codes
@@ -17,6 +18,7 @@ SPARSE_SHARED             the values, the index of the codes that are not zero, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import IntEnum
 
 import numpy as np
@@ -40,6 +42,7 @@ from effbench.compression.constraints.codebook import SharedTensor
 from effbench.compression.constraints.quantizer import QuantizedTensor
 
 _INT32 = (-(2**31), 2**31 - 1)
+_HALF_INT32 = (-(2**30), 2**30 - 1)
 _POWERS, _MAX_GRID = 256, 4 * 32 + 3
 
 
@@ -56,8 +59,10 @@ class RecordKind(IntEnum):
     REPEAT = 7
     SHARED = 8
     SPARSE_SHARED = 9
+    TRELLIS = 10
 
 
+_ON_A_GRID = (RecordKind.CODES, RecordKind.STEPS, RecordKind.SPARSE_STEPS, RecordKind.TRELLIS)
 Encodings = Iterator[tuple[RecordKind, Encoding]]
 
 
@@ -99,7 +104,7 @@ def read_record(reader: Reader, form: TensorForm, earlier: Sequence[Tensor], /) 
         raise damaged(f"a record of {form.dtype} has the kind {RecordKind(kind).name}")
     if kind in (RecordKind.FLOATS, RecordKind.SPARSE_FLOATS):
         return from_patterns(_read_floats(reader, form, is_sparse=kind == RecordKind.SPARSE_FLOATS), form)
-    if form.dtype.is_complex and kind in (RecordKind.CODES, RecordKind.STEPS, RecordKind.SPARSE_STEPS):
+    if form.dtype.is_complex and kind in _ON_A_GRID:
         raise damaged("complex numbers have no grid")
     if kind in (RecordKind.SHARED, RecordKind.SPARSE_SHARED):
         return from_patterns(_read_shared(reader, form, is_sparse=kind == RecordKind.SPARSE_SHARED), form)
@@ -173,6 +178,11 @@ def _quantized_encodings(value: QuantizedTensor, coder: Coder) -> Encodings:
         grid += encoding_of_integers(_flat(value.zero_point), coder=coder)
     codes = _flat(value.codes)
     arrangement = Arrangement.of(value.codes.shape, len(codes))
+    if value.is_trellis and not has_zero_points:
+        in_trellis = _trellis_codes(codes, arrangement)
+        if in_trellis is not None:
+            as_codes = replace(arrangement, is_trellis=True)
+            yield RecordKind.TRELLIS, grid + encoding_of_integers(in_trellis, coder=coder, arrangement=as_codes)
     yield RecordKind.CODES, grid + encoding_of_integers(codes, coder=coder, arrangement=arrangement)
     zero_points = _flat(value.zero_point)
     steps = codes - np.repeat(zero_points, len(codes) // max(1, len(zero_points)))
@@ -192,8 +202,11 @@ def _read_quantized(reader: Reader, form: TensorForm, kind: RecordKind) -> Tenso
     n_grids = grid_shape[0] if grid_shape else 1
     scale = from_patterns(read_patterns(reader, n_grids, np.dtype(np.uint32)), TensorForm(torch.float32, grid_shape))
     zero_points = read_integers(reader, n_grids, limits=_INT32) if head & 1 else np.zeros(n_grids, np.int64)
-    integers = _read_integers(reader, form, _INT32, is_sparse=kind == RecordKind.SPARSE_STEPS)
-    if kind != RecordKind.CODES:
+    if kind == RecordKind.TRELLIS:
+        integers = _read_trellis(reader, form)
+    else:
+        integers = _read_integers(reader, form, _INT32, is_sparse=kind == RecordKind.SPARSE_STEPS)
+    if kind in (RecordKind.STEPS, RecordKind.SPARSE_STEPS):
         integers += np.repeat(zero_points, len(integers) // max(1, n_grids))
     quantized = QuantizedTensor(
         codes=torch.from_numpy(integers).to(torch.int32).reshape(form.shape),
@@ -203,6 +216,24 @@ def _read_quantized(reader: Reader, form: TensorForm, kind: RecordKind) -> Tenso
         is_power=bool(is_power),
     )
     return quantized.dequantize().to(form.dtype)
+
+
+def _trellis_codes(multiples: Integers, arrangement: Arrangement) -> Integers | None:
+    """Return the codes of multiples of a step, (n_entries,); None where the machine does not allow them."""
+    from effbench.compression import trellis
+
+    codes, fits = trellis.codes_of(multiples.reshape(arrangement.n_rows, arrangement.length))
+    return codes.reshape(-1) if fits else None
+
+
+def _read_trellis(reader: Reader, form: TensorForm) -> Integers:
+    """Return the multiples of a step for which codes stand, (n_entries,)."""
+    from effbench.compression import trellis
+
+    arrangement = replace(Arrangement.of(form.shape, form.n_entries), is_trellis=True)
+    codes = read_integers(reader, form.n_entries, limits=_HALF_INT32, arrangement=arrangement)
+    multiples: Integers = trellis.multiples_of(codes.reshape(arrangement.n_rows, arrangement.length)).reshape(-1)
+    return multiples
 
 
 def _shared_encodings(value: SharedTensor, coder: Coder) -> Encodings:

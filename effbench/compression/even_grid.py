@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from effbench.compression.constraints.quantizer import HeldGrid
 from effbench.compression.constraints.stack import parameter_behind, register
 from effbench.compression.feedback import round_with_feedback, takes_feedback
 from effbench.compression.layers import Weight
+
+Values = NDArray[np.float64]
 
 MOST = 2**20
 """Multiples of the step, up or down: a quantiser's, see `constraints.quantizer`."""
@@ -37,15 +40,20 @@ def entropy_bits(multiples: Tensor, /) -> float:
     return float(-(counts * np.log2(counts / counts.sum())).sum())
 
 
-def choose_multiples(values: Tensor, step: float, /, *, spread: Tensor | None, price: float) -> Tensor:
+def choose_multiples(
+    values: Tensor, step: float, /, *, spread: Tensor | None, price: float, is_trellis: bool = False
+) -> Tensor:
     """Return the multiples of a step that stand for a weight, int64, in its shape. What is zero stays zero.
 
     spread: of its inputs, (n_groups, n_columns, n_columns), see `feedback.spread_of_errors`; each weight then makes
     good for the errors of those before it. Without, each is rounded alone. price: how much squared error, in squares
     of the step, a bit is worth: of the nearest multiple, that one step nearer to zero, and zero, the one is taken with
     the least error + price x bits, by how often each occurs among the nearest ones (rate-distortion optimised
-    quantisation, Karczewicz et al. 2008; DeepCABAC, arXiv:1907.11900, section III.D). 0 takes the nearest.
+    quantisation, Karczewicz et al. 2008; DeepCABAC, arXiv:1907.11900, section III.D). 0 takes the nearest. is_trellis:
+    of the sequences down each column that the machine of `compression.trellis` allows, the best is taken.
     """
+    if is_trellis:
+        return _choose_on_trellis(values, step, spread=spread, price=price)
     nearest = nearest_multiples(values, step)
     costs = _bits_of(nearest) * price if price else None
     zeros = values == 0
@@ -62,12 +70,53 @@ def choose_multiples(values: Tensor, step: float, /, *, spread: Tensor | None, p
     return round_with_feedback(rows, spread, round_column).to(torch.int64).reshape(values.shape)
 
 
-def hold_on_grid(weight: Weight, multiples: Tensor, step: float, /) -> None:
+def _choose_on_trellis(values: Tensor, step: float, /, *, spread: Tensor | None, price: float) -> Tensor:
+    from effbench.compression import trellis
+
+    n_columns = values.shape[1:].numel() if spread is None else spread.shape[-1]
+    rows = values.double().reshape(1 if spread is None else len(spread), -1, n_columns) / step
+    held = (rows == 0).numpy()
+    costs = price * _bits_on_trellis(rows)
+
+    def round_column(column: Tensor, number: int) -> Tensor:
+        chosen = np.zeros(column.numel(), np.int64)
+        within = column.clamp(-MOST, MOST).reshape(-1).numpy()
+        trellis.best_multiples(within, held[..., number].reshape(-1), costs, chosen)
+        return torch.from_numpy(chosen).double().reshape(column.shape)
+
+    if spread is None:
+        columns = [round_column(rows[..., number], number) for number in range(n_columns)]
+        multiples = torch.stack(columns, dim=-1)
+    else:
+        multiples = round_with_feedback(rows, spread, round_column)
+    return multiples.to(torch.int64).reshape(values.shape)
+
+
+def _bits_on_trellis(rows: Tensor) -> Values:
+    """Return what a code of each magnitude costs on each of the two grids, (2, n_sizes).
+
+    By how often values (in steps) are nearest to it there; a sign costs a bit. On the first grid a code k stands for
+    2 k, on the second for 2 k - 1.
+    """
+    halves = (2 * rows.abs()).clamp(max=4 * _MOST_PRICED).long().reshape(-1)
+    counts = torch.bincount(halves, minlength=8)
+    n_sizes = len(counts) // 4 + 2
+    nearest = torch.arange(len(counts))
+    bits = np.zeros((2, n_sizes))
+    for second in range(2):
+        # Borders lie at 1, 3, 5, ... steps, on the second grid at 1/2, 2, 4, ...
+        sizes = (nearest + 2) // 4 if second == 0 else torch.where(nearest == 0, 0, nearest // 4 + 1)
+        seen = torch.bincount(sizes, weights=counts.double(), minlength=n_sizes) + 0.5
+        bits[second] = (-torch.log2(seen / seen.sum()) + (torch.arange(n_sizes) > 0)).numpy()
+    return bits
+
+
+def hold_on_grid(weight: Weight, multiples: Tensor, step: float, /, *, is_trellis: bool = False) -> None:
     """Put a weight on its multiples of a step, in all its places: codes on a grid that stays."""
     module, tensor_name = weight.places[0]
     bits = max(2, int(multiples.abs().max()).bit_length() + 1) if multiples.numel() else 2
     scale = torch.tensor(step, dtype=torch.float32)
-    held = HeldGrid(scale, torch.zeros((), dtype=torch.int32), bits=bits, scheme="symmetric")
+    held = HeldGrid(scale, torch.zeros((), dtype=torch.int32), bits=bits, scheme="symmetric", is_trellis=is_trellis)
     if takes_feedback(weight):
         behind = parameter_behind(module, tensor_name)
         with torch.no_grad():

@@ -63,6 +63,8 @@ class Rate(Stage):
     """The coder of which the file is to have this length: it should be the run's."""
     rounding: Literal["nearest", "feedback"] = "feedback"
     """To which multiple of the step a weight goes."""
+    trellis: bool = False
+    """Whether rounding is trellis-coded: `compression.trellis`."""
     price: Annotated[float, Field(ge=0, le=1)] = 0.0
     """How much squared error, in squares of the step, a bit is worth: `compression.even_grid.choose_multiples`."""
     norms: Literal["kept", "reestimated"] = "reestimated"
@@ -168,8 +170,9 @@ class _Search:
                 hold_on_grid(weight, torch.zeros(values.shape, dtype=torch.int64), 1.0)
                 continue
             step = _as_float32(step)
-            spread, price = self.spreads.get(weight.name), self.stage.price
-            hold_on_grid(weight, choose_multiples(values, step, spread=spread, price=price), step)
+            spread, is_trellis = self.spreads.get(weight.name), self.stage.trellis
+            multiples = choose_multiples(values, step, spread=spread, price=self.stage.price, is_trellis=is_trellis)
+            hold_on_grid(weight, multiples, step, is_trellis=is_trellis)
         return trial
 
     def _with_small_parameters(self, network: nn.Module) -> nn.Module:
@@ -207,7 +210,8 @@ class _Search:
         while high - low > 0.02:
             middle = (low + high) / 2
             low, high = (middle, high) if length(middle) > wanted else (low, middle)
-        return 2.0 ** ((low + high) / 2)
+        # The step of a trellis is that of the finer of its grids.
+        return 2.0 ** ((low + high) / 2 - (0.75 if self.stage.trellis else 0))
 
     def _find(self, first: float, wanted: float, least: float) -> float:
         """Return the step at which the file has the wanted length, or comes nearest; from a first guess on.

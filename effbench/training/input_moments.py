@@ -6,7 +6,7 @@ changes (Hassibi and Stork 1992; Frantar et al. 2022, arXiv:2210.17323, section 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -69,8 +69,8 @@ def input_moments(
     return {name: total / n_examples for name, total in watch.totals.items()}
 
 
-def _weight_of(_input: Tensor, weight: Tensor, *_args: Any, **_options: Any) -> Tensor:
-    return weight
+def _factors(input: Tensor, weight: Tensor, *_args: Any, **_options: Any) -> tuple[Tensor, Tensor]:  # noqa: A002
+    return input, weight
 
 
 class _Watch(TorchFunctionMode):
@@ -91,7 +91,7 @@ class _Watch(TorchFunctionMode):
         if function is functional.linear:
             return self._linear(*args, **kwargs)
         if function in _CONVOLUTIONS:
-            self._note(_weight_of(*args, **kwargs), lambda: _windows(*args, **kwargs))
+            self._note(*_factors(*args, **kwargs), lambda: _windows(*args, **kwargs))
         if function is functional.multi_head_attention_forward:
             # Within what a mode is asked about it sees nothing more.
             with patch.object(functional, "linear", self._linear):
@@ -99,16 +99,16 @@ class _Watch(TorchFunctionMode):
         return function(*args, **kwargs)
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
-        self._note(weight, lambda: iter([input.reshape(1, -1, input.shape[-1])]))
+        self._note(input, weight, lambda: iter([input.reshape(1, -1, input.shape[-1])]))
         return _LINEAR(input, weight, bias)
 
-    def _note(self, weight: Tensor, parts: Callable[[], Iterator[Tensor]]) -> None:
+    def _note(self, input: Tensor, weight: Tensor, parts: Callable[[], Iterator[Tensor]]) -> None:  # noqa: A002
         name = self.by_weight.get((weight.data_ptr(), weight.shape))
         if name is None:
             return
+        if not bool(torch.isfinite(input).all()):
+            raise ValueError(f"the input of {name} is not finite: it says nothing of how to round")
         for rows in parts():
-            if not bool(torch.isfinite(rows).all()):
-                raise ValueError(f"the input of {name} is not finite: it says nothing of how to round")
             moments = torch.bmm(rows.transpose(1, 2).float(), rows.float()).double().cpu()
             self.totals[name] = self.totals[name] + moments if name in self.totals else moments
 
@@ -117,21 +117,33 @@ def _windows(
     input: Tensor,  # noqa: A002
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    stride: int | Sequence[int] = 1,
+    padding: int | str | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Iterator[Tensor]:
     """Yield what each output of a convolution sees, (groups, n_outputs, columns), for some images at a time."""
     kernel, n_in = weight.shape[2:], weight.shape[1]
-    n_places = kernel.numel()
     images = input if input.dim() == weight.dim() else input.unsqueeze(0)
-    # A convolution by each unit kernel copies one place of the window.
-    units = torch.eye(n_places, dtype=input.dtype, device=input.device).reshape(n_places, 1, *kernel)
-    convolve = next(call for call, n_dimensions in _CONVOLUTIONS.items() if n_dimensions == len(kernel))
-    n_at_once = max(1, _MOST_ENTRIES // (images[0].numel() * n_places))
+    steps, gaps = _each(stride, len(kernel)), _each(dilation, len(kernel))
+    spans = [gap * (size - 1) for gap, size in zip(gaps, kernel, strict=True)]
+    if isinstance(padding, str):
+        margins = [(span // 2, span - span // 2) if padding == "same" else (0, 0) for span in spans]
+    else:
+        margins = [(margin, margin) for margin in _each(padding, len(kernel))]
+    n_at_once = max(1, _MOST_ENTRIES // (images[0].numel() * kernel.numel()))
     for some in torch.split(images, n_at_once):
-        channels = some.reshape(-1, 1, *some.shape[2:])
-        windows = convolve(channels, units, None, stride, padding, dilation)
-        windows = windows.reshape(len(some), groups, n_in * n_places, -1)
-        yield windows.permute(1, 0, 3, 2).reshape(groups, -1, n_in * n_places)
+        windows = functional.pad(some, [margin for pair in reversed(margins) for margin in pair])
+        for dimension, (span, step, gap) in enumerate(zip(spans, steps, gaps, strict=True), start=2):
+            windows = windows.unfold(dimension, span + 1, step)[..., ::gap]
+        # (n, groups, n_in, *places, *kernel)
+        windows = windows.reshape(len(some), groups, n_in, *windows.shape[2:])
+        places = range(3, 3 + len(kernel))
+        windows = windows.permute(1, 0, *places, 2, *range(3 + len(kernel), windows.dim()))
+        yield windows.reshape(groups, -1, n_in * kernel.numel())
+
+
+def _each(value: int | Sequence[int], n_dimensions: int) -> list[int]:
+    """Return an option of a convolution for each of its dimensions."""
+    values = [value] if isinstance(value, int) else list(value)
+    return values * n_dimensions if len(values) == 1 else values

@@ -21,7 +21,8 @@ class QuantizedTensor:
 
     codes: int32, the tensor's own shape. scale (float32) and zero_point (int32) have shape () for one grid over the
     whole tensor, or (n_out,) for one grid per slice along dimension 0. `bits` is the nominal width of a code. Where
-    `is_power`, the codes are those of `powers_of_two`, scale is the largest power, and there is no zero point.
+    `is_power`, the codes are those of `powers_of_two`, scale is the largest power, and there is no zero point. Where
+    `is_trellis` they were chosen so that the machine of `compression.trellis` allows them, which the file makes use of.
     """
 
     codes: Tensor
@@ -29,6 +30,7 @@ class QuantizedTensor:
     zero_point: Tensor
     bits: int
     is_power: bool = False
+    is_trellis: bool = False
 
     def dequantize(self) -> Tensor:
         """Return the float32 values, computed the same way wherever codes become values."""
@@ -155,21 +157,30 @@ class HeldGrid(UniformQuantizer):
     For codes that were chosen otherwise than by rounding (`compression.feedback`): the parameter behind the constraint
     holds their values, which the grid gives back to the bit.
 
-    scale: float32, () or (n_out,). zero_point: int32, of the same shape. Both are buffers.
+    scale: float32, () or (n_out,). zero_point: int32, of the same shape. Both are buffers. is_trellis: see
+    `QuantizedTensor`.
     """
 
     scale: Tensor
     zero_point: Tensor
 
-    def __init__(self, scale: Tensor, zero_point: Tensor, *, bits: int, scheme: GridScheme) -> None:
+    def __init__(
+        self, scale: Tensor, zero_point: Tensor, *, bits: int, scheme: GridScheme, is_trellis: bool = False
+    ) -> None:
         assert scheme in ("symmetric", "affine"), scheme
         super().__init__(bits, scheme=scheme, granularity="channel" if scale.ndim else "tensor")
+        self.is_trellis = is_trellis
         self.register_buffer("scale", scale.detach().clone())
         self.register_buffer("zero_point", zero_point.detach().clone())
 
     def settings(self) -> dict[str, Any]:
         """Return what `impose` needs to make the constraint again, beside its buffers."""
-        return {"kind": "held", "bits": self.bits, "scheme": self.scheme, "granularity": self.granularity}
+        names = ("bits", "scheme", "granularity", *(["is_trellis"] if self.is_trellis else []))
+        return {"kind": "held", **{name: getattr(self, name) for name in names}}
+
+    def quantize(self, weight: Tensor) -> QuantizedTensor:
+        """Return the codes of `weight` (any float dtype) and their grid. ValueError where it is not finite."""
+        return replace(super().quantize(weight), is_trellis=self.is_trellis)
 
     def _codes(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         scale, zero_point = self.scale.reshape(-1), self.zero_point.reshape(-1)
