@@ -119,8 +119,8 @@ def code_values(
     """Write `values` into `data[position:end]`, or fill them from it; return where the code ends, -1 where it fails.
 
     values: (n_rows * length,). geometry: (n_rows, length, width, plane). limits: the lowest (at most 0) and the highest
-    (at least 0) value, within +-255. is_trellis: they are the codes of `compression.trellis`. It fails without room, without bytes, or on a
-    value beyond the limits.
+    (at least 0) value, within +-255. is_trellis: they are the codes of `compression.trellis`. It fails without room,
+    without bytes, or on a value beyond the limits.
     """
     n_rows, length, width, plane = geometry
     across = width if width > 1 else 3

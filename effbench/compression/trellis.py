@@ -61,8 +61,9 @@ def multiples_of(codes: Matrix, /) -> Matrix:
 def best_multiples(values: Values, held: Marks, costs: Values, multiples: Integers, /) -> None:
     """Put the multiples of least squared error + cost that the machine allows into `multiples`, (n,).
 
-    values: (n,), in steps, down a column. held: (n,), which have to be zero. costs: (2, n_sizes), of a code's magnitude on each grid, in squares of the
-    step; larger ones cost as the last. Found by dynamic programming over the four states (Viterbi 1967).
+    values: (n,), in steps, down a column. held: (n,), which have to be zero. costs: (2, n_sizes), of a code's magnitude
+    on each grid, in squares of the step; larger ones cost as the last. Found by dynamic programming over the four
+    states (Viterbi 1967).
     """
     n, most = len(values), costs.shape[1] - 1
     paid, next_paid = np.full(N_STATES, np.inf), np.zeros(N_STATES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from effbench.compression.coarse import can_settle, rounded_to, settle_norm, small_parameters
 from effbench.compression.constraints.copies import copy_network
-from effbench.compression.constraints.stack import constraints_on, parameter_behind
+from effbench.compression.constraints.stack import constraints_on
 from effbench.compression.duplicate import duplicate
 from effbench.compression.even_grid import (
     choose_multiples,
@@ -28,7 +28,7 @@ from effbench.plan.context import Context
 from effbench.plan.layer_values import SKIP
 from effbench.plan.stage import Stage, few_names
 from effbench.training.calibration import first_images
-from effbench.training.input_moments import input_moments
+from effbench.training.input_moments import input_moments, output_curvatures
 from effbench.training.norms import IMAGES_AT_ONCE, correct_biases, norms_of, reestimate_norms
 
 NOTHING = 32.0
@@ -61,6 +61,8 @@ class Rate(Stage):
     """Bits a weight in the whole file."""
     coder: Literal["none", "huffman", "ans", "context"] = "context"
     """The coder of which the file is to have this length: it should be the run's."""
+    allocation: Literal["flat", "sensitivity"] = "flat"
+    """One step for all weights, or for each in relation to the others by how much the loss curves in them."""
     rounding: Literal["nearest", "feedback"] = "feedback"
     """To which multiple of the step a weight goes."""
     trellis: bool = False
@@ -103,7 +105,9 @@ class _Search:
     names: list[str]
     """Of the weights that are rounded."""
     spreads: Mapping[str, Tensor] = field(default_factory=dict)
-    """Of their inputs, of those that are rounded with feedback."""
+    """Of their inputs, of those that show them."""
+    relative_steps: Mapping[str, float] = field(default_factory=dict)
+    """Of those that are not one."""
 
     def run(self) -> nn.Module:
         stage = self.stage
@@ -119,8 +123,10 @@ class _Search:
                 f"takes with every weight zero, in what is no weight ({least:,} bytes)"
             )
         images = [] if stage.data_free else self._images()
-        if images and stage.rounding == "feedback":
+        if images and (stage.rounding == "feedback" or stage.allocation == "sensitivity"):
             self.spreads = self._input_spreads(images)
+        if images and stage.allocation == "sensitivity":
+            self.relative_steps = self._relative_steps(images)
         step, off = self._first_step(wanted - least), 0.0
         for _ in range(3):
             step = self._find(step, wanted - off, least)
@@ -157,6 +163,28 @@ class _Search:
             self.context.findings.note(f"feedback_share/{self.context.step}", share)
         return {name: spread_of_errors(of_weight) for name, of_weight in moments.items()}
 
+    def _relative_steps(self, images: list[Tensor]) -> dict[str, float]:
+        """Return steps at which an error of each weight, after feedback, costs the same: 1 / sqrt(curvature).
+
+        By K-FAC, that of the loss in its output times that of its inputs, of which the geometric mean over columns is
+        taken of what is left of each after those to come (as of water-filling: WaterSIC, arXiv:2603.04956).
+        """
+        weights = [weight for weight in self._weights(self.network) if weight.name in self.spreads]
+        curvatures = output_curvatures(
+            self.network,
+            weights,
+            images[:1],
+            device=self.context.device,
+            generator=self.context.generator(),
+        )
+        logs = {}
+        for name, curvature in curvatures.items():
+            left = -2 * self.spreads[name].diagonal(dim1=1, dim2=2).log().mean()
+            if curvature > 0:
+                logs[name] = -0.5 * (math.log(curvature) + float(left))
+        middle = sorted(logs.values())[len(logs) // 2] if logs else 0.0
+        return {name: math.exp(value - middle) for name, value in logs.items()}
+
     def _weights(self, network: nn.Module) -> Iterator[Weight]:
         names = set(self.names)
         return (weight for weight in weights_of(network) if weight.name in names)
@@ -169,10 +197,11 @@ class _Search:
             if step is None:
                 hold_on_grid(weight, torch.zeros(values.shape, dtype=torch.int64), 1.0)
                 continue
-            step = _as_float32(step)
-            spread, is_trellis = self.spreads.get(weight.name), self.stage.trellis
-            multiples = choose_multiples(values, step, spread=spread, price=self.stage.price, is_trellis=is_trellis)
-            hold_on_grid(weight, multiples, step, is_trellis=is_trellis)
+            own = _as_float32(step * self.relative_steps.get(weight.name, 1.0))
+            spread = self.spreads.get(weight.name) if self.stage.rounding == "feedback" else None
+            is_trellis = self.stage.trellis
+            multiples = choose_multiples(values, own, spread=spread, price=self.stage.price, is_trellis=is_trellis)
+            hold_on_grid(weight, multiples, own, is_trellis=is_trellis)
         return trial
 
     def _with_small_parameters(self, network: nn.Module) -> nn.Module:
@@ -198,7 +227,9 @@ class _Search:
 
     def _first_step(self, wanted: float) -> float:
         """Return the step at which the nearest multiples have the entropy of so many bytes."""
-        values = [weight.value().cpu() for weight in self._weights(self.network)]
+        values = [
+            weight.value().cpu() / self.relative_steps.get(weight.name, 1.0) for weight in self._weights(self.network)
+        ]
         low = max(least_step(value) for value in values)
         high = max(2 * float(value.abs().max()) for value in values)
         self._bounds = math.log2(low), math.log2(max(high, 2 * low))

@@ -7,6 +7,8 @@ changes (Hassibi and Stork 1992; Frantar et al. 2022, arXiv:2210.17323, section 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -24,15 +26,15 @@ Moments = Mapping[str, Tensor]
 
 A weight of shape (n_out, n_in / groups, *kernel) has n_in / groups * prod(kernel) columns, in its own order."""
 
+Note = Callable[[str, Tensor, Tensor, Callable[[], Iterator[Tensor]]], None]
+"""note(name, input, output, parts): a use of a weight. `parts` gives what each output is made of, for some images at a
+time, (groups, n_outputs, columns)."""
+
 _LINEAR = functional.linear
 MOST_COLUMNS = 8192
 """Of a weight with more columns the moments would take gigabytes."""
 _MOST_ENTRIES = 2**24
-_CONVOLUTIONS: dict[Callable[..., Tensor], int] = {
-    functional.conv1d: 1,
-    functional.conv2d: 2,
-    functional.conv3d: 3,
-}
+_CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
 
 
 def input_moments(
@@ -47,26 +49,92 @@ def input_moments(
     more than `MOST_COLUMNS` columns, or of which a part alone is used (of attention's, where queries and keys come from
     different places). ValueError, with the weight's name, where an input is not finite.
     """
+    totals: dict[str, Tensor] = {}
+    n_examples = 0
+
+    def add(name: str, factor: Tensor, _output: Tensor, parts: Callable[[], Iterator[Tensor]]) -> None:
+        if not bool(torch.isfinite(factor).all()):
+            raise ValueError(f"the input of {name} is not finite: it says nothing of how to round")
+        for rows in parts():
+            moments = torch.bmm(rows.transpose(1, 2).float(), rows.float()).double().cpu()
+            totals[name] = totals[name] + moments if name in totals else moments
+
+    with _watching(network, weights, device, add), torch.no_grad():
+        for images in batches:
+            network(images.to(device))
+            n_examples += len(images)
+    return {name: total / n_examples for name, total in totals.items()}
+
+
+def output_curvatures(
+    network: nn.Module,
+    weights: Iterable[Weight],
+    batches: Iterable[Tensor],
+    /,
+    *,
+    device: torch.device,
+    generator: torch.Generator,
+) -> dict[str, float]:
+    """Return how much the loss curves in an output of each of `weights`: the mean over examples, places and channels.
+
+    The squared gradient of the cross-entropy with a class that the network itself draws (Fisher's information; K-FAC,
+    Martens and Grosse 2015, arXiv:1503.05671, section 3), by which outputs of all layers are worth the same. What is
+    seen and what is left out is as in `input_moments`. ValueError where the network's outputs are no logits,
+    (n, classes, ...).
+    """
+    totals: dict[str, float] = {}
+    n_examples = 0
+
+    def add(name: str, _factor: Tensor, output: Tensor, _parts: Callable[[], Iterator[Tensor]]) -> None:
+        output.register_hook(partial(_add_square, totals, name, n_here))
+
+    with _watching(network, weights, device, add), _untrained(network), torch.enable_grad():
+        for images in batches:
+            n_here = len(images)
+            logits = network(images.to(device).clone().requires_grad_())
+            if not isinstance(logits, Tensor) or logits.ndim < 2:
+                raise ValueError("how much the loss curves is known of networks whose outputs are logits, one a class")
+            logits = logits.movedim(1, -1).flatten(0, -2)
+            drawn = torch.multinomial(logits.detach().float().softmax(1).cpu(), 1, generator=generator)[:, 0]
+            functional.cross_entropy(logits.float(), drawn.to(device), reduction="sum").backward()  # type: ignore[no-untyped-call]
+            n_examples += n_here
+    return {name: total / n_examples for name, total in totals.items()}
+
+
+def _add_square(totals: dict[str, float], name: str, n_examples: int, gradient: Tensor) -> None:
+    totals[name] = totals.get(name, 0.0) + n_examples * float(gradient.double().square().mean())
+
+
+@contextmanager
+def _untrained(network: nn.Module) -> Iterator[None]:
+    """While entered, no parameter has a gradient."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        network.requires_grad_(False)
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_()
+
+
+@contextmanager
+def _watching(network: nn.Module, weights: Iterable[Weight], device: torch.device, note: Note) -> Iterator[None]:
+    """While entered, the network is on `device` and in evaluation mode, and each use of a weight is noted."""
     by_weight = {}
     network.to(device)
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with evaluating(network), parametrize.cached(), torch.no_grad():
+        with evaluating(network), parametrize.cached():
             for weight in weights:
                 tensor = getattr(*weight.places[0])
                 if tensor[0].numel() <= MOST_COLUMNS:
                     by_weight[tensor.data_ptr(), tensor.shape] = weight.name
-            watch = _Watch(by_weight)
-            n_examples = 0
-            with watch:
-                for images in batches:
-                    network(images.to(device))
-                    n_examples += len(images)
+            with _Watch(by_weight, note):
+                yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
         network.to("cpu")
-    return {name: total / n_examples for name, total in watch.totals.items()}
 
 
 def _factors(input: Tensor, weight: Tensor, *_args: Any, **_options: Any) -> tuple[Tensor, Tensor]:  # noqa: A002
@@ -74,15 +142,15 @@ def _factors(input: Tensor, weight: Tensor, *_args: Any, **_options: Any) -> tup
 
 
 class _Watch(TorchFunctionMode):
-    """Adds up the second moments of what is multiplied with the weights of the given addresses and shapes.
+    """Notes what is multiplied with the weights of the given addresses and shapes.
 
     A part of a weight may begin at its address.
     """
 
-    def __init__(self, by_weight: Mapping[tuple[int, torch.Size], str]) -> None:
+    def __init__(self, by_weight: Mapping[tuple[int, torch.Size], str], note: Note) -> None:
         super().__init__()
         self.by_weight = by_weight
-        self.totals: dict[str, Tensor] = {}
+        self.note = note
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -90,27 +158,24 @@ class _Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         if function is functional.linear:
             return self._linear(*args, **kwargs)
-        if function in _CONVOLUTIONS:
-            self._note(*_factors(*args, **kwargs), lambda: _windows(*args, **kwargs))
         if function is functional.multi_head_attention_forward:
             # Within what a mode is asked about it sees nothing more.
             with patch.object(functional, "linear", self._linear):
                 return function(*args, **kwargs)
-        return function(*args, **kwargs)
+        output = function(*args, **kwargs)
+        if function in _CONVOLUTIONS:
+            self._note(*_factors(*args, **kwargs), output, lambda: _windows(*args, **kwargs))
+        return output
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
-        self._note(input, weight, lambda: iter([input.reshape(1, -1, input.shape[-1])]))
-        return _LINEAR(input, weight, bias)
+        output = _LINEAR(input, weight, bias)
+        self._note(input, weight, output, lambda: iter([input.reshape(1, -1, input.shape[-1])]))
+        return output
 
-    def _note(self, input: Tensor, weight: Tensor, parts: Callable[[], Iterator[Tensor]]) -> None:  # noqa: A002
+    def _note(self, factor: Tensor, weight: Tensor, output: Tensor, parts: Callable[[], Iterator[Tensor]]) -> None:
         name = self.by_weight.get((weight.data_ptr(), weight.shape))
-        if name is None:
-            return
-        if not bool(torch.isfinite(input).all()):
-            raise ValueError(f"the input of {name} is not finite: it says nothing of how to round")
-        for rows in parts():
-            moments = torch.bmm(rows.transpose(1, 2).float(), rows.float()).double().cpu()
-            self.totals[name] = self.totals[name] + moments if name in self.totals else moments
+        if name is not None:
+            self.note(name, factor, output, parts)
 
 
 def _windows(
