@@ -12,7 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from effbench.compression.coarse import can_settle, rounded_to, settle_norm, small_parameters
+from effbench.compression.constraints.codebook import Codebook
 from effbench.compression.constraints.copies import copy_network
+from effbench.compression.constraints.quantizer import UniformQuantizer
 from effbench.compression.constraints.stack import constraints_on
 from effbench.compression.duplicate import duplicate
 from effbench.compression.even_grid import (
@@ -38,7 +40,7 @@ _WITHIN, _MOST_TRIALS = 0.005, 16
 
 @dataclass(frozen=True, kw_only=True)
 class Rate(Stage):
-    """Round all weights to multiples of one step, by which the run's file takes `rate` bits a weight.
+    """Round weights to multiples of a step, by which the run's file takes `rate` bits a weight.
 
     `rate` = 8 x the length of the whole file / the convolution, linear, attention and recurrent weights of the network
     that the stage receives, zeros counted. The step is found by bisection: the file is written with `coder` at each
@@ -46,12 +48,14 @@ class Rate(Stage):
     says what it came to. A network whose file is smaller as it is keeps its weights.
 
     A uniform grid through zero and an entropy coder are within 0.25 bits a weight of what is possible at equal error
-    (Gish and Pierce 1968; for networks Lattner et al., arXiv:2603.04956, and DeepCABAC, arXiv:1907.11900). Then
-    rounding=feedback lets weights make good for the errors of those before them (GPTQ, arXiv:2210.17323, section 3),
-    price > 0 prefers what the coder says in fewer bits, batch norms are given the statistics of the rounded network,
-    biases without one shifted to the mean output of the network as it was, and the parameters of norms and biases are
-    rounded to what `small` says. All of it looks at `examples` training examples without their labels;
-    data_free=true at none: rounding is then to the nearest, and norms keep their statistics.
+    (Gish and Pierce 1968; for networks DeepCABAC, arXiv:1907.11900). trellis=true takes a part of these 0.25 bits;
+    allocation=sensitivity gives each weight the step at which an error costs as much as in the others
+    (water-filling: WaterSIC, arXiv:2603.04956; the curvature by K-FAC, arXiv:1503.05671); rounding=feedback lets
+    weights make good for the errors of those before them (GPTQ, arXiv:2210.17323, section 3); price > 0 prefers what
+    the coder says in fewer bits. Batch norms are given the statistics of the rounded network, biases without one are
+    shifted to the mean output of the network as it was, and the parameters of norms and biases are rounded to what
+    `small` says. All of it looks at `examples` training examples without their labels; data_free=true at none: there
+    is then one step, no feedback, and norms keep their statistics.
     """
 
     VERSION: ClassVar[int] = 1
@@ -61,11 +65,11 @@ class Rate(Stage):
     """Bits a weight in the whole file."""
     coder: Literal["none", "huffman", "ans", "context"] = "context"
     """The coder of which the file is to have this length: it should be the run's."""
-    allocation: Literal["flat", "sensitivity"] = "flat"
+    allocation: Literal["flat", "sensitivity"] = "sensitivity"
     """One step for all weights, or for each in relation to the others by how much the loss curves in them."""
     rounding: Literal["nearest", "feedback"] = "feedback"
     """To which multiple of the step a weight goes."""
-    trellis: bool = False
+    trellis: bool = True
     """Whether rounding is trellis-coded: `compression.trellis`."""
     price: Annotated[float, Field(ge=0, le=1)] = 0.0
     """How much squared error, in squares of the step, a bit is worth: `compression.even_grid.choose_multiples`."""
@@ -108,8 +112,11 @@ class _Search:
     """Of their inputs, of those that show them."""
     relative_steps: Mapping[str, float] = field(default_factory=dict)
     """Of those that are not one."""
+    bounds: tuple[float, float] = (0.0, 0.0)
+    """Between which the logarithm of the step is."""
 
     def run(self) -> nn.Module:
+        """Return the network whose file has the length that is asked for. ValueError where none is so small."""
         stage = self.stage
         n_weights = sum(weight.value().numel() for weight in weights_of(self.network))
         wanted = stage.rate * n_weights / 8
@@ -232,17 +239,17 @@ class _Search:
         ]
         low = max(least_step(value) for value in values)
         high = max(2 * float(value.abs().max()) for value in values)
-        self._bounds = math.log2(low), math.log2(max(high, 2 * low))
+        self.bounds = math.log2(low), math.log2(max(high, 2 * low))
 
         def length(place: float) -> float:
             return sum(entropy_bits(nearest_multiples(value, 2.0**place)) for value in values) / 8
 
-        low, high = self._bounds
+        low, high = self.bounds
         while high - low > 0.02:
             middle = (low + high) / 2
             low, high = (middle, high) if length(middle) > wanted else (low, middle)
         # The step of a trellis is that of the finer of its grids.
-        return 2.0 ** ((low + high) / 2 - (0.75 if self.stage.trellis else 0))
+        return math.exp2((low + high) / 2 - (0.75 if self.stage.trellis else 0))
 
     def _find(self, first: float, wanted: float, least: float) -> float:
         """Return the step at which the file has the wanted length, or comes nearest; from a first guess on.
@@ -250,7 +257,7 @@ class _Search:
         An octave is a bit a weight at high rates and less at low ones: a secant in octaves, kept between the two steps
         that are known to be too fine and too coarse.
         """
-        low, high = self._bounds
+        low, high = self.bounds
         place = math.log2(first)
         tried: dict[float, float] = {}
         while len(tried) < _MOST_TRIALS and place not in tried:
@@ -260,7 +267,7 @@ class _Search:
                 break
             low, high = (place, high) if length > wanted else (low, place)
             place = _next_place(tried, low, high)
-        return 2.0 ** min(tried, key=lambda place: abs(tried[place]))
+        return math.exp2(min(tried, key=lambda place: abs(tried[place])))
 
 
 def _next_place(tried: Mapping[float, float], low: float, high: float) -> float:
@@ -286,16 +293,13 @@ def _with_bias(network: nn.Module) -> list[str]:
 
 def _refuse_held(weights: list[Weight]) -> None:
     """Refuse weights that another technique has quantised."""
-    from effbench.compression.constraints.codebook import Codebook
-    from effbench.compression.constraints.quantizer import UniformQuantizer
-
     held = [
         weight.name
         for weight in weights
         if any(isinstance(kind, (UniformQuantizer, Codebook)) for kind in constraints_on(*weight.places[0]))
     ]
     if held:
-        raise ValueError(f"rate: {few_names(held)} quantised already; give either rate or bits, share, bits_budget")
+        raise ValueError(f"rate: quantised already are {few_names(held)}; give either rate or bits, share, bits_budget")
 
 
 def _as_float32(step: float) -> float:

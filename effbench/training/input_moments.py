@@ -86,7 +86,7 @@ def output_curvatures(
     n_examples = 0
 
     def add(name: str, _factor: Tensor, output: Tensor, _parts: Callable[[], Iterator[Tensor]]) -> None:
-        output.register_hook(partial(_add_square, totals, name, n_here))
+        output.register_hook(partial(_add_square, totals, name, n_here))  # type: ignore[no-untyped-call]
 
     with _watching(network, weights, device, add), _untrained(network), torch.enable_grad():
         for images in batches:

@@ -84,14 +84,14 @@ def correct_biases(
             return None
         layer = network.get_submodule(name)
         shift = wanted.pop(name) - _channel_means(layer, output)
-        layer.bias.add_(shift)  # type: ignore[operator, union-attr]
+        layer.bias.add_(shift)  # type: ignore[operator]
         return output + shift.reshape(-1, *[1] * (output.ndim - 2)) if _is_convolution(layer) else output + shift
 
     for model, seen in ((reference, note), (network, correct)):
         model.to(device)
         handles = [
             model.get_submodule(name).register_forward_hook(
-                lambda _module, _args, output, name=name, seen=seen: seen(name, output)  # type: ignore[misc]
+                lambda _module, _args, output, name=name, seen=seen: seen(name, output)
             )
             for name in names
         ]
@@ -105,7 +105,7 @@ def correct_biases(
 
 
 def _is_convolution(layer: Any) -> bool:
-    return layer.weight.ndim > 2
+    return bool(layer.weight.ndim > 2)
 
 
 def _channel_means(layer: nn.Module, output: Tensor) -> Tensor:

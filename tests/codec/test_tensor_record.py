@@ -24,6 +24,7 @@ def test_the_numbers_of_kinds_stand_in_files():
         "REPEAT": 7,
         "SHARED": 8,
         "SPARSE_SHARED": 9,
+        "TRELLIS": 10,
     }
 
 

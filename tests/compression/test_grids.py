@@ -8,7 +8,8 @@ from effbench.compression.constraints.codebook import Codebook
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import HeldGrid
 from effbench.compression.constraints.stack import constraints_on, hold, quantizer_of
-from effbench.compression.grids import GridOptions, takes_feedback
+from effbench.compression.feedback import takes_feedback
+from effbench.compression.grids import GridOptions
 from effbench.compression.layers import weight_of, weights_of
 
 

@@ -70,6 +70,14 @@ class TestEntries:
         assert names(one) == ["train", "finetune", "quantize", "quantize_inputs"]
         assert one.key == other.key
 
+    @pytest.mark.parametrize("other", ["bits=4", "share=16", "bits_budget=4"])
+    def test_axes_that_exclude_each_other_are_refused_together_but_not_at_their_neutral_values(self, other):
+        name, _ = other.split("=")
+        with pytest.raises(ValueError, match=f"rate=3: quantises what {name}=.* has quantised, so give one of them"):
+            plan("+rate=3", f"+{other}")
+        neutral = 0 if name == "share" else 32
+        assert len(plan("+rate=3", f"+{name}={neutral}").points) == 2
+
     def test_what_a_recipe_excludes_can_not_be_asked_for(self):
         message = (
             r"^prune_channels=0\.5: the recipe has no step 'structure'; its steps are fold_batch_norm, precision, "

@@ -17,6 +17,7 @@ from effbench.compression.constraints.stack import bake
 from effbench.plan.chain import Step
 from effbench.plan.keys import prefix_keys
 from effbench.plan.stage import Stage
+from effbench.stages.rate import Rate
 from effbench.stages.remove_dead import RemoveDead
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -144,8 +145,11 @@ def test_any_stage_may_follow_and_leaves_the_earlier_result_alone(
     try:
         model = following.apply(earlier, make_context(toy_data, step=later)).eval()
     except ValueError as refusal:
-        # Only one that brings back an earlier network may find that this one has had another form since.
-        assert following.asks_for and "form" in str(refusal)
+        # Only one that brings back an earlier network may find that this one has had another form since, and only one
+        # that is asked for a file of some length that what is left of the network is too small, or quantised already.
+        brings_back = following.asks_for and "form" in str(refusal)
+        is_too_small = isinstance(following, Rate) and ("at least" in str(refusal) or "already" in str(refusal))
+        assert brings_back or is_too_small
         assert same_bits(earlier.state_dict(), state)
         return
     with torch.no_grad():

@@ -6,7 +6,7 @@ from torch import nn
 
 from effbench.compression.feedback import output_error
 from effbench.compression.layers import weights_of
-from effbench.training.input_moments import input_moments
+from effbench.training.input_moments import input_moments, output_curvatures
 
 CPU = torch.device("cpu")
 
@@ -128,3 +128,31 @@ def test_an_input_that_is_not_finite_is_named():
     network = nn.Sequential(nn.Flatten(), nn.Linear(5, 5))
     with pytest.raises(ValueError, match="the input of 1 is not finite"):
         input_moments(network, weights_of(network), [torch.full((2, 5), torch.inf)], device=CPU)
+
+
+def test_curvature_is_the_squared_gradient_of_a_drawn_class():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 3))
+    network[1].requires_grad_(False)
+    images = torch.randn(40, 3, 2, 2)
+    found = output_curvatures(
+        network,
+        list(weights_of(network)),
+        images.split(16),
+        device=CPU,
+        generator=torch.Generator().manual_seed(0),
+    )
+    # Of a drawn class the gradient of the last layer's output is p - y: its square has the mean p (1 - p).
+    chances = network(images).softmax(1)
+    assert found["3"] == pytest.approx(float((chances * (1 - chances)).mean()), rel=0.2)
+    assert 0 < found["1"] < found["3"]
+    assert [parameter.requires_grad for parameter in network.parameters()] == [False, False, True, True]
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_outputs_that_are_no_logits_have_no_curvature():
+    network = nn.Sequential(nn.Flatten(0), nn.Linear(12, 1))
+    with pytest.raises(ValueError, match="logits"):
+        output_curvatures(
+            network, list(weights_of(network)), [torch.randn(1, 3, 2, 2)], device=CPU, generator=torch.Generator()
+        )

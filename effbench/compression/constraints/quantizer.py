@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -172,6 +173,13 @@ class HeldGrid(UniformQuantizer):
         self.is_trellis = is_trellis
         self.register_buffer("scale", scale.detach().clone())
         self.register_buffer("zero_point", zero_point.detach().clone())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> HeldGrid:
+        """Move the grid as the network moves; where that is cast to another type, the grid stays what it is."""
+        scale = self.scale
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.scale = scale.to(self.scale.device)
+        return self
 
     def settings(self) -> dict[str, Any]:
         """Return what `impose` needs to make the constraint again, beside its buffers."""
