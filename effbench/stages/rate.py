@@ -146,7 +146,11 @@ class _Search:
         return network
 
     def _say(self, network: nn.Module, n_weights: int) -> None:
-        self.context.findings.note(f"rate_reached/{self.context.step}", 8 * self._length(network) / n_weights)
+        """Note what the file came to, and with which coder: another one's has another length."""
+        length, step = self._length(network), self.context.step
+        self.context.findings.note(f"rate_reached/{step}", 8 * length / n_weights)
+        self.context.findings.note(f"rate_bytes/{step}", length)
+        self.context.findings.say(f"made_for/{step}", self.stage.coder)
 
     def _length(self, network: nn.Module) -> int:
         return self.context.code_length(network, self.stage.coder)

@@ -37,6 +37,19 @@ def test_another_share_than_was_asked_for_is_told(points):
     assert line == "reference; prune=0.1, bits=8: prune_channels removed 30 % of the channels that can go"
 
 
+def test_a_file_that_is_longer_than_its_step_made_it_is_told(points):
+    metrics = {point.key: {"size_bytes": 1100.0, "rate_bytes/rate": 1000.0} for point in points[1:2]}
+    metrics |= {point.key: {"size_bytes": 1010.0, "rate_bytes/rate": 1000.0} for point in points[2:]}
+    metrics |= {point.key: {} for point in points[:1]}
+    (line,) = share_lines(points, metrics, {point.key: {"made_for/rate": "context"} for point in points})
+    assert line == (
+        "prune=0.1, bits=8: the file is 1.10 × as long as rate made it; it is for coder=context, so give that in place "
+        "of huffman"
+    )
+    (line,) = share_lines(points, metrics, {})
+    assert line == "prune=0.1, bits=8: the file is 1.10 × as long as rate made it"
+
+
 def test_of_many_points_the_first_are_named():
     many = read_sweep(["prune=0.1,0.2,0.3,0.4,0.5"]).plan.points
     (line,) = lines(many, prune=0.5)
