@@ -18,7 +18,8 @@ def share_lines(
 ) -> list[str]:
     """Return a line for each share that a step of the points acted on, where that was less than all of the weights.
 
-    Another one where a step took another share than was asked of it, or where the run's file is longer. metrics and words: of the points' runs, by key.
+    Another one where a step took another share than was asked of it, or where the run's file is longer. metrics and
+    words: of the points' runs, by key.
     """
     labels: dict[str, dict[str, None]] = {}
     for point in points:
