@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from effbench.compression.coarse import can_settle, rounded_to, settle_norm, small_parameters
 from effbench.compression.constraints.codebook import Codebook
 from effbench.compression.constraints.copies import copy_network
-from effbench.compression.constraints.quantizer import UniformQuantizer
-from effbench.compression.constraints.stack import constraints_on
+from effbench.compression.constraints.masks import Mask
+from effbench.compression.constraints.quantizer import HeldGrid, UniformQuantizer
+from effbench.compression.constraints.stack import bake_tensor, constraints_on, quantizer_of, register
 from effbench.compression.duplicate import duplicate
 from effbench.compression.even_grid import (
     choose_multiples,
@@ -120,9 +121,11 @@ class _Search:
         stage = self.stage
         n_weights = sum(weight.value().numel() for weight in weights_of(self.network))
         wanted = stage.rate * n_weights / 8
-        if not self.names or self._length(self.network) <= wanted:
+        if not self.names or self._length(self.network) <= (1 + 2 * _WITHIN) * wanted:
             self._say(self.network, n_weights)
             return self.network
+        for weight in self._weights(self.network):
+            _leave_grid(weight)
         least = self._length(self._with_small_parameters(self._rounded(None)))
         if least > wanted:
             raise ValueError(
@@ -300,10 +303,28 @@ def _refuse_held(weights: list[Weight]) -> None:
     held = [
         weight.name
         for weight in weights
-        if any(isinstance(kind, (UniformQuantizer, Codebook)) for kind in constraints_on(*weight.places[0]))
+        if not _is_on_even_grid(weight)
+        and any(isinstance(kind, (UniformQuantizer, Codebook)) for kind in constraints_on(*weight.places[0]))
     ]
     if held:
         raise ValueError(f"rate: quantised already are {few_names(held)}; give either rate or bits, share, bits_budget")
+
+
+def _is_on_even_grid(weight: Weight) -> bool:
+    """Whether an earlier round has put a weight on its one grid."""
+    quantizer = quantizer_of(*weight.places[0])
+    return isinstance(quantizer, HeldGrid) and quantizer.granularity == "tensor"
+
+
+def _leave_grid(weight: Weight) -> None:
+    """Take a weight, in place, from the grid of an earlier round; its masks hold on."""
+    if _is_on_even_grid(weight):
+        (module, tensor_name), *others = weight.places
+        masks = [constraint for constraint in constraints_on(module, tensor_name) if isinstance(constraint, Mask)]
+        bake_tensor(module, tensor_name, also=others)
+        for mask in masks:
+            for place, name in weight.places:
+                register(place, name, mask)
 
 
 def _as_float32(step: float) -> float:

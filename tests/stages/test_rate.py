@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from effbench.codec import decode, encode
-from effbench.compression.constraints.stack import bake
+from effbench.compression.constraints.stack import bake, constraints_on
 from effbench.compression.layers import weights_of
 from effbench.stages.prune import Prune
 from effbench.stages.quantize import Quantize
@@ -103,6 +103,16 @@ def test_a_file_that_is_small_already_stays_as_it_is(trained):
     same = Rate(rate=16).apply(pruned, context)
     for one, other in zip(weights_of(pruned), weights_of(same), strict=True):
         assert torch.equal(one.value(), other.value())
+
+
+def test_over_its_own_result_it_does_nothing_or_goes_on_to_fewer_bits(trained):
+    network, context = trained
+    pruned = Prune(ratio=0.5).apply(network, context)
+    once = Rate(rate=3).apply(pruned, context)
+    assert bits_a_weight(Rate(rate=3).apply(once, context)) == bits_a_weight(once)
+    less = Rate(rate=2).apply(once, context)
+    assert bits_a_weight(less) == pytest.approx(2, rel=0.01)
+    assert [len(constraints_on(*weight.places[0])) for weight in weights_of(less)] == [2, 2, 2]
 
 
 def test_a_rate_below_the_rest_of_the_file_names_the_least(trained):

@@ -144,7 +144,7 @@ def test_curvature_is_the_squared_gradient_of_a_drawn_class():
     )
     # Of a drawn class the gradient of the last layer's output is p - y: its square has the mean p (1 - p).
     chances = network(images).softmax(1)
-    assert found["3"] == pytest.approx(float((chances * (1 - chances)).mean()), rel=0.2)
+    assert found["3"] == pytest.approx(float((chances * (1 - chances)).detach().mean()), rel=0.2)
     assert 0 < found["1"] < found["3"]
     assert [parameter.requires_grad for parameter in network.parameters()] == [False, False, True, True]
     assert all(parameter.grad is None for parameter in network.parameters())
