@@ -129,7 +129,10 @@ class TestRefused:
         ("change", "message"),
         [
             (lambda text: text.partition("effbench:")[0], "config.yaml of run {run}: does not say how to make its run"),
-            (lambda text: text[:900], "config.yaml of run {run}: does not say how to make its run again"),
+            (
+                lambda text: text[:900].rpartition("\n")[0],
+                "config.yaml of run {run}: does not say how to make its run again",
+            ),
             (lambda text: f"{text}\n]", "config.yaml of run {run}, line "),
             (lambda text: text.replace("seed: 1", "seed: x"), "seed=x: must be a whole number"),
             (
