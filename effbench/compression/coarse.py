@@ -5,6 +5,8 @@ An entropy coder pays for what a float says: one with few bits below its leading
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -29,6 +31,24 @@ def rounded_to(values: Tensor, sizes: Tensor, share: float, /) -> Tensor:
     return (torch.round(values.double() / quantum) * quantum).to(values.dtype)
 
 
+def store_coarsely(network: nn.Module, share: float, /) -> nn.Module:
+    """Return the network, in place, with small parameters that take few bits; share 0: as it is.
+
+    Batch norms become scale and shift (`settle_norm`); biases and other small parameters are rounded to `share` of
+    their root mean square.
+    """
+    if share == 0:
+        return network
+    for parameter in small_parameters(network):
+        values = parameter.detach()
+        with torch.no_grad():
+            parameter.copy_(rounded_to(values, values.double().square().mean().sqrt(), share))
+    for norm in network.modules():
+        if can_settle(norm):
+            settle_norm(norm, share)
+    return network
+
+
 def settle_norm(norm: _NormBase, share: float, /) -> None:
     """Give a norm mean 0 and variance 1, in place: its scale and shift alone are the same function, in evaluation.
 
@@ -50,7 +70,7 @@ def settle_norm(norm: _NormBase, share: float, /) -> None:
         norm.running_var.fill_(1 - norm.eps)
 
 
-def can_settle(norm: nn.Module, /) -> bool:
+def can_settle(norm: nn.Module, /) -> TypeGuard[_NormBase]:
     """Whether a module is a norm with running statistics, and scale and shift of its own under no constraint."""
     if not isinstance(norm, _NormBase) or norm.running_mean is None or norm.weight is None or norm.bias is None:
         return False

@@ -12,8 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import HeldGrid
-from effbench.compression.constraints.stack import parameter_behind, register
+from effbench.compression.constraints.stack import (
+    bake_tensor,
+    constraints_on,
+    parameter_behind,
+    quantizer_of,
+    register,
+)
 from effbench.compression.feedback import round_with_feedback, takes_feedback
 from effbench.compression.layers import Weight
 
@@ -26,7 +33,7 @@ _MOST_PRICED = 2**10
 
 def least_step(values: Tensor, /) -> float:
     """Return the least step at which no value is more multiples of it than can be."""
-    return max(float(values.abs().max()) / (MOST - 1), 1e-30) if values.numel() else 1e-30
+    return max(float(values.abs().max()) / (MOST - 1), 1e-30)
 
 
 def nearest_multiples(values: Tensor, step: float, /) -> Tensor:
@@ -123,6 +130,23 @@ def hold_on_grid(weight: Weight, multiples: Tensor, step: float, /, *, is_trelli
             behind.copy_(multiples.to(torch.float32) * scale)
     for place, name in weight.places:
         register(place, name, held)
+
+
+def is_on_even_grid(weight: Weight, /) -> bool:
+    """Whether a weight is on one grid that is held, as `hold_on_grid` has put it there."""
+    quantizer = quantizer_of(*weight.places[0])
+    return isinstance(quantizer, HeldGrid) and quantizer.granularity == "tensor"
+
+
+def leave_grid(weight: Weight, /) -> None:
+    """Take a weight, in place, from such a grid, where it is on one; its masks hold on."""
+    if is_on_even_grid(weight):
+        (module, tensor_name), *others = weight.places
+        masks = [constraint for constraint in constraints_on(module, tensor_name) if isinstance(constraint, Mask)]
+        bake_tensor(module, tensor_name, also=others)
+        for mask in masks:
+            for place, name in weight.places:
+                register(place, name, mask)
 
 
 def _bits_of(nearest: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from effbench.config.component_keys import STATED
 from effbench.config.overrides import parse, values_of
 from effbench.config.typed import typed, unknown_name
 from effbench.plan.blueprint import Blueprint
-from effbench.plan.chain import Rounds, Steps, Until
+from effbench.plan.chain import Rounds, Step, Steps, Until
 from effbench.plan.layer_values import assign
 from effbench.plan.recipe import Entry, best_of_finetunings, lay_out
 from effbench.plan.stage import Stage
@@ -65,7 +65,7 @@ class _Phases:
 
 def check_layers(steps: Steps, layers: Sequence[str], /) -> None:
     """Refuse a pattern of a stage's `layers` that meets none of the network's. ValueError names the stage."""
-    for step in (plain for entry in steps for plain in (entry.steps if isinstance(entry, Rounds) else (entry,))):
+    for step in _each_step(steps):
         try:
             assign(step.stage.layers, layers, default=None)
         except ValueError as error:
@@ -110,6 +110,7 @@ class Recipe:
         until = typed(Until, self.node["recipe"].get("until", {}), where="recipe.until")
         n_rounds = self._n_rounds()
         steps = lay_out(self.entries, self._stages_at, rounds=n_rounds, until=until)
+        _check_training(steps)
         reached = tuple(self._reached(position, n_rounds) for position in range(n_rounds + 1))
         return tuple(replace(step, reached=reached) if isinstance(step, Rounds) else step for step in steps)
 
@@ -252,6 +253,20 @@ class Recipe:
 
     def _shown(self, name: str) -> str:
         return shown_axis(name, self.asked[name])
+
+
+def _each_step(steps: Steps) -> Iterator[Step]:
+    return (step for entry in steps for step in (entry.steps if isinstance(entry, Rounds) else (entry,)))
+
+
+def _check_training(steps: Steps) -> None:
+    """Refuse what trains after a stage that ends training. ValueError names both, and why."""
+    ended: tuple[str, str] | None = None
+    for step in _each_step(steps):
+        if ended is not None and step.stage.TRAINS:
+            raise ValueError(f"recipe.steps: {step.name} trains after {ended[0]}, and can't, as {ended[1]}")
+        if step.stage.ends_training is not None:
+            ended = step.name, step.stage.ends_training
 
 
 def shown_axis(name: str, values: Sequence[Value], /) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +15,7 @@ from effbench.plan.findings import Findings
 from effbench.plan.keys import seed_of
 from effbench.plan.teacher import Teacher
 from effbench.tasks import Task
+from effbench.training.calibration import first_images
 from effbench.training.evaluation import Evaluation
 from effbench.training.gradients import sum_gradients
 from effbench.training.watch import Unwatched, Watch
@@ -98,6 +99,13 @@ class Context:
     def example(self) -> Tensor:
         """Return an input of the network: two images of the validation split, (2, channels, side, side)."""
         return next(self.data.batches("val", side=self.side, batch_size=2))[0]
+
+    def training_images(self, n_examples: int, /, *, at_once: int = 250) -> Iterator[Tensor]:
+        """Yield images of `n_examples` training examples, or of all, as evaluation sees them; in the stage's order."""
+        batches = self.data.batches(
+            "train", side=self.side, batch_size=at_once, generator=self.generator(), augmented=False
+        )
+        return first_images(batches, n_examples)
 
     def code_length(self, model: nn.Module, coder: Coder, /) -> int:
         """Return how many bytes the file of a network has: it is written, and thrown away."""

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -81,6 +81,11 @@ class Stage(ABC):
     def is_neutral(self) -> bool:
         """Whether the stage does nothing: it is then left out of the recipe, and of the key."""
         return False
+
+    @property
+    def ends_training(self) -> str | None:
+        """Why what trains afterwards would train another network; None: it may."""
+        return None
 
     @property
     def asks_for(self) -> tuple[str, ...]:
@@ -186,6 +191,14 @@ class Stage(ABC):
         }
         outside = {} if is_own(kind) else {"source": source_identity(kind)}
         return {"stage": kind.__name__, "version": kind.VERSION, "fields": changed, **outside}
+
+
+def note_share(name: str, done: Container[str], weights: Iterable[Weight], context: Context, /) -> None:
+    """Note the metric <name>/<step>, the share of `weights` that lies in those whose names are in `done`, if not 1."""
+    sizes = {weight.name: weight.value().numel() for weight in weights}
+    if not all(weight in done for weight in sizes):
+        share = sum(size for weight, size in sizes.items() if weight in done) / sum(sizes.values())
+        context.findings.note(f"{name}/{context.step}", share)
 
 
 def few_names(names: Sequence[str]) -> str:

@@ -14,8 +14,7 @@ from effbench.compression.feedback import takes_feedback
 from effbench.compression.grids import GridOptions
 from effbench.compression.layers import Weight
 from effbench.plan.context import Context
-from effbench.plan.stage import Stage
-from effbench.training.calibration import first_images
+from effbench.plan.stage import Stage, note_share
 from effbench.training.input_moments import Moments, input_moments
 
 
@@ -79,14 +78,9 @@ class Quantize(Stage, GridOptions):
         """
         new = [weight for weight, bits in bits_of.items() if not self.is_on_grid(weight, bits)]
         asked = [weight for weight in new if bits_of[weight] > 1 and takes_feedback(weight)]
-        batches = context.data.batches(
-            "train", side=context.side, batch_size=250, generator=context.generator(), augmented=False
-        )
-        moments = (
-            input_moments(network, asked, first_images(batches, self.examples), device=context.device) if asked else {}
-        )
-        sizes = {weight.name: weight.value().numel() for weight in new}
-        if len(moments) < len(sizes):
-            share = sum(sizes[name] for name in moments) / sum(sizes.values())
-            context.findings.note(f"feedback_share/{context.step}", share)
+        if not asked:
+            moments: Moments = {}
+        else:
+            moments = input_moments(network, asked, context.training_images(self.examples), device=context.device)
+        note_share("feedback_share", moments, new, context)
         return moments

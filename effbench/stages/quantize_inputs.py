@@ -13,7 +13,7 @@ from effbench.compression.constraints.layer_inputs import InputGrid, clear_input
 from effbench.compression.constraints.ranges import Range
 from effbench.plan.context import Context
 from effbench.plan.stage import Stage
-from effbench.training.calibration import calibrate, first_images
+from effbench.training.calibration import calibrate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +44,10 @@ class QuantizeInputs(Stage):
         layers = {name: quantized.get_submodule(name) for name in bits}
         for layer in layers.values():
             clear_input(layer, InputGrid)
-        # As evaluation sees them: the ranges of augmented images are others.
-        batches = context.data.batches(
-            "train", side=context.side, batch_size=250, generator=context.generator(), augmented=False
-        )
         grids = calibrate(
             quantized,
             layers,
-            first_images(batches, self.examples),
+            context.training_images(self.examples),
             bits=bits,
             covered=self.range,
             percentile=self.percentile,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -11,32 +11,24 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from effbench.compression.coarse import can_settle, rounded_to, settle_norm, small_parameters
+from effbench.compression.coarse import store_coarsely
 from effbench.compression.constraints.codebook import Codebook
 from effbench.compression.constraints.copies import copy_network
-from effbench.compression.constraints.masks import Mask
-from effbench.compression.constraints.quantizer import HeldGrid, UniformQuantizer
-from effbench.compression.constraints.stack import bake_tensor, constraints_on, quantizer_of, register
+from effbench.compression.constraints.quantizer import UniformQuantizer
+from effbench.compression.constraints.stack import constraints_on
 from effbench.compression.duplicate import duplicate
-from effbench.compression.even_grid import (
-    choose_multiples,
-    entropy_bits,
-    hold_on_grid,
-    least_step,
-    nearest_multiples,
-)
+from effbench.compression.even_grid import choose_multiples, hold_on_grid, is_on_even_grid, leave_grid
 from effbench.compression.feedback import spread_of_errors, takes_feedback
 from effbench.compression.layers import Weight, weights_of
+from effbench.compression.step_search import WITHIN, bounds_of, step_by_entropy, step_of_length
 from effbench.plan.context import Context
 from effbench.plan.layer_values import SKIP
-from effbench.plan.stage import Stage, few_names
-from effbench.training.calibration import first_images
+from effbench.plan.stage import Stage, few_names, note_share
 from effbench.training.input_moments import input_moments, output_curvatures
-from effbench.training.norms import IMAGES_AT_ONCE, correct_biases, norms_of, reestimate_norms
+from effbench.training.norms import IMAGES_AT_ONCE, correct_biases, reestimate_norms
 
-NOTHING = 32.0
-"""The rate at which nothing is done."""
-_WITHIN, _MOST_TRIALS = 0.005, 16
+_FINER = 2**-0.75
+"""The step of a trellis, that of the finer of its grids, in relation to a plain one's at as many bits, about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +76,11 @@ class Rate(Stage):
     examples: Annotated[int, Field(ge=1)] = 300
     """Training examples seen; all of them where there are fewer."""
 
+    @property
+    def ends_training(self) -> str | None:
+        """Batch norms that are scale and shift alone would divide by a variance twice."""
+        return None if self.small == 0 else "batch norms are scale and shift alone; stage.rate.small=0 keeps them"
+
     def __post_init__(self) -> None:
         """Refuse a rate of a layer's own, which no file has."""
         super().__post_init__()
@@ -94,7 +91,7 @@ class Rate(Stage):
         """Return a copy of `model` whose weights are on one grid. ValueError where no file is so small."""
         network = copy_network(model)
         acted = list(self.values_by_weight(network, context))
-        _refuse_held(acted)
+        _refuse(acted)
         search = _Search(stage=self, context=context, network=network, names=[weight.name for weight in acted])
         return search.run()
 
@@ -113,44 +110,52 @@ class _Search:
     """Of their inputs, of those that show them."""
     relative_steps: Mapping[str, float] = field(default_factory=dict)
     """Of those that are not one."""
-    bounds: tuple[float, float] = (0.0, 0.0)
-    """Between which the logarithm of the step is."""
 
     def run(self) -> nn.Module:
         """Return the network whose file has the length that is asked for. ValueError where none is so small."""
         stage = self.stage
         n_weights = sum(weight.value().numel() for weight in weights_of(self.network))
         wanted = stage.rate * n_weights / 8
-        if not self.names or self._length(self.network) <= (1 + 2 * _WITHIN) * wanted:
-            self._say(self.network, n_weights)
+        length = self._length(self.network)
+        if not self.names or length <= (1 + 2 * WITHIN) * wanted:
+            self._say(length, n_weights)
             return self.network
         for weight in self._weights(self.network):
-            _leave_grid(weight)
-        least = self._length(self._with_small_parameters(self._rounded(None)))
+            leave_grid(weight)
+        least = self._length_at(None)
         if least > wanted:
             raise ValueError(
                 f"rate={stage.rate:g}: must be at least {_rounded_up(8 * least / n_weights)} here: so much the file "
                 f"takes with every weight zero, in what is no weight ({least:,} bytes)"
             )
-        images = [] if stage.data_free else self._images()
+        images = [] if stage.data_free else list(self.context.training_images(stage.examples, at_once=IMAGES_AT_ONCE))
         if images and (stage.rounding == "feedback" or stage.allocation == "sensitivity"):
             self.spreads = self._input_spreads(images)
         if images and stage.allocation == "sensitivity":
             self.relative_steps = self._relative_steps(images)
-        step, off = self._first_step(wanted - least), 0.0
+        values = [
+            weight.value().cpu() / self.relative_steps.get(weight.name, 1.0) for weight in self._weights(self.network)
+        ]
+        step, bounds, off = step_by_entropy(values, wanted - least), bounds_of(values), 0.0
+        if stage.trellis:
+            step *= _FINER
         for _ in range(3):
-            step = self._find(step, wanted - off, least)
+            step = step_of_length(self._length_at, wanted - off, first=step, bounds=bounds, least=least)
             network = self._finished(self._rounded(step), images)
             length = self._length(network)
-            if abs(length - wanted) <= 2 * _WITHIN * wanted:
+            if abs(length - wanted) <= 2 * WITHIN * wanted:
                 break
             off += length - wanted
-        self._say(network, n_weights)
+        self._say(length, n_weights)
         return network
 
-    def _say(self, network: nn.Module, n_weights: int) -> None:
+    def _length_at(self, step: float | None) -> int:
+        """Return the bytes of the file at a step, None for all zero, but for what is yet to be made fit for it."""
+        return self._length(store_coarsely(self._rounded(step), self.stage.small))
+
+    def _say(self, length: int, n_weights: int) -> None:
         """Note what the file came to, and with which coder: another one's has another length."""
-        length, step = self._length(network), self.context.step
+        step = self.context.step
         self.context.findings.note(f"rate_reached/{step}", 8 * length / n_weights)
         self.context.findings.note(f"rate_bytes/{step}", length)
         self.context.findings.say(f"made_for/{step}", self.stage.coder)
@@ -158,23 +163,12 @@ class _Search:
     def _length(self, network: nn.Module) -> int:
         return self.context.code_length(network, self.stage.coder)
 
-    def _images(self) -> list[Tensor]:
-        batches = self.context.data.batches(
-            "train",
-            side=self.context.side,
-            batch_size=IMAGES_AT_ONCE,
-            generator=self.context.generator(),
-            augmented=False,
-        )
-        return list(first_images(batches, self.stage.examples))
-
     def _input_spreads(self, images: list[Tensor]) -> dict[str, Tensor]:
-        weights = [weight for weight in self._weights(self.network) if takes_feedback(weight)]
-        moments = input_moments(self.network, weights, images, device=self.context.device)
-        sizes = {weight.name: weight.value().numel() for weight in self._weights(self.network)}
-        if len(moments) < len(sizes):
-            share = sum(sizes[name] for name in moments) / sum(sizes.values())
-            self.context.findings.note(f"feedback_share/{self.context.step}", share)
+        """Return the spread of errors of each weight whose inputs are seen, and note the share of which it is known."""
+        weights = list(self._weights(self.network))
+        free = filter(takes_feedback, weights)
+        moments = input_moments(self.network, free, images, device=self.context.device)
+        note_share("feedback_share", moments, weights, self.context)
         return {name: spread_of_errors(of_weight) for name, of_weight in moments.items()}
 
     def _relative_steps(self, images: list[Tensor]) -> dict[str, float]:
@@ -218,113 +212,28 @@ class _Search:
             hold_on_grid(weight, multiples, own, is_trellis=is_trellis)
         return trial
 
-    def _with_small_parameters(self, network: nn.Module) -> nn.Module:
-        """Return the network, in place, with its small parameters as coarse as they will be stored."""
-        share = self.stage.small
-        if share:
-            for parameter in small_parameters(network):
-                size = parameter.detach().double().square().mean().sqrt()
-                with torch.no_grad():
-                    parameter.copy_(rounded_to(parameter.detach(), size, share))
-            for norm in norms_of(network):
-                if can_settle(norm):
-                    settle_norm(norm, share)
-        return network
-
     def _finished(self, network: nn.Module, images: list[Tensor]) -> nn.Module:
         """Return the rounded network, in place, with norms and biases that fit it."""
         if images and self.stage.norms == "reestimated":
             device = self.context.device
-            correct_biases(network, self.network, images[0], _with_bias(network), device=device)
+            correct_biases(network, self.network, images[0], device=device)
             reestimate_norms(network, images, device=device)
-        return self._with_small_parameters(network)
-
-    def _first_step(self, wanted: float) -> float:
-        """Return the step at which the nearest multiples have the entropy of so many bytes."""
-        values = [
-            weight.value().cpu() / self.relative_steps.get(weight.name, 1.0) for weight in self._weights(self.network)
-        ]
-        low = max(least_step(value) for value in values)
-        high = max(2 * float(value.abs().max()) for value in values)
-        self.bounds = math.log2(low), math.log2(max(high, 2 * low))
-
-        def length(place: float) -> float:
-            return sum(entropy_bits(nearest_multiples(value, 2.0**place)) for value in values) / 8
-
-        low, high = self.bounds
-        while high - low > 0.02:
-            middle = (low + high) / 2
-            low, high = (middle, high) if length(middle) > wanted else (low, middle)
-        # The step of a trellis is that of the finer of its grids.
-        return math.exp2((low + high) / 2 - (0.75 if self.stage.trellis else 0))
-
-    def _find(self, first: float, wanted: float, least: float) -> float:
-        """Return the step at which the file has the wanted length, or comes nearest; from a first guess on.
-
-        An octave is a bit a weight at high rates and less at low ones: a secant in octaves, kept between the two steps
-        that are known to be too fine and too coarse.
-        """
-        low, high = self.bounds
-        place = math.log2(first)
-        tried: dict[float, float] = {}
-        while len(tried) < _MOST_TRIALS and place not in tried:
-            length = self._length(self._with_small_parameters(self._rounded(2.0**place)))
-            tried[place] = math.log(max(length - least, 1) / max(wanted - least, 1))
-            if abs(length - wanted) <= _WITHIN * wanted:
-                break
-            low, high = (place, high) if length > wanted else (low, place)
-            place = _next_place(tried, low, high)
-        return math.exp2(min(tried, key=lambda place: abs(tried[place])))
+        return store_coarsely(network, self.stage.small)
 
 
-def _next_place(tried: Mapping[float, float], low: float, high: float) -> float:
-    """Return where a secant through the two nearest places is zero, within the bounds; their middle where it is not."""
-    middle = (low + high) / 2
-    (place, value), *others = sorted(tried.items(), key=lambda pair: abs(pair[1]))
-    slope = (others[0][1] - value) / (others[0][0] - place) if others else -0.35
-    if slope >= 0:
-        return middle
-    aimed = place - value / slope
-    return aimed if low < aimed < high else middle
-
-
-def _with_bias(network: nn.Module) -> list[str]:
-    """Return the names of convolutions and linear layers whose own bias can be shifted; none that shares it."""
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
-    return [
-        name
-        for name, module in network.named_modules()
-        if isinstance(module, kinds) and module.bias is not None and not constraints_on(module, "bias")
-    ]
-
-
-def _refuse_held(weights: list[Weight]) -> None:
-    """Refuse weights that another technique has quantised."""
+def _refuse(weights: Sequence[Weight]) -> None:
+    """Refuse weights that another technique has quantised, or that no grid can hold."""
     held = [
         weight.name
         for weight in weights
-        if not _is_on_even_grid(weight)
+        if not is_on_even_grid(weight)
         and any(isinstance(kind, (UniformQuantizer, Codebook)) for kind in constraints_on(*weight.places[0]))
     ]
     if held:
         raise ValueError(f"rate: quantised already are {few_names(held)}; give either rate or bits, share, bits_budget")
-
-
-def _is_on_even_grid(weight: Weight) -> bool:
-    """Whether an earlier round has put a weight on its one grid."""
-    quantizer = quantizer_of(*weight.places[0])
-    return isinstance(quantizer, HeldGrid) and quantizer.granularity == "tensor"
-
-
-def _leave_grid(weight: Weight) -> None:
-    """Take a weight, in place, from the grid of an earlier round; its masks hold on."""
-    if _is_on_even_grid(weight):
-        (module, tensor_name), *others = weight.places
-        masks = [constraint for constraint in constraints_on(module, tensor_name) if isinstance(constraint, Mask)]
-        bake_tensor(module, tensor_name, also=others)
-        for mask in masks:
-            for place, name in weight.places:
-                register(place, name, mask)
+    odd = [weight.name for weight in weights if not bool(torch.isfinite(weight.value()).all())]
+    if odd:
+        raise ValueError(f"rate: what is not finite can't be quantised: {few_names(odd)}")
 
 
 def _as_float32(step: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,14 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from effbench.compression.layers import weight_layers
 from effbench.compression.modes import evaluating
 
 IMAGES_AT_ONCE = 100
 
 
 def norms_of(network: nn.Module, /) -> list[_NormBase]:
-    """Return the normalisations that have running statistics, each once."""
-    return [module for module in network.modules() if isinstance(module, _NormBase) and module.running_mean is not None]
+    """Return the normalisations that have running statistics and count their batches, each once."""
+    return [
+        module
+        for module in network.modules()
+        if isinstance(module, _NormBase) and module.running_mean is not None and module.num_batches_tracked is not None
+    ]
 
 
 def reestimate_norms(network: nn.Module, batches: Iterable[Tensor], /, *, device: torch.device) -> int:
@@ -62,18 +68,14 @@ def _averaging(norms: list[_NormBase]) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, n_batches
 
 
-def correct_biases(
-    network: nn.Module, reference: nn.Module, images: Tensor, names: Iterable[str], /, *, device: torch.device
-) -> None:
+def correct_biases(network: nn.Module, reference: nn.Module, images: Tensor, /, *, device: torch.device) -> None:
     """Shift biases, in place, so that the mean output of their layers is what it is in the reference.
 
     As far as the network's rounding has moved it (Nagel et al. 2019, arXiv:1906.04721, section 4.2, from data): layer
-    after layer in one pass, each given what the corrected ones before it put out.
-
-    names: modules with a `bias`, (n_out,), whose outputs have their channels in the second dimension (convolutions) or
-    in the last. images: (n, channels, side, side).
+    after layer in one pass, each given what the corrected ones before it put out. They are convolutions and linear
+    layers with a bias of their own, under no constraint. images: (n, channels, side, side).
     """
-    names = list(names)
+    names = _with_own_bias(network)
     wanted: dict[str, Tensor] = {}
 
     def note(name: str, output: Tensor) -> None:
@@ -102,6 +104,21 @@ def correct_biases(
             for handle in handles:
                 handle.remove()
             model.to("cpu")
+
+
+def _with_own_bias(network: nn.Module) -> list[str]:
+    """Return the names of the layers whose bias can be shifted, and is no other's."""
+    biases = Counter(
+        id(parameter)
+        for module in network.modules()
+        for parameter in module._parameters.values()
+        if parameter is not None
+    )
+    return [
+        name
+        for name, layer in weight_layers(network)
+        if layer._parameters.get("bias") is not None and biases[id(layer._parameters["bias"])] == 1
+    ]
 
 
 def _is_convolution(layer: Any) -> bool:

@@ -78,6 +78,13 @@ class TestEntries:
         neutral = 0 if name == "share" else 32
         assert len(plan("+rate=3", f"+{name}={neutral}").points) == 2
 
+    def test_what_trains_after_a_stage_that_ends_training_is_refused(self):
+        steps = "recipe.steps=[train,quantize,finetune]"
+        with pytest.raises(ValueError, match=r"finetune trains after rate, and can't, as .* stage\.rate\.small=0"):
+            plan("+rate=3", steps)
+        assert len(plan("+rate=3", steps, "stage.rate.small=0").points) == 2
+        assert len(plan("+bits=3", steps).points) == 2
+
     def test_what_a_recipe_excludes_can_not_be_asked_for(self):
         message = (
             r"^prune_channels=0\.5: the recipe has no step 'structure'; its steps are fold_batch_norm, precision, "

@@ -16,6 +16,8 @@ TINY = [
     *("model.channels=[4,4,4,4]", "data.side=8", "train.fraction=0.05", "device=cpu", "train.precision=float32"),
     *("train.epochs=1", "finetune.epochs=1", "model.n_poolings=1"),
 ]
+OTHERWISE = {"rate": ["stage.rate.small=0", "model.channels=[16,16,16,16]"]}
+"""Of a stage after which something trains, and whose file needs more weights than biases."""
 
 
 def value_of(axis):
@@ -38,7 +40,10 @@ def point(axis):
     """Return the point of an axis whose technique stands in a group of three rounds, whatever its phase."""
     group = "[train,finetune]" if axis.replaces else f"[{axis.phase},finetune]"
     steps = f"recipe.steps=[{group}]" if axis.replaces else f"recipe.steps=[train,{group}]"
-    return read_sweep([*TINY, *arguments_of(axis), steps, "recipe.rounds=3"]).plan.points[-1]
+    otherwise = OTHERWISE.get(axis.name, [])
+    keys = {argument.partition("=")[0] for argument in otherwise}
+    tiny = [argument for argument in TINY if argument.partition("=")[0] not in keys]
+    return read_sweep([*tiny, *otherwise, *arguments_of(axis), steps, "recipe.rounds=3"]).plan.points[-1]
 
 
 def test_it_stands_in_every_round(axis, point):

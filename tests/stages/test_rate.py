@@ -136,6 +136,15 @@ def test_what_is_no_rate_is_refused(rate):
         Rate(rate=rate)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(trained, value):
+    network, context = trained
+    broken = copy.deepcopy(network)
+    broken[3].weight.data[0, 0] = value
+    with pytest.raises(ValueError, match="not finite can't be quantised: 3"):
+        Rate(rate=3, data_free=True).apply(broken, context)
+
+
 def test_layers_have_no_rates_of_their_own_but_can_be_left(trained):
     network, context = trained
     with pytest.raises(ValueError, match="must be skip"):

@@ -50,6 +50,18 @@ def test_biases_bring_the_mean_output_back_layer_after_layer():
         for layer in (rounded[0], rounded[5]):
             layer.weight.copy_(torch.round(layer.weight * 12) / 12 + 0.02)
     before = (rounded(images) - reference(images)).mean(0).abs().max()
-    correct_biases(rounded, reference, images, ["0", "5"], device=CPU)
+    correct_biases(rounded, reference, images, device=CPU)
     assert (rounded(images) - reference(images)).mean(0).abs().max() < 1e-5 < before
     assert (rounded[0](images) - reference[0](images)).mean((0, 2, 3)).abs().max() < 1e-5
+
+
+def test_a_bias_that_is_shared_or_held_is_left():
+    reference, images = network().eval(), torch.randn(20, 3, 8, 8)
+    rounded = network().eval()
+    rounded[2].beside = nn.Linear(3, 8)  # a part that never runs
+    rounded[2].beside.bias = rounded[0].bias
+    rounded[0].weight.data *= 1.5
+    before = rounded[0].bias.clone()
+    correct_biases(rounded, reference, images, device=CPU)
+    assert torch.equal(rounded[0].bias, before)
+    assert not torch.equal(rounded[5].bias, reference[5].bias)
