@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 
 # Control characters (C0, DEL, C1), what breaks lines or turns the direction, what is not visible, lone surrogates.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"
 )
+_N_NAMED = 8
 _SHORT = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
 
 
@@ -57,3 +59,9 @@ def _for_shell(match: re.Match[str]) -> str:
     character = match[0]
     content = character.encode("utf-8", "surrogateescape")
     return _SHORT.get(character) or "".join(f"\\x{byte:02x}" for byte in content)
+
+
+def few_names(names: Sequence[str], /) -> str:
+    """Return names in one line, the first ones where there are many."""
+    more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
+    return ", ".join(names[:_N_NAMED]) + more

@@ -24,6 +24,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ from effbench.codec.forms import TensorForm, to_patterns
 from effbench.codec.layer_inputs import clear_inputs, read_inputs, write_inputs
 from effbench.codec.streams import Coder
 from effbench.codec.tensor_record import read_record, write_record, write_repeat
+from effbench.codec.tensor_sizes import Stored, TensorSize, entropy_bytes
 from effbench.codec.wire import Reader, damaged, varint
 from effbench.compression.constraints.codebook import SharedTensor
 from effbench.compression.constraints.copies import plain_network
@@ -70,10 +72,28 @@ def encode(model: nn.Module, /, *, coder: Coder = "huffman") -> bytes:
     >>> bool((restored.weight == network.weight).all())
     True
     """
-    return encode_each(model, coders=(coder,))[0]
+    return encode_each(model, coders=(coder,))[0].blob
 
 
-def encode_each(model: nn.Module, /, *, coders: Iterable[Coder]) -> list[bytes]:
+@dataclass(frozen=True)
+class Written:
+    """A file, and what is known of it."""
+
+    blob: bytes
+    contents: Sequence[tuple[str, Stored]]
+    """The tensors by their names, as they are stored, in the order of the file."""
+    lengths: Sequence[int]
+    """Of their records, in bytes."""
+
+    def tensor_sizes(self) -> list[TensorSize]:
+        """Return what each tensor takes."""
+        return [
+            TensorSize(name, (stored if isinstance(stored, Tensor) else stored.codes).numel(), n, entropy_bytes(stored))
+            for (name, stored), n in zip(self.contents, self.lengths, strict=True)
+        ]
+
+
+def encode_each(model: nn.Module, /, *, coders: Iterable[Coder]) -> list[Written]:
     """Return the file that `encode` makes with each coder, in less time than one by one. Errors as there."""
     coders = tuple(coders)
     for coder in coders:
@@ -82,7 +102,7 @@ def encode_each(model: nn.Module, /, *, coders: Iterable[Coder]) -> list[bytes]:
     model = plain_network(model)
     tensors = _state(bake(model))
     native = _native_forms(model)
-    contents: list[tuple[Tensor | QuantizedTensor | SharedTensor, TensorForm]] = []
+    contents: list[tuple[Stored, TensorForm]] = []
     for name, tensor in tensors.items():
         stored = native.get(name)
         exact = stored is not None and _same_bits(stored.dequantize().to(tensor.dtype), tensor)
@@ -93,14 +113,14 @@ def encode_each(model: nn.Module, /, *, coders: Iterable[Coder]) -> list[bytes]:
     files = []
     for coder in coders:
         head = _MAGIC + bytes([_VERSION, CODER_NUMBERS[coder] | kept])
-        body = head + middle + b"".join(_records(contents, coder))
-        files.append(body + _checksum(body))
+        records = list(_records(contents, coder))
+        body = head + middle + b"".join(records)
+        named = list(zip(tensors, (stored for stored, _ in contents), strict=True))
+        files.append(Written(body + _checksum(body), named, list(map(len, records))))
     return files
 
 
-def _records(
-    contents: Sequence[tuple[Tensor | QuantizedTensor | SharedTensor, TensorForm]], coder: Coder
-) -> Iterator[bytes]:
+def _records(contents: Sequence[tuple[Stored, TensorForm]], coder: Coder) -> Iterator[bytes]:
     """Yield a record for each tensor; one that is there already is named, where that is shorter."""
     numbers: dict[bytes, int] = {}
     for number, record in enumerate(_each_record(contents, coder)):
@@ -109,9 +129,7 @@ def _records(
         yield repeat if earlier < number and len(repeat) < len(record) else record
 
 
-def _each_record(
-    contents: Sequence[tuple[Tensor | QuantizedTensor | SharedTensor, TensorForm]], coder: Coder
-) -> Iterable[bytes]:
+def _each_record(contents: Sequence[tuple[Stored, TensorForm]], coder: Coder) -> Iterable[bytes]:
     """Return the record of each tensor, made by as many threads as torch may use; their number changes no byte."""
     n_threads = min(torch.get_num_threads(), len(contents))
     if n_threads < 2 or sum(form.n_entries for _, form in contents) < _WORTH_THREADS:

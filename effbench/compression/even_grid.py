@@ -7,13 +7,18 @@ section III), while levels that are few and fitted to each channel, as kernels f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from effbench.checks.text import few_names
+from effbench.compression.constraints.codebook import Codebook
+from effbench.compression.constraints.learned_grid import LearnedGrid
 from effbench.compression.constraints.masks import Mask
-from effbench.compression.constraints.quantizer import HeldGrid
+from effbench.compression.constraints.quantizer import HeldGrid, UniformQuantizer
 from effbench.compression.constraints.stack import (
     bake_tensor,
     constraints_on,
@@ -132,10 +137,25 @@ def hold_on_grid(weight: Weight, multiples: Tensor, step: float, /, *, is_trelli
         register(place, name, held)
 
 
+def refuse_unfit(weights: Sequence[Weight], /) -> None:
+    """Refuse weights that another technique has quantised, or that no grid can hold. ValueError names them."""
+    held = [
+        weight.name
+        for weight in weights
+        if not is_on_even_grid(weight)
+        and any(isinstance(kind, (UniformQuantizer, Codebook)) for kind in constraints_on(*weight.places[0]))
+    ]
+    if held:
+        raise ValueError(f"rate: quantised already are {few_names(held)}; give either rate or bits, share, bits_budget")
+    odd = [weight.name for weight in weights if not bool(torch.isfinite(weight.value()).all())]
+    if odd:
+        raise ValueError(f"rate: what is not finite can't be quantised: {few_names(odd)}")
+
+
 def is_on_even_grid(weight: Weight, /) -> bool:
-    """Whether a weight is on one grid that is held, as `hold_on_grid` has put it there."""
+    """Whether a weight is on one grid, as `hold_on_grid` has put it there, or as it was trained."""
     quantizer = quantizer_of(*weight.places[0])
-    return isinstance(quantizer, HeldGrid) and quantizer.granularity == "tensor"
+    return isinstance(quantizer, HeldGrid | LearnedGrid) and quantizer.granularity == "tensor"
 
 
 def leave_grid(weight: Weight, /) -> None:

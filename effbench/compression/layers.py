@@ -113,6 +113,15 @@ def parameter_names(module: nn.Module) -> list[str]:
     return [*(name for name, parameter in module._parameters.items() if parameter is not None), *constrained]
 
 
+def biases_of(weight: Weight, /) -> list[tuple[nn.Module, str]]:
+    """Return the biases that are added with a weight, in each of its places."""
+    names = [
+        (module, "in_proj_bias" if name == "in_proj_weight" else name.replace("weight", "bias"))
+        for module, name in weight.places
+    ]
+    return [(module, name) for module, name in names if getattr(module, name, None) is not None]
+
+
 def other_matrices(model: nn.Module, /) -> dict[str, int]:
     """Return the names and sizes of parameters that are matrices, but no weights that techniques know, each once.
 

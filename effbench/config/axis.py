@@ -44,6 +44,8 @@ class Axis:
     do what `train` does otherwise. For example +distill=0.9 turns train → prune → finetune into distill → prune →
     distill_finetune, each with the target's field at 0.9. A recipe's `taught` names the steps that are turned; without
     it, all are."""
+    also: Sequence[str] = ()
+    """Fields of further stages, <stage>.<field>, that take the value where a recipe names the stage."""
     order: int = 0
     """Where the stage stands among those of its phase: the lower, the earlier; equal ones by their names."""
     modifies: str | None = None

@@ -82,6 +82,9 @@ def _check_stage(axis: Axis, axes: Mapping[str, Axis], where: str) -> None:
     for name in (stage, *axis.replaces, *axis.replaces.values()):
         if name not in members("stage"):
             raise ValueError(unknown_name(f"{where}: {name}", members("stage"), "stage"))
+    for target in axis.also:
+        if target.count(".") != 1 or target.split(".")[0] not in members("stage"):
+            raise ValueError(f"{where}.also: {target}: must be <stage>.<field>, as in constrain.rate")
     if axis.phase is None and not axis.replaces:
         raise ValueError(f"{where}.phase: must be given, as in prune: where its stage stands in a recipe")
     if axis.phase in ("train", "finetune") and not axis.replaces:

@@ -202,7 +202,8 @@ class Recipe:
         for name, axis in self._swept_stages():
             if entry in axis.replaces and entry in taught and not axis.is_neutral(self.values[name]):
                 return axis.replaces[entry], {axis.target.split(".")[1]: self.values[name]}
-        return entry, {}
+        also = [(target.split("."), name) for name, axis in self._swept_stages() for target in axis.also]
+        return entry, {field: self.values[name] for (stage, field), name in also if stage == entry}
 
     def _techniques(self, phase: str) -> Iterator[tuple[str, Stage]]:
         """Yield the techniques of a phase that an axis brings in, each with the fields that its axes set."""

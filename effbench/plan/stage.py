@@ -6,22 +6,20 @@ import copy
 import dataclasses
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from torch import nn
 
 from effbench.checks.fields import check_fields
+from effbench.checks.text import few_names
 from effbench.compression.layers import Weight, other_matrices, weight_layers, weights_of
 from effbench.plan.components import TargetComponent
 from effbench.plan.context import Context
 from effbench.plan.layer_values import SKIP, assign, check_patterns, matches
 from effbench.plan.source_code import is_own, source_identity
 from effbench.plan.teacher import TeacherRequest
-
-N_NAMED = 8
-"""How many of the tensors that a stage leaves alone are named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,12 +197,6 @@ def note_share(name: str, done: Container[str], weights: Iterable[Weight], conte
     if not all(weight in done for weight in sizes):
         share = sum(size for weight, size in sizes.items() if weight in done) / sum(sizes.values())
         context.findings.note(f"{name}/{context.step}", share)
-
-
-def few_names(names: Sequence[str]) -> str:
-    """Return names in one line, the first ones where there are many."""
-    more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
-    return ", ".join(names[:N_NAMED]) + more
 
 
 _REQUIRED = object()

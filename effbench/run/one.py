@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 from torch import nn
 
 from effbench.checks.autologging import without_autologging
-from effbench.codec import decode, encode_each
+from effbench.codec import Written, decode, encode_each
 from effbench.measure.compute import count_cost
 from effbench.plan.findings import Findings, Rows
 from effbench.plan.point import Point
@@ -23,6 +23,9 @@ from effbench.run.times import Times, noting_failure
 from effbench.tasks.details import calibration_error, worst_group
 from effbench.training.curves import CURVES
 from effbench.training.evaluation import Evaluation, evaluate
+
+TENSORS = "tensors"
+"""The table of what each tensor takes in the file."""
 
 
 def run_point(
@@ -61,17 +64,18 @@ def _computed(
     torch.set_num_threads(point.chain.threads)
     made = make_model(point.chain, store, device=device, progress=progress, tell=tell, watching=point.watching)
     files = encode_each(made.model, coders=dict.fromkeys((point.coder, "none")))
-    read_back = decode(files[0], point.chain.fresh_network())
-    return measure(point, read_back, made, files[0], device=device, coding_gain=len(files[-1]) / len(files[0]))
+    read_back = decode(files[0].blob, point.chain.fresh_network())
+    return measure(point, read_back, made, files[0], device=device, packed_bytes=len(files[-1].blob))
 
 
 def measure(
-    point: Point, model: nn.Module, made: Made, blob: bytes, /, *, device: torch.device, coding_gain: float
+    point: Point, model: nn.Module, made: Made, file: Written, /, *, device: torch.device, packed_bytes: int
 ) -> RunResult:
-    """Measure the network that was read back from `blob`, its file.
+    """Measure the network that was read back from its file.
 
-    made: what the file was made of. coding_gain: the bytes without entropy coding ÷ the file's.
+    made: what the file was made of. packed_bytes: the file's without entropy coding.
     """
+    blob = file.blob
     task, data = point.chain.loaded_task(), point.chain.loaded_data()
     validation = evaluate(model, data, "val", task=task, side=point.eval_side, device=device)
     test = evaluate(model, data, "test", task=task, side=point.eval_side, device=device, with_examples=True)
@@ -89,7 +93,7 @@ def measure(
             "params_nonzero": cost.params_nonzero,
             "size_bytes": len(blob),
             "size_ratio": point.reference_bytes / len(blob),
-            "coding_gain": coding_gain,
+            "coding_gain": packed_bytes / len(blob),
             "train_seconds": made.seconds,
             **made.findings.spent.metrics,
             **made.findings.metrics,
@@ -101,7 +105,7 @@ def measure(
         counts_val=validation.own_counts,
         counts_test=test.own_counts,
         words={**made.findings.words, **made.findings.spent.words},
-        tables={**made.findings.tables, **curves_table(made.findings)},
+        tables={**made.findings.tables, **curves_table(made.findings), TENSORS: list(map(asdict, file.tensor_sizes()))},
     )
 
 

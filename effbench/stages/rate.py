@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -12,18 +12,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from effbench.compression.coarse import store_coarsely
-from effbench.compression.constraints.codebook import Codebook
 from effbench.compression.constraints.copies import copy_network
-from effbench.compression.constraints.quantizer import UniformQuantizer
-from effbench.compression.constraints.stack import constraints_on
+from effbench.compression.dead_zone import hold_learned_grids, learned_grids, reaches_of
 from effbench.compression.duplicate import duplicate
-from effbench.compression.even_grid import choose_multiples, hold_on_grid, is_on_even_grid, leave_grid
+from effbench.compression.even_grid import choose_multiples, hold_on_grid, leave_grid, refuse_unfit
 from effbench.compression.feedback import spread_of_errors, takes_feedback
 from effbench.compression.layers import Weight, weights_of
 from effbench.compression.step_search import WITHIN, bounds_of, step_by_entropy, step_of_length
 from effbench.plan.context import Context
 from effbench.plan.layer_values import SKIP
-from effbench.plan.stage import Stage, few_names, note_share
+from effbench.plan.stage import Stage, note_share
 from effbench.training.input_moments import input_moments, output_curvatures
 from effbench.training.norms import IMAGES_AT_ONCE, correct_biases, reestimate_norms
 
@@ -91,9 +89,9 @@ class Rate(Stage):
         """Return a copy of `model` whose weights are on one grid. ValueError where no file is so small."""
         network = copy_network(model)
         acted = list(self.values_by_weight(network, context))
-        _refuse(acted)
+        refuse_unfit(acted)
         search = _Search(stage=self, context=context, network=network, names=[weight.name for weight in acted])
-        return search.run()
+        return search.run_trained() if any(learned_grids(network)) else search.run()
 
 
 @dataclass
@@ -124,10 +122,7 @@ class _Search:
             leave_grid(weight)
         least = self._length_at(None)
         if least > wanted:
-            raise ValueError(
-                f"rate={stage.rate:g}: must be at least {_rounded_up(8 * least / n_weights)} here: so much the file "
-                f"takes with every weight zero, in what is no weight ({least:,} bytes)"
-            )
+            raise ValueError(_too_low(stage.rate, least, n_weights))
         images = [] if stage.data_free else list(self.context.training_images(stage.examples, at_once=IMAGES_AT_ONCE))
         if images and (stage.rounding == "feedback" or stage.allocation == "sensitivity"):
             self.spreads = self._input_spreads(images)
@@ -147,6 +142,39 @@ class _Search:
                 break
             off += length - wanted
         self._say(length, n_weights)
+        return network
+
+    def run_trained(self) -> nn.Module:
+        """Return the network, which was trained for this length, with as many codes more at zero as are too long.
+
+        Those that are nearest to it. ValueError where that is not enough.
+        """
+        stage = self.stage
+        n_weights = sum(weight.value().numel() for weight in weights_of(self.network))
+        wanted = stage.rate * n_weights / 8
+        reaches = reaches_of(self.network).tolist()
+
+        def held_at(n_zeroed: int) -> nn.Module:
+            reach = reaches[n_zeroed - 1] if n_zeroed else 0.0
+            return store_coarsely(hold_learned_grids(duplicate(self.network), reach=reach), stage.small)
+
+        few, most = 0, len(reaches)
+        length = self._length(held_at(few))
+        if length > wanted:
+            least = self._length(held_at(most))
+            if least > wanted:
+                raise ValueError(_too_low(stage.rate, least, n_weights))
+            while length > wanted or length < (1 - WITHIN) * wanted:
+                if most - few < 2:
+                    few = most
+                    break
+                middle = (few + most) // 2
+                length = self._length(held_at(middle))
+                few, most = (middle, most) if length > wanted else (few, middle)
+            few = most
+        network = hold_learned_grids(duplicate(self.network), reach=reaches[few - 1] if few else 0.0)
+        network = store_coarsely(network, stage.small)
+        self._say(self._length(network), n_weights)
         return network
 
     def _length_at(self, step: float | None) -> int:
@@ -221,24 +249,12 @@ class _Search:
         return store_coarsely(network, self.stage.small)
 
 
-def _refuse(weights: Sequence[Weight]) -> None:
-    """Refuse weights that another technique has quantised, or that no grid can hold."""
-    held = [
-        weight.name
-        for weight in weights
-        if not is_on_even_grid(weight)
-        and any(isinstance(kind, (UniformQuantizer, Codebook)) for kind in constraints_on(*weight.places[0]))
-    ]
-    if held:
-        raise ValueError(f"rate: quantised already are {few_names(held)}; give either rate or bits, share, bits_budget")
-    odd = [weight.name for weight in weights if not bool(torch.isfinite(weight.value()).all())]
-    if odd:
-        raise ValueError(f"rate: what is not finite can't be quantised: {few_names(odd)}")
-
-
 def _as_float32(step: float) -> float:
     return float(torch.tensor(step, dtype=torch.float32))
 
 
-def _rounded_up(value: float) -> str:
-    return f"{math.ceil(value * 1000) / 1000:g}"
+def _too_low(rate: float, least: int, n_weights: int) -> str:
+    return (
+        f"rate={rate:g}: must be at least {math.ceil(8000 * least / n_weights) / 1000:g} here: so much the file takes "
+        f"with every weight zero, in what is no weight ({least:,} bytes)"
+    )

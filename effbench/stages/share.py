@@ -16,7 +16,7 @@ from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.sharing import share_values
 from effbench.compression.constraints.stack import Place
 from effbench.compression.kmeans import Initial
-from effbench.compression.layers import Weight
+from effbench.compression.layers import Weight, biases_of
 from effbench.plan.context import Context
 from effbench.plan.stage import Stage
 
@@ -66,7 +66,7 @@ class Share(Stage):
             n_values = values if self.has_own_value(weight) else self._n_values(weight)
             self._share(weight.places, weight.name, n_values, generator)
             if self.values_bias:
-                for module, tensor_name in _biases_of(weight):
+                for module, tensor_name in biases_of(weight):
                     self._share(((module, tensor_name),), weight.name, self.values_bias, generator)
         return shared
 
@@ -86,12 +86,3 @@ class Share(Stage):
             precision=self.precision,
             also=others,
         )
-
-
-def _biases_of(weight: Weight) -> list[Place]:
-    """Return the biases that are added with a weight, in each of its places."""
-    names = [
-        (module, "in_proj_bias" if name == "in_proj_weight" else name.replace("weight", "bias"))
-        for module, name in weight.places
-    ]
-    return [(module, name) for module, name in names if getattr(module, name, None) is not None]

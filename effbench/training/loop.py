@@ -20,6 +20,7 @@ from effbench.training.evaluation import Evaluation
 from effbench.training.layout import set_layout
 from effbench.training.length import Length
 from effbench.training.options import TrainingOptions
+from effbench.training.rate_pressure import CodeLength
 from effbench.training.schedules import rate_of
 from effbench.training.trainer import Loss, Trainer
 from effbench.training.watch import EpochRecord, UnfitState
@@ -70,6 +71,7 @@ def fit(
     count: Callable[[Tensor, Tensor], Mapping[str, Tensor]] | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    code_length: CodeLength | None = None,
 ) -> Fit:
     """Train `model` in place on the training split at `side`, then leave it on the CPU in the default layout.
 
@@ -77,6 +79,7 @@ def fit(
     mask that closes gradually) are told of every step. `by_number`: the loss gets the examples' numbers in the place of
     their targets. `progress` and `validate` may evaluate the model, not copy it (`held_masks`). validate: how a network
     does on validation, for options that ask for it. count: the counts of outputs and labels, summed for `on_epoch`.
+    code_length: what tells learned grids how long their codes are in the file.
     FloatingPointError when the loss is not finite.
     """
     set_layout(model.to(device), options.layout)
@@ -89,7 +92,7 @@ def fit(
         seed = int(torch.randint(2**62, (), generator=generator))
         torch.manual_seed(seed)
         changes = BatchChanges(options, data, side, seed, by_number=by_number)
-        run = _Run(trainer, data, side, changes, progress, validate, count)
+        run = _Run(trainer, data, side, changes, progress, validate, count, code_length)
         state = None if checkpoint is None else checkpoint.load()
         if state is not None:
             _resume(trainer, state)
@@ -135,6 +138,7 @@ class _Run:
     progress: EpochProgress | None
     validate: Callable[[nn.Module], Evaluation] | None
     count: Callable[[Tensor, Tensor], Mapping[str, Tensor]] | None
+    code_length: CodeLength | None
 
     def epoch(self, masks: HeldMasks) -> EpochRecord:
         """Train for one epoch, and return what it was like."""
@@ -153,6 +157,8 @@ class _Run:
                 self._add(counts, trainer.outputs.detach(), targets)
             if self.progress is not None:
                 self.progress(trainer.n_steps_done, trainer.length.n_batches)
+        if trainer.pressure is not None and self.code_length is not None:
+            trainer.pressure.calibrate(self.code_length)
         mean = total.item() / max(1, n_seen)
         trainer.n_epochs_done += 1
         return EpochRecord(

@@ -18,6 +18,7 @@ from effbench.training.length import Length
 from effbench.training.memory import N_WATCHED, TensorMemory
 from effbench.training.optimizers import as_parameters, make_optimizer
 from effbench.training.options import TrainingOptions
+from effbench.training.rate_pressure import RatePressure
 from effbench.training.schedules import Schedule
 from effbench.training.stopping import Stopping
 from effbench.training.tensors import copy_into, tensors_of
@@ -28,7 +29,7 @@ images as it sees them, and of the examples' targets, or their numbers in the tr
 training's device."""
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Bumped when `Trainer.state_dict` has another form."""
 
 
@@ -56,6 +57,7 @@ class Trainer:
         self.average = None if options.ema is None else WeightAverage(model, options.ema)
         self.scaler = torch.amp.GradScaler(device.type) if options.precision == "float16" else None
         self.stopping = Stopping(options)
+        self.pressure = RatePressure.on(model, n_steps=length.n_batches, device=device)
         self.memory = TensorMemory()
         self.outputs = self.value = torch.empty(0)
         """What the network made of the last batch, and its loss, ()."""
@@ -101,11 +103,13 @@ class Trainer:
         """Move the weights along the gradient of a loss."""
         scaler = self.scaler
         (value if scaler is None else scaler.scale(value)).backward()  # type: ignore[no-untyped-call]
+        if scaler is not None and (self.options.clip is not None or self.pressure is not None):
+            scaler.unscale_(self.optimizer)
+        if self.pressure is not None:
+            self.pressure.add_gradients(self.n_steps_done)
         if self._masks_gradients:
             masks.mask_gradients()
         if self.options.clip is not None:
-            if scaler is not None:
-                scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(
                 [p for group in self.optimizer.param_groups for p in group["params"]], self.options.clip
             )
@@ -140,12 +144,17 @@ class Trainer:
         """Whether no constraint moves any more."""
         return all(constraint.settled for constraint in self._constraints.values())
 
+    @property
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own; None where the training has no such part."""
+        own = {"average": self.average, "scaler": self.scaler, "stopping": self.stopping}
+        return {**own, "pressure": self.pressure}
+
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides how the training goes on: tensors (shared, not copied), numbers, words and lists.
 
         The random numbers are those of the data's order and augmentation, and the global ones that layers draw from.
         """
-        parts = {"average": self.average, "scaler": self.scaler, "stopping": self.stopping}
         return {
             "version": STATE_VERSION,
             "n_epochs_done": self.n_epochs_done,
@@ -155,7 +164,7 @@ class Trainer:
             "attributes": attributes_of(self.model),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.schedule.scheduler.state_dict(),
-            **{name: None if part is None else part.state_dict() for name, part in parts.items()},
+            **{name: None if part is None else part.state_dict() for name, part in self._parts.items()},
             "generator": self.generator.get_state(),
             "torch_random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
@@ -175,7 +184,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         as_parameters(self.optimizer)
         self.schedule.scheduler.load_state_dict(state["scheduler"])
-        for name, part in (("average", self.average), ("scaler", self.scaler), ("stopping", self.stopping)):
+        for name, part in self._parts.items():
             if (part is None) != (state[name] is None):
                 raise ValueError(f"the training that was kept has {'no' if part else 'an'} {name}")
             if part is not None:

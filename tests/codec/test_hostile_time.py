@@ -95,7 +95,7 @@ def changed_field(body, field, rng):
 def made_up_files():
     """Yield seeded files: fields of whole ones changed, two whole ones spliced at fields."""
     rng, network = random.Random(0), plain_network()
-    bodies = [blob[:-4] for blob in encode_each(filled_network(), coders=CODERS)]
+    bodies = [file.blob[:-4] for file in encode_each(filled_network(), coders=CODERS)]
     fields = [fields_of(sealed(body), network, pytest.MonkeyPatch()) for body in bodies]
     for _ in range(N_FILES):
         one, other = rng.choices(range(len(bodies)), k=2)

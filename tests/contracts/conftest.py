@@ -17,7 +17,8 @@ CONF = Path(__file__).parents[2] / "conf"
 def axes_of(stage):
     """Yield the axes that set a field of a stage."""
     for axis in declared_axes().values():
-        if axis.reads == "stage" and stage in (axis.target.split(".")[0], *axis.replaces.values()):
+        targets = [axis.target, *axis.also]
+        if axis.reads == "stage" and stage in [*(target.split(".")[0] for target in targets), *axis.replaces.values()]:
             yield axis
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from effbench.compression.constraints.learned_grid import LearnedGrid
 from effbench.compression.constraints.masks import Mask, RampedMask
 from effbench.compression.constraints.quantizer import UniformQuantizer
 from effbench.compression.constraints.stack import register
@@ -124,13 +125,16 @@ def test_the_first_resumed_steps_have_their_rates(kind, toy_data, toy_network, t
     assert len(set(whole)) > 2
 
 
-@pytest.mark.parametrize("constraint", ["ramped", "quantized"])
+@pytest.mark.parametrize("constraint", ["ramped", "quantized", "learned"])
 def test_constraints_go_on_as_well(constraint, toy_data, toy_network, tmp_path):
     model = toy_network()
     weight = model[5].weight
     if constraint == "ramped":
         how = {"n_start": weight.numel(), "n_kept": weight.numel() // 4, "dims": (), "every": 3, "regrow": False}
         register(model[5], "weight", RampedMask(torch.ones_like(weight), ramp=0.4, **how))
+    elif constraint == "learned":
+        step = (weight.detach().abs().max() / 8).log()
+        register(model[5], "weight", LearnedGrid(step, wanted_bits=100.0, coder="context"))
     else:
         register(model[5], "weight", UniformQuantizer(3, granularity="channel"))
     options = TrainingOptions(epochs=5, lr=1e-2, batch_size=32)

@@ -10,6 +10,7 @@ from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.codebook import Codebook, MovingCodebook, share_tensor
 from effbench.compression.constraints.layer_inputs import constraints_on_inputs, impose_on_input
+from effbench.compression.constraints.learned_grid import LearnedGrid
 from effbench.compression.constraints.masks import Mask, RampedMask
 from effbench.compression.constraints.quantizer import HeldGrid, UniformQuantizer
 from effbench.compression.constraints.stack import Place, bake_tensor, constrained_value, originals, register
@@ -82,6 +83,8 @@ def _impose_on_tensor(places: list[Place], settings: dict[str, Any]) -> None:
             shape = tensor.shape[:1] if options.pop("granularity") == "channel" else ()
             scale = tensor.new_ones(shape, dtype=torch.float32)
             constraint = HeldGrid(scale, tensor.new_zeros(shape, dtype=torch.int32), **options)
+        case "learned":
+            constraint = LearnedGrid(tensor.new_zeros((), dtype=torch.float32), **options)
         case "codebook":
             share_tensor(module, tensor_name, Codebook(codes, **options), also=others)
             return

@@ -82,6 +82,12 @@ def register(module: nn.Module, tensor_name: str, constraint: nn.Module) -> None
     read_constrained(module)
 
 
+def exchange_last(module: nn.Module, tensor_name: str, constraint: nn.Module) -> None:
+    """Put a constraint in the place of the last one on a tensor."""
+    stack = _stack(module, tensor_name)
+    stack[len(stack) - 1] = constraint
+
+
 def hold(layer: nn.Module, mask: Mask, tensor_name: str = "weight") -> None:
     """Hold a layer's tensor to `mask`, beside what holds it already.
 

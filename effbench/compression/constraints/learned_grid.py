@@ -1,0 +1,73 @@
+"""A grid whose step is trained with the weights on it: what is trained against the length of the file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from effbench.compression.constraints.quantizer import QuantizedTensor, UniformQuantizer
+from effbench.compression.constraints.stack import constraints_on
+
+CLOSED_AT = 0.8
+"""The share of a training after which the length is what is wanted; from then on weights only recover."""
+
+
+class LearnedGrid(UniformQuantizer):
+    """Round a tensor to multiples of one step, as many as there are; the step is trained with it.
+
+    Gradients pass straight through to the tensor; that of the step is Esser et al.'s (2019, arXiv:1902.08153, section
+    2.1), divided by the root of the number of weights (section 2.2). A training makes the codes of all such grids
+    of a network take `wanted_bits` in the file (`training.rate_pressure`), written with `coder`.
+
+    log_step: natural logarithm, float32, (). Trained.
+    """
+
+    def __init__(self, log_step: Tensor, *, wanted_bits: float, coder: str, settled: bool = False) -> None:
+        super().__init__(2, scheme="symmetric", granularity="tensor")
+        self.log_step = nn.Parameter(log_step.detach().clone())
+        self.wanted_bits = wanted_bits
+        self.coder = coder
+        self.settled = settled
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the rounded weight, differentiable as if it were `weight`, and in the step."""
+        rounded = super().forward(weight)
+        if not (torch.is_grad_enabled() and self.log_step.requires_grad):
+            return rounded
+        with torch.no_grad():
+            slope = (rounded.float() - weight.float()) / max(1, weight.numel()) ** 0.5
+        nothing: Tensor = (slope * (self.log_step - self.log_step.detach())).to(weight.dtype)
+        return rounded + nothing
+
+    def in_steps(self, weight: Tensor) -> Tensor:
+        """Return a tensor in steps, float32."""
+        return weight.detach().float() / self.log_step.detach().exp()
+
+    def quantize(self, weight: Tensor) -> QuantizedTensor:
+        """Return the codes of `weight` (any float dtype) and their grid. ValueError where it is not finite."""
+        stored = super().quantize(weight)
+        largest = int(stored.codes.abs().max()) if stored.codes.numel() else 0
+        return replace(stored, bits=max(2, largest.bit_length() + 1))
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `described.impose` needs to make the constraint again, beside its parameter."""
+        names = ("wanted_bits", "coder", "settled")
+        return {"kind": "learned", **{name: getattr(self, name) for name in names}}
+
+    def advance(self, _weight: Tensor, step: int, n_steps: int, /) -> None:
+        """Note, before step `step` of `n_steps`, whether the length is what is wanted by now."""
+        self.settled = self.settled or step >= CLOSED_AT * n_steps
+
+    def _codes(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        scale = self.log_step.detach().exp().reshape(1)
+        codes = torch.round(rows / scale).clamp(-(2**20), 2**20).to(torch.int32)
+        return codes, scale, torch.zeros(1, dtype=torch.int32, device=rows.device)
+
+
+def learned_grid_on(module: nn.Module, tensor_name: str) -> LearnedGrid | None:
+    """Return the learned grid that has the last word on a tensor, if there is one."""
+    last = next(reversed(constraints_on(module, tensor_name)), None)
+    return last if isinstance(last, LearnedGrid) else None

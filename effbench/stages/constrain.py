@@ -1,0 +1,92 @@
+"""Weights put on grids that the next training presses into a file of so many bits a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from effbench.compression.coarse import store_coarsely
+from effbench.compression.constraints.copies import copy_network
+from effbench.compression.constraints.learned_grid import LearnedGrid
+from effbench.compression.constraints.stack import Place, constrained_value, constraints_on, register
+from effbench.compression.duplicate import duplicate
+from effbench.compression.even_grid import hold_on_grid, refuse_unfit
+from effbench.compression.layers import biases_of, weights_of
+from effbench.plan.context import Context
+from effbench.plan.stage import Stage
+
+_LEVELS = 8
+"""Steps in the largest weight of a tensor, at first."""
+_COARSE = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constrain(Stage):
+    """Hold weights and their layers' biases on grids whose step is trained, for a file of `rate` bits a weight.
+
+    The trainings that follow descend the loss plus what the codes cost, at a price that brings the file to what is
+    wanted (`training.rate_pressure`; Oktay et al. 2019, arXiv:1906.06624, section 3, has the price fixed and the
+    density of a reparametrised weight). Weights become zero where they are worth less than their bits. The stage `rate`
+    then makes the file fit to within 1 %.
+    """
+
+    VERSION: ClassVar[int] = 1
+    LAYER_FIELD: ClassVar[str | None] = "rate"
+
+    rate: Annotated[float, Field(gt=0, le=16)] | Literal[32] = 32
+    """Bits a weight in the whole file, as `stages.rate` has them; 32: nothing is constrained."""
+    coder: Literal["none", "huffman", "ans", "context"] = "context"
+    """The coder of which the codes are to have this length: that of the stage `rate`."""
+    biases: bool = True
+    """Whether biases of the same layers are on grids, too."""
+
+    @property
+    def is_neutral(self) -> bool:
+        """At 32 nothing is constrained."""
+        return self.rate == 32
+
+    def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
+        """Return a copy of `model` on grids. ValueError where no file is so small."""
+        network = copy_network(model)
+        acted = list(self.values_by_weight(network, context))
+        refuse_unfit(acted)
+        n_weights = sum(weight.value().numel() for weight in weights_of(network))
+        wanted = self.rate * n_weights / 8
+        least = self._least(network, [weight.name for weight in acted], context)
+        if least >= wanted:
+            raise ValueError(
+                f"rate={self.rate:g}: must be above {8 * least / n_weights:.4g} here: so much the file takes with "
+                f"every weight zero, in what is no weight ({least:,} bytes)"
+            )
+        for weight in acted:
+            for places in (weight.places, *([place] for place in (biases_of(weight) if self.biases else ()))):
+                self._hold(places, 8 * (wanted - least))
+        return network
+
+    def _least(self, network: nn.Module, names: list[str], context: Context) -> int:
+        """Return the bytes of the file with every weight zero, and every bias that is constrained."""
+        trial = duplicate(network)
+        for weight in weights_of(trial):
+            if weight.name in names:
+                hold_on_grid(weight, torch.zeros(weight.value().shape, dtype=torch.int64), 1.0)
+                for module, name in biases_of(weight) if self.biases else ():
+                    with torch.no_grad():
+                        getattr(module, name).zero_()
+        return context.code_length(store_coarsely(trial, _COARSE), self.coder)
+
+    def _hold(self, places: Sequence[Place], wanted_bits: float) -> None:
+        value = constrained_value(*places[0])
+        grid = LearnedGrid(_first_log_step(value), wanted_bits=wanted_bits, coder=self.coder)
+        for place, name in places:
+            if not any(isinstance(kind, LearnedGrid) for kind in constraints_on(place, name)):
+                register(place, name, grid)
+
+
+def _first_log_step(value: Tensor) -> Tensor:
+    largest = value.abs().max() if value.numel() else value.new_zeros(())
+    return (largest.float().clamp(min=1e-6) / _LEVELS).log()
