@@ -66,3 +66,11 @@ def _next_place(tried: Mapping[float, float], low: float, high: float) -> float:
         return middle
     aimed = place - value / slope
     return aimed if low < aimed < high else middle
+
+
+def too_low(rate: float, least: int, n_weights: int, /) -> str:
+    """Say that no file has so few bits a weight. least: its bytes with every weight zero."""
+    return (
+        f"rate={rate:g}: must be at least {math.ceil(8000 * least / n_weights) / 1000:g} here: so much the file takes "
+        f"with every weight zero, in what is no weight ({least:,} bytes)"
+    )

@@ -17,6 +17,7 @@ from effbench.compression.constraints.stack import Place, constrained_value, con
 from effbench.compression.duplicate import duplicate
 from effbench.compression.even_grid import hold_on_grid, refuse_unfit
 from effbench.compression.layers import biases_of, weights_of
+from effbench.compression.step_search import too_low
 from effbench.plan.context import Context
 from effbench.plan.stage import Stage
 
@@ -59,10 +60,7 @@ class Constrain(Stage):
         wanted = self.rate * n_weights / 8
         least = self._least(network, [weight.name for weight in acted], context)
         if least >= wanted:
-            raise ValueError(
-                f"rate={self.rate:g}: must be above {8 * least / n_weights:.4g} here: so much the file takes with "
-                f"every weight zero, in what is no weight ({least:,} bytes)"
-            )
+            raise ValueError(too_low(self.rate, least, n_weights))
         for weight in acted:
             for places in (weight.places, *([place] for place in (biases_of(weight) if self.biases else ()))):
                 self._hold(places, 8 * (wanted - least))

@@ -18,7 +18,7 @@ from effbench.compression.duplicate import duplicate
 from effbench.compression.even_grid import choose_multiples, hold_on_grid, leave_grid, refuse_unfit
 from effbench.compression.feedback import spread_of_errors, takes_feedback
 from effbench.compression.layers import Weight, weights_of
-from effbench.compression.step_search import WITHIN, bounds_of, step_by_entropy, step_of_length
+from effbench.compression.step_search import WITHIN, bounds_of, step_by_entropy, step_of_length, too_low
 from effbench.plan.context import Context
 from effbench.plan.layer_values import SKIP
 from effbench.plan.stage import Stage, note_share
@@ -122,7 +122,7 @@ class _Search:
             leave_grid(weight)
         least = self._length_at(None)
         if least > wanted:
-            raise ValueError(_too_low(stage.rate, least, n_weights))
+            raise ValueError(too_low(stage.rate, least, n_weights))
         images = [] if stage.data_free else list(self.context.training_images(stage.examples, at_once=IMAGES_AT_ONCE))
         if images and (stage.rounding == "feedback" or stage.allocation == "sensitivity"):
             self.spreads = self._input_spreads(images)
@@ -163,7 +163,7 @@ class _Search:
         if length > wanted:
             least = self._length(held_at(most))
             if least > wanted:
-                raise ValueError(_too_low(stage.rate, least, n_weights))
+                raise ValueError(too_low(stage.rate, least, n_weights))
             while length > wanted or length < (1 - WITHIN) * wanted:
                 if most - few < 2:
                     few = most
@@ -251,10 +251,3 @@ class _Search:
 
 def _as_float32(step: float) -> float:
     return float(torch.tensor(step, dtype=torch.float32))
-
-
-def _too_low(rate: float, least: int, n_weights: int) -> str:
-    return (
-        f"rate={rate:g}: must be at least {math.ceil(8000 * least / n_weights) / 1000:g} here: so much the file takes "
-        f"with every weight zero, in what is no weight ({least:,} bytes)"
-    )

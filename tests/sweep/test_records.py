@@ -48,7 +48,7 @@ def test_a_run_has_its_sensitivities_whoever_measured_them(tmp_path, sweep, monk
     first = run_point(points[4, "none"], store, device=CPU)
     second = run_point(points[4, "huffman"], store, device=CPU)
     assert "bits_budget" in second.cached_steps
-    assert first.tables == second.tables
+    assert first.tables["sensitivity"] == second.tables["sensitivity"]
     assert load_result(points[4, "none"].key, store).tables == first.tables
     other = run_point(points[3, "none"], store, device=CPU)
     chosen = {

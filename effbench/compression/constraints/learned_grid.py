@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +52,13 @@ class LearnedGrid(UniformQuantizer):
         stored = super().quantize(weight)
         largest = int(stored.codes.abs().max()) if stored.codes.numel() else 0
         return replace(stored, bits=max(2, largest.bit_length() + 1))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LearnedGrid:
+        """Move the grid as the network moves; where that is cast to another type, the grid stays what it is."""
+        log_step = self.log_step.detach()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.log_step.data = log_step.to(self.log_step.device)
+        return self
 
     def settings(self) -> dict[str, Any]:
         """Return what `described.impose` needs to make the constraint again, beside its parameter."""

@@ -78,6 +78,14 @@ def test_it_is_settled_once_the_length_is_what_is_wanted():
     assert one.settled
 
 
+def test_a_network_of_another_type_has_the_same_grid(layer):
+    codes = layer.parametrizations.weight[0].quantize(layer.parametrizations.weight.original).codes
+    cast = copy_network(layer).bfloat16()
+    assert cast.parametrizations.weight[0].log_step.dtype == torch.float32
+    assert int((cast.parametrizations.weight[0].quantize(cast.weight).codes - codes).abs().max()) <= 1
+    assert torch.equal(decode(encode(cast), cast).weight, cast.weight)
+
+
 def test_only_the_last_word_counts():
     layer = nn.Linear(2, 2)
     assert learned_grid_on(layer, "weight") is None
