@@ -1,34 +1,40 @@
-"""MobileNetV2's bytes at equal accuracy, without retraining: effbench `rate` and `bits` beside NNCodec.
+"""Bytes at equal accuracy, without retraining: effbench `rate` and `bits` beside NNCodec, ZipNN, zstd and xz.
 
 Question: how many bytes does a trained network need to keep its outputs, when all that may be looked at are 300 images
-without labels?
+without labels, or none?
 
-Command: python benchmarks/rate_accuracy.py IMAGES [--weights mobilenet_v2.pth] [--nncodec PYTHON] [--splits 5]
-[--rates 2.4,2.65,2.85,3.2] [--qps=-26,-25,-24,-23] [--bits 4,5]     Cost: ten minutes a split on two cores.
-IMAGES: a folder of ImageNet's validation images, one folder a class, named by their synsets (all thousand, or each
-class with as many images as there are). NNCodec (the reference software of ISO/IEC 15938-17) wants a virtual
-environment of its own (numpy < 2): `pip install nncodec==2.1.3`, and its interpreter as --nncodec; without, it is
-skipped, and said.
+Command: python benchmarks/rate_accuracy.py [--networks mobilenet_v2,…] [--images FOLDER] [--weights mobilenet_v2.pth]
+[--cifar FOLDER] [--mnist FOLDER] [--nncodec PYTHON] [--splits 5] [--rates 3,2] [--qps=-26,-24] [--bits 4,5]
+[--table table.csv]     Cost: on two cores ten minutes a split of MobileNetV2, a minute of the small ones, and their
+training: LeNets and small_cnn a minute each, the network on CIFAR-10 fifteen.
+--images: ImageNet's validation images, one folder a class, named by their synsets. --cifar: CIFAR-10 as an image
+folder; --mnist: where torchvision has or puts it. What is not given is skipped, and said; so is NNCodec (the reference
+software of ISO/IEC 15938-17), which with ZipNN and zstandard wants a virtual environment of its own (numpy < 2):
+`pip install nncodec==2.1.3 zipnn==0.5.4 zstandard`, and its interpreter as --nncodec.
 
-Each split draws 300 images to calibrate by and leaves the others to evaluate; NNCodec's batch norms are re-estimated
-from the same 300. Every row is a file that was read back. Printed are bytes, the Kullback-Leibler divergence of the
-outputs from the float network's (mean over images, in nats: smooth where accuracy is not) and accuracy; then, of each
-method, bytes at a divergence of 0.13 nats and the hypervolume of (log2 of the size, accuracy).
+Each split draws 300 images to calibrate by: of MobileNetV2's images, to be evaluated on the others; else of the
+training images, to be evaluated on the test images. NNCodec's batch norms are re-estimated from the same 300. What
+looks at no image is evaluated on all. Every row is a file that was read back. Printed are bytes, the Kullback-Leibler
+divergence of the outputs from the float network's (mean over images, in nats: smooth where accuracy is not) and
+accuracy; then, of each method, bytes at a divergence of 0.13 nats and the hypervolume of (log2 of the size, accuracy).
 
-Expected: on the first split of 1,000 images (float 83.3 %) `rate` 1.16 MB at 0.13 nats, NNCodec 1.58 MB; `rate=3.2` has
-1.39 MB and 83.4 %, five bits with feedback 2.16 MB and 83.0 %.
+Expected: MobileNetV2 on five splits of 1,000 images (float 83.8 %): `rate` 1.16 MB at 0.13 nats, NNCodec 1.57 MB; a
+hypervolume 1.1 times NNCodec's; without data 82 % in 2.0 MB, NNCodec 2.3 MB.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import itertools
+import lzma
 import math
 import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -38,64 +44,70 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import effbench
+from effbench.config.read import read_sweep
+from effbench.run.making import make_model
+from effbench.run.store import Store
 from effbench.training.norms import IMAGES_AT_ONCE, reestimate_norms
 
+CPU = torch.device("cpu")
 CALIBRATION = 300
-CORNER_MB, CORNER_ACCURACY, LEAST_MB = 3.5, 0.6, 1.0
 DIVERGENCE = 0.13
+MOST, LEAST, WORST = 1 / 4, 1 / 14, 0.72
+"""Of the hypervolume: shares of the float network's bytes, and of its accuracy."""
+TRAINED = {
+    "small_cnn": ["data=digits", "train.epochs=30"],
+    "lenet_300_100": ["model=lenet_300_100", "data=mnist", "train.epochs=15"],
+    "lenet_5": ["model=lenet_5", "model.activation=relu", "data=mnist", "train.epochs=6"],
+    "cifar_cnn": [
+        "data=image_folder",
+        "data.augment=crop_flip",
+        "model.channels=[32,32,64,64,128,128]",
+        "train.epochs=12",
+    ],
+}
+"""The networks that are trained here, and how."""
 
-PEER = """
-import contextlib, io, sys
-import numpy as np
-from nncodec import nnc
-arrays = dict(np.load(sys.argv[1]))
-with contextlib.redirect_stdout(io.StringIO()):
-    data = nnc.compress(dict(arrays), bitstream_path=None, qp=int(sys.argv[2]), nonweight_qp=-75, use_dq=True,
-                        opt_qp=False, return_bitstream=True, verbose=False)
-    back = nnc.decompress(data)
-np.savez(sys.argv[3], **{name: np.asarray(back[name]).reshape(arrays[name].shape) for name in arrays})
-print(len(data))
-"""
+PEER = Path(__file__).parent / "peers" / "stream.py"
 
 Row = tuple[float, float, float]
 """Megabytes, divergence, accuracy."""
-
-
-def mobilenet(path: Path | None) -> nn.Module:
-    """Return torchvision's MobileNetV2 with its ImageNet weights, in evaluation mode."""
-    import torchvision
-
-    network = torchvision.models.mobilenet_v2(weights="IMAGENET1K_V1" if path is None else None)
-    if path is not None:
-        network.load_state_dict(torch.load(path, weights_only=True))
-    return network.eval()
-
-
-def images_of(folder: Path) -> tuple[Tensor, Tensor]:
-    """Return all images as the network wants them, float16 (n, 3, 224, 224), and their classes."""
-    import torchvision
-
-    change = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
-    found = torchvision.datasets.ImageFolder(str(folder), transform=change)
-    if len(found.classes) != 1000:
-        raise SystemExit(f"{folder}: has {len(found.classes)} folders; it must have one for each of ImageNet's 1,000")
-    return torch.stack([found[number][0].half() for number in range(len(found))]), torch.tensor(found.targets)
+Streams = dict[tuple[str, int], tuple[int, dict[str, Tensor]]]
+"""Of NNCodec's quantisers and steps: bytes, and the state that comes back."""
 
 
 def log_chances(network: nn.Module, images: Tensor) -> Tensor:
-    """Return the logarithms of the chances that the network gives each class, (n, 1000)."""
+    """Return the logarithms of the chances that the network gives each class, (n, n_classes)."""
     with torch.inference_mode():
         return torch.cat([network.eval()(some.float()) for some in images.split(50)]).log_softmax(1)
+
+
+@dataclass
+class Case:
+    """A network, the images that it may be calibrated by, and those that it is evaluated on."""
+
+    name: str
+    network: nn.Module
+    known: tuple[Tensor, Tensor]
+    unseen: tuple[Tensor, Tensor] | None
+    """None: those of `known` that are not drawn."""
+
+    def split(self, seed: int) -> Split:
+        """Return what is drawn by a seed."""
+        order = torch.randperm(len(self.known[0]), generator=torch.Generator().manual_seed(seed))
+        first, rest = order[:CALIBRATION], order[CALIBRATION:]
+        unseen = self.unseen or (self.known[0][rest], self.known[1][rest])
+        return Split(self.network, (self.known[0][first].float(), self.known[1][first]), unseen)
+
+    def whole(self) -> Split:
+        """Return all that may be evaluated, for what looks at nothing."""
+        return Split(self.network, (self.known[0][:2].float(), self.known[1][:2]), self.unseen or self.known)
 
 
 class Split:
     """Images to calibrate by and others to evaluate, and what the float network says of these."""
 
-    def __init__(self, images: Tensor, classes: Tensor, seed: int, network: nn.Module) -> None:
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-        first, rest = order[:CALIBRATION], order[CALIBRATION:]
-        self.calibration, self.labels = images[first].float(), classes[first]
-        self.images, self.classes = images[rest], classes[rest]
+    def __init__(self, network: nn.Module, known: tuple[Tensor, Tensor], unseen: tuple[Tensor, Tensor]) -> None:
+        (self.calibration, self.labels), (self.images, self.classes) = known, unseen
         self.reference = log_chances(network, self.images)
         self.accuracy = self._accuracy(self.reference)
 
@@ -103,9 +115,10 @@ class Split:
         return float((logs.argmax(1) == self.classes).float().mean())
 
     def data(self) -> tuple[TensorDataset, TensorDataset, TensorDataset]:
-        """Return the calibration images as effbench takes data; validation and test are not looked at."""
-        few = TensorDataset(self.calibration[:2], self.labels[:2])
-        return TensorDataset(self.calibration, self.labels), few, few
+        """Return the calibration images as effbench takes data; validation, test and labels are not looked at."""
+        labels = torch.arange(len(self.labels)) % 2
+        few = TensorDataset(self.calibration[:2], labels[:2])
+        return TensorDataset(self.calibration, labels), few, few
 
     def row(self, n_bytes: int, network: nn.Module) -> Row:
         """Return what a network that was read back is worth."""
@@ -114,28 +127,152 @@ class Split:
         return n_bytes / 1e6, float(divergence), self._accuracy(logs)
 
 
-def by_effbench(
-    technique: str, network: nn.Module, split: Split, options: dict[str, object], *, reestimated: bool
-) -> Row:
-    """Return the row of one technique of effbench, its file read back."""
-    made = effbench.apply(technique, network, data=split.data(), **options)
-    if reestimated:
-        reestimate_norms(made, split.calibration.split(IMAGES_AT_ONCE), device=torch.device("cpu"))
-    blob = effbench.encode(made, coder="context")
-    return split.row(len(blob), effbench.decode(blob, network))
+def mobilenet_v2(given: argparse.Namespace) -> Case:
+    """Return torchvision's MobileNetV2 with its ImageNet weights, and images as it wants them, in float16."""
+    import torchvision
+
+    network = torchvision.models.mobilenet_v2(weights=None if given.weights else "IMAGENET1K_V1")
+    if given.weights:
+        network.load_state_dict(torch.load(given.weights, weights_only=True))
+    change = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
+    found = torchvision.datasets.ImageFolder(str(given.images), transform=change)
+    if len(found.classes) != 1000:
+        raise SystemExit(
+            f"{given.images}: has {len(found.classes)} folders; it must have one for each of 1,000 classes"
+        )
+    images = torch.stack([found[number][0].half() for number in range(len(found))])
+    return Case("mobilenet_v2", network.eval(), (images, torch.tensor(found.targets)), None)
 
 
-def by_nncodec(interpreter: str, network: nn.Module, qp: int) -> tuple[int, dict[str, Tensor]]:
-    """Return the bytes of NNCodec's stream with dependent quantisation, and the state that comes back."""
+def trained_here(name: str, root: Path | None) -> Case:
+    """Return a network of `TRAINED`, its training images and its test images."""
+    arguments = [*TRAINED[name], *([f"data.root={root}"] if root else []), "recipe.steps=[train]"]
+    point = read_sweep([*arguments, "device=cpu"]).plan.points[0]
+    with tempfile.TemporaryDirectory() as folder:
+        made = make_model(point.chain, Store(Path(folder)), device=CPU)
+    data = point.chain.loaded_data()
+
+    def images_of(split: str) -> tuple[Tensor, Tensor]:
+        batches = list(data.batches(split, side=point.chain.side, batch_size=1000))  # type: ignore[arg-type]
+        return torch.cat([images for images, _ in batches]), torch.cat([labels for _, labels in batches])
+
+    return Case(name, made.model.eval(), images_of("train"), images_of("test"))
+
+
+def by_peer(interpreter: str, network: nn.Module, *how: str) -> tuple[int, dict[str, Tensor]]:
+    """Return the bytes of a peer's stream, and the state that comes back."""
     state = {name: tensor.numpy() for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
     with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "out.npz")
         np.savez(f"{folder}/in.npz", **state)
-        command = [interpreter, "-W", "ignore", "-c", PEER, f"{folder}/in.npz", str(qp), f"{folder}/out.npz"]
+        command = [interpreter, "-W", "ignore", str(PEER), f"{folder}/in.npz", *how, str(path)]
         ended = subprocess.run(command, capture_output=True, text=True)
         if ended.returncode:
-            raise SystemExit(f"NNCodec: {ended.stderr.strip().splitlines()[-1]}")
-        back = {name: torch.from_numpy(array) for name, array in np.load(f"{folder}/out.npz").items()}
+            raise SystemExit(f"{how[0]}: {ended.stderr.strip().splitlines()[-1]}")
+        back = {n: torch.from_numpy(array) for n, array in np.load(path).items()} if path.exists() else {}
     return int(ended.stdout.split()[-1]), {**network.state_dict(), **back}
+
+
+class Benchmark:
+    """All rows of all networks."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given = given
+        self.rows: list[dict[str, object]] = []
+
+    def run(self, case: Case) -> None:
+        """Print a row for each file of a network, then what they come to."""
+        whole = case.whole()
+        n_bytes = sum(4 * value.numel() for value in case.network.state_dict().values() if value.is_floating_point())
+        print(f"{case.name}: {n_bytes / 1e6:.3f} MB as float32, {whole.accuracy:.4f}", flush=True)
+        streams = self._streams(case.network)
+        self._add(case, "all", self._without_data(case, whole, streams))
+        found: dict[str, list[list[Row]]] = defaultdict(list)
+        best = []
+        for seed in range(self.given.splits):
+            split = case.split(seed)
+            best.append(split.accuracy)
+            print(f"split {seed}: {len(split.images)} images, float {split.accuracy:.4f}", flush=True)
+            for method, rows in self._add(case, str(seed), self._with_data(case, split, streams)).items():
+                found[method].append(rows)
+        print(f"means over {self.given.splits} splits{'':<14}MB at {DIVERGENCE} nats   hypervolume")
+        for method, splits in found.items():
+            sizes = [size_at(rows, DIVERGENCE) for rows in splits]
+            areas = [hypervolume(rows, float(np.mean(best)), n_bytes / 1e6) for rows in splits]
+            print(f"  {method:<34}{np.mean(sizes):>12.4f}{np.mean(areas):>14.4f}", flush=True)
+
+    def _streams(self, network: nn.Module) -> Streams:
+        if not self.given.nncodec:
+            return {}
+        kinds = ("dependent", "uniform")
+        return {
+            (k, qp): by_peer(self.given.nncodec, network, "nncodec", str(qp), k) for k in kinds for qp in self.given.qps
+        }
+
+    def _without_data(self, case: Case, split: Split, streams: Streams) -> Iterator[tuple[str, str, Row]]:
+        raw = b"".join(value.numpy().tobytes() for value in case.network.state_dict().values())
+        packed = lzma.compress(raw)
+        assert lzma.decompress(packed) == raw
+        yield "xz", "float32", split.row(len(packed), case.network)
+        blob = effbench.encode(case.network, coder="context")
+        yield "effbench context", "float32", split.row(len(blob), effbench.decode(blob, case.network))
+        for name in ("zstd", "zipnn") if self.given.nncodec else ():
+            yield name, "float32", split.row(by_peer(self.given.nncodec, case.network, name)[0], case.network)
+        for rate in self.given.rates:
+            options = {"rate": rate * 1.5, "data_free": True}
+            yield "rate, no data", f"{rate * 1.5:g}", self._by_effbench(case, "rate", split, options, reestimated=False)
+        for (kind, qp), (n_bytes, state) in streams.items():
+            yield f"NNCodec {kind}, no data", f"{qp}", split.row(n_bytes, with_state(case.network, state))
+
+    def _with_data(self, case: Case, split: Split, streams: Streams) -> Iterator[tuple[str, str, Row]]:
+        for rate in self.given.rates:
+            yield "rate", f"{rate:g}", self._by_effbench(case, "rate", split, {"rate": rate}, reestimated=False)
+        for bits in self.given.bits:
+            options = {"bits": bits, "range": "mse", "rounding": "feedback", "examples": CALIBRATION}
+            row = self._by_effbench(case, "quantize", split, options, reestimated=True)
+            yield "bits, feedback, norms", f"{bits}", row
+        for (kind, qp), (n_bytes, state) in streams.items():
+            if kind == "dependent":
+                back = with_state(case.network, state)
+                reestimate_norms(back, split.calibration.split(IMAGES_AT_ONCE), device=CPU)
+                yield "NNCodec, norms", f"{qp}", split.row(n_bytes, back)
+
+    def _by_effbench(
+        self, case: Case, technique: str, split: Split, options: dict[str, object], *, reestimated: bool
+    ) -> Row:
+        made = effbench.apply(technique, case.network, data=split.data(), **options)
+        if reestimated:
+            reestimate_norms(made, split.calibration.split(IMAGES_AT_ONCE), device=CPU)
+        blob = effbench.encode(made, coder="context")
+        return split.row(len(blob), effbench.decode(blob, case.network))
+
+    def _add(self, case: Case, split: str, rows: Iterator[tuple[str, str, Row]]) -> dict[str, list[Row]]:
+        found: dict[str, list[Row]] = defaultdict(list)
+        start = time.perf_counter()
+        for method, setting, row in rows:
+            seconds, start = time.perf_counter() - start, time.perf_counter()
+            figures = f"{row[0]:>9.4f} MB{row[1]:>9.4f} nats{row[2]:>8.4f}{seconds:>6.0f} s"
+            print(f"  {method:<28}{setting:>8}{figures}", flush=True)
+            found[method].append(row)
+            named = dict(zip(("megabytes", "divergence", "accuracy"), row, strict=True))
+            self.rows.append(
+                {
+                    "network": case.name,
+                    "split": split,
+                    "method": method,
+                    "setting": setting,
+                    **named,
+                    "seconds": seconds,
+                }
+            )
+        return found
+
+
+def with_state(network: nn.Module, state: dict[str, Tensor]) -> nn.Module:
+    """Return a copy of a network with another state."""
+    back = effbench.decode(effbench.encode(network, coder="none"), network)
+    back.load_state_dict(state)
+    return back
 
 
 def size_at(rows: list[Row], divergence: float) -> float:
@@ -148,32 +285,18 @@ def size_at(rows: list[Row], divergence: float) -> float:
     return math.nan
 
 
-def hypervolume(rows: list[Row], most: float) -> float:
-    """Return the area between the front and the corner, accuracy capped at the float network's."""
+def hypervolume(rows: list[Row], most: float, whole: float) -> float:
+    """Return the area between the front and the corner, accuracy capped at the float network's, `most`.
+
+    whole: megabytes of the float network.
+    """
+    corner, least, worst = math.log2(MOST * whole), math.log2(LEAST * whole), WORST * most
     front: list[tuple[float, float]] = []
     for size, _, accuracy in sorted(rows):
-        if size <= CORNER_MB and (not front or accuracy > front[-1][1]):
-            front.append((max(math.log2(size), math.log2(LEAST_MB)), min(accuracy, most)))
-    ends = [place for place, _ in front[1:]] + [math.log2(CORNER_MB)]
-    return sum(
-        max(0.0, accuracy - CORNER_ACCURACY) * (end - place) for (place, accuracy), end in zip(front, ends, strict=True)
-    )
-
-
-def methods(
-    network: nn.Module, split: Split, given: argparse.Namespace, streams: dict[int, tuple[int, dict[str, Tensor]]]
-) -> Iterator[tuple[str, str, Row]]:
-    """Yield method, setting and row of each file."""
-    for rate in given.rates:
-        yield "rate", f"{rate:g}", by_effbench("rate", network, split, {"rate": rate}, reestimated=False)
-    for bits in given.bits:
-        options = {"bits": bits, "range": "mse", "rounding": "feedback", "examples": CALIBRATION}
-        yield "bits, feedback, norms", f"{bits}", by_effbench("quantize", network, split, options, reestimated=True)
-    for qp, (n_bytes, state) in streams.items():
-        back = mobilenet(given.weights)
-        back.load_state_dict(state)
-        reestimate_norms(back, split.calibration.split(IMAGES_AT_ONCE), device=torch.device("cpu"))
-        yield "NNCodec, norms", f"{qp}", split.row(n_bytes, back)
+        if math.log2(size) <= corner and (not front or accuracy > front[-1][1]):
+            front.append((max(math.log2(size), least), min(accuracy, most)))
+    ends = [place for place, _ in front[1:]] + [corner]
+    return sum(max(0.0, accuracy - worst) * (end - place) for (place, accuracy), end in zip(front, ends, strict=True))
 
 
 def _parts(kind: type[int] | type[float], text: str) -> list[float]:
@@ -181,42 +304,35 @@ def _parts(kind: type[int] | type[float], text: str) -> list[float]:
 
 
 def main() -> None:
-    """Print a row for each file, then a summary."""
+    """Print rows and summaries; write all rows into a table where one is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path)
-    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--networks", default=",".join(["mobilenet_v2", *TRAINED]))
+    for name in ("images", "weights", "cifar", "mnist", "table"):
+        parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--nncodec")
     parser.add_argument("--splits", type=int, default=5)
-    for name, kind, default in (
-        ("rates", float, "2.4,2.65,2.85,3.2"), ("qps", int, "-26,-25,-24,-23"), ("bits", int, "4,5"),
-    ):  # fmt: skip
-        parser.add_argument(f"--{name}", type=partial(_parts, kind), default=default)
+    parser.add_argument("--rates", type=partial(_parts, float), default="2.1,2.4,2.65,2.85,3.2,4")
+    parser.add_argument("--qps", type=partial(_parts, int), default="-32,-29,-27,-26,-25,-24,-23,-22")
+    parser.add_argument("--bits", type=partial(_parts, int), default="4,5")
     given = parser.parse_args()
-    network = mobilenet(given.weights)
-    images, classes = images_of(given.images)
-    streams = {qp: by_nncodec(given.nncodec, network, qp) for qp in given.qps} if given.nncodec else {}
-    if not streams:
-        print("NNCodec: skipped, no --nncodec is given")
-    rows: dict[str, list[list[Row]]] = defaultdict(list)
-    best = []
-    for seed in range(given.splits):
-        split = Split(images, classes, seed, network)
-        best.append(split.accuracy)
-        print(f"split {seed}: {len(split.images)} images, float {split.accuracy:.4f}", flush=True)
-        found: dict[str, list[Row]] = defaultdict(list)
-        start = time.perf_counter()
-        for method, setting, row in methods(network, split, given, streams):
-            found[method].append(row)
-            seconds, start = time.perf_counter() - start, time.perf_counter()
-            figures = f"{row[0]:>9.3f} MB{row[1]:>9.4f} nats{row[2]:>8.4f}{seconds:>6.0f} s"
-            print(f"  {method:<24}{setting:>6}{figures}", flush=True)
-        for method, of_split in found.items():
-            rows[method].append(of_split)
-    print(f"means over {given.splits} splits{'':<14}MB at {DIVERGENCE} nats   hypervolume")
-    for method, splits in rows.items():
-        sizes = [size_at(of_split, DIVERGENCE) for of_split in splits]
-        areas = [hypervolume(of_split, most=float(np.mean(best))) for of_split in splits]
-        print(f"  {method:<34}{np.mean(sizes):>12.3f}{np.mean(areas):>14.4f}")
+    roots = {"mobilenet_v2": given.images, "cifar_cnn": given.cifar, "small_cnn": None}
+    makers: dict[str, Callable[[], Case]] = {
+        name: partial(trained_here, name, roots.get(name, given.mnist)) for name in TRAINED
+    }
+    makers["mobilenet_v2"] = partial(mobilenet_v2, given)
+    if not given.nncodec:
+        print("NNCodec, ZipNN, zstd: skipped, no --nncodec is given")
+    benchmark = Benchmark(given)
+    for name in given.networks.split(","):
+        if name != "small_cnn" and roots.get(name, given.mnist) is None:
+            print(f"{name}: skipped, its images are not given")
+            continue
+        benchmark.run(makers[name]())
+        if given.table:
+            with given.table.open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(benchmark.rows[0]))
+                writer.writeheader()
+                writer.writerows(benchmark.rows)
 
 
 if __name__ == "__main__":

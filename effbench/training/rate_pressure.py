@@ -19,8 +19,11 @@ from effbench.compression.constraints.stack import constraints_on, parameter_beh
 CodeLength = Callable[[nn.Module, Any], int]
 """code_length(module, coder) -> bytes of its file."""
 
-_FIRST_PRICE = -16.0
-"""Logarithm of what a bit costs, in the loss."""
+_FIRST_PRICE, _LEAST_PRICE = -16.0, -25.0
+"""Logarithms of what a bit costs, in the loss: at first, and at the least."""
+_AIM = 1.03
+"""Of the wanted length, what the training aims at: in its last steps, as codes come to rest, it falls by that, and what
+is left over is cut (`stages.rate`)."""
 _INTEGRAL, _PROPORTIONAL = 200.0, 10.0
 """How much the logarithm of the price moves in a training for each unit by which the length's logarithm is off, and at
 once."""
@@ -88,13 +91,15 @@ class RatePressure:
             self._slopes = [slope for _, slope in learned]
         self._first_bits = self._first_bits or self.bits * self._coded
         off = self._off(step / self._n_steps)
-        self._integral = min(self._integral + _INTEGRAL * off / self._n_steps, 0.0)
+        self._integral = max(_LEAST_PRICE, min(self._integral + _INTEGRAL * off / self._n_steps, 0.0))
         price = math.exp(min(self._integral + _PROPORTIONAL * off, 0.0))
         for held, slopes in zip(self._held, self._slopes, strict=True):
             inverse = torch.exp(-held.grid.log_step.detach())
             _add(held.parameter, slopes * (price * inverse))
-            if held.grid.log_step.requires_grad:
-                _add(held.grid.log_step, -price * (slopes * held.in_steps()).sum())
+            position = held.grid.position
+            if position.requires_grad:
+                (by_position,) = torch.autograd.grad(held.grid.log_step, position)
+                _add(position, -price * (slopes * held.in_steps()).sum() * by_position)
 
     def calibrate(self, code_length: CodeLength, /) -> None:
         """Have the codes written, to know what the density's estimate comes to in the file."""
@@ -106,7 +111,7 @@ class RatePressure:
 
     def _off(self, done: float) -> float:
         """Return by how much the logarithm of the length is above what it should be by now."""
-        wanted = max(self._held[0].grid.wanted_bits, 1.0)
+        wanted = _AIM * max(self._held[0].grid.wanted_bits, 1.0)
         if not self._first_bits:
             return 0.0
         left = (1 - min(1.0, done / CLOSED_AT)) ** 3

@@ -79,7 +79,7 @@ def test_the_gradient_is_the_price_times_the_slope_of_the_bits(toy_network):
     price = float(ratio[pressure._slopes[0] != 0].median())
     assert torch.allclose(behind.grad, price * inverse * pressure._slopes[0])
     assert math.exp(-3.5) < price <= 1
-    assert float(grid.log_step.grad) == pytest.approx(-float((behind.grad * behind.detach()).sum()), rel=1e-4)
+    assert 10 * float(grid.position.grad) == pytest.approx(-float((behind.grad * behind.detach()).sum()), rel=1e-4)
     assert bool((behind.grad * behind >= 0).all())  # towards zero
     assert held.parameter is behind
 

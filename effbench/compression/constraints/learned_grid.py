@@ -14,6 +14,7 @@ from effbench.compression.constraints.stack import constraints_on
 
 CLOSED_AT = 0.8
 """The share of a training after which the length is what is wanted; from then on weights only recover."""
+_PACE = 0.1
 
 
 class LearnedGrid(UniformQuantizer):
@@ -23,24 +24,30 @@ class LearnedGrid(UniformQuantizer):
     2.1), divided by the root of the number of weights (section 2.2). A training makes the codes of all such grids
     of a network take `wanted_bits` in the file (`training.rate_pressure`), written with `coder`.
 
-    log_step: natural logarithm, float32, (). Trained.
+    log_step: natural logarithm of the step, float32, (). Trained is `position`, of which it is a tenth: Adam moves a
+    parameter by its rate, however small the gradient, and a step that grows faster than weights move leaves none.
     """
 
     def __init__(self, log_step: Tensor, *, wanted_bits: float, coder: str, settled: bool = False) -> None:
         super().__init__(2, scheme="symmetric", granularity="tensor")
-        self.log_step = nn.Parameter(log_step.detach().clone())
+        self.position = nn.Parameter(log_step.detach() / _PACE)
         self.wanted_bits = wanted_bits
         self.coder = coder
         self.settled = settled
 
+    @property
+    def log_step(self) -> Tensor:
+        """The natural logarithm of the step, ()."""
+        return _PACE * self.position
+
     def forward(self, weight: Tensor) -> Tensor:
         """Return the rounded weight, differentiable as if it were `weight`, and in the step."""
         rounded = super().forward(weight)
-        if not (torch.is_grad_enabled() and self.log_step.requires_grad):
+        if not (torch.is_grad_enabled() and self.position.requires_grad):
             return rounded
         with torch.no_grad():
             slope = (rounded.float() - weight.float()) / max(1, weight.numel()) ** 0.5
-        nothing: Tensor = (slope * (self.log_step - self.log_step.detach())).to(weight.dtype)
+        nothing = (slope * (self.log_step - self.log_step.detach())).to(weight.dtype)
         return rounded + nothing
 
     def in_steps(self, weight: Tensor) -> Tensor:
@@ -55,9 +62,9 @@ class LearnedGrid(UniformQuantizer):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LearnedGrid:
         """Move the grid as the network moves; where that is cast to another type, the grid stays what it is."""
-        log_step = self.log_step.detach()
+        position = self.position.detach()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.log_step.data = log_step.to(self.log_step.device)
+        self.position.data = position.to(self.position.device)
         return self
 
     def settings(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def test_gradients_pass_through_and_move_the_step(layer):
     (layer.weight * factors).sum().backward()
     assert torch.equal(behind.grad, factors)
     slope = (layer.weight - behind).detach() / 24**0.5
-    assert float(layer.parametrizations.weight[0].log_step.grad) == pytest.approx(float((slope * factors).sum()))
+    assert 10 * float(layer.parametrizations.weight[0].position.grad) == pytest.approx(float((slope * factors).sum()))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
@@ -81,7 +81,7 @@ def test_it_is_settled_once_the_length_is_what_is_wanted():
 def test_a_network_of_another_type_has_the_same_grid(layer):
     codes = layer.parametrizations.weight[0].quantize(layer.parametrizations.weight.original).codes
     cast = copy_network(layer).bfloat16()
-    assert cast.parametrizations.weight[0].log_step.dtype == torch.float32
+    assert cast.parametrizations.weight[0].position.dtype == torch.float32
     assert int((cast.parametrizations.weight[0].quantize(cast.weight).codes - codes).abs().max()) <= 1
     assert torch.equal(decode(encode(cast), cast).weight, cast.weight)
 
