@@ -68,6 +68,22 @@ def _next_place(tried: Mapping[float, float], low: float, high: float) -> float:
     return aimed if low < aimed < high else middle
 
 
+def fewest(length_at: Callable[[int], int], wanted: float, /, *, most: int) -> int:
+    """Return the least number, 0 to `most`, at which `length_at(number)` is at most the wanted length.
+
+    The length falls as the number rises; one that is within `WITHIN` below it is taken at once. `most` where none is.
+    """
+    low, high = -1, most
+    middle = 0
+    while high - low > 1:
+        length = length_at(middle)
+        low, high = (middle, high) if length > wanted else (low, middle)
+        if (1 - WITHIN) * wanted <= length <= wanted:
+            break
+        middle = (low + high) // 2
+    return high
+
+
 def too_low(rate: float, least: int, n_weights: int, /) -> str:
     """Say that no file has so few bits a weight. least: its bytes with every weight zero."""
     return (

@@ -261,13 +261,20 @@ def _each_step(steps: Steps) -> Iterator[Step]:
 
 
 def _check_training(steps: Steps) -> None:
-    """Refuse what trains after a stage that ends training. ValueError names both, and why."""
+    """Refuse what trains after a stage that ends training, and one that asks for it without. ValueError says why."""
     ended: tuple[str, str] | None = None
+    asked: tuple[str, str] | None = None
     for step in _each_step(steps):
         if ended is not None and step.stage.TRAINS:
             raise ValueError(f"recipe.steps: {step.name} trains after {ended[0]}, and can't, as {ended[1]}")
         if step.stage.ends_training is not None:
             ended = step.name, step.stage.ends_training
+        if step.stage.TRAINS:
+            asked = None
+        elif step.stage.asks_for_training is not None:
+            asked = step.name, step.stage.asks_for_training
+    if asked is not None:
+        raise ValueError(f"recipe.steps: nothing trains after {asked[0]}: {asked[1]}")
 
 
 def shown_axis(name: str, values: Sequence[Value], /) -> str:

@@ -86,6 +86,11 @@ class Stage(ABC):
         return None
 
     @property
+    def asks_for_training(self) -> str | None:
+        """Why a training has to follow; None: none has to."""
+        return None
+
+    @property
     def asks_for(self) -> tuple[str, ...]:
         """The earlier steps whose networks it asks its context for."""
         return ()

@@ -23,7 +23,6 @@ from effbench.plan.stage import Stage
 
 _LEVELS = 8
 """Steps in the largest weight of a tensor, at first."""
-_COARSE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,9 @@ class Constrain(Stage):
     rate: Annotated[float, Field(gt=0, le=16)] | Literal[32] = 32
     """Bits a weight in the whole file, as `stages.rate` has them; 32: nothing is constrained."""
     coder: Literal["none", "huffman", "ans", "context"] = "context"
-    """The coder of which the codes are to have this length: that of the stage `rate`."""
+    """The coder of which the file is to have this length: that of the stage `rate`."""
+    small: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """How coarsely the stage `rate` will store what is no weight."""
     biases: bool = True
     """Whether biases of the same layers are on grids, too."""
 
@@ -50,6 +51,11 @@ class Constrain(Stage):
     def is_neutral(self) -> bool:
         """At 32 nothing is constrained."""
         return self.rate == 32
+
+    @property
+    def asks_for_training(self) -> str | None:
+        """Without it the grids are as coarse as they are at first, and the file is as long as it comes."""
+        return "it is training that brings the file to its length; finetune.epochs=10, say, gives it some"
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` on grids. ValueError where no file is so small."""
@@ -75,7 +81,7 @@ class Constrain(Stage):
                 for module, name in biases_of(weight) if self.biases else ():
                     with torch.no_grad():
                         getattr(module, name).zero_()
-        return context.code_length(store_coarsely(trial, _COARSE), self.coder)
+        return context.code_length(store_coarsely(trial, self.small), self.coder)
 
     def _hold(self, places: Sequence[Place], wanted_bits: float) -> None:
         value = constrained_value(*places[0])

@@ -18,7 +18,14 @@ from effbench.compression.duplicate import duplicate
 from effbench.compression.even_grid import choose_multiples, hold_on_grid, leave_grid, refuse_unfit
 from effbench.compression.feedback import spread_of_errors, takes_feedback
 from effbench.compression.layers import Weight, weights_of
-from effbench.compression.step_search import WITHIN, bounds_of, step_by_entropy, step_of_length, too_low
+from effbench.compression.step_search import (
+    WITHIN,
+    bounds_of,
+    fewest,
+    step_by_entropy,
+    step_of_length,
+    too_low,
+)
 from effbench.plan.context import Context
 from effbench.plan.layer_values import SKIP
 from effbench.plan.stage import Stage, note_share
@@ -47,6 +54,9 @@ class Rate(Stage):
     shifted to the mean output of the network as it was, and the parameters of norms and biases are rounded to what
     `small` says. All of it looks at `examples` training examples without their labels; data_free=true at none: there
     is then one step, no feedback, and norms keep their statistics.
+
+    A network that was trained for it on grids of its own (`stages.constrain`) keeps them: what is too long is cut from
+    the codes that are nearest to zero, and of the options `coder` and `small` alone have a say.
     """
 
     VERSION: ClassVar[int] = 1
@@ -145,36 +155,24 @@ class _Search:
         return network
 
     def run_trained(self) -> nn.Module:
-        """Return the network, which was trained for this length, with as many codes more at zero as are too long.
+        """Return the network, which was trained for this length, with so many codes more at zero as are too long.
 
         Those that are nearest to it. ValueError where that is not enough.
         """
-        stage = self.stage
         n_weights = sum(weight.value().numel() for weight in weights_of(self.network))
-        wanted = stage.rate * n_weights / 8
-        reaches = reaches_of(self.network).tolist()
+        wanted = self.stage.rate * n_weights / 8
+        reaches = [0.0, *reaches_of(self.network).tolist()]
 
-        def held_at(n_zeroed: int) -> nn.Module:
-            reach = reaches[n_zeroed - 1] if n_zeroed else 0.0
-            return store_coarsely(hold_learned_grids(duplicate(self.network), reach=reach), stage.small)
+        def held(n_zeroed: int) -> nn.Module:
+            network = hold_learned_grids(duplicate(self.network), reach=reaches[n_zeroed])
+            return store_coarsely(network, self.stage.small)
 
-        few, most = 0, len(reaches)
-        length = self._length(held_at(few))
-        if length > wanted:
-            least = self._length(held_at(most))
-            if least > wanted:
-                raise ValueError(too_low(stage.rate, least, n_weights))
-            while length > wanted or length < (1 - WITHIN) * wanted:
-                if most - few < 2:
-                    few = most
-                    break
-                middle = (few + most) // 2
-                length = self._length(held_at(middle))
-                few, most = (middle, most) if length > wanted else (few, middle)
-            few = most
-        network = hold_learned_grids(duplicate(self.network), reach=reaches[few - 1] if few else 0.0)
-        network = store_coarsely(network, stage.small)
-        self._say(self._length(network), n_weights)
+        n_zeroed = fewest(lambda number: self._length(held(number)), wanted, most=len(reaches) - 1)
+        network = held(n_zeroed)
+        length = self._length(network)
+        if length > wanted and n_zeroed == len(reaches) - 1:
+            raise ValueError(too_low(self.stage.rate, length, n_weights))
+        self._say(length, n_weights)
         return network
 
     def _length_at(self, step: float | None) -> int:

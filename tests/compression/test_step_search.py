@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from effbench.compression.even_grid import entropy_bits, nearest_multiples
-from effbench.compression.step_search import WITHIN, bounds_of, step_by_entropy, step_of_length
+from effbench.compression.step_search import WITHIN, bounds_of, fewest, step_by_entropy, step_of_length
 
 
 @pytest.mark.parametrize("n_bytes", [100, 1000, 3000])
@@ -42,3 +42,20 @@ def test_at_the_coarsest_all_is_zero():
     low, high = bounds_of(values)
     assert low < high
     assert not any(nearest_multiples(value, 2.0**high * 1.001).any() for value in values)
+
+
+@given(st.integers(0, 60), st.integers(0, 2000), st.integers(1, 40))
+def test_the_fewest_that_are_short_enough(most, wanted, each):
+    tried = []
+
+    def length_at(number):
+        tried.append(number)
+        return 1000 - each * number
+
+    found = fewest(length_at, wanted, most=most)
+    assert 0 <= found <= most
+    if length_at(found) > wanted:
+        assert found == most
+    elif found:
+        assert length_at(found - 1) > wanted or length_at(found) >= (1 - WITHIN) * wanted
+    assert len(set(tried)) <= 10

@@ -122,3 +122,16 @@ def test_the_recipe_has_it_where_the_axis_says_so():
     assert [str(step) for step in steps[1.0]] == ["train", "constrain", "finetune", "rate"]
     assert [step.stage.rate for step in steps[1.0] if step.name in ("constrain", "rate")] == [1.0, 1.0]
     assert "constrain" not in map(str, steps[32.0])
+
+
+@pytest.mark.parametrize("without", ["finetune.epochs=0", "recipe.steps=[train,constrain,quantize]"])
+def test_a_recipe_without_a_training_after_it_is_refused(without):
+    with pytest.raises(ValueError, match=r"recipe.steps: nothing trains after constrain: .* finetune\.epochs=10"):
+        read_sweep(["recipe=rate_constrained", "+rate=1", without])
+
+
+def test_coder_and_coarseness_are_those_of_the_rate():
+    arguments = ["recipe=rate_constrained", "+rate=1", "stage.rate.coder=huffman", "stage.rate.small=0.05"]
+    (point,) = [point for point in read_sweep(arguments).plan.points if point.axes["rate"] == 1]
+    (step,) = [step for step in point.chain.steps if step.name == "constrain"]
+    assert (step.stage.coder, step.stage.small) == ("huffman", 0.05)

@@ -47,7 +47,7 @@ class LearnedGrid(UniformQuantizer):
             return rounded
         with torch.no_grad():
             slope = (rounded.float() - weight.float()) / max(1, weight.numel()) ** 0.5
-        nothing = (slope * (self.log_step - self.log_step.detach())).to(weight.dtype)
+        nothing: Tensor = (slope * (self.log_step - self.log_step.detach())).to(weight.dtype)
         return rounded + nothing
 
     def in_steps(self, weight: Tensor) -> Tensor:
