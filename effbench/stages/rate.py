@@ -56,7 +56,7 @@ class Rate(Stage):
     is then one step, no feedback, and norms keep their statistics.
 
     A network that was trained for it on grids of its own (`stages.constrain`) keeps them: what is too long is cut from
-    the codes that are nearest to zero, and of the options `coder` and `small` alone have a say.
+    the codes that are nearest to zero, and `allocation`, `rounding`, `trellis` and `price` have no say.
     """
 
     VERSION: ClassVar[int] = 1
@@ -133,7 +133,7 @@ class _Search:
         least = self._length_at(None)
         if least > wanted:
             raise ValueError(too_low(stage.rate, least, n_weights))
-        images = [] if stage.data_free else list(self.context.training_images(stage.examples, at_once=IMAGES_AT_ONCE))
+        images = self._images()
         if images and (stage.rounding == "feedback" or stage.allocation == "sensitivity"):
             self.spreads = self._input_spreads(images)
         if images and stage.allocation == "sensitivity":
@@ -164,16 +164,27 @@ class _Search:
         reaches = [0.0, *reaches_of(self.network).tolist()]
 
         def held(n_zeroed: int) -> nn.Module:
-            network = hold_learned_grids(duplicate(self.network), reach=reaches[n_zeroed])
-            return store_coarsely(network, self.stage.small)
+            return hold_learned_grids(duplicate(self.network), reach=reaches[n_zeroed])
 
-        n_zeroed = fewest(lambda number: self._length(held(number)), wanted, most=len(reaches) - 1)
+        def length_at(n_zeroed: int) -> int:
+            return self._length(store_coarsely(held(n_zeroed), self.stage.small))
+
+        n_zeroed = fewest(length_at, wanted, most=len(reaches) - 1)
         network = held(n_zeroed)
+        if self.stage.norms == "reestimated":
+            # What they counted while codes changed from step to step is not what they see now.
+            reestimate_norms(network, self._images(), device=self.context.device)
+        network = store_coarsely(network, self.stage.small)
         length = self._length(network)
         if length > wanted and n_zeroed == len(reaches) - 1:
             raise ValueError(too_low(self.stage.rate, length, n_weights))
         self._say(length, n_weights)
         return network
+
+    def _images(self) -> list[Tensor]:
+        """Return what may be looked at."""
+        stage = self.stage
+        return [] if stage.data_free else list(self.context.training_images(stage.examples, at_once=IMAGES_AT_ONCE))
 
     def _length_at(self, step: float | None) -> int:
         """Return the bytes of the file at a step, None for all zero, but for what is yet to be made fit for it."""

@@ -96,6 +96,8 @@ def fit(
         state = None if checkpoint is None else checkpoint.load()
         if state is not None:
             _resume(trainer, state)
+        elif trainer.pressure is not None and code_length is not None:
+            trainer.pressure.calibrate(code_length)
         while trainer.n_epochs_done < options.epochs and not trainer.stopping.is_over:
             record = run.epoch(masks)
             if on_epoch is not None:

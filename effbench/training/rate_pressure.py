@@ -28,6 +28,9 @@ _INTEGRAL, _PROPORTIONAL = 200.0, 10.0
 """How much the logarithm of the price moves in a training for each unit by which the length's logarithm is off, and at
 once."""
 _MOST_OFF = 1.0
+_WIDENING, _MOST_WIDENED = 100.0, 0.3
+"""How much the logarithms of all steps move in a training for each unit by which the length's logarithm is off, and
+which of it counts at most."""
 _MOST_REUSED, _STEPS_A_USE = 16, 500
 
 
@@ -50,10 +53,11 @@ class RatePressure:
     """The price of a bit, times the bits of all learned grids of a network, is added to the loss.
 
     The price follows the length: it rises while codes take more than they should by now, and falls while they take
-    less. From what they take at first that goes down to `LearnedGrid.wanted_bits`, in the logarithm and ever more
-    slowly (the cubic of Zhu and Gupta 2017, arXiv:1710.01878, section 3), and is there after `CLOSED_AT` of the
-    training. What they take is the density's estimate (`CodeCost`) times what the coder made of it when they were last
-    written, at the end of an epoch. The slopes of the bits are taken anew every few steps of a long training.
+    less; and all steps become wider or narrower with it, so that the length is kept at any learning rate. From what
+    codes take at first that goes down to `LearnedGrid.wanted_bits`, in the logarithm and ever more slowly (the cubic of
+    Zhu and Gupta 2017, arXiv:1710.01878, section 3), and is there after `CLOSED_AT` of the training. What they take is
+    the density's estimate (`CodeCost`) times what the coder made of it when they were last written, at the end of an
+    epoch. The slopes of the bits are taken anew every few steps of a long training.
     """
 
     def __init__(self, model: nn.Module, /, *, n_steps: int, device: torch.device) -> None:
@@ -65,7 +69,8 @@ class RatePressure:
         self._n_steps = n_steps
         self._every = max(1, min(_MOST_REUSED, n_steps // _STEPS_A_USE))
         self._slopes: list[Tensor] = []
-        self.bits, self._first_bits, self._coded, self._integral = 0.0, 0.0, 1.0, _FIRST_PRICE
+        self.bits = float(sum(held.cost.learn(held.in_steps())[0] for held in self._held))
+        self._first_bits, self._coded, self._integral = 0.0, 1.0, _FIRST_PRICE
 
     def _hold(self, module: nn.Module, tensor_name: str, device: torch.device) -> None:
         grid = learned_grid_on(module, tensor_name)
@@ -93,7 +98,9 @@ class RatePressure:
         off = self._off(step / self._n_steps)
         self._integral = max(_LEAST_PRICE, min(self._integral + _INTEGRAL * off / self._n_steps, 0.0))
         price = math.exp(min(self._integral + _PROPORTIONAL * off, 0.0))
+        widened = _WIDENING * max(-_MOST_WIDENED, min(off, _MOST_WIDENED)) / self._n_steps
         for held, slopes in zip(self._held, self._slopes, strict=True):
+            held.grid.widen(widened)
             inverse = torch.exp(-held.grid.log_step.detach())
             _add(held.parameter, slopes * (price * inverse))
             position = held.grid.position

@@ -26,11 +26,11 @@ def coded_bits(module, coder):
     return 8 * len(encode(module, coder=coder))
 
 
-def train(model, data, *, epochs=12, seed=0, **options):
+def train(model, data, *, epochs=12, seed=0, lr=1e-2, **options):
     return fit(
         model,
         data,
-        TrainingOptions(epochs=epochs, lr=1e-2, **options),
+        TrainingOptions(epochs=epochs, lr=lr, **options),
         side=8,
         generator=torch.Generator().manual_seed(seed),
         device=CPU,
@@ -70,6 +70,7 @@ def test_the_gradient_is_the_price_times_the_slope_of_the_bits(toy_network):
     model = on_grids(toy_network(), 10.0)
     pressure = RatePressure.on(model, n_steps=100, device=CPU)
     pressure._integral = -3.0
+    pressure._off = lambda done: 0.0
     pressure.add_gradients(0)
     held = pressure._held[0]
     layer = model[0]
@@ -110,3 +111,25 @@ def test_the_same_training_gives_the_same_bits(toy_network, toy_data):
     train(other, toy_data, epochs=3)
     states = (bake(model).state_dict().values() for model in (one, other))
     assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
+
+
+def test_steps_become_wider_while_codes_take_too_much_and_narrower_while_they_take_too_little(toy_network):
+    for wanted, sign in ((1.0, 1), (1e9, -1)):
+        model = on_grids(toy_network(), wanted)
+        pressure = RatePressure.on(model, n_steps=100, device=CPU)
+        pressure.add_gradients(0)
+        before = float(model[0].parametrizations.weight[0].log_step.detach())
+        for step in range(90, 100):
+            pressure.add_gradients(step)
+        assert sign * (float(model[0].parametrizations.weight[0].log_step.detach()) - before) > 0.01
+
+
+@pytest.mark.parametrize("lr", [1e-4, 1e-3, 3e-2])
+def test_the_length_is_kept_at_any_learning_rate(toy_network, toy_data, lr):
+    model = on_grids(toy_network(), 1.0)
+    wanted = sum(map(_payload, _weights(model))) / 3
+    for grid in model.modules():
+        if isinstance(grid, LearnedGrid):
+            grid.wanted_bits = wanted
+    train(model, toy_data, epochs=30, lr=lr)
+    assert sum(map(_payload, _weights(model))) == pytest.approx(wanted, rel=0.4)

@@ -50,6 +50,11 @@ class LearnedGrid(UniformQuantizer):
         nothing: Tensor = (slope * (self.log_step - self.log_step.detach())).to(weight.dtype)
         return rounded + nothing
 
+    @torch.no_grad()
+    def widen(self, by: float, /) -> None:
+        """Make the step wider; by: added to its logarithm."""
+        self.position += by / _PACE
+
     def in_steps(self, weight: Tensor) -> Tensor:
         """Return a tensor in steps, float32."""
         return weight.detach().float() / self.log_step.detach().exp()
