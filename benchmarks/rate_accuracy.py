@@ -184,7 +184,8 @@ class Benchmark:
         """Print a row for each file of a network, then what they come to."""
         whole = case.whole()
         n_bytes = sum(4 * value.numel() for value in case.network.state_dict().values() if value.is_floating_point())
-        print(f"{case.name}: {n_bytes / 1e6:.3f} MB as float32, {whole.accuracy:.4f}", flush=True)
+        print(case.name, flush=True)
+        self._add(case, "all", iter([("float32", "", (n_bytes / 1e6, 0.0, whole.accuracy))]))
         streams = self._streams(case.network)
         self._add(case, "all", self._without_data(case, whole, streams))
         found: dict[str, list[list[Row]]] = defaultdict(list)
@@ -192,7 +193,8 @@ class Benchmark:
         for seed in range(self.given.splits):
             split = case.split(seed)
             best.append(split.accuracy)
-            print(f"split {seed}: {len(split.images)} images, float {split.accuracy:.4f}", flush=True)
+            print(f"split {seed}: {len(split.images)} images", flush=True)
+            self._add(case, str(seed), iter([("float32", "", (n_bytes / 1e6, 0.0, split.accuracy))]))
             for method, rows in self._add(case, str(seed), self._with_data(case, split, streams)).items():
                 found[method].append(rows)
         print(f"means over {self.given.splits} splits{'':<14}MB at {DIVERGENCE} nats   hypervolume")

@@ -28,9 +28,9 @@ _INTEGRAL, _PROPORTIONAL = 200.0, 10.0
 """How much the logarithm of the price moves in a training for each unit by which the length's logarithm is off, and at
 once."""
 _MOST_OFF = 1.0
-_WIDENING, _MOST_WIDENED = 100.0, 0.3
-"""How much the logarithms of all steps move in a training for each unit by which the length's logarithm is off, and
-which of it counts at most."""
+_WIDENING, _BEHIND, _MOST_BEHIND = 100.0, 0.05, 0.3
+"""How much the logarithms of all steps move in a training for each unit by which the length's logarithm is too large,
+beyond the first of the two that follow and up to the second."""
 _MOST_REUSED, _STEPS_A_USE = 16, 500
 
 
@@ -53,7 +53,7 @@ class RatePressure:
     """The price of a bit, times the bits of all learned grids of a network, is added to the loss.
 
     The price follows the length: it rises while codes take more than they should by now, and falls while they take
-    less; and all steps become wider or narrower with it, so that the length is kept at any learning rate. From what
+    less. Where it does not suffice (in a short training, or at a low learning rate) all steps become wider. From what
     codes take at first that goes down to `LearnedGrid.wanted_bits`, in the logarithm and ever more slowly (the cubic of
     Zhu and Gupta 2017, arXiv:1710.01878, section 3), and is there after `CLOSED_AT` of the training. What they take is
     the density's estimate (`CodeCost`) times what the coder made of it when they were last written, at the end of an
@@ -98,7 +98,7 @@ class RatePressure:
         off = self._off(step / self._n_steps)
         self._integral = max(_LEAST_PRICE, min(self._integral + _INTEGRAL * off / self._n_steps, 0.0))
         price = math.exp(min(self._integral + _PROPORTIONAL * off, 0.0))
-        widened = _WIDENING * max(-_MOST_WIDENED, min(off, _MOST_WIDENED)) / self._n_steps
+        widened = _WIDENING * max(0.0, min(off, _MOST_BEHIND) - _BEHIND) / self._n_steps
         for held, slopes in zip(self._held, self._slopes, strict=True):
             held.grid.widen(widened)
             inverse = torch.exp(-held.grid.log_step.detach())
