@@ -53,7 +53,7 @@ class LearnedGrid(UniformQuantizer):
     @torch.no_grad()
     def widen(self, by: float, /) -> None:
         """Make the step wider; by: added to its logarithm."""
-        self.position += by / _PACE
+        self.position.add_(by / _PACE)
 
     def in_steps(self, weight: Tensor) -> Tensor:
         """Return a tensor in steps, float32."""
