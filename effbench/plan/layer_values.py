@@ -40,6 +40,12 @@ def assign(patterns: Mapping[str, Any], names: Sequence[str], /, *, default: Any
     return {name: value for name, value in values.items() if value != SKIP}
 
 
+def refuse_own_values(layers: Mapping[str, Any], why: str, /) -> None:
+    """Refuse values of single layers but skip: ValueError says why."""
+    if any(value != SKIP for value in layers.values()):
+        raise ValueError(f"layers={dict(layers)}: must be skip; {why}")
+
+
 def check_patterns(patterns: Mapping[str, Any], /) -> None:
     """Refuse what is no pattern. ValueError names it."""
     for pattern in patterns:

@@ -104,7 +104,7 @@ class TrainingStage(Stage, TrainingOptions):
             count=watch.count,
             on_epoch=watch.on_epoch,
             checkpoint=watch,
-            code_length=context.code_length,
+            code_length=context.code_length if has_quality else None,
         )
         if outcome.peak_bytes:
             context.findings.note_peak("train_memory_mb", outcome.peak_bytes / 1e6)

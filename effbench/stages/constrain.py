@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -10,15 +11,18 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from effbench.checks.text import few_names
 from effbench.compression.coarse import store_coarsely
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.learned_grid import LearnedGrid
-from effbench.compression.constraints.stack import Place, constrained_value, constraints_on, register
+from effbench.compression.constraints.masks import Mask
+from effbench.compression.constraints.stack import Place, constrained_value, constraints_on, originals, register
 from effbench.compression.duplicate import duplicate
 from effbench.compression.even_grid import hold_on_grid, refuse_unfit
-from effbench.compression.layers import biases_of, weights_of
+from effbench.compression.layers import Weight, biases_of, weights_of
 from effbench.compression.step_search import too_low
 from effbench.plan.context import Context
+from effbench.plan.layer_values import refuse_own_values
 from effbench.plan.stage import Stage
 
 _LEVELS = 8
@@ -57,19 +61,30 @@ class Constrain(Stage):
         """Without it the grids are as coarse as they are at first, and the file is as long as it comes."""
         return "it is training that brings the file to its length; finetune.epochs=10, say, gives it some"
 
+    def __post_init__(self) -> None:
+        """Refuse a rate of a layer's own, which no file has."""
+        super().__post_init__()
+        refuse_own_values(self.layers, "the rate is the whole file's")
+
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
-        """Return a copy of `model` on grids. ValueError where no file is so small."""
+        """Return a copy of `model` on grids. ValueError where no file is so small, or a weight can't be on one."""
         network = copy_network(model)
-        acted = list(self.values_by_weight(network, context))
+        # What is all zero has no scale to begin with: it stays what it is.
+        acted = [weight for weight in self.values_by_weight(network, context) if bool(weight.value().any())]
         refuse_unfit(acted)
+        _refuse_parametrized(acted)
+        biases = {weight: _own_biases(network, weight) if self.biases else [] for weight in acted}
         n_weights = sum(weight.value().numel() for weight in weights_of(network))
         wanted = self.rate * n_weights / 8
         least = self._least(network, [weight.name for weight in acted], context)
         if least >= wanted:
             raise ValueError(too_low(self.rate, least, n_weights))
         for weight in acted:
-            for places in (weight.places, *([place] for place in (biases_of(weight) if self.biases else ()))):
-                self._hold(places, 8 * (wanted - least))
+            own = _first_log_step(weight.value())
+            self._hold(weight.places, own, 8 * (wanted - least))
+            for place in biases[weight]:
+                value = constrained_value(*place)
+                self._hold([place], _first_log_step(value) if bool(value.any()) else own, 8 * (wanted - least))
         return network
 
     def _least(self, network: nn.Module, names: list[str], context: Context) -> int:
@@ -83,14 +98,33 @@ class Constrain(Stage):
                         getattr(module, name).zero_()
         return context.code_length(store_coarsely(trial, self.small), self.coder)
 
-    def _hold(self, places: Sequence[Place], wanted_bits: float) -> None:
-        value = constrained_value(*places[0])
-        grid = LearnedGrid(_first_log_step(value), wanted_bits=wanted_bits, coder=self.coder)
+    def _hold(self, places: Sequence[Place], log_step: Tensor, wanted_bits: float) -> None:
+        grid = LearnedGrid(log_step, wanted_bits=wanted_bits, coder=self.coder)
         for place, name in places:
             if not any(isinstance(kind, LearnedGrid) for kind in constraints_on(place, name)):
                 register(place, name, grid)
 
 
 def _first_log_step(value: Tensor) -> Tensor:
-    largest = value.abs().max() if value.numel() else value.new_zeros(())
-    return (largest.float().clamp(min=1e-6) / _LEVELS).log()
+    return (value.abs().max().float() / _LEVELS).log()
+
+
+def _own_biases(network: nn.Module, weight: Weight) -> list[Place]:
+    """Return the biases that are added with a weight and stand in no other place, under masks at most."""
+    uses = Counter(id(parameter) for _, parameter in network.named_parameters(remove_duplicate=False))
+    own = [place for place in biases_of(weight) if all(uses[id(behind)] == 1 for behind in originals(*place))]
+    return [place for place in own if all(isinstance(kind, Mask | LearnedGrid) for kind in constraints_on(*place))]
+
+
+def _refuse_parametrized(weights: Sequence[Weight]) -> None:
+    """Refuse weights that something else makes of what is trained: weight norm, say."""
+    odd = [
+        weight.name
+        for weight in weights
+        if not all(isinstance(kind, Mask | LearnedGrid) for kind in constraints_on(*weight.places[0]))
+    ]
+    if odd:
+        raise ValueError(
+            f"constrain: no step can be trained for what a parametrization makes: {few_names(odd)}; "
+            "stage.constrain.layers can skip them"
+        )

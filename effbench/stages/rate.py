@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from effbench.compression.coarse import store_coarsely
 from effbench.compression.constraints.copies import copy_network
-from effbench.compression.dead_zone import hold_learned_grids, learned_grids, reaches_of
+from effbench.compression.constraints.learned_grid import learned_grid_on
+from effbench.compression.dead_zone import hold_learned_grids, reaches_of
 from effbench.compression.duplicate import duplicate
 from effbench.compression.even_grid import choose_multiples, hold_on_grid, leave_grid, refuse_unfit
 from effbench.compression.feedback import spread_of_errors, takes_feedback
@@ -27,7 +28,7 @@ from effbench.compression.step_search import (
     too_low,
 )
 from effbench.plan.context import Context
-from effbench.plan.layer_values import SKIP
+from effbench.plan.layer_values import refuse_own_values
 from effbench.plan.stage import Stage, note_share
 from effbench.training.input_moments import input_moments, output_curvatures
 from effbench.training.norms import IMAGES_AT_ONCE, correct_biases, reestimate_norms
@@ -56,7 +57,7 @@ class Rate(Stage):
     is then one step, no feedback, and norms keep their statistics.
 
     A network that was trained for it on grids of its own (`stages.constrain`) keeps them: what is too long is cut from
-    the codes that are nearest to zero, and `allocation`, `rounding`, `trellis` and `price` have no say.
+    the codes that are nearest to zero, and `allocation`, `rounding`, `trellis`, `price` and `layers` have no say.
     """
 
     VERSION: ClassVar[int] = 1
@@ -92,16 +93,18 @@ class Rate(Stage):
     def __post_init__(self) -> None:
         """Refuse a rate of a layer's own, which no file has."""
         super().__post_init__()
-        if any(value != SKIP for value in self.layers.values()):
-            raise ValueError(f"layers={dict(self.layers)}: must be skip; the rate is the whole file's")
+        refuse_own_values(self.layers, "the rate is the whole file's")
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose weights are on one grid. ValueError where no file is so small."""
         network = copy_network(model)
-        acted = list(self.values_by_weight(network, context))
+        trained = [weight for weight in weights_of(network) if learned_grid_on(*weight.places[0]) is not None]
+        if trained:
+            self.say_share({weight.name for weight in trained}, network, context)
+        acted = trained or list(self.values_by_weight(network, context))
         refuse_unfit(acted)
         search = _Search(stage=self, context=context, network=network, names=[weight.name for weight in acted])
-        return search.run_trained() if any(learned_grids(network)) else search.run()
+        return search.run_trained() if trained else search.run()
 
 
 @dataclass
@@ -161,10 +164,10 @@ class _Search:
         """
         n_weights = sum(weight.value().numel() for weight in weights_of(self.network))
         wanted = self.stage.rate * n_weights / 8
-        reaches = [0.0, *reaches_of(self.network).tolist()]
+        reaches = torch.cat([torch.zeros(1), reaches_of(self.network)])
 
         def held(n_zeroed: int) -> nn.Module:
-            return hold_learned_grids(duplicate(self.network), reach=reaches[n_zeroed])
+            return hold_learned_grids(duplicate(self.network), reach=float(reaches[n_zeroed]))
 
         def length_at(n_zeroed: int) -> int:
             return self._length(store_coarsely(held(n_zeroed), self.stage.small))

@@ -79,13 +79,16 @@ def fit(
     mask that closes gradually) are told of every step. `by_number`: the loss gets the examples' numbers in the place of
     their targets. `progress` and `validate` may evaluate the model, not copy it (`held_masks`). validate: how a network
     does on validation, for options that ask for it. count: the counts of outputs and labels, summed for `on_epoch`.
-    code_length: what tells learned grids how long their codes are in the file.
+    code_length: what tells how long codes are in the file; without it learned grids are under no pressure.
     FloatingPointError when the loss is not finite.
     """
     set_layout(model.to(device), options.layout)
     model.train()
     length = Length.of(options, data)
-    trainer = Trainer(model, options, length=length, loss=loss, generator=generator, device=device)
+    is_pressed = code_length is not None
+    trainer = Trainer(
+        model, options, length=length, loss=loss, generator=generator, device=device, is_pressed=is_pressed
+    )
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda), fused(model), masked_after_steps(model) as masks:
         # Layers with a random forward pass (dropout) draw from the global generator.

@@ -11,25 +11,31 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from effbench.checks.errors import kind_and_line
+from effbench.compression.constraints.learned_grid import LearnedGrid
 from effbench.training.options import Component, TrainingOptions, check_kind
 
 OWN_KEYS = {"lr": "train.lr and finetune.lr", "weight_decay": "train.weight_decay and finetune.weight_decay"}
 """Options of an optimiser that are keys of their own, and these."""
 
 
-def parameter_groups(parameters: Iterable[nn.Parameter], options: TrainingOptions, /) -> list[dict[str, Any]]:
-    """Return the trained parameters in two groups: those of two or more dimensions decay, the others may."""
-    trained = [p for p in parameters if p.requires_grad]
+def parameter_groups(
+    parameters: Iterable[nn.Parameter], options: TrainingOptions, /, *, steady: Collection[nn.Parameter] = ()
+) -> list[dict[str, Any]]:
+    """Return the trained parameters in groups: those of two or more dimensions decay, the others may, but `steady`."""
+    apart = set(map(id, steady))
+    trained = [p for p in parameters if p.requires_grad and id(p) not in apart]
     others = options.weight_decay if options.decay_norms else 0.0
     return [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": options.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": others},
+        *([{"params": [p for p in steady if p.requires_grad], "weight_decay": 0.0}] if steady else []),
     ]
 
 
 def make_optimizer(model: nn.Module, options: TrainingOptions, /) -> Optimizer:
     """Return an optimiser of the trained parameters of `model`."""
-    groups = parameter_groups(model.parameters(), options)
+    positions = {id(grid): grid.position for grid in model.modules() if isinstance(grid, LearnedGrid)}
+    groups = parameter_groups(model.parameters(), options, steady=list(positions.values()))
     if options.optimizer is None:
         return torch.optim.AdamW(groups, lr=options.lr, fused=True)
     return _build(options.optimizer, groups, options)

@@ -57,7 +57,8 @@ class RatePressure:
     codes take at first that goes down to `LearnedGrid.wanted_bits`, in the logarithm and ever more slowly (the cubic of
     Zhu and Gupta 2017, arXiv:1710.01878, section 3), and is there after `CLOSED_AT` of the training. What they take is
     the density's estimate (`CodeCost`) times what the coder made of it when they were last written, at the end of an
-    epoch. The slopes of the bits are taken anew every few steps of a long training.
+    epoch. The slopes of the bits are taken anew every few steps of a long training. What the loss does not reach is
+    left alone.
     """
 
     def __init__(self, model: nn.Module, /, *, n_steps: int, device: torch.device) -> None:
@@ -100,13 +101,14 @@ class RatePressure:
         price = math.exp(min(self._integral + _PROPORTIONAL * off, 0.0))
         widened = _WIDENING * max(0.0, min(off, _MOST_BEHIND) - _BEHIND) / self._n_steps
         for held, slopes in zip(self._held, self._slopes, strict=True):
+            if held.parameter.grad is None:  # the loss does not reach it, and would not bring it back
+                continue
             held.grid.widen(widened)
-            inverse = torch.exp(-held.grid.log_step.detach())
-            _add(held.parameter, slopes * (price * inverse))
+            held.parameter.grad += (slopes * (price * torch.exp(-held.grid.log_step.detach()))).to(held.parameter.dtype)
             position = held.grid.position
-            if position.requires_grad:
+            if position.grad is not None:
                 (by_position,) = torch.autograd.grad(held.grid.log_step, position)
-                _add(position, -price * (slopes * held.in_steps()).sum() * by_position)
+                position.grad += -price * (slopes * held.in_steps()).sum() * by_position
 
     def calibrate(self, code_length: CodeLength, /) -> None:
         """Have the codes written, to know what the density's estimate comes to in the file."""
@@ -137,11 +139,3 @@ class RatePressure:
         self._slopes = [slope.to(held.parameter.device) for slope, held in pairs]
         for held, cost in zip(self._held, state["costs"], strict=True):
             held.cost.load_state_dict(cost)
-
-
-def _add(parameter: Tensor, gradient: Tensor) -> None:
-    gradient = gradient.to(parameter.dtype)
-    if parameter.grad is None:
-        parameter.grad = gradient
-    else:
-        parameter.grad += gradient

@@ -36,7 +36,8 @@ STATE_VERSION = 2
 class Trainer:
     """A training between two steps: `state_dict` holds every bit that decides how it goes on.
 
-    It is made on the network as it is before its masks are held; `step` is for when they are.
+    It is made on the network as it is before its masks are held; `step` is for when they are. is_pressed: whether what
+    learned grids cost is a part of what it descends.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Trainer:
         loss: Loss,
         generator: torch.Generator,
         device: torch.device,
+        is_pressed: bool = False,
     ) -> None:
         self.model, self.options, self.length, self.loss = model, options, length, loss
         self.generator, self.device = generator, device
@@ -57,7 +59,7 @@ class Trainer:
         self.average = None if options.ema is None else WeightAverage(model, options.ema)
         self.scaler = torch.amp.GradScaler(device.type) if options.precision == "float16" else None
         self.stopping = Stopping(options)
-        self.pressure = RatePressure.on(model, n_steps=length.n_batches, device=device)
+        self.pressure = RatePressure.on(model, n_steps=length.n_batches, device=device) if is_pressed else None
         self.memory = TensorMemory()
         self.outputs = self.value = torch.empty(0)
         """What the network made of the last batch, and its loss, ()."""
@@ -103,12 +105,12 @@ class Trainer:
         """Move the weights along the gradient of a loss."""
         scaler = self.scaler
         (value if scaler is None else scaler.scale(value)).backward()  # type: ignore[no-untyped-call]
+        if self._masks_gradients:
+            masks.mask_gradients()
         if scaler is not None and (self.options.clip is not None or self.pressure is not None):
             scaler.unscale_(self.optimizer)
         if self.pressure is not None:
             self.pressure.add_gradients(self.n_steps_done)
-        if self._masks_gradients:
-            masks.mask_gradients()
         if self.options.clip is not None:
             nn.utils.clip_grad_norm_(
                 [p for group in self.optimizer.param_groups for p in group["params"]], self.options.clip

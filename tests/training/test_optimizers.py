@@ -8,13 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from effbench.compression.constraints.learned_grid import LearnedGrid
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.stack import bake, register
 from effbench.compression.structure.held_masks import HeldMasks
 from effbench.plan.components import TargetComponent
 from effbench.training import loop
 from effbench.training.loop import TrainingOptions, fit
-from effbench.training.optimizers import check_optimizer, parameter_groups
+from effbench.training.optimizers import check_optimizer, make_optimizer, parameter_groups
 
 CPU = torch.device("cpu")
 MASKED = ("SGD", "NAdam", "RMSprop", "Adagrad", "Adafactor", "ASGD", "Rprop")
@@ -132,3 +133,13 @@ def test_what_cannot_train_the_network_is_refused(name, given, others, message):
     assert str(refusal.value).startswith(message)
     assert "\n" not in str(refusal.value)
     assert ("closure" in str(refusal.value)) == (name == "LBFGS")
+
+
+def test_steps_of_learned_grids_never_decay():
+    layer = nn.Linear(3, 3)
+    register(layer, "weight", LearnedGrid(torch.tensor(-2.0), wanted_bits=1.0, coder="context"))
+    optimizer = make_optimizer(layer, TrainingOptions(epochs=1, lr=1e-3, weight_decay=0.1, decay_norms=True))
+    position = layer.parametrizations.weight[0].position
+    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert decays[id(position)] == 0
+    assert sorted(decays.values()) == [0, 0.1, 0.1]

@@ -26,6 +26,13 @@ def coded_bits(module, coder):
     return 8 * len(encode(module, coder=coder))
 
 
+def reached(model):
+    """Return a network whose parameters all have a gradient, of nothing, as after a backward pass."""
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    return model
+
+
 def train(model, data, *, epochs=12, seed=0, lr=1e-2, **options):
     return fit(
         model,
@@ -67,7 +74,7 @@ def _payload(layer):
 
 
 def test_the_gradient_is_the_price_times_the_slope_of_the_bits(toy_network):
-    model = on_grids(toy_network(), 10.0)
+    model = reached(on_grids(toy_network(), 10.0))
     pressure = RatePressure.on(model, n_steps=100, device=CPU)
     pressure._integral = -3.0
     pressure._off = lambda done: 0.0
@@ -89,7 +96,7 @@ def test_what_a_mask_holds_costs_nothing_and_is_not_pushed(toy_network):
     model = toy_network()
     mask = torch.zeros_like(model[0].weight, dtype=torch.bool)
     register(model[0], "weight", Mask(mask))
-    model = on_grids(model, 10.0)
+    model = reached(on_grids(model, 10.0))
     pressure = RatePressure.on(model, n_steps=100, device=CPU)
     pressure.add_gradients(0)
     assert bool((model[0].parametrizations.weight.original.grad == 0).all())
@@ -97,7 +104,7 @@ def test_what_a_mask_holds_costs_nothing_and_is_not_pushed(toy_network):
 
 def test_the_price_rises_while_codes_take_too_much_and_falls_while_they_take_too_little(toy_network):
     for wanted, sign in ((1.0, 1), (1e9, -1)):
-        pressure = RatePressure.on(on_grids(toy_network(), wanted), n_steps=100, device=CPU)
+        pressure = RatePressure.on(reached(on_grids(toy_network(), wanted)), n_steps=100, device=CPU)
         pressure.add_gradients(0)
         first = pressure._integral
         for step in range(90, 100):
@@ -115,7 +122,7 @@ def test_the_same_training_gives_the_same_bits(toy_network, toy_data):
 
 def test_steps_become_wider_where_the_price_does_not_suffice_and_never_narrower(toy_network):
     for wanted, is_wider in ((1.0, True), (1e9, False)):
-        model = on_grids(toy_network(), wanted)
+        model = reached(on_grids(toy_network(), wanted))
         pressure = RatePressure.on(model, n_steps=100, device=CPU)
         pressure.add_gradients(0)
         before = float(model[0].parametrizations.weight[0].log_step.detach())
@@ -134,3 +141,33 @@ def test_the_length_is_kept_at_any_learning_rate(toy_network, toy_data, lr):
             grid.wanted_bits = wanted
     train(model, toy_data, epochs=30, lr=lr)
     assert sum(map(_payload, _weights(model))) == pytest.approx(wanted, rel=0.4)
+
+
+def test_without_a_length_to_reach_there_is_no_pressure(toy_network, toy_data):
+    model = on_grids(toy_network(), 1.0)
+    before = [grid.position.detach().clone() for grid in model.modules() if isinstance(grid, LearnedGrid)]
+    fit(
+        model,
+        toy_data,
+        TrainingOptions(epochs=1, lr=1e-9, weight_decay=0.0),
+        side=8,
+        generator=torch.Generator().manual_seed(0),
+        device=CPU,
+        loss=lambda outputs, images, targets: nn.functional.cross_entropy(outputs, targets),
+    )
+    after = [grid.position.detach() for grid in model.modules() if isinstance(grid, LearnedGrid)]
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(before, after, strict=True))
+
+
+def test_what_the_loss_does_not_reach_is_left_alone(toy_network):
+    model = on_grids(toy_network(), 1.0)
+    first, *others = (layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
+    reached(first)
+    before = [float(layer.parametrizations.weight[0].log_step.detach()) for layer in (first, *others)]
+    pressure = RatePressure.on(model, n_steps=100, device=CPU)
+    for step in range(90, 100):
+        pressure.add_gradients(step)
+    after = [float(layer.parametrizations.weight[0].log_step.detach()) for layer in (first, *others)]
+    assert after[0] > before[0]
+    assert after[1:] == before[1:]
+    assert all(parameter.grad is None for layer in others for parameter in layer.parameters())

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from effbench.codec import encode
 from effbench.compression.constraints.learned_grid import LearnedGrid
 from effbench.compression.constraints.masks import Mask, RampedMask
 from effbench.compression.constraints.quantizer import UniformQuantizer
@@ -66,6 +67,7 @@ def run(model, data, options, *, checkpoint=None):
         count=TASK.counts,
         on_epoch=records.append,
         checkpoint=checkpoint,
+        code_length=lambda module, coder: len(encode(module, coder=coder)),
     )
     return model.state_dict(), records
 

@@ -21,7 +21,8 @@ class LearnedGrid(UniformQuantizer):
     """Round a tensor to multiples of one step, as many as there are; the step is trained with it.
 
     Gradients pass straight through to the tensor; that of the step is Esser et al.'s (2019, arXiv:1902.08153, section
-    2.1), divided by the root of the number of weights (section 2.2). A training makes the codes of all such grids
+    2.1), divided by the root of the number of weights (section 2.2): beside what the codes cost it says little. A
+    training makes the codes of all such grids
     of a network take `wanted_bits` in the file (`training.rate_pressure`), written with `coder`.
 
     log_step: natural logarithm of the step, float32, (). Trained is `position`, of which it is a tenth: Adam moves a
@@ -79,7 +80,7 @@ class LearnedGrid(UniformQuantizer):
 
     def advance(self, _weight: Tensor, step: int, n_steps: int, /) -> None:
         """Note, before step `step` of `n_steps`, whether the length is what is wanted by now."""
-        self.settled = self.settled or step >= CLOSED_AT * n_steps
+        self.settled = step >= CLOSED_AT * n_steps
 
     def _codes(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         scale = self.log_step.detach().exp().reshape(1)

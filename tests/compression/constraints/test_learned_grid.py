@@ -74,8 +74,8 @@ def test_it_is_settled_once_the_length_is_what_is_wanted():
     for step in range(11):
         one.advance(torch.ones(1), step, 10)
         assert one.settled == (step >= 10 * CLOSED_AT)
-    one.advance(torch.ones(1), 0, 10)
-    assert one.settled
+    one.advance(torch.ones(1), 0, 10)  # another training
+    assert not one.settled
 
 
 def test_a_network_of_another_type_has_the_same_grid(layer):
