@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from effbench.checks.text import few_names
 from effbench.compression.coarse import store_coarsely
 from effbench.compression.constraints.copies import copy_network
-from effbench.compression.constraints.learned_grid import LearnedGrid
+from effbench.compression.constraints.learned_grid import LearnedGrid, learned_grid_on
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.stack import Place, constrained_value, constraints_on, originals, register
 from effbench.compression.duplicate import duplicate
-from effbench.compression.even_grid import hold_on_grid, refuse_unfit
+from effbench.compression.even_grid import hold_on_grid, leave_grid, refuse_unfit
 from effbench.compression.layers import Weight, biases_of, weights_of
 from effbench.compression.step_search import too_low
 from effbench.plan.context import Context
@@ -72,6 +72,9 @@ class Constrain(Stage):
         # What is all zero has no scale to begin with: it stays what it is.
         acted = [weight for weight in self.values_by_weight(network, context) if bool(weight.value().any())]
         refuse_unfit(acted)
+        for weight in acted:
+            if learned_grid_on(*weight.places[0]) is None:
+                leave_grid(weight)  # one that is held: `stages.rate`
         _refuse_parametrized(acted)
         biases = {weight: _own_biases(network, weight) if self.biases else [] for weight in acted}
         n_weights = sum(weight.value().numel() for weight in weights_of(network))

@@ -13,6 +13,7 @@ from types import ModuleType
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 HERE = Path(__file__).parent
 BENCHMARK = HERE.parents[1] / "benchmarks" / "rate_accuracy.py"
@@ -24,6 +25,7 @@ NAMES = {
     "small_cnn": "small CNN, digits",
 }
 COLOURS = {"rate": "#1b6ca8", "bits, feedback, norms": "#4daf4a", "NNCodec, norms": "#d95f02"}
+SHOWN_POINTS = 12
 WITHOUT = {"rate, no data": "#1b6ca8", "NNCodec dependent, no data": "#d95f02"}
 
 
@@ -76,8 +78,14 @@ def draw(axes: plt.Axes, network: str, table: pd.DataFrame) -> None:
             means = means.sort_values("megabytes")
             line = {"color": colour, "label": method, "marker": marker, "linewidth": width, "markersize": 4}
             axes.plot(1000 * means.megabytes, 100 * means.accuracy, **line)
-    lowest = 100 * floats.accuracy.mean() - 12
-    axes.set(xscale="log", xlabel="KB of the file", title=NAMES[network], ylim=(lowest, None))
+    best = 100 * floats.accuracy.max()
+    shown = rows[100 * rows.accuracy > best - SHOWN_POINTS]
+    sizes = shown[shown.method.isin([*COLOURS, *WITHOUT])].megabytes * 1000
+    axes.set(xscale="log", xlabel="KB of the file", title=NAMES[network], ylim=(best - SHOWN_POINTS, best + 0.5))
+    axes.set_xlim(0.85 * sizes.min(), 1.1 * sizes.max())
+    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def main() -> None:

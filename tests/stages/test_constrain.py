@@ -183,3 +183,11 @@ def test_batch_norms_are_folded_before_it(trained):
     arguments = ["recipe=rate_constrained", "+rate=1", "stage.fold_batch_norm.enabled=true"]
     (point,) = [point for point in read_sweep(arguments).plan.points if point.axes["rate"] == 1]
     assert list(map(str, point.chain.steps)) == ["train", "fold_batch_norm", "constrain", "finetune", "rate"]
+
+
+def test_a_grid_that_is_held_gives_way(trained):
+    network, context_at = trained
+    rounded = Rate(rate=3, small=0).apply(network, context_at("rate"))
+    constrained = Constrain(rate=RATE).apply(rounded, context_at("constrain"))
+    assert [len(constraints_on(constrained[n], "weight")) for n in (0, 4, 6)] == [1, 1, 1]
+    assert sum(1 for _ in learned_grids(constrained)) == 6
