@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from effbench.compression.constraints.learned_grid import LearnedGrid, learned_grid_on
+from effbench.compression.constraints.learned_grid import learned_grids
 from effbench.compression.constraints.quantizer import HeldGrid
-from effbench.compression.constraints.stack import Place, constrained_input, exchange_last, parameter_behind
-
-
-def learned_grids(network: nn.Module, /) -> Iterator[tuple[LearnedGrid, tuple[Place, ...]]]:
-    """Yield the learned grids of a network, each once, with all places of its tensor."""
-    found: dict[LearnedGrid, list[Place]] = {}
-    for module in network.modules():
-        if parametrize.is_parametrized(module):
-            for name in module.parametrizations:  # type: ignore[union-attr]
-                grid = learned_grid_on(module, name)
-                if grid is not None:
-                    found.setdefault(grid, []).append((module, name))
-    return ((grid, tuple(places)) for grid, places in found.items())
+from effbench.compression.constraints.stack import constrained_input, exchange_last, parameter_behind
 
 
 def reaches_of(network: nn.Module, /) -> Tensor:

@@ -16,7 +16,14 @@ from effbench.compression.coarse import store_coarsely
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.learned_grid import LearnedGrid, learned_grid_on
 from effbench.compression.constraints.masks import Mask
-from effbench.compression.constraints.stack import Place, constrained_value, constraints_on, originals, register
+from effbench.compression.constraints.stack import (
+    Place,
+    constrained_value,
+    constraints_on,
+    originals,
+    parameter_behind,
+    register,
+)
 from effbench.compression.duplicate import duplicate
 from effbench.compression.even_grid import hold_on_grid, leave_grid, refuse_unfit
 from effbench.compression.layers import Weight, biases_of, weights_of
@@ -96,9 +103,9 @@ class Constrain(Stage):
         for weight in weights_of(trial):
             if weight.name in names:
                 hold_on_grid(weight, torch.zeros(weight.value().shape, dtype=torch.int64), 1.0)
-                for module, name in biases_of(weight) if self.biases else ():
+                for place in _own_biases(trial, weight) if self.biases else ():
                     with torch.no_grad():
-                        getattr(module, name).zero_()
+                        parameter_behind(*place).zero_()
         return context.code_length(store_coarsely(trial, self.small), self.coder)
 
     def _hold(self, places: Sequence[Place], log_step: Tensor, wanted_bits: float) -> None:

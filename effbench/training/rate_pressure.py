@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from effbench.compression.code_cost import CodeCost
-from effbench.compression.constraints.learned_grid import CLOSED_AT, LearnedGrid, learned_grid_on
+from effbench.compression.constraints.learned_grid import CLOSED_AT, LearnedGrid, learned_grids
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.stack import constraints_on, parameter_behind
 
@@ -32,6 +31,7 @@ _WIDENING, _BEHIND, _MOST_BEHIND = 100.0, 0.05, 0.3
 """How much the logarithms of all steps move in a training for each unit by which the length's logarithm is too large,
 beyond the first of the two that follow and up to the second."""
 _MOST_REUSED, _STEPS_A_USE = 16, 500
+"""For how many steps the slopes of the bits serve at most, and of how many steps of the training each of them asks."""
 
 
 @dataclass(frozen=True)
@@ -62,26 +62,12 @@ class RatePressure:
     """
 
     def __init__(self, model: nn.Module, /, *, n_steps: int, device: torch.device) -> None:
-        self._held: list[_Held] = []
-        for module in model.modules():
-            if parametrize.is_parametrized(module):
-                for name in module.parametrizations:  # type: ignore[union-attr]
-                    self._hold(module, name, device)
+        self._held = [_held(grid, *places[0], device) for grid, places in learned_grids(model)]
         self._n_steps = n_steps
         self._every = max(1, min(_MOST_REUSED, n_steps // _STEPS_A_USE))
         self._slopes: list[Tensor] = []
         self.bits = float(sum(held.cost.learn(held.in_steps())[0] for held in self._held))
         self._first_bits, self._coded, self._integral = 0.0, 1.0, _FIRST_PRICE
-
-    def _hold(self, module: nn.Module, tensor_name: str, device: torch.device) -> None:
-        grid = learned_grid_on(module, tensor_name)
-        if grid is None or any(held.grid is grid for held in self._held):
-            return
-        masks = tuple(kind for kind in constraints_on(module, tensor_name) if isinstance(kind, Mask))
-        parameter = parameter_behind(module, tensor_name)
-        held = _Held(grid, masks, parameter, CodeCost(parameter.shape, device=device))
-        held.cost.fit(held.in_steps())
-        self._held.append(held)
 
     @classmethod
     def on(cls, model: nn.Module, /, *, n_steps: int, device: torch.device) -> RatePressure | None:
@@ -139,3 +125,11 @@ class RatePressure:
         self._slopes = [slope.to(held.parameter.device) for slope, held in pairs]
         for held, cost in zip(self._held, state["costs"], strict=True):
             held.cost.load_state_dict(cost)
+
+
+def _held(grid: LearnedGrid, module: nn.Module, tensor_name: str, device: torch.device) -> _Held:
+    masks = tuple(kind for kind in constraints_on(module, tensor_name) if isinstance(kind, Mask))
+    parameter = parameter_behind(module, tensor_name)
+    held = _Held(grid, masks, parameter, CodeCost(parameter.shape, device=device))
+    held.cost.fit(held.in_steps())
+    return held

@@ -2,11 +2,11 @@ import torch
 from torch import nn
 
 from effbench.codec import encode
-from effbench.compression.constraints.learned_grid import LearnedGrid
+from effbench.compression.constraints.learned_grid import LearnedGrid, learned_grids
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import HeldGrid
 from effbench.compression.constraints.stack import constrained_value, constraints_on, register
-from effbench.compression.dead_zone import hold_learned_grids, learned_grids, reaches_of
+from effbench.compression.dead_zone import hold_learned_grids, reaches_of
 from effbench.compression.duplicate import duplicate
 
 

@@ -5,9 +5,8 @@ import torch
 from torch import nn
 
 from effbench.codec import decode, encode
-from effbench.compression.constraints.learned_grid import LearnedGrid, learned_grid_on
+from effbench.compression.constraints.learned_grid import LearnedGrid, learned_grid_on, learned_grids
 from effbench.compression.constraints.stack import constraints_on
-from effbench.compression.dead_zone import learned_grids
 from effbench.compression.layers import weights_of
 from effbench.config.read import read_sweep
 from effbench.stages.constrain import Constrain, _own_biases

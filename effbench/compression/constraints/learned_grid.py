@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from effbench.compression.constraints.quantizer import QuantizedTensor, UniformQuantizer
-from effbench.compression.constraints.stack import constraints_on
+from effbench.compression.constraints.stack import Place, constraints_on
 
 CLOSED_AT = 0.8
 """The share of a training after which the length is what is wanted; from then on weights only recover."""
 _PACE = 0.1
+"""Of the logarithm of the step, beside the parameter that is trained."""
 
 
 class LearnedGrid(UniformQuantizer):
@@ -22,8 +24,8 @@ class LearnedGrid(UniformQuantizer):
 
     Gradients pass straight through to the tensor; that of the step is Esser et al.'s (2019, arXiv:1902.08153, section
     2.1), divided by the root of the number of weights (section 2.2): beside what the codes cost it says little. A
-    training makes the codes of all such grids
-    of a network take `wanted_bits` in the file (`training.rate_pressure`), written with `coder`.
+    training makes the codes of all such grids of a network take `wanted_bits` in the file (`training.rate_pressure`),
+    written with `coder`.
 
     log_step: natural logarithm of the step, float32, (). Trained is `position`, of which it is a tenth: Adam moves a
     parameter by its rate, however small the gradient, and a step that grows faster than weights move leaves none.
@@ -86,6 +88,18 @@ class LearnedGrid(UniformQuantizer):
         scale = self.log_step.detach().exp().reshape(1)
         codes = torch.round(rows / scale).clamp(-(2**20), 2**20).to(torch.int32)
         return codes, scale, torch.zeros(1, dtype=torch.int32, device=rows.device)
+
+
+def learned_grids(network: nn.Module, /) -> Iterator[tuple[LearnedGrid, tuple[Place, ...]]]:
+    """Yield the learned grids of a network, each once, with all places of its tensor."""
+    found: dict[LearnedGrid, list[Place]] = {}
+    for module in network.modules():
+        if parametrize.is_parametrized(module):
+            for name in module.parametrizations:  # type: ignore[union-attr]
+                grid = learned_grid_on(module, name)
+                if grid is not None:
+                    found.setdefault(grid, []).append((module, name))
+    return ((grid, tuple(places)) for grid, places in found.items())
 
 
 def learned_grid_on(module: nn.Module, tensor_name: str) -> LearnedGrid | None:
