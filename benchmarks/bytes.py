@@ -16,51 +16,21 @@ NNCodec's are read back in its own process.
 from __future__ import annotations
 
 import argparse
-import json
 import lzma
-import subprocess
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from parts.peers import Stream, stream_of
 from torch import Tensor, nn
 
 from effbench.codec import decode, encode
 
 Integers = dict[str, NDArray[np.int64]]
-
-PEER = """
-import contextlib, io, json, sys, time
-import numpy as np
-arrays = dict(np.load(sys.argv[1]))
-found = {}
-def timed(name, write, read, same):
-    start = time.perf_counter(); data = write(); middle = time.perf_counter(); back = read(data) if read else None
-    assert read is None or same(back), name
-    found[name] = len(data), middle - start, time.perf_counter() - middle
-def quiet(call, *arguments, **options):
-    with contextlib.redirect_stdout(io.StringIO()):
-        return call(*arguments, **options)
-if sys.argv[2] == "integers":
-    from nncodec import nnc
-    options = dict(bitstream_path=None, qp=0, nonweight_qp=0, use_dq=False, opt_qp=False, return_bitstream=True)
-    same = lambda back: all(np.array_equal(np.asarray(back[k]).reshape(v.shape), v) for k, v in arrays.items())
-    timed("NNCodec", lambda: quiet(nnc.compress, arrays, verbose=False, **options),
-          lambda data: quiet(nnc.decompress, data), same)
-else:
-    raw = arrays["raw"].tobytes()
-    import zstandard
-    timed("zstd -19", lambda: zstandard.ZstdCompressor(level=19).compress(raw),
-          lambda data: zstandard.ZstdDecompressor().decompress(data), lambda back: back == raw)
-    import zipnn
-    peer = lambda: zipnn.ZipNN(bytearray_dtype=sys.argv[2], input_format="byte", compression_threshold=0.99)
-    timed("ZipNN", lambda: bytes(peer().compress(bytearray(raw))), lambda data: peer().decompress(data),
-          lambda back: bytes(back) == raw)
-print(json.dumps(found))
-"""
+EXACT: dict[str, object] = {"qp": 0, "nonweight_qp": 0, "use_dq": False}
+"""NNCodec's steps of one: integers come back as they are."""
 
 
 def mobilenet(path: Path | None) -> nn.Module:
@@ -105,18 +75,16 @@ def timed_file(module: nn.Module) -> tuple[int, float, float]:
     return len(data), middle - start, end - middle
 
 
-def peers(interpreter: str | None, arrays: dict[str, NDArray[np.generic]], kind: str) -> dict[str, list[float]]:
-    """Return what the peers make of arrays: bytes and seconds by name; nothing where they are not installed."""
-    if interpreter is None:
-        return {}
-    with tempfile.TemporaryDirectory() as folder:
-        np.savez(f"{folder}/arrays.npz", **arrays)
-        command = [interpreter, "-W", "ignore", "-c", PEER, f"{folder}/arrays.npz", kind]
-        ended = subprocess.run(command, capture_output=True, text=True)
-    if ended.returncode:
-        print(f"  skipped: {ended.stderr.strip().splitlines()[-1]}")
-        return {}
-    found: dict[str, list[float]] = json.loads(ended.stdout.splitlines()[-1])
+def peers(
+    interpreter: str | None, arrays: dict[str, NDArray[np.generic]], named: dict[str, tuple[str, dict[str, object]]]
+) -> dict[str, Stream]:
+    """Return what the peers make of arrays, by what they are shown as; nothing where they are not installed."""
+    found = {}
+    for shown, (name, options) in named.items() if interpreter is not None else ():
+        try:
+            found[shown] = stream_of(interpreter or "", name, arrays, **options)
+        except RuntimeError as error:
+            print(f"  skipped: {error}")
     return found
 
 
@@ -139,8 +107,9 @@ def compare_integers(network: nn.Module, interpreter: str | None) -> None:
         ours = timed_file(holder({name: torch.from_numpy(values) for name, values in layers.items()}))
         show("effbench context", n_values, *ours, None)
         floats = {name.replace(".", "_"): values.astype(np.float32) for name, values in layers.items()}
-        for name, peer in peers(interpreter, floats, "integers").items():
-            show(name, n_values, peer[0], peer[1], peer[2], ours[0])
+        for name, peer in peers(interpreter, floats, {"NNCodec": ("nncodec", EXACT)}).items():
+            assert all(np.array_equal(peer.back[key], array) for key, array in floats.items())
+            show(name, n_values, peer.n_bytes, peer.write_seconds, peer.read_seconds, ours[0])
 
 
 def compare_floats(network: nn.Module, interpreter: str | None) -> None:
@@ -159,8 +128,9 @@ def compare_floats(network: nn.Module, interpreter: str | None) -> None:
         assert lzma.decompress(packed) == raw
         show("xz", n_values, len(packed), middle - start, time.perf_counter() - middle, ours[0])
         arrays: dict[str, NDArray[np.generic]] = {"raw": np.frombuffer(raw, np.uint8)}
-        for peer_name, peer in peers(interpreter, arrays, name).items():
-            show(peer_name, n_values, peer[0], peer[1], peer[2], ours[0])
+        lossless = {"zstd -19": ("zstd", {}), "ZipNN": ("zipnn", {"bytearray_dtype": name})}
+        for peer_name, peer in peers(interpreter, arrays, lossless).items():
+            show(peer_name, n_values, peer.n_bytes, peer.write_seconds, peer.read_seconds, ours[0])
 
 
 def main() -> None:

@@ -26,10 +26,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import itertools
 import lzma
-import math
-import subprocess
 import tempfile
 import time
 from collections import defaultdict
@@ -40,6 +37,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from parts.fronts import DIVERGENCE, Row, hypervolume, size_at
+from parts.peers import stream_of
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -51,9 +51,6 @@ from effbench.training.norms import IMAGES_AT_ONCE, reestimate_norms
 
 CPU = torch.device("cpu")
 CALIBRATION = 300
-DIVERGENCE = 0.13
-MOST, LEAST, WORST = 1 / 4, 1 / 14, 0.72
-"""Of the hypervolume: shares of the float network's bytes, and of its accuracy."""
 TRAINED = {
     "small_cnn": ["data=digits", "train.epochs=30"],
     "lenet_300_100": ["model=lenet_300_100", "data=mnist", "train.epochs=15"],
@@ -67,10 +64,7 @@ TRAINED = {
 }
 """The networks that are trained here, and how."""
 
-PEER = Path(__file__).parent / "peers" / "stream.py"
-
-Row = tuple[float, float, float]
-"""Megabytes, divergence, accuracy."""
+PEERS: dict[str, dict[str, object]] = {"zstd": {}, "zipnn": {"bytearray_dtype": "float32"}}
 Streams = dict[tuple[str, int], tuple[int, dict[str, Tensor]]]
 """Of NNCodec's quantisers and steps: bytes, and the state that comes back."""
 
@@ -159,18 +153,17 @@ def trained_here(name: str, root: Path | None) -> Case:
     return Case(name, made.model.eval(), images_of("train"), images_of("test"))
 
 
-def by_peer(interpreter: str, network: nn.Module, *how: str) -> tuple[int, dict[str, Tensor]]:
-    """Return the bytes of a peer's stream, and the state that comes back."""
-    state = {name: tensor.numpy() for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "out.npz")
-        np.savez(f"{folder}/in.npz", **state)
-        command = [interpreter, "-W", "ignore", str(PEER), f"{folder}/in.npz", *how, str(path)]
-        ended = subprocess.run(command, capture_output=True, text=True)
-        if ended.returncode:
-            raise SystemExit(f"{how[0]}: {ended.stderr.strip().splitlines()[-1]}")
-        back = {n: torch.from_numpy(array) for n, array in np.load(path).items()} if path.exists() else {}
-    return int(ended.stdout.split()[-1]), {**network.state_dict(), **back}
+def arrays_of(network: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """Return the floats of a network's state."""
+    return {name: value.numpy() for name, value in network.state_dict().items() if value.is_floating_point()}
+
+
+def by_nncodec(interpreter: str, network: nn.Module, qp: int, kind: str) -> tuple[int, dict[str, Tensor]]:
+    """Return the bytes of NNCodec's stream, and the state that comes back."""
+    options = {"qp": qp, "nonweight_qp": -75, "use_dq": kind == "dependent"}
+    stream = stream_of(interpreter, "nncodec", arrays_of(network), **options)
+    back = {name: torch.from_numpy(array) for name, array in stream.back.items()}
+    return stream.n_bytes, {**network.state_dict(), **back}
 
 
 class Benchmark:
@@ -209,9 +202,7 @@ class Benchmark:
         if not self.given.nncodec:
             return {}
         kinds = ("dependent", "uniform")
-        return {
-            (k, qp): by_peer(self.given.nncodec, network, "nncodec", str(qp), k) for k in kinds for qp in self.given.qps
-        }
+        return {(k, qp): by_nncodec(self.given.nncodec, network, qp, k) for k in kinds for qp in self.given.qps}
 
     def _without_data(self, case: Case, split: Split, streams: Streams) -> Iterator[tuple[str, str, Row]]:
         raw = b"".join(value.numpy().tobytes() for value in case.network.state_dict().values())
@@ -220,8 +211,9 @@ class Benchmark:
         yield "xz", "float32", split.row(len(packed), case.network)
         blob = effbench.encode(case.network, coder="context")
         yield "effbench context", "float32", split.row(len(blob), effbench.decode(blob, case.network))
-        for name in ("zstd", "zipnn") if self.given.nncodec else ():
-            yield name, "float32", split.row(by_peer(self.given.nncodec, case.network, name)[0], case.network)
+        for name, options in PEERS.items() if self.given.nncodec else ():
+            stream = stream_of(self.given.nncodec, name, arrays_of(case.network), **options)
+            yield name, "float32", split.row(stream.n_bytes, case.network)
         for rate in self.given.free_rates:
             options = {"rate": rate, "data_free": True}
             yield "rate, no data", f"{rate:g}", self._by_effbench(case, "rate", split, options, reestimated=False)
@@ -277,30 +269,6 @@ def with_state(network: nn.Module, state: dict[str, Tensor]) -> nn.Module:
     back = effbench.decode(effbench.encode(network, coder="none"), network)
     back.load_state_dict(state)
     return back
-
-
-def size_at(rows: list[Row], divergence: float) -> float:
-    """Return the megabytes at a divergence, between the rows on either side of it; NaN beyond them."""
-    ordered = sorted(rows, key=lambda row: -row[1])
-    for (larger, above, _), (smaller, below, _) in itertools.pairwise(ordered):
-        if below <= divergence <= above:
-            share = (math.log(divergence) - math.log(above)) / (math.log(below) - math.log(above))
-            return larger + share * (smaller - larger)
-    return math.nan
-
-
-def hypervolume(rows: list[Row], most: float, whole: float) -> float:
-    """Return the area between the front and the corner, accuracy capped at the float network's, `most`.
-
-    whole: megabytes of the float network.
-    """
-    corner, least, worst = math.log2(MOST * whole), math.log2(LEAST * whole), WORST * most
-    front: list[tuple[float, float]] = []
-    for size, _, accuracy in sorted(rows):
-        if math.log2(size) <= corner and (not front or accuracy > front[-1][1]):
-            front.append((max(math.log2(size), least), min(accuracy, most)))
-    ends = [place for place, _ in front[1:]] + [corner]
-    return sum(max(0.0, accuracy - worst) * (end - place) for (place, accuracy), end in zip(front, ends, strict=True))
 
 
 def _parts(kind: type[int] | type[float], text: str) -> list[float]:

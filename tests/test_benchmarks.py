@@ -17,6 +17,7 @@ def load(monkeypatch):
     def load(name):
         spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
+        monkeypatch.syspath_prepend(FOLDER)  # as where it is run
         monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
         spec.loader.exec_module(module)
         return module

@@ -22,7 +22,8 @@ from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
 from effbench.config.members import members, naming_the_file, users_members
 from effbench.config.overrides import flat
-from effbench.config.recipe import Recipe, check_layers, make_stage, moving_value, short, shown_axis
+from effbench.config.recipe import Recipe, make_stage, moving_value, short, shown_axis
+from effbench.config.recipe_checks import check_layers
 from effbench.config.resolve import resolved, task_blueprint
 from effbench.config.resolved_file import EMBEDDED, Described, described
 from effbench.config.search_path import searching

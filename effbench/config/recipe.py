@@ -14,10 +14,10 @@ from effbench.checks.fields import check_fields
 from effbench.config.axis import Axis, Value
 from effbench.config.component_keys import STATED
 from effbench.config.overrides import parse, values_of
+from effbench.config.recipe_checks import check_training
 from effbench.config.typed import typed, unknown_name
 from effbench.plan.blueprint import Blueprint
-from effbench.plan.chain import Rounds, Step, Steps, Until
-from effbench.plan.layer_values import assign
+from effbench.plan.chain import Rounds, Steps, Until
 from effbench.plan.recipe import Entry, best_of_finetunings, lay_out
 from effbench.plan.stage import Stage
 
@@ -63,17 +63,6 @@ class _Phases:
         check_fields(self)
 
 
-def check_layers(steps: Steps, layers: Sequence[str], /) -> None:
-    """Refuse a pattern of a stage's `layers` that meets none of the network's. ValueError names the stage."""
-    for step in _each_step(steps):
-        try:
-            assign(step.stage.layers, layers, default=None)
-        except ValueError as error:
-            raise ValueError(f"stage.{step.name}.{error}") from None
-        if step.stage.RENAMES_LAYERS:
-            return
-
-
 def make_stage(name: str, node: Node, /) -> Stage:
     """Return the stage that a node with a `_target_` describes. ValueError names the key that does not fit."""
     blueprint = Blueprint.from_node(node, leave_out=("_target_",))
@@ -110,7 +99,7 @@ class Recipe:
         until = typed(Until, self.node["recipe"].get("until", {}), where="recipe.until")
         n_rounds = self._n_rounds()
         steps = lay_out(self.entries, self._stages_at, rounds=n_rounds, until=until)
-        _check_training(steps)
+        check_training(steps)
         reached = tuple(self._reached(position, n_rounds) for position in range(n_rounds + 1))
         return tuple(replace(step, reached=reached) if isinstance(step, Rounds) else step for step in steps)
 
@@ -254,27 +243,6 @@ class Recipe:
 
     def _shown(self, name: str) -> str:
         return shown_axis(name, self.asked[name])
-
-
-def _each_step(steps: Steps) -> Iterator[Step]:
-    return (step for entry in steps for step in (entry.steps if isinstance(entry, Rounds) else (entry,)))
-
-
-def _check_training(steps: Steps) -> None:
-    """Refuse what trains after a stage that ends training, and one that asks for it without. ValueError says why."""
-    ended: tuple[str, str] | None = None
-    asked: tuple[str, str] | None = None
-    for step in _each_step(steps):
-        if ended is not None and step.stage.TRAINS:
-            raise ValueError(f"recipe.steps: {step.name} trains after {ended[0]}, and can't, as {ended[1]}")
-        if step.stage.ends_training is not None:
-            ended = step.name, step.stage.ends_training
-        if step.stage.TRAINS:
-            asked = None
-        elif step.stage.asks_for_training is not None:
-            asked = step.name, step.stage.asks_for_training
-    if asked is not None:
-        raise ValueError(f"recipe.steps: nothing trains after {asked[0]}: {asked[1]}")
 
 
 def shown_axis(name: str, values: Sequence[Value], /) -> str:

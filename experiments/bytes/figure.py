@@ -5,10 +5,8 @@ python experiments/bytes/figure.py
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +14,9 @@ import pandas as pd
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 HERE = Path(__file__).parent
-BENCHMARK = HERE.parents[1] / "benchmarks" / "rate_accuracy.py"
+sys.path.append(str(HERE.parents[1] / "benchmarks"))
+from parts.fronts import DIVERGENCE, hypervolume, size_at  # noqa: E402
+
 NAMES = {
     "mobilenet_v2": "MobileNetV2, ImageNet",
     "cifar_cnn": "CNN, CIFAR-10",
@@ -29,20 +29,8 @@ SHOWN_POINTS = 12
 WITHOUT = {"rate, no data": "#1b6ca8", "NNCodec dependent, no data": "#d95f02"}
 
 
-def benchmark() -> ModuleType:
-    """Return the benchmark as a module: what a hypervolume is has one home."""
-    spec = importlib.util.spec_from_file_location("rate_accuracy", BENCHMARK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each network and method: means over the splits."""
-    asked = benchmark()
     found = []
     for (network, method), rows in table[table.split != "all"].groupby(["network", "method"]):
         whole = float(table[(table.network == network) & (table.method == "float32")].megabytes.iloc[0])
@@ -52,14 +40,14 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         areas, sizes = [], []
         for _, one in rows.groupby("split"):
             points = list(one[["megabytes", "divergence", "accuracy"]].itertuples(index=False, name=None))
-            areas.append(asked.hypervolume(points, float(floats.accuracy.mean()), whole))
-            sizes.append(asked.size_at(points, asked.DIVERGENCE))
+            areas.append(hypervolume(points, float(floats.accuracy.mean()), whole))
+            sizes.append(size_at(points, DIVERGENCE))
         found.append(
             {
                 "network": network,
                 "method": method,
                 "splits": len(areas),
-                f"MB at {asked.DIVERGENCE} nats": np.mean(sizes),
+                f"MB at {DIVERGENCE} nats": np.mean(sizes),
                 "hypervolume": np.mean(areas),
             }
         )

@@ -5,7 +5,8 @@ import pytest
 from effbench.config.command_line import read_command_line
 from effbench.config.members import declared_axes
 from effbench.config.points import plan_of
-from effbench.config.recipe import Recipe, check_layers, make_stage, short, shown_axis
+from effbench.config.recipe import Recipe, make_stage, short, shown_axis
+from effbench.config.recipe_checks import check_layers
 from effbench.plan.chain import Rounds, Step, Until
 from effbench.stages.low_rank import LowRank
 from effbench.stages.prune import Prune

@@ -1,0 +1,40 @@
+"""Steps that can't stand as a recipe has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from effbench.plan.chain import Rounds, Step, Steps
+from effbench.plan.layer_values import assign
+
+
+def check_layers(steps: Steps, layers: Sequence[str], /) -> None:
+    """Refuse a pattern of a stage's `layers` that meets none of the network's. ValueError names the stage."""
+    for step in _each_step(steps):
+        try:
+            assign(step.stage.layers, layers, default=None)
+        except ValueError as error:
+            raise ValueError(f"stage.{step.name}.{error}") from None
+        if step.stage.RENAMES_LAYERS:
+            return
+
+
+def _each_step(steps: Steps) -> Iterator[Step]:
+    return (step for entry in steps for step in (entry.steps if isinstance(entry, Rounds) else (entry,)))
+
+
+def check_training(steps: Steps, /) -> None:
+    """Refuse what trains after a stage that ends training, and one that asks for it without. ValueError says why."""
+    ended: tuple[str, str] | None = None
+    asked: tuple[str, str] | None = None
+    for step in _each_step(steps):
+        if ended is not None and step.stage.TRAINS:
+            raise ValueError(f"recipe.steps: {step.name} trains after {ended[0]}, and can't, as {ended[1]}")
+        if step.stage.ends_training is not None:
+            ended = step.name, step.stage.ends_training
+        if step.stage.TRAINS:
+            asked = None
+        elif step.stage.asks_for_training is not None:
+            asked = step.name, step.stage.asks_for_training
+    if asked is not None:
+        raise ValueError(f"recipe.steps: nothing trains after {asked[0]}: {asked[1]}")

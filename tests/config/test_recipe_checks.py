@@ -1,0 +1,39 @@
+import pytest
+
+from effbench.config.recipe_checks import check_layers, check_training
+from effbench.plan.chain import Rounds, Step, Until
+from effbench.stages.constrain import Constrain
+from effbench.stages.prune import Prune
+from effbench.stages.rate import Rate
+from effbench.stages.train import Train
+
+TRAIN = Step("finetune", Train(epochs=1, lr=1e-3))
+CONSTRAIN = Step("constrain", Constrain(rate=1))
+RATE, EXACT = Step("rate", Rate(rate=1)), Step("rate", Rate(rate=1, small=0))
+
+
+def test_a_pattern_that_meets_no_layer_is_refused_wherever_its_stage_stands():
+    step = Step("prune", Prune(ratio=0.5, layers={"conv2": 0.1}))
+    for steps in ((step,), (TRAIN, Rounds(((step, TRAIN),), Until()))):
+        with pytest.raises(ValueError, match=r"^stage\.prune\.layers: the pattern conv2 meets no layer"):
+            check_layers(steps, ["conv1"])
+        check_layers(steps, ["conv1", "conv2"])
+
+
+@pytest.mark.parametrize(
+    "steps", [(TRAIN,), (CONSTRAIN, TRAIN, RATE), (Rounds(((CONSTRAIN, TRAIN),), Until()), RATE), (EXACT, TRAIN)]
+)
+def test_what_trains_where_it_can_is_taken(steps):
+    check_training(steps)
+
+
+@pytest.mark.parametrize("steps", [(RATE, TRAIN), (Rounds(((RATE, TRAIN),), Until()),), (RATE, EXACT, TRAIN)])
+def test_what_trains_after_an_end_is_refused(steps):
+    with pytest.raises(ValueError, match="finetune trains after rate, and can't, as batch norms are scale and shift"):
+        check_training(steps)
+
+
+@pytest.mark.parametrize("steps", [(CONSTRAIN,), (TRAIN, CONSTRAIN, RATE), (CONSTRAIN, TRAIN, CONSTRAIN)])
+def test_what_asks_for_a_training_and_gets_none_is_refused(steps):
+    with pytest.raises(ValueError, match="nothing trains after constrain: it is training that brings"):
+        check_training(steps)
