@@ -46,7 +46,7 @@ class Constrain(Stage):
     then makes the file fit to within 1 %.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     LAYER_FIELD: ClassVar[str | None] = "rate"
 
     rate: Annotated[float, Field(gt=0, le=16)] | Literal[32] = 32

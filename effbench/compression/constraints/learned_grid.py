@@ -23,7 +23,8 @@ class LearnedGrid(UniformQuantizer):
     """Round a tensor to multiples of one step, as many as there are; the step is trained with it.
 
     Gradients pass straight through to the tensor; that of the step is Esser et al.'s (2019, arXiv:1902.08153, section
-    2.1), divided by the root of the number of weights (section 2.2): beside what the codes cost it says little. A
+    2.1), whole: what the codes cost has its slope in the same step, and the two are weighed as in the loss (section 2.2
+    divides the first by the root of the number of weights: steps then grow until large layers have only -1, 0 and 1). A
     training makes the codes of all such grids of a network take `wanted_bits` in the file (`training.rate_pressure`),
     written with `coder`.
 
@@ -49,7 +50,7 @@ class LearnedGrid(UniformQuantizer):
         if not (torch.is_grad_enabled() and self.position.requires_grad):
             return rounded
         with torch.no_grad():
-            slope = (rounded.float() - weight.float()) / max(1, weight.numel()) ** 0.5
+            slope = rounded.float() - weight.float()
         nothing: Tensor = (slope * (self.log_step - self.log_step.detach())).to(weight.dtype)
         return rounded + nothing
 
