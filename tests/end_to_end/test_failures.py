@@ -98,6 +98,7 @@ def test_a_run_that_fails_is_logged_and_the_same_command_tries_just_that_one_aga
     assert [run.info.status for run in folder.parents()] == ["FINISHED"]
 
 
+@pytest.mark.thorough
 def test_a_worker_that_is_killed_fails_its_run_alone(folder, trouble):
     quick = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 sweep.jobs=2"
     # In a process of its own: workers have the environment of whoever began them first.

@@ -61,6 +61,7 @@ print(result.runs["point"][2], torch.equal(loaded.classifier.weight, result.mode
 """
 
 
+@pytest.mark.thorough
 def test_a_script_sweeps_its_own_classes_in_workers_and_goes_on_after_a_restart(tmp_path, empty_database):
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     (tmp_path / "sweep_it.py").write_text(SCRIPT + SWEEP + SHOW + PLAN.format(width=4) + PLAN.format(width=5))

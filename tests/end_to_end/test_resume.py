@@ -89,6 +89,7 @@ def undisturbed(tmp_path_factory, empty_database, at):
     return folder.results()
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(folder, undisturbed):
     chance = random.Random(20240607)
