@@ -70,10 +70,10 @@ def renewed(table: pd.DataFrame) -> pd.DataFrame:
 def draw(axes: plt.Axes, network: str, table: pd.DataFrame) -> None:
     """Draw one network's curves, its reference, the reference taught as the points are, and the paper's point."""
     is_whole = (table.prune == 0) & (table.rate == 32)
-    reference, taught = (table[is_whole & (table.distill == weight)] for weight in (0, 1))
+    latest = table[is_whole & (table.recipe == RECIPES[-1])]
+    reference, taught = (latest[latest.distill == weight] for weight in (0, 1))
     axes.axhline(reference.error.mean(), color="grey", linewidth=1, label="reference")
-    if len(taught):
-        axes.axhline(taught.error.mean(), color="grey", linewidth=1, linestyle="--", label="the same, taught")
+    axes.axhline(taught.error.mean(), color="grey", linewidth=1, linestyle="--", label="the same, taught")
     axes.axhline(BOUND[network], color="grey", linewidth=1, linestyle=":", label="the paper's reference")
     for (recipe, coder), colour in SERIES.items():
         points = table[~is_whole & (table.recipe == recipe) & (table.coder == coder)]
