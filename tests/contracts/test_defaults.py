@@ -91,7 +91,7 @@ STAGES = {
     "PruneChannels": (3, {"criterion": "l1", "scope": "layer"}),
     "PruneNM": (3, {"criterion": "magnitude"}),
     "Quantize": (2, {**GRID, "rounding": "nearest", "examples": 1000}),
-    "Constrain": (1, {"rate": 32, "coder": "context", "small": 0.01, "biases": True}),
+    "Constrain": (2, {"rate": 32, "coder": "context", "small": 0.01, "biases": True}),
     "Rate": (
         1,
         {
