@@ -35,8 +35,8 @@ demo: $(SETUP)
 test: $(EVERYTHING)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not thorough"
 
-# What begins servers and clusters, kills, and waits for what hangs: some minutes more. All of it waits for other
-# processes: what fails beside others is tried once more alone.
+# What begins servers, clusters and workers of scripts, kills, and waits for what hangs: some minutes more. All of it
+# waits for other processes: what fails beside others is tried once more alone.
 thorough: $(EVERYTHING)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m thorough || $(BIN)/python -m pytest -q --last-failed -m thorough
 

@@ -43,7 +43,7 @@ class Constrain(Stage):
     The trainings that follow descend the loss plus what the codes cost, at a price that brings the file to what is
     wanted (`training.rate_pressure`; Oktay et al. 2019, arXiv:1906.06624, section 3, has the price fixed and the
     density of a reparametrised weight). Weights become zero where they are worth less than their bits. The stage `rate`
-    then makes the file fit to within 1 %.
+    then cuts what is still too long; what came out shorter stays so.
     """
 
     VERSION: ClassVar[int] = 2

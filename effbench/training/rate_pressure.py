@@ -21,8 +21,8 @@ CodeLength = Callable[[nn.Module, Any], int]
 _FIRST_PRICE, _LEAST_PRICE = -16.0, -25.0
 """Logarithms of what a bit costs, in the loss: at first, and at the least."""
 _AIM = 1.03
-"""Of the wanted length, what the training aims at: in its last steps, as codes come to rest, it falls by that, and what
-is left over is cut (`stages.rate`)."""
+"""Of the wanted length, what the training aims at: in its last steps, as codes come to rest, it falls by that or by
+more, and what is left over is cut (`stages.rate`)."""
 _INTEGRAL, _PROPORTIONAL = 200.0, 10.0
 """How much the logarithm of the price moves in a training for each unit by which the length's logarithm is off, and at
 once."""
