@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,13 +34,13 @@ from effbench.codec.edits import read_edits, write_edits
 from effbench.codec.forms import TensorForm, to_patterns
 from effbench.codec.layer_inputs import clear_inputs, read_inputs, write_inputs
 from effbench.codec.streams import Coder
-from effbench.codec.tensor_record import read_record, write_record, write_repeat
+from effbench.codec.tensor_record import read_record, value_of, write_record, write_repeat
 from effbench.codec.tensor_sizes import Stored, TensorSize, entropy_bytes
 from effbench.codec.wire import Reader, damaged, varint
 from effbench.compression.constraints.codebook import SharedTensor
 from effbench.compression.constraints.copies import plain_network
-from effbench.compression.constraints.quantizer import QuantizedTensor
-from effbench.compression.constraints.stack import bake, native_form
+from effbench.compression.constraints.quantizer import HeldGrid, QuantizedTensor
+from effbench.compression.constraints.stack import bake, native_form, register
 
 _MAGIC = b"eff"
 _VERSION = 1
@@ -155,6 +156,43 @@ def decode(blob: bytes, model: nn.Module, /) -> nn.Module:
     >>> bool((again.fc1.weight == network.fc1.weight).all())
     True
     """
+    network, _codes = _decoded(blob, model)
+    return network
+
+
+def decode_on_grids(blob: bytes, model: nn.Module, /) -> nn.Module:
+    """Return the network that `decode` returns, its weights under the grids on which the file holds their codes.
+
+    Its values are the same, bit for bit; what executes integers finds the codes (`stack.native_form`). Weights whose
+    levels are not even (powers of two, codebooks) are plain tensors, as all are that are stored as floats.
+    """
+    network, codes = _decoded(blob, model, keeps_codes=True)
+    for name, stored in codes.items():
+        layer_name, _, tensor_name = name.rpartition(".")
+        layer, scheme = network.get_submodule(layer_name), _scheme(stored)
+        if scheme is not None and tensor_name in layer._parameters:
+            register(layer, tensor_name, HeldGrid(stored.scale, stored.zero_point, bits=stored.bits, scheme=scheme))
+    return network
+
+
+def _scheme(stored: QuantizedTensor) -> Literal["symmetric", "affine"] | None:
+    """Return the kind of even grid that has all the codes among its own; None where none has."""
+    if stored.is_power:
+        return None
+    low, high = (int(stored.codes.min()), int(stored.codes.max())) if stored.codes.numel() else (0, 0)
+    most = 2 ** (stored.bits - 1) - 1
+    if stored.bits > 1 and -most <= low and high <= most and not bool(stored.zero_point.any()):
+        return "symmetric"
+    return "affine" if low >= 0 and high < 2**stored.bits else None
+
+
+def _decoded(
+    blob: bytes, model: nn.Module, *, keeps_codes: bool = False
+) -> tuple[nn.Module, dict[str, QuantizedTensor]]:
+    """Return the network of a file; where they are to be kept, also the codes of its tensors, by the tensors' names.
+
+    Of what stands in several places there are none.
+    """
     reader = _open(bytes(blob))
     network = bake(model)
     clear_inputs(network)
@@ -175,10 +213,10 @@ def decode(blob: bytes, model: nn.Module, /) -> nn.Module:
             "and their names, types and shapes must be the same"
         )
     tensors = _state(network.cpu())
-    _fill(tensors, forms, reader)
+    codes = _fill(tensors, forms, reader, keeps_codes=keeps_codes)
     if reader.n_left:
         raise damaged(f"{reader.n_left} bytes are left over after the last tensor")
-    return network
+    return network, codes
 
 
 def _open(blob: bytes) -> Reader:
@@ -197,20 +235,28 @@ def _open(blob: bytes) -> Reader:
     return reader
 
 
-def _fill(tensors: dict[str, Tensor], forms: dict[str, TensorForm], reader: Reader) -> None:
+def _fill(
+    tensors: dict[str, Tensor], forms: dict[str, TensorForm], reader: Reader, *, keeps_codes: bool
+) -> dict[str, QuantizedTensor]:
     """Read a record into each tensor of the new network."""
     storages = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values() if tensor.numel())
     shared: dict[str, Tensor] = {}
-    earlier: list[Tensor] = []
+    codes: dict[str, QuantizedTensor] = {}
+    earlier: list[Tensor | QuantizedTensor] = []
     for name, tensor in tensors.items():
-        value = read_record(reader, forms[name], earlier)
+        stored = read_record(reader, forms[name], earlier)
+        value = value_of(stored, forms[name])
         tensor.copy_(value)
-        earlier.append(tensor)
+        if isinstance(stored, QuantizedTensor) and keeps_codes:
+            codes[name] = stored
+        earlier.append(codes.get(name, tensor))
         if storages[tensor.untyped_storage().data_ptr()] > 1:
             shared[name] = value
+            codes.pop(name, None)
     for name, value in shared.items():
         if not _same_bits(tensors[name], value):
             raise ValueError(f"{name} shares memory with another tensor of the network, but not its values in the file")
+    return codes
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:

@@ -85,20 +85,23 @@ def write_repeat(record: int, /) -> bytes:
     return bytes([RecordKind.REPEAT]) + varint(record)
 
 
-def read_record(reader: Reader, form: TensorForm, earlier: Sequence[Tensor], /) -> Tensor:
-    """Return the tensor of the next record, on the CPU.
+def read_record(
+    reader: Reader, form: TensorForm, earlier: Sequence[Tensor | QuantizedTensor], /
+) -> Tensor | QuantizedTensor:
+    """Return what the next record holds, on the CPU: a tensor, or codes on a grid.
 
     form: what the network expects; a record of another form is a ValueError before anything is allocated.
-    earlier: the tensors of the records before this one.
+    earlier: what the records before this one hold.
     """
     kind = reader.byte()
     if kind >= len(RecordKind):
         raise damaged(f"a record has the unknown kind {kind}")
     if kind == RecordKind.REPEAT:
-        number = reader.varint("the number of an earlier record", at_most=len(earlier) - 1)
-        if TensorForm(earlier[number].dtype, tuple(earlier[number].shape)) != form:
+        repeated = earlier[reader.varint("the number of an earlier record", at_most=len(earlier) - 1)]
+        value = value_of(repeated, form)
+        if TensorForm(value.dtype, tuple(value.shape)) != form:
             raise damaged("a record repeats one of another form")
-        return earlier[number]
+        return repeated
     form.check_bytes(reader)
     if form.is_integer != (kind in (RecordKind.INTEGERS, RecordKind.SPARSE_INTEGERS)):
         raise damaged(f"a record of {form.dtype} has the kind {RecordKind(kind).name}")
@@ -112,6 +115,11 @@ def read_record(reader: Reader, form: TensorForm, earlier: Sequence[Tensor], /) 
         values = _read_integers(reader, form, form.limits, is_sparse=kind == RecordKind.SPARSE_INTEGERS)
         return torch.from_numpy(values).to(form.dtype).reshape(form.shape)
     return _read_quantized(reader, form, RecordKind(kind))
+
+
+def value_of(stored: Tensor | QuantizedTensor, form: TensorForm, /) -> Tensor:
+    """Return the tensor that a record stands for."""
+    return stored.dequantize().to(form.dtype) if isinstance(stored, QuantizedTensor) else stored
 
 
 def _float_encodings(value: Tensor, coder: Coder) -> Encodings:
@@ -191,7 +199,7 @@ def _quantized_encodings(value: QuantizedTensor, coder: Coder) -> Encodings:
     yield RecordKind.SPARSE_STEPS, grid + _sparse_encoding(steps, coder, arrangement)
 
 
-def _read_quantized(reader: Reader, form: TensorForm, kind: RecordKind) -> Tensor:
+def _read_quantized(reader: Reader, form: TensorForm, kind: RecordKind) -> QuantizedTensor:
     head = reader.varint("the head of a grid", at_most=_POWERS + _MAX_GRID)
     is_power, head = divmod(head, _POWERS)
     if head > _MAX_GRID or (is_power and head & 1):
@@ -208,14 +216,13 @@ def _read_quantized(reader: Reader, form: TensorForm, kind: RecordKind) -> Tenso
         integers = _read_integers(reader, form, _INT32, is_sparse=kind == RecordKind.SPARSE_STEPS)
     if kind in (RecordKind.STEPS, RecordKind.SPARSE_STEPS):
         integers += np.repeat(zero_points, len(integers) // max(1, n_grids))
-    quantized = QuantizedTensor(
+    return QuantizedTensor(
         codes=torch.from_numpy(integers).to(torch.int32).reshape(form.shape),
         scale=scale,
         zero_point=torch.from_numpy(zero_points).to(torch.int32).reshape(grid_shape),
         bits=head >> 2,
         is_power=bool(is_power),
     )
-    return quantized.dequantize().to(form.dtype)
 
 
 def _trellis_codes(multiples: Integers, arrangement: Arrangement) -> Integers | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -13,12 +14,35 @@ import effbench.measure.engines
 from effbench.measure.size import tensor_bytes
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A network as an engine holds it, for inputs of one size. Called without arguments, it runs on the example."""
+
+    run: Callable[[], object]
+    """Runs the network once on the example input, which is where the engine wants it; this is what is timed."""
+    outputs: Callable[[Tensor], Tensor]
+    """Takes inputs of the example's size, (N, …), on the CPU; returns what the network gives for them, on the CPU."""
+    n_bytes: int | None = None
+    """The length of the file that the engine runs; None where there is none."""
+    download_bytes: int | None = None
+    """That of the same file compressed, as it is fetched by a phone."""
+    int8_weights: int | None = None
+    """How many weights the file holds for kernels of 8-bit integers; None where the engine makes no difference."""
+    notes: Sequence[str] = ()
+    """What is not run as it was asked for, a line each: what stays float, what the engine has changed."""
+
+    def __call__(self) -> object:
+        """Run the network once on the example input."""
+        return self.run()
+
+
 @runtime_checkable
 class Engine(Protocol):
     """Something that runs a model. One file in `measure/engines/` each, with one class that has the file's `name`.
 
     It may also have `prepared_bytes(model, example_input, /) -> int`: what it holds of a model once that is prepared,
-    where that is not about what the model's tensors take.
+    where that is not about what the model's tensors take; and `IS_PYTORCH = True` where it runs the very arithmetic in
+    which runs are evaluated, so that their quality is its own.
     """
 
     @property
@@ -29,7 +53,8 @@ class Engine(Protocol):
         """Return a function that runs `model` once, in eval mode, on `example_input` (N, …), with `threads` threads.
 
         The model is left alone, and later changes to it do not reach the function. Nothing that can be done once
-        (constraints, conversion, compilation) is left for the function to do.
+        (constraints, conversion, compilation) is left for the function to do. Where the function is a `Prepared`, the
+        quality of the network is measured through the engine, too.
         """
 
     def synchronise(self) -> None:
@@ -46,13 +71,21 @@ def prepared_bytes(engine: Engine, model: nn.Module, example_input: Tensor, /) -
     return tensor_bytes(model) + example_input.nbytes if own is None else own(model, example_input)
 
 
+def evaluates_as_runs_do(engine: Engine, /) -> bool:
+    """Whether the quality of a run is that on the engine: it is the one in which runs are evaluated."""
+    return bool(getattr(engine, "IS_PYTORCH", False))
+
+
 def engine_names() -> tuple[str, ...]:
     """Return the names of the engines there are."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(effbench.measure.engines.__path__)))
 
 
 def find_engine(name: str, /) -> Engine:
-    """Return the engine of that name with its default options. ValueError, naming those there are, if there is none."""
+    """Return the engine of that name with its default options.
+
+    ValueError, naming those there are, if there is none, and where its packages are not installed.
+    """
     if name not in engine_names():
         raise ValueError(f"unknown engine {name!r}; there are: {', '.join(engine_names())}")
     module = importlib.import_module(f"effbench.measure.engines.{name}")

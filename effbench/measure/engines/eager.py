@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from effbench.compression.constraints.stack import bake
+from effbench.measure.devices import check_device, wait_for
+from effbench.measure.engine import Prepared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +22,14 @@ class EagerEngine:
     """
 
     name: ClassVar[str] = "eager"
+    IS_PYTORCH: ClassVar[bool] = True
     device: str = "cpu"
     """cpu, cuda, cuda:N or mps."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", self.device):
-            raise ValueError(f"device={self.device}: must be cpu, cuda, cuda:N or mps")
+        check_device(self.device)
 
-    def prepare(self, model: nn.Module, example_input: Tensor, /, *, threads: int) -> Callable[[], object]:
+    def prepare(self, model: nn.Module, example_input: Tensor, /, *, threads: int) -> Prepared:
         """Return a function that runs a baked copy of `model` on `example_input`.
 
         `threads` is torch's own setting, for the whole process: the caller holds it while it measures.
@@ -41,11 +41,13 @@ class EagerEngine:
             with torch.inference_mode():
                 return runnable(images)
 
-        return run
+        def outputs(others: Tensor) -> Tensor:
+            with torch.inference_mode():
+                found: Tensor = runnable(others.to(self.device))
+            return found.cpu()
+
+        return Prepared(run=run, outputs=outputs)
 
     def synchronise(self) -> None:
         """Wait for the device; the CPU is never behind."""
-        if self.device.startswith("cuda"):
-            torch.cuda.synchronize(self.device)
-        elif self.device == "mps":
-            torch.mps.synchronize()
+        wait_for(self.device)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from effbench.models.extras import import_extra
+from effbench.checks.extras import import_extra
 
 
 def test_a_package_that_is_there():
