@@ -15,6 +15,7 @@ from effbench.analysis.quality import Quality, secondary_columns
 from effbench.analysis.reached import axes_in_rounds, ended_early
 
 _COSTS = ("size_bytes", "size_ratio", "macs", "macs_effective", "params_nonzero")
+_TIMES = ("latency_ms/", "latency_ms_p90/", "speedup/")
 
 
 def points_table(frame: pd.DataFrame, *, axes: Sequence[str]) -> pd.DataFrame:
@@ -59,10 +60,11 @@ def points_table(frame: pd.DataFrame, *, axes: Sequence[str]) -> pd.DataFrame:
         points[deviation] = averages.deviations[quality.name]
     reached = axes_in_rounds(frame) if ended_early(frame).any() else []
     named = [name for axis in axes for name in ([axis, f"{axis}_reached"] if axis in reached else [axis])]
-    timings = [str(name) for name in points.columns if str(name).startswith(("latency_ms", "speedup/"))]
+    timings = [str(name) for name in points.columns if str(name).startswith(_TIMES)]
+    on_engines = [str(name) for name in points.columns if str(name).startswith(f"{quality.name}/")]
     qualities = (quality.name, deviation, quality.column)
     secondary = secondary_columns(frame, quality)
-    order = dict.fromkeys((*named, "n_seeds", "n_failed", *qualities, *_COSTS, *timings, *secondary))
+    order = dict.fromkeys((*named, "n_seeds", "n_failed", *qualities, *_COSTS, *timings, *on_engines, *secondary))
     names = [name for name in order if name in points.columns]
     return points.iloc[_table_order(points, axes)][names].reset_index(drop=True)
 

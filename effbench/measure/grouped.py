@@ -12,6 +12,7 @@ import pandas as pd
 from torch import nn
 
 from effbench.checks.errors import kind_and_line
+from effbench.measure.cores import OthersWatch, held_to
 from effbench.measure.engine import Engine, prepared_bytes
 from effbench.measure.latency import example_input
 from effbench.measure.rounds import Call, Samples, sample_rounds, samples_frame
@@ -26,6 +27,8 @@ class GroupedSamples:
     """As `sample_latency` gives them; each group has rounds of its own, numbered on."""
     failures: Mapping[str, str]
     """Why a model was not measured, in a line, by its name."""
+    others_busy: float = 0.0
+    """How many cores other processes kept busy meanwhile, on average."""
 
 
 def sample_in_groups(
@@ -43,6 +46,7 @@ def sample_in_groups(
     seed: int = 0,
     clock: Clock = time.perf_counter,
     on_progress: Callable[[float], None] = lambda share: None,
+    inspect: Callable[[str, nn.Module, Callable[[], object]], None] = lambda name, model, prepared: None,
 ) -> GroupedSamples:
     """Time single calls of every model, as `sample_latency` does, with at most `memory` bytes of prepared models.
 
@@ -53,10 +57,12 @@ def sample_in_groups(
 
     models: what makes each model, by name. references: the reference of a model, by its name; one that isn't among the
     models is no reference. memory: beyond it, while a model is prepared, there are that model and its copy. A model
-    that can't be made, prepared or run is a failure of its own; the others are measured.
+    that can't be made, prepared or run is a failure of its own; the others are measured. While they are timed, the
+    process stays on `threads` cores where the system lets it (`cores.held_to`). inspect: is shown each model and what
+    the engine has made of it, before anything is timed; what it raises is a failure of the model.
     """
     settings = _Settings(engine, threads, batch, seconds, n_rounds, seed, clock)
-    run = _Run(models, input_sizes, settings, on_progress)
+    run = _Run(models, input_sizes, settings, on_progress, inspect)
     with quiet(threads):
         held: dict[str, _Prepared] = {}
         for name in _after_references(models, references):
@@ -72,7 +78,7 @@ def sample_in_groups(
                     gc.collect()
             held[name] = prepared
         run.measure(held)
-    return GroupedSamples(samples=samples_frame(run.samples, models), failures=run.failures)
+    return GroupedSamples(samples=samples_frame(run.samples, models), failures=run.failures, others_busy=run.others_busy)
 
 
 @dataclass(frozen=True)
@@ -103,13 +109,20 @@ class _Run:
         input_sizes: Mapping[str, Sequence[int]],
         settings: _Settings,
         on_progress: Callable[[float], None],
+        inspect: Callable[[str, nn.Module, Callable[[], object]], None],
     ) -> None:
         self._models, self._input_sizes = models, input_sizes
-        self._settings, self._on_progress = settings, on_progress
+        self._settings, self._on_progress, self._inspect = settings, on_progress, inspect
+        self._watch = OthersWatch()
         self._generator = random.Random(settings.seed)
         self._n_groups = 0
         self.samples: Samples = {}
         self.failures: dict[str, str] = {}
+
+    @property
+    def others_busy(self) -> float:
+        """How many cores other processes kept busy while models were timed, on average."""
+        return self._watch.cores_busy
 
     def prepare(self, name: str) -> _Prepared | None:
         """Make a model and have the engine prepare it; None where that fails."""
@@ -118,6 +131,7 @@ class _Run:
             model = self._models[name]()
             values = example_input(model, (settings.batch, *self._input_sizes[name]), settings.seed)
             run = settings.engine.prepare(model, values, threads=settings.threads)
+            self._inspect(name, model, run)
             return _Prepared(
                 timed(run, settings.engine, settings.clock), prepared_bytes(settings.engine, model, values)
             )
@@ -133,15 +147,16 @@ class _Run:
         def tell(n_rounds: int) -> None:
             self._on_progress((n_before + n_new * n_rounds / settings.n_rounds) / len(self._models))
 
-        found = sample_rounds(
-            {name: held[name].call for name in self._models if name in held and name not in self.failures},
-            seconds=settings.seconds,
-            n_rounds=settings.n_rounds,
-            generator=self._generator,
-            first_round=self._n_groups * settings.n_rounds,
-            on_error=self._fail,
-            on_round=tell,
-        )
+        with held_to(settings.threads), self._watch.watching():
+            found = sample_rounds(
+                {name: held[name].call for name in self._models if name in held and name not in self.failures},
+                seconds=settings.seconds,
+                n_rounds=settings.n_rounds,
+                generator=self._generator,
+                first_round=self._n_groups * settings.n_rounds,
+                on_error=self._fail,
+                on_round=tell,
+            )
         for name, samples in found.items():
             self.samples.setdefault(name, []).extend(samples)
         self._n_groups += 1

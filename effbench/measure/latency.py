@@ -147,7 +147,8 @@ def sample_latency(
 def summarise_latency(samples: pd.DataFrame, /, *, reference: str) -> pd.DataFrame:
     """Reduce the samples of `sample_latency` to a row per model, in the order in which models first appear.
 
-    Columns: model, n_samples, latency_ms (median), latency_ms_p90, latency_ms_iqr (the middle half's width), speedup
+    Columns: model, n_samples, latency_ms (median), latency_ms_p90, latency_ms_p99, latency_ms_iqr (the middle half's
+    width), latency_ms_spread (the middle half's width of the rounds' medians, as a share of the median), speedup
     (above 1 is faster than the reference), speedup_iqr, and the ends of its 95 % interval, speedup_low, speedup_high.
 
     The speed-up is the median over rounds of the reference's median ÷ the model's median in that round, not the ratio
@@ -162,7 +163,8 @@ def summarise_latency(samples: pd.DataFrame, /, *, reference: str) -> pd.DataFra
     speedups = per_round.rdiv(per_round[reference], axis=0)
     rows = []
     for name, times in samples.groupby("model", sort=False)["latency_ms"]:
-        low, median, high, p90 = times.quantile([0.25, 0.5, 0.75, 0.9])
+        low, median, high, p90, p99 = times.quantile([0.25, 0.5, 0.75, 0.9, 0.99])
+        between = per_round[name].dropna().quantile([0.25, 0.75])
         paired = speedups[name].dropna()
         speedup_low, speedup, speedup_high = paired.quantile([0.25, 0.5, 0.75])
         rows.append(
@@ -171,7 +173,9 @@ def summarise_latency(samples: pd.DataFrame, /, *, reference: str) -> pd.DataFra
                 "n_samples": len(times),
                 "latency_ms": median,
                 "latency_ms_p90": p90,
+                "latency_ms_p99": p99,
                 "latency_ms_iqr": high - low,
+                "latency_ms_spread": (between[0.75] - between[0.25]) / median,
                 "speedup": speedup,
                 "speedup_iqr": speedup_high - speedup_low,
                 **dict(zip(("speedup_low", "speedup_high"), median_interval(paired.to_numpy()), strict=True)),

@@ -63,7 +63,7 @@ def _answered(
         (folder / name).write_bytes(content)
     printout = Printout(
         table=_table(outcome.frame, sweep) if len(outcome.frame) else None,
-        lines=[*([f"no answer: {no_answer}"] if no_answer else _lines(found)), *outcome.shares],
+        lines=[*([f"no answer: {no_answer}"] if no_answer else _lines(found)), *outcome.shares, *outcome.engine_notes],
         failures={name: error.summary for name, error in outcome.failures.items()},
         unmeasured=outcome.unmeasured,
         figure=str(folder / "saturation.png") if "saturation.png" in files else None,
@@ -92,7 +92,7 @@ def _close(
         tags = {names.NOTE: note(sweep.command, printout.lines, printout.table), **asked_of_the_sweep(sweep)}
         status: RunStatus = "FINISHED" if outcome.is_whole else "FAILED"
         try:
-            whole = {**files, names.CONFIG_FILE: sweep_config_file(sweep)}
+            whole = {**files, **outcome.files, names.CONFIG_FILE: sweep_config_file(sweep)}
             tracker.close_sweep(status=status, metrics=metrics, files=whole, tags=tags)
         except TrackingError as error:
             problem = error

@@ -26,7 +26,7 @@ from effbench.sweep.params import sweep_params
 from effbench.sweep.records import extra_qualities, quality_columns
 from effbench.sweep.run_log import RunLog
 from effbench.sweep.shares import share_lines
-from effbench.sweep.timing import kept_latencies, measure_points
+from effbench.sweep.timing import Listener, kept_latencies, measure_points
 from effbench.tracking import names
 from effbench.tracking.tracker import Tracker, TrackingError
 from effbench.training.curves import Row
@@ -78,6 +78,10 @@ class SweepOutcome:
     """Why the tracker did not take something that is still to be logged; None where all is."""
     unmeasured: Sequence[str] = ()
     """Whose latency could not be measured, and why: a line each."""
+    engine_notes: Sequence[str] = ()
+    """What engines measured otherwise than was asked for: a line each."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Files for the parent: all samples of the latency passes that were made."""
     n_missing: int = 0
     """How many runs there was no time for."""
 
@@ -127,7 +131,12 @@ def carry_out(
         display.run_ended(point, failed=isinstance(result, RunError))
     finished = [point for point in plan.points if point.key in metrics]
     unmeasured: list[str] = []
-    latencies = measure_points(finished, sweep, store, display.measuring, unmeasured.append)
+    notes: list[str] = []
+    files: dict[str, bytes] = {}
+    listener = Listener(
+        progress=display.measuring, complain=unmeasured.append, note=notes.append, keep=files.__setitem__
+    )
+    latencies = measure_points(finished, sweep, store, listener)
     log.log_waiting()
     log.log_metrics(latencies)
     if sweep.tracking.log_model and log.problem is None:
@@ -140,6 +149,8 @@ def carry_out(
         n_unlogged=log.n_waiting,
         tracking_problem=log.problem,
         unmeasured=unmeasured,
+        engine_notes=notes,
+        files=files,
     )
 
 

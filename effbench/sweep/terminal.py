@@ -168,6 +168,8 @@ def _heading(name: str, quality: Quality) -> str:
         return f"ms\n{engine}"
     if kind == "speedup":
         return f"faster\n{engine}"
+    if kind == quality.name and engine:
+        return f"{_quality_headings(quality)[quality.name]}\n{engine}"
     return {**_HEADINGS, **_quality_headings(quality)}.get(name, name.replace("_", " ")).replace(" ", "\n")
 
 
@@ -176,7 +178,7 @@ def _cell(name: str, value: object, quality: Quality, extras: Sequence[str]) -> 
         return value if isinstance(value, str) else ""
     if name in extras:
         return f"{100 * value:.1f} %"
-    if name in _quality_headings(quality):
+    if name in _quality_headings(quality) or name.startswith(f"{quality.name}/"):
         return f"{100 * value:.1f} %" if quality.is_fraction else f"{value:.4g}"
     if name == "size_ratio" or name.startswith("speedup/"):
         return f"{value:.2f}×"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from torch import nn
 
 from effbench.analysis.jitter import NOISY
 from effbench.checks.errors import first_line
-from effbench.codec import decode
+from effbench.checks.text import few_names
+from effbench.codec import decode_on_grids
+from effbench.measure.cores import is_crowded, n_cores
+from effbench.measure.engine import evaluates_as_runs_do
 from effbench.measure.free_memory import free_memory
-from effbench.measure.grouped import GroupedSamples, sample_in_groups
+from effbench.measure.grouped import sample_in_groups
 from effbench.measure.latency import summarise_latency
 from effbench.measure.rounds import samples_frame
 from effbench.plan.blueprint import Blueprint
@@ -28,56 +31,78 @@ from effbench.run.outcomes import RunError
 from effbench.run.parcel import why_not_sent
 from effbench.run.results import load_result
 from effbench.run.store import Store
+from effbench.run.through_engine import Found, engine_metrics
 from effbench.sweep.environment import describe_machine
 
-VERSION = 2
+VERSION = 3
 """Bumped when latencies come to mean something else."""
 SPEEDUPS = ("speedup", "speedup_low", "speedup_high")
+TIMES = ("latency_ms", "latency_ms_p90", "latency_ms_p99", "latency_ms_spread")
 FREE_SHARE = 0.5
 """How much of the free memory the models of a pass take, where `measure.memory` does not say it."""
+Metrics = dict[str, dict[str, float]]
+"""By run key and by name."""
 
 
-def measure_points(
-    points: Sequence[Point],
-    sweep: Sweep,
-    store: Store,
-    progress: Callable[[float, int], None] = lambda done, total: None,
-    complain: Callable[[str], None] = lambda line: None,
-    /,
-) -> dict[str, dict[str, float]]:
-    """Return latency metrics by run key: latency_ms/<name>, latency_ms_p90/<name>, speedup/<name>.
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """Is told how a sweep's measuring goes on."""
+
+    progress: Callable[[float, int], None] = lambda done, total: None
+    """How many passes are done, of how many."""
+    complain: Callable[[str], None] = lambda line: None
+    """A line for a pass whose process died, and for a run that an engine could not measure: these have no metrics."""
+    note: Callable[[str], None] = lambda line: None
+    """A line for what was measured otherwise than was asked for: what an engine leaves in floats, a busy machine."""
+    keep: Callable[[str, bytes], None] = lambda name, content: None
+    """The samples of a pass as a file."""
+
+
+def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener: Listener | None = None, /) -> Metrics:
+    """Return what engines measured, by run key: latency_ms/<name>, speedup/<name>, <quality>/<name> and so on.
 
     What was measured of the same runs, in the same way, on the same machine is taken from the store. Each pass is made
-    in a process of its own. `complain` is told, in a line, of a pass whose process died, and of a run that an engine
-    could not measure: these have no metrics, the others do. `progress` is told how many passes are done, of how many.
+    in a process of its own; one that was disturbed is told, and not kept.
     """
-    latencies: dict[str, dict[str, float]] = {point.key: {} for point in points}
+    listener = listener or Listener()
+    found: Metrics = {point.key: {} for point in points}
     passes = _passes(sweep)
     for position, one in enumerate(passes if points else []):
-        progress(position, len(passes))
+        listener.progress(position, len(passes))
         entry = _entry(points, one, sweep)
+        known = _known(points, one, store)
         measured = store.get_json(entry)
-        if measured is None or not _is_of(measured, points):
-            report = partial(_report, progress, position, len(passes))
-            found = _measured(points, one, sweep, store, report, complain)
-            measured = _metrics(found.samples, points, name=one.name)
-            if not found.failures and not _is_noisy(found.samples):  # the next time it may be quieter
+        if measured is None or not _is_of(measured, points) or known.keys() != measured.keys() & known.keys():
+            done = _measured(points, one, sweep, store, partial(_report, listener, position, len(passes)), known)
+            measured = _metrics(done.samples, points, name=one.name)
+            known |= done.found
+            _keep_found(done.found, points, one, store)
+            _tell_failures(done, points, one, listener)
+            disturbed = _why_disturbed(done, one)
+            if disturbed:
+                listener.note(f"latency_ms/{one.name}: {disturbed}; the next time it is measured anew")
+            elif not done.failures:
                 store.put_json(entry, measured)
+            if len(done.samples):
+                listener.keep(f"latency/{one.name}.csv", _as_csv(done.samples, points))
+        for line in _notes(known, points, one):
+            listener.note(line)
         for key, metrics in measured.items():
-            latencies[key] |= metrics
-    progress(len(passes), len(passes))
-    return latencies
+            found[key] |= {**(known[key].metrics if key in known else {}), **metrics}
+    listener.progress(len(passes), len(passes))
+    return found
 
 
-def kept_latencies(points: Sequence[Point], sweep: Sweep, store: Store, /) -> dict[str, dict[str, float]]:
+def kept_latencies(points: Sequence[Point], sweep: Sweep, store: Store, /) -> Metrics:
     """Return of the metrics of `measure_points` those that the store has."""
-    latencies: dict[str, dict[str, float]] = {point.key: {} for point in points}
+    kept: Metrics = {point.key: {} for point in points}
     for one in _passes(sweep) if points else []:
         measured = store.get_json(_entry(points, one, sweep))
         if measured is not None and _is_of(measured, points):
+            known = _known(points, one, store)
             for key, metrics in measured.items():
-                latencies[key] |= metrics
-    return latencies
+                kept[key] |= {**(known[key].metrics if key in known else {}), **metrics}
+    return kept
 
 
 def is_measured(points: Sequence[Point], sweep: Sweep, store: Store, /) -> bool:
@@ -119,8 +144,62 @@ class Pass:
         return self.engine + (f".b{batch}" if batch != 1 else "") + (f".t{threads}" if threads != 1 else "")
 
 
-def _report(progress: Callable[[float, int], None], n_done: int, n_passes: int, share: float) -> None:
-    progress(n_done + share, n_passes)
+    @property
+    def file_name(self) -> str:
+        """The suffix of what is known of the file that it runs: threads make no other one."""
+        return self.engine + (f".b{self.batch}" if self.batch != 1 else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A pass that was made."""
+
+    samples: pd.DataFrame
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """Why a run was not measured, by its key; under "" why none was."""
+    found: Mapping[str, Found] = field(default_factory=dict)
+    """What is new of the runs' networks on the engine, by run key."""
+    others_busy: float = 0.0
+    """How many cores other processes kept busy meanwhile."""
+
+
+def _report(listener: Listener, position: int, n_passes: int, share: float) -> None:
+    listener.progress(position + share, n_passes)
+
+
+def _found_entry(key: str, one: Pass) -> str:
+    content = [key, one.blueprint.identity(), one.batch, describe_machine(), torch.__version__, VERSION]
+    return f"latency/{digest(json.loads(json.dumps(content)))}.json"
+
+
+def _known(points: Sequence[Point], one: Pass, store: Store) -> dict[str, Found]:
+    """Return what is kept of the runs' networks on an engine, by run key."""
+    kept = {point.key: store.get_json(_found_entry(point.key, one)) for point in points}
+    found = {key: Found.of_plain(entry.get(key)) for key, entry in kept.items() if isinstance(entry, dict)}
+    return {key: one for key, one in found.items() if one is not None}
+
+
+def _keep_found(found: Mapping[str, Found], points: Sequence[Point], one: Pass, store: Store) -> None:
+    for key, of_run in found.items():
+        store.put_json(_found_entry(key, one), {key: of_run.to_plain()})
+
+
+def _notes(known: Mapping[str, Found], points: Sequence[Point], one: Pass) -> list[str]:
+    """Return a line for each thing that is otherwise than was asked for, with the runs that it is said of."""
+    said: dict[str, list[str]] = {}
+    for point in points:
+        for note in known[point.key].notes if point.key in known else ():
+            said.setdefault(note, []).append(str(point))
+    return [f"{one.file_name}: {few_names(names)}: {note}" for note, names in said.items()]
+
+
+def _tell_failures(done: Done, points: Sequence[Point], one: Pass, listener: Listener) -> None:
+    if "" in done.failures:
+        listener.complain(f"latency_ms/{one.name}: not measured: {done.failures['']}; the same command measures it")
+    for point in points:
+        if point.key in done.failures:
+            why = done.failures[point.key]
+            listener.complain(f"latency_ms/{one.name}: {point} could not be measured: {why}")
 
 
 def _measured(
@@ -129,44 +208,78 @@ def _measured(
     sweep: Sweep,
     store: Store,
     report: Callable[[float], None],
-    complain: Callable[[str], None],
-) -> GroupedSamples:
-    """Make a pass in a process of its own, and tell what could not be measured."""
-    metric = f"latency_ms/{one.name}"
+    known: Mapping[str, Found],
+) -> Done:
+    """Make a pass in a process of its own."""
     try:
         if why_not_sent(points) is not None:
-            return sample_points(points, store.root, one, sweep.measure, report=report)
-        found = call_apart(sample_points, points, store.root, one, sweep.measure, report=report)
+            return sample_points(points, store.root, one, sweep.measure, frozenset(known), report=report)
+        return call_apart(sample_points, points, store.root, one, sweep.measure, frozenset(known), report=report)
     except (ProcessDied, RunError) as error:
         remedy = _REMEDY if isinstance(error, ProcessDied) and error.exit_code < 0 else ""
-        complain(f"{metric}: not measured: {first_line(error)}{remedy}; the same command measures it")
-        return GroupedSamples(samples=samples_frame({}, ()), failures={"": str(error)})
-    for point in points:
-        if point.key in found.failures:
-            complain(f"{metric}: {point} could not be measured: {found.failures[point.key]}")
-    return found
+        return Done(samples=samples_frame({}, ()), failures={"": f"{first_line(error)}{remedy}"})
 
 
 _REMEDY = "; out of memory? a smaller measure.memory=, as in 500MB, has fewer models there at a time"
 
 
 def sample_points(
-    points: Sequence[Point], root: Path, one: Pass, settings: MeasureSettings, /, *, report: Callable[[float], None]
-) -> GroupedSamples:
-    """Make a pass, here. root: the store's folder."""
-    store = Store(root, read_only=True)
+    points: Sequence[Point],
+    root: Path,
+    one: Pass,
+    settings: MeasureSettings,
+    known: frozenset[str],
+    /,
+    *,
+    report: Callable[[float], None],
+) -> Done:
+    """Make a pass, here. root: the store's folder. known: the runs of whose networks all but the speed is known."""
+    store, engine = Store(root, read_only=True), one.blueprint.build()
     memory = settings.memory_bytes()
-    return sample_in_groups(
+    by_key = {point.key: point for point in points}
+    found: dict[str, Found] = {}
+
+    def inspect(key: str, model: nn.Module, prepared: Callable[[], object]) -> None:
+        if key not in known and not evaluates_as_runs_do(engine):
+            found[key] = engine_metrics(prepared, model, by_key[key], name=one.file_name, batch=one.batch)
+
+    grouped = sample_in_groups(
         {point.key: partial(_model, point, store) for point in points},
         {point.key: point.input_size for point in points},
         references={point.key: point.reference_key or point.key for point in points},
         memory=int(FREE_SHARE * free_memory()) if memory is None else memory,
-        engine=one.blueprint.build(),
+        engine=engine,
         threads=one.threads,
         batch=one.batch,
         seconds=settings.seconds,
         on_progress=report,
+        inspect=inspect,
     )
+    return Done(
+        samples=grouped.samples, failures=grouped.failures, found=found, others_busy=grouped.others_busy
+    )
+
+
+def _why_disturbed(done: Done, one: Pass) -> str:
+    """Return why the times of a pass are not to be relied on; "" where they are."""
+    if not len(done.samples):
+        return ""
+    if is_crowded(done.others_busy, threads=one.threads):
+        return (
+            f"the machine was busy: other processes took {done.others_busy:.1f} of its {n_cores()} cores, "
+            "so read the times to one digit"
+        )
+    if _is_noisy(done.samples):
+        return "something else disturbed the timing: of some network the slowest tenth takes several times the median"
+    return ""
+
+
+def _as_csv(samples: pd.DataFrame, points: Sequence[Point]) -> bytes:
+    """Return all samples of a pass as a table: the run's key and point, the round, milliseconds of a batch."""
+    names = {point.key: str(point) for point in points}
+    table = samples.rename(columns={"model": "run_key"})
+    table.insert(1, "point", table["run_key"].map(names))
+    return table.to_csv(index=False, float_format="%.6g").encode()
 
 
 def _is_noisy(samples: pd.DataFrame) -> bool:
@@ -180,7 +293,7 @@ def _model(point: Point, store: Store) -> nn.Module:
     result = load_result(point.key, store)
     if result is None:
         raise OSError(f"the result of {point} is gone from {store.root}; the same command computes it again")
-    return decode(result.blob, point.chain.fresh_network())
+    return decode_on_grids(result.blob, point.chain.fresh_network())
 
 
 def _metrics(samples: pd.DataFrame, points: Sequence[Point], *, name: str) -> dict[str, dict[str, float]]:
@@ -195,7 +308,7 @@ def _metrics(samples: pd.DataFrame, points: Sequence[Point], *, name: str) -> di
         baseline = reference if reference in keys else keys[0]
         summary = summarise_latency(samples[samples["model"].isin(keys)], reference=baseline).set_index("model")
         for key in keys:
-            wanted = ["latency_ms", "latency_ms_p90", *(SPEEDUPS if baseline == reference else ())]
+            wanted = [*TIMES, *(SPEEDUPS if baseline == reference else ())]
             metrics[key] = {f"{metric}/{name}": float(summary[metric].loc[key]) for metric in wanted}
     return metrics
 

@@ -46,6 +46,7 @@ def log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> 
         folder = Path(private, "files")  # whose rights are copied, too: those that the user's umask gives
         folder.mkdir()
         for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
         client.log_artifacts(run_id, str(folder))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,23 +72,51 @@ def evaluate(
 
     with_examples: whether the answer holds what the task knows of each example beside its counts.
     """
-    device = device or torch.device("cpu")
+    with running(model, device or torch.device("cpu")) as outputs_of:
+        return evaluate_outputs(outputs_of, data, split, task=task, side=side, with_examples=with_examples)
+
+
+@contextmanager
+def running(model: nn.Module, device: torch.device, /) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Give what returns a network's outputs for images, in evaluation mode; its mode and place are then as before."""
     home = next((p.device for p in model.parameters()), device)
+    model.to(device)
+
+    def outputs_of(images: Tensor) -> Tensor:
+        outputs: Tensor = model(images.to(device=device, memory_format=torch.channels_last))
+        return outputs.float()
+
+    try:
+        with torch.inference_mode(), evaluating(model), fused(model):
+            yield outputs_of
+    finally:
+        model.to(home)
+
+
+def evaluate_outputs(
+    outputs_of: Callable[[Tensor], Tensor],
+    data: ImageData,
+    split: Split,
+    /,
+    *,
+    task: Task,
+    side: int,
+    with_examples: bool = False,
+) -> Evaluation:
+    """Return how good the outputs are that a function gives for the images of a split, whatever computes them.
+
+    It takes batches of images, (n, channels, side, side), in the split's order, and returns what the task compares.
+    """
     counts: dict[str, list[Tensor]] = {}
     examples: dict[str, list[Tensor]] = {}
     total_loss = 0.0
-    model.to(device)
-    try:
-        with torch.inference_mode(), evaluating(model), fused(model):
-            for images, targets in data.batches(split, side=side, batch_size=BATCH_SIZE):
-                targets = targets.to(device)
-                outputs = model(images.to(device=device, memory_format=torch.channels_last)).float()
-                total_loss += task.summed_loss(outputs, targets).item()
-                _append(counts, task.counts(outputs, targets))
-                if with_examples:
-                    _append(examples, task.examples(outputs, targets))
-    finally:
-        model.to(home)
+    for images, targets in data.batches(split, side=side, batch_size=BATCH_SIZE):
+        outputs = outputs_of(images)
+        targets = targets.to(outputs.device)
+        total_loss += task.summed_loss(outputs, targets).item()
+        _append(counts, task.counts(outputs, targets))
+        if with_examples:
+            _append(examples, task.examples(outputs, targets))
     joined = {name: torch.cat(parts).numpy().astype(np.int64) for name, parts in counts.items()}
     return Evaluation(
         counts=joined,
