@@ -165,7 +165,7 @@ class _Users:
     def _measured_by(self, path: Path) -> Iterator[str]:
         """Yield the sweeps that have all the runs of a latency pass."""
         try:
-            runs = (read_json_entry(self._root, f"latency/{path.name}") or {}).keys()
+            runs = (read_json_entry(self._root, f"latency/{path.name.partition('.')[0]}.json") or {}).keys()
         except (OSError, ValueError):
             return
         yield from (record.id for record in self._records if runs <= record.points.keys())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,8 +84,12 @@ def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener
                 listener.note(f"latency_ms/{one.name}: {disturbed}; the next time it is measured anew")
             elif not done.failures:
                 store.put_json(entry, measured)
-            if len(done.samples):
-                listener.keep(f"latency/{one.name}.csv", _as_csv(done.samples, points))
+            samples = _as_csv(done.samples)
+            store.put(_samples_of(entry), samples)
+        else:
+            samples = store.get(_samples_of(entry))
+        if samples is not None:
+            listener.keep(f"latency/{one.name}.csv.gz", samples)
         for line in _notes(known, points, one):
             listener.note(line)
         for key, metrics in measured.items():
@@ -121,6 +126,11 @@ def _passes(sweep: Sweep) -> list[Pass]:
 
 def _entry(points: Sequence[Point], one: Pass, sweep: Sweep) -> str:
     return f"latency/{_pass_key(points, one, sweep)}.json"
+
+
+def _samples_of(entry: str) -> str:
+    """Return where the samples are kept that a pass's metrics come from."""
+    return entry.removesuffix(".json") + ".csv.gz"
 
 
 def _is_of(measured: Mapping[str, object], points: Sequence[Point]) -> bool:
@@ -274,12 +284,10 @@ def _why_disturbed(done: Done, one: Pass) -> str:
     return ""
 
 
-def _as_csv(samples: pd.DataFrame, points: Sequence[Point]) -> bytes:
-    """Return all samples of a pass as a table: the run's key and point, the round, milliseconds of a batch."""
-    names = {point.key: str(point) for point in points}
+def _as_csv(samples: pd.DataFrame) -> bytes:
+    """Return all samples of a pass as a table, compressed: the run's key, the round, milliseconds of a batch."""
     table = samples.rename(columns={"model": "run_key"})
-    table.insert(1, "point", table["run_key"].map(names))
-    return table.to_csv(index=False, float_format="%.6g").encode()
+    return gzip.compress(table.to_csv(index=False, float_format="%.6g").encode(), mtime=0)
 
 
 def _is_noisy(samples: pd.DataFrame) -> bool:
