@@ -78,7 +78,9 @@ def sample_in_groups(
                     gc.collect()
             held[name] = prepared
         run.measure(held)
-    return GroupedSamples(samples=samples_frame(run.samples, models), failures=run.failures, others_busy=run.others_busy)
+    return GroupedSamples(
+        samples=samples_frame(run.samples, models), failures=run.failures, others_busy=run.others_busy
+    )
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,9 @@ def _quantize(place: _Place, layer: Int8Layer, proto: Any, shift: int) -> None:
     weight = constant(f"{prefix}/weight", np.ascontiguousarray(weights.T if place.axis else weights))
     weight_scale = constant(f"{prefix}/weight_scale", scales)
     no_shift = constant(f"{prefix}/weight_zero_point", np.full(len(scales), shift, weights.dtype))
-    node.input[1] = add("DequantizeLinear", [weight, weight_scale, no_shift], f"{prefix}/weight_values", axis=place.axis)
+    node.input[1] = add(
+        "DequantizeLinear", [weight, weight_scale, no_shift], f"{prefix}/weight_values", axis=place.axis
+    )
     if len(node.input) > 2 and node.input[2]:
         node.input[2] = _quantized_bias(node.input[2], np.float32(grid.scale) * scales, prefix, graph, constant, add)
 
@@ -196,8 +198,11 @@ def cuts_products_off(run: Callable[[bytes, NDArray[np.float32]], NDArray[np.flo
 
     n_inputs, side = 16, 8
     values = {
-        "scale": np.float32(1), "zero": np.uint8(0), "weight": np.full((8, n_inputs, 3, 3), 127, np.int8),
-        "no_shift": np.int8(0), "out_scale": np.float32(n_inputs * 9 * 127),
+        "scale": np.float32(1),
+        "zero": np.uint8(0),
+        "weight": np.full((8, n_inputs, 3, 3), 127, np.int8),
+        "no_shift": np.int8(0),
+        "out_scale": np.float32(n_inputs * 9 * 127),
     }
     nodes = [
         helper.make_node("QuantizeLinear", [INPUT, "scale", "zero"], ["codes"]),

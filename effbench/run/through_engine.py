@@ -104,7 +104,9 @@ def _some(prepared: Prepared, images: Tensor, batch: int) -> Tensor:
     return prepared.outputs(whole.contiguous())[: len(images)]
 
 
-def engine_metrics(prepared: Callable[[], object], model: nn.Module, point: Point, /, *, name: str, batch: int) -> Found:
+def engine_metrics(
+    prepared: Callable[[], object], model: nn.Module, point: Point, /, *, name: str, batch: int
+) -> Found:
     """Return what is to be known of a run's network on an engine, but for its speed.
 
     prepared: what the engine has made of `model`. name: of the metrics, as in `size_bytes/<name>`.

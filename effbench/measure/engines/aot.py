@@ -41,9 +41,7 @@ class AotEngine(FileEngine):
         try:
             with silently(), torch.no_grad():
                 program = torch.export.export(plain, (example_input,))
-                aoti_compile_and_package(
-                    program, package_path=str(path), inductor_configs={"freezing": self.freezing}
-                )
+                aoti_compile_and_package(program, package_path=str(path), inductor_configs={"freezing": self.freezing})
         except Exception as error:  # whatever the compiler raises: it is the network that it can't follow
             raise ValueError(f"AOTInductor can't compile it: {first_line(error)}") from None
         return Exported(path=path)
