@@ -7,6 +7,7 @@ from effbench.analysis.answers import Answer, answers
 from effbench.analysis.costs import varying_costs
 from effbench.analysis.counts import Counts, QualityKind, quality_from_sums
 from effbench.analysis.groups import split_groups
+from effbench.analysis.nominal import nominal_and_real, not_faster, plot_nominal, verdicts
 from effbench.analysis.panels import answers_figure, answers_png
 from effbench.analysis.pareto import pareto_front
 from effbench.analysis.plot import plot_saturation
@@ -26,7 +27,10 @@ __all__ = [
     "answers_figure",
     "answers_png",
     "detail_sentences",
+    "nominal_and_real",
+    "not_faster",
     "pareto_front",
+    "plot_nominal",
     "plot_saturation",
     "plot_sensitivity",
     "points_table",
@@ -35,4 +39,5 @@ __all__ = [
     "saturation_sentence",
     "split_groups",
     "varying_costs",
+    "verdicts",
 ]

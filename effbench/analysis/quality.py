@@ -95,7 +95,7 @@ def secondary_columns(frame: pd.DataFrame, quality: Quality, /) -> dict[str, str
     """Return the columns that say more about the quality on the test split, and what each is called; in this order.
 
     These are `<name>_top5`, `<name>_worst_class` and `calibration_error`, then the columns that have their names from
-    those in `frame.attrs["extra_qualities"]`; those of the validation split and deviations are left out.
+    those in `frame.attrs["extra_qualities"]`; those of the validation split, of engines and deviations are left out.
 
     >>> frame = pd.DataFrame(columns=["accuracy", "accuracy_val", "calibration_error", "accuracy_worst_class"])
     >>> secondary_columns(frame, Quality.of_frame(frame))
@@ -106,7 +106,7 @@ def secondary_columns(frame: pd.DataFrame, quality: Quality, /) -> dict[str, str
         f"{quality.name}_worst_class": "worst class",
         "calibration_error": "calibration error",
     }
-    columns = [str(name) for name in frame.columns if not str(name).endswith(("_val", "_std"))]
+    columns = [str(name) for name in frame.columns if not str(name).endswith(("_val", "_std")) and "/" not in str(name)]
     for extra in frame.attrs.get("extra_qualities", ()):
         titles |= {name: spaced(name) for name in columns if belongs_to(name, [extra]) and name not in titles}
     return {name: title for name, title in titles.items() if name in columns}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from effbench.analysis.averages import average_runs
 from effbench.analysis.columns import codes_of, parse_numbers
 from effbench.analysis.groups import failed_seeds, group_columns, marked_references
+from effbench.analysis.nominal import verdicts
 from effbench.analysis.quality import Quality, secondary_columns
 from effbench.analysis.reached import axes_in_rounds, ended_early
 
@@ -31,7 +32,8 @@ def points_table(frame: pd.DataFrame, *, axes: Sequence[str]) -> pd.DataFrame:
 
     Where runs failed (`frame.attrs["failed"]`), `n_failed` counts them: the means of such a row are of the seeds that
     are left, and no fair comparison with the other rows. Where rounds ended early, `<axis>_reached` follows its axis.
-    Named controls are rows as others. ValueError when an axis is not there or the frame mixes qualities.
+    `verdict/<engine>` says how much of a point's promised speed-up is real (`nominal.verdict_of`). Named controls are
+    rows as others. ValueError when an axis is not there or the frame mixes qualities.
 
     >>> runs = pd.DataFrame(
     ...     {"point": ["prune=0.5", "prune=0.5", "reference"], "prune": [0.5, 0.5, 0.0], "seed": [0, 1, 0],
@@ -61,10 +63,16 @@ def points_table(frame: pd.DataFrame, *, axes: Sequence[str]) -> pd.DataFrame:
     reached = axes_in_rounds(frame) if ended_early(frame).any() else []
     named = [name for axis in axes for name in ([axis, f"{axis}_reached"] if axis in reached else [axis])]
     timings = [str(name) for name in points.columns if str(name).startswith(_TIMES)]
+    real = verdicts(frame)
+    first_runs = [int(np.argmax(averages.point_of_run == number)) for number in range(len(points))]
+    for name in real.columns:
+        points[name] = real[name].to_numpy()[first_runs]
     on_engines = [str(name) for name in points.columns if str(name).startswith(f"{quality.name}/")]
     qualities = (quality.name, deviation, quality.column)
     secondary = secondary_columns(frame, quality)
-    order = dict.fromkeys((*named, "n_seeds", "n_failed", *qualities, *_COSTS, *timings, *on_engines, *secondary))
+    order = dict.fromkeys(
+        (*named, "n_seeds", "n_failed", *qualities, *_COSTS, *timings, *on_engines, *real.columns, *secondary)
+    )
     names = [name for name in order if name in points.columns]
     return points.iloc[_table_order(points, axes)][names].reset_index(drop=True)
 

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from effbench.analysis import Answer, Counts, Quality, answers, answers_png, points_table
+from effbench.analysis import (
+    Answer,
+    Counts,
+    Quality,
+    answers,
+    answers_png,
+    nominal_and_real,
+    not_faster,
+    plot_nominal,
+    points_table,
+)
 from effbench.analysis.groups import group_columns
 from effbench.plan.sweep import Sweep
 from effbench.run.interruption import check
@@ -56,14 +68,22 @@ def _answered(
 ) -> tuple[Printout, Mapping[str, float], Mapping[str, bytes]]:
     found, no_answer = _answers(outcome, sweep.tolerance)
     check()
+    nominal = nominal_and_real(outcome.frame)
     files, metrics = _files(found, sweep, outcome, store), _metrics(found, sweep, outcome)
+    if len(nominal):
+        files |= {"nominal.csv": nominal.to_csv(index=False).encode(), "nominal.png": _nominal_figure(outcome, store)}
     folder = store.root / "sweeps" / sweep.plan.sweep_id
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
     printout = Printout(
         table=_table(outcome.frame, sweep) if len(outcome.frame) else None,
-        lines=[*([f"no answer: {no_answer}"] if no_answer else _lines(found)), *outcome.shares, *outcome.engine_notes],
+        lines=[
+            *([f"no answer: {no_answer}"] if no_answer else _lines(found)),
+            *outcome.shares,
+            *not_faster(nominal),
+            *outcome.engine_notes,
+        ],
         failures={name: error.summary for name, error in outcome.failures.items()},
         unmeasured=outcome.unmeasured,
         figure=str(folder / "saturation.png") if "saturation.png" in files else None,
@@ -151,10 +171,29 @@ def _kept_figure(found: Sequence[Answer], tolerance: float, counts: Counts | Non
         digest.update(f"\n{answer.group} {answer.cost}\n{answer.runs.to_csv()}".encode())
     for key, values in sorted(() if counts is None else counts.by_run.items()):
         digest.update(key.encode() + values.tobytes())
-    name = f"figures/{digest.hexdigest()[:20]}.png"
+    return _kept(f"figures/{digest.hexdigest()[:20]}.png", lambda: answers_png(found, tolerance=tolerance), store)
+
+
+def _nominal_figure(outcome: SweepOutcome, store: Store) -> bytes:
+    """Return the figure of what is nominal and what is real, drawn only where the store has none of these values."""
+    values = nominal_and_real(outcome.frame).to_csv()
+    digest = hashlib.sha256(f"nominal {FIGURE_VERSION} {version('matplotlib')}\n{values}".encode())
+
+    def draw() -> bytes:
+        figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+        plot_nominal(outcome.frame, ax=figure.add_subplot())
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=200)
+        return stream.getvalue()
+
+    return _kept(f"figures/{digest.hexdigest()[:20]}.png", draw, store)
+
+
+def _kept(name: str, draw: Callable[[], bytes], store: Store) -> bytes:
+    """Return a figure of the store; it is drawn where it is not there."""
     kept = store.get(name)
     if kept is None:
-        kept = answers_png(found, tolerance=tolerance)
+        kept = draw()
         store.put(name, kept)
     return kept
 

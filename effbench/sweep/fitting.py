@@ -96,8 +96,8 @@ def _rank(column: Column, columns: Sequence[Column], quality: str) -> float:
         return _RANKS[name]
     is_moved = len(set(column.cells)) > 1 or len(column.cells) < 2
     away = 0.0 if is_moved or name == "size_bytes" else _NOT_MOVED
-    if kind == quality and engine:
-        return 11.0
+    if kind in (quality, "verdict") and engine:
+        return 11.0 if kind == quality else 13.0
     if kind in ("latency_ms", "speedup"):
         engines = dict.fromkeys(c.name.partition("/")[2] for c in columns if c.name.startswith("latency_ms/"))
         is_first = not engines or next(iter(engines)) == engine

@@ -152,7 +152,8 @@ def _is_left_out(table: pd.DataFrame, name: str, quality: Quality) -> bool:
     if name == "n_seeds":
         return bool((table[name] == 1).all())
     is_detail = name in DETAILS or (name.startswith(f"{quality.name}_") and name not in _quality_headings(quality))
-    return is_detail or name.startswith("latency_ms_p90") or bool(table[name].isna().all())
+    is_empty = bool(table[name].isna().all()) or (name.startswith("verdict/") and not any(table[name]))
+    return is_detail or name.startswith("latency_ms_p90") or is_empty
 
 
 def _quality_headings(quality: Quality) -> dict[str, str]:
@@ -168,6 +169,8 @@ def _heading(name: str, quality: Quality) -> str:
         return f"ms\n{engine}"
     if kind == "speedup":
         return f"faster\n{engine}"
+    if kind == "verdict":
+        return f"real?\n{engine}"
     if kind == quality.name and engine:
         return f"{_quality_headings(quality)[quality.name]}\n{engine}"
     return {**_HEADINGS, **_quality_headings(quality)}.get(name, name.replace("_", " ")).replace(" ", "\n")
