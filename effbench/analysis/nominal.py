@@ -138,7 +138,7 @@ def plot_nominal(frame: pd.DataFrame, /, *, ax: Axes | None = None) -> Axes:
     the grey line nothing. Both axes are logarithmic. ax: where to draw; None makes a pyplot figure, which is the
     caller's to close. ValueError where no point with a reference was measured.
     """
-    from matplotlib.ticker import NullFormatter, ScalarFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     rows = nominal_and_real(frame)
     if not len(rows):
@@ -161,8 +161,9 @@ def plot_nominal(frame: pd.DataFrame, /, *, ax: Axes | None = None) -> Axes:
     ax.set_xscale("log")
     ax.set_yscale("log")
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(ScalarFormatter())
-        axis.set_minor_formatter(ScalarFormatter() if ends[1] / ends[0] < _DECADE else NullFormatter())
+        axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5) if ends[1] < _DECADE else (1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}×"))
+        axis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("nominal: times fewer multiply-adds with a weight that is not zero")
     ax.set_ylabel("measured: times faster than the reference")
     ax.legend(fontsize="small")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 
-from effbench.compression.constraints.copies import plain_network
 from effbench.measure.derived import Weight, storage_key
-from effbench.measure.input_size import checked_size, input_dtype
+from effbench.measure.input_size import checked_size
 from effbench.measure.meta import meta_double
+from effbench.measure.meta_run import countable, run_once
 from effbench.measure.tally import Tally
 from effbench.measure.tensors import Place, count_nonzero, parameter_places, standing_modules
 
@@ -83,43 +81,15 @@ def count_cost(model: nn.Module, input_size: Sequence[int], /) -> Cost:
     (86704128, 1728)
     """
     size = checked_size(input_size)
-    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
-        raise ValueError(
-            f"{type(model).__name__} can't be counted: it is scripted; give the network as it was before "
-            "torch.jit.script"
-        )
-    model = plain_network(model)
+    model = countable(model)
     counted = [_count(place) for place in parameter_places(model)]
     constrained = [parameter for parameter in counted if parameter.is_constrained]
     double = meta_double(model, {(p.layer, p.tensor): p.stand_in for p in constrained})
     tally = Tally(double, _buffers(model, double) | _weights(double, counted))
-    _run(double, tally, size)
+    run_once(double, tally, size)
     by_layer = _by_layer(model, counted, tally)
     totals = {name: int(by_layer[name].sum()) for name in COUNTS}
     return Cost(**totals, by_layer=by_layer, unknown=tuple(sorted(tally.unknown)))
-
-
-def _run(double: nn.Module, tally: Tally, size: tuple[int, ...]) -> None:
-    """Run the double once on one input while `tally` counts. ValueError where it can't run."""
-    example = torch.empty(1, *size, dtype=input_dtype(double), device="meta")
-    failures = (RuntimeError, AssertionError, IndexError, TypeError, ValueError)
-    with _plain_attention(), torch.no_grad():
-        try:
-            with tally:
-                double(example)
-            return
-        except failures as error:
-            first = error
-        try:
-            # Tensors that the forward pass makes may have to be where the weights are: a recurrent layer's first state.
-            tally.clear()
-            with torch.device("meta"), tally:
-                double(example)
-        except failures:
-            reason = " ".join(str(first).split())[:300]
-            raise ValueError(
-                f"{type(double).__name__} can't be counted on one input of size {size} (without the batch): {reason}"
-            ) from first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,15 +160,3 @@ def _by_layer(model: nn.Module, counted: Sequence[_Counted], tally: Tally) -> pd
             },
         }
     )
-
-
-@contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Let attention run as the matrix products it is made of: its fused paths count as nothing."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)

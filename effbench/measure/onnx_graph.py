@@ -19,11 +19,10 @@ from effbench.checks.errors import first_line
 from effbench.checks.text import few_names
 from effbench.measure.engine_files import silently
 from effbench.measure.int8_layers import MOST_BITS, Int8Layer, int8_layers, without_grids
+from effbench.measure.onnx_nodes import Place, n_calls, places_of
 
 INPUT, OUTPUT = "input", "output"
 _INT32_MAX = 2**31 - 1
-_CLOSE = 1e-5
-"""How far, as a share of the largest, weights may be from the multiples of a layer's: the exporter folds norms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,18 +51,22 @@ def to_onnx(model: nn.Module, example_input: Tensor, /, *, weights: WeightType =
     ValueError, in a line, where torch.export or the exporter can't follow it.
     """
     layers = int8_layers(model)
-    proto = _exported(without_grids(model, set(layers)), example_input)
-    found = {layer.name: layer for layer in layers.values() if _nodes_of(layer, proto)}
+    found = set(layers)
+    while True:
+        plain = without_grids(model, found)
+        proto = _exported(plain, example_input)
+        places = places_of(layers, proto, plain, calls=n_calls(plain, layers, example_input))
+        if found <= places.keys():
+            break
+        found &= places.keys()  # the inputs of the others are rounded in floats then
+    for name in layers:
+        for place in places[name] if name in found else ():
+            _quantize(place, layers[name], proto, 128 if weights == "uint8" else 0)
     missing = [name for name in layers if name not in found]
-    if missing:  # their inputs are rounded in floats then
-        proto = _exported(without_grids(model, set(found)), example_input)
-    for layer in found.values():
-        for place in _nodes_of(layer, proto):
-            _quantize(place, layer, proto, 128 if weights == "uint8" else 0)
-    notes = (f"computed in floats, as the graph has no node of theirs: {few_names(missing)}",) if missing else ()
+    notes = (f"computed in floats, as no node of the graph is theirs alone: {few_names(missing)}",) if missing else ()
     _sort(proto)
     _forget_sources(proto)
-    return Graph(proto=proto, int8=found, notes=notes)
+    return Graph(proto=proto, int8={name: layers[name] for name in layers if name in found}, notes=notes)
 
 
 def _exported(model: nn.Module, example_input: Tensor) -> Any:
@@ -79,56 +82,12 @@ def _exported(model: nn.Module, example_input: Tensor) -> Any:
     return program.model_proto
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A node that computes a layer."""
-
-    node: Any
-    axis: int
-    """Of the weight as it stands in the graph: along which its output channels lie."""
-    factors: NDArray[np.float32]
-    """By which the graph's weights are the layer's, (n_out,): a norm that was folded."""
-
-
-def _nodes_of(layer: Int8Layer, proto: Any) -> list[_Place]:
-    """Return the nodes whose weights are the layer's own, or those times a factor for each output channel."""
-    from onnx import numpy_helper
-
-    constants = {one.name: one for one in proto.graph.initializer}
-    values = layer.values.numpy()
-    places: list[_Place] = []
-    for node in proto.graph.node:
-        if node.op_type not in ("Conv", "Gemm", "MatMul") or node.input[1] not in constants:
-            continue
-        is_transposed = node.op_type == "MatMul" or (node.op_type == "Gemm" and not _attribute(node, "transB"))
-        shape = tuple(constants[node.input[1]].dims)
-        if shape != (tuple(reversed(values.shape)) if is_transposed else values.shape):
-            continue
-        named = node.input[1] == f"{layer.name}.weight".removeprefix(".")
-        weights = numpy_helper.to_array(constants[node.input[1]])
-        factors = _factors(weights.T if is_transposed else weights, values)
-        if factors is not None and (named or is_transposed or bool((factors == 1).all())):
-            places.append(_Place(node, 1 if is_transposed else 0, factors))
-    return places
-
-
-def _factors(weights: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """Return by which factors, one for each row, `weights` are `values`; None where they are no multiples of them."""
-    rows, own = (array.reshape(len(array), -1).astype(np.float64) for array in (weights, values))
-    squares = (own * own).sum(1)
-    factors = np.where(squares > 0, (rows * own).sum(1) / np.where(squares > 0, squares, 1), 1.0)
-    if np.array_equal(rows, own):
-        return np.ones(len(rows), np.float32)
-    error = np.abs(rows - factors[:, None] * own).max(initial=0.0)
-    return factors.astype(np.float32) if error <= _CLOSE * np.abs(rows).max(initial=0.0) else None
-
-
-def _quantize(place: _Place, layer: Int8Layer, proto: Any, shift: int) -> None:
+def _quantize(place: Place, layer: Int8Layer, proto: Any, shift: int) -> None:
     """Put a node between the QDQ nodes of its layer, in place. shift: of the weights' codes."""
     from onnx import helper, numpy_helper
 
     graph, node, grid = proto.graph, place.node, layer.input_grid
-    prefix = f"{layer.name}/{node.output[0]}"
+    prefix = f"{layer.name}/{node.input[1]}"  # a layer that is called twice has its codes once
 
     def constant(name: str, values: NDArray[Any]) -> str:
         if all(one.name != name for one in graph.initializer):
@@ -151,11 +110,11 @@ def _quantize(place: _Place, layer: Int8Layer, proto: Any, shift: int) -> None:
     codes = add("QuantizeLinear", [source, scale, zero_point], f"{on_grid}/codes")
     node.input[0] = add("DequantizeLinear", [codes, scale, zero_point], f"{on_grid}/values")
 
-    signs = np.where(place.factors < 0, -1, 1).astype(np.int8)
+    signs = np.sign(place.factors).astype(np.int8)
     weights = layer.codes.numpy() * signs.reshape(-1, *[1] * (layer.codes.ndim - 1))
     if shift:
         weights = (weights.astype(np.int16) + shift).astype(np.uint8)
-    scales = layer.scales.numpy() * np.abs(place.factors)
+    scales = layer.scales.numpy() * np.where(signs == 0, np.float32(1), np.abs(place.factors))
     weight = constant(f"{prefix}/weight", np.ascontiguousarray(weights.T if place.axis else weights))
     weight_scale = constant(f"{prefix}/weight_scale", scales)
     no_shift = constant(f"{prefix}/weight_zero_point", np.full(len(scales), shift, weights.dtype))
@@ -180,9 +139,11 @@ def _quantized_bias(
     found = [one for one in graph.initializer if one.name == name]
     if not found:
         return name
-    steps = np.round(numpy_helper.to_array(found[0]).astype(np.float64) / scales)
-    if np.abs(steps).max(initial=0) > _INT32_MAX:
+    with np.errstate(divide="ignore", invalid="ignore"):  # scales that are too small for float32
+        steps = np.round(numpy_helper.to_array(found[0]).astype(np.float64) / scales)
+    if not np.abs(steps).max(initial=0) <= _INT32_MAX:
         return name
+    prefix = f"{prefix}/{name}"
     bias, scale = constant(f"{prefix}/bias", steps.astype(np.int32)), constant(f"{prefix}/bias_scale", scales)
     no_shift = constant(f"{prefix}/bias_zero_point", np.zeros(len(scales), np.int32))
     return add("DequantizeLinear", [bias, scale, no_shift], f"{prefix}/bias_values", axis=0)
@@ -223,10 +184,6 @@ def cuts_products_off(run: Callable[[bytes, NDArray[np.float32]], NDArray[np.flo
     answer = run(proto.SerializeToString(), np.full((1, n_inputs, side, side), 255, np.float32))
     expected = 255 * n_inputs * 9 * 127
     return bool(np.abs(answer - expected).max() > 0.01 * expected)
-
-
-def _attribute(node: Any, name: str) -> int:
-    return next((attribute.i for attribute in node.attribute if attribute.name == name), 0)
 
 
 def _forget_sources(proto: Any) -> None:

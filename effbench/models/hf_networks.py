@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from effbench.checks.errors import kind_and_line
+from effbench.checks.extras import import_extra
 from effbench.data.paths import shown
 from effbench.models.arguments import require_positive_integers
-from effbench.checks.extras import import_extra
 from effbench.models.weights import load_fitting, read_state_dict
 
 VERSION = 1  # bumped when equal options build another network

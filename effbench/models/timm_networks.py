@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from effbench.checks.errors import first_line, kind_and_line
+from effbench.checks.extras import import_extra
 from effbench.data.paths import shown
 from effbench.models.arguments import require_positive_integers
-from effbench.checks.extras import import_extra
 from effbench.models.weights import load_fitting
 
 VERSION = 1  # bumped when equal options build another network

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from effbench.models.class_names import Names
 from effbench.checks.extras import import_extra
+from effbench.models.class_names import Names
 from effbench.models.imagenet import wordnet_ids
 from effbench.models.timm_networks import settings_of
 from effbench.models.torchvision_weights import weights_of_torchvision

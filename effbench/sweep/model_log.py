@@ -64,11 +64,11 @@ def served_network(point: Point, store: Store, /) -> ServedNetwork:
         name=point.network_name,
         network=decode(result.blob, point.chain.fresh_network()).eval(),
         example=(example / _STEP).round() * _STEP,
-        metadata=_described(point),
+        metadata=described(point),
     )
 
 
-def _described(point: Point) -> dict[str, Any]:
+def described(point: Point, /) -> dict[str, Any]:
     """Return what somebody who gives images to the model has to know."""
     data, task = point.chain.loaded_data(), point.chain.loaded_task()
     channels, side, _ = point.input_size

@@ -57,8 +57,8 @@ def test_a_row_per_model_in_the_order_given():
     frame = measure(Machine(), {"slow": Takes(4.0), "fast": Takes(1.0), "middle": Takes(2.0)}, batch=2)
     assert frame.columns.tolist() == [
         "model", "engine", "batch", "threads",
-        "n_samples", "latency_ms", "latency_ms_p90", "latency_ms_iqr", "speedup", "speedup_iqr",
-        "speedup_low", "speedup_high",
+        "n_samples", "latency_ms", "latency_ms_p90", "latency_ms_p99", "latency_ms_iqr", "latency_ms_spread",
+        "speedup", "speedup_iqr", "speedup_low", "speedup_high",
     ]  # fmt: skip
     assert frame["model"].tolist() == ["slow", "fast", "middle"]
     assert frame["latency_ms"].tolist() == pytest.approx([4.0, 1.0, 2.0])
@@ -152,7 +152,10 @@ def test_statistics_by_hand():
     for name, times in (("a", a), ("b", b)):
         assert frame["latency_ms"][name] == np.median(times)
         assert frame["latency_ms_p90"][name] == pytest.approx(np.quantile(times, 0.9))
+        assert frame["latency_ms_p99"][name] == pytest.approx(np.quantile(times, 0.99))
         assert frame["latency_ms_iqr"][name] == np.subtract(*np.quantile(times, [0.75, 0.25]))
+    # The rounds' medians are 3 and 30 of a, 1 and 15 of b: half of their distances, as shares of 17 and 5.5.
+    assert frame["latency_ms_spread"].to_dict() == pytest.approx({"a": 13.5 / 17, "b": 7 / 5.5})
     # Round 0: 3 ÷ 1, round 1: 30 ÷ 15. The ratio of medians would say 17 ÷ 5.5.
     assert frame["speedup"].to_dict() == {"a": 1.0, "b": 2.5}
     assert frame["speedup_iqr"].to_dict() == {"a": 0.0, "b": 0.5}

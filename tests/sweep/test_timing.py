@@ -1,19 +1,23 @@
 """The latency pass: once per engine, batch and number of threads, for all runs together; kept by what it measured."""
 
 import dataclasses
+import gzip
+import io
 import os
 import signal
 
 import pandas as pd
 import pytest
+import torch
 
 from effbench.codec import encode
 from effbench.config.read import read_sweep
+from effbench.measure.engine import Prepared
 from effbench.measure.grouped import GroupedSamples
 from effbench.plan.blueprint import Blueprint
 from effbench.run.results import keep_result
-from effbench.sweep import timing
-from effbench.sweep.timing import measure_points
+from effbench.sweep import passes, timing
+from effbench.sweep.timing import TIMES, Listener, is_measured, kept_latencies, measure_points
 
 TINY = ["model.channels=[4,4]", "data.side=8"]
 
@@ -22,6 +26,12 @@ TINY = ["model.channels=[4,4]", "data.side=8"]
 def here(monkeypatch):
     """Have passes made in this process."""
     monkeypatch.setattr(timing, "call_apart", lambda function, *args, report: function(*args, report=report))
+
+
+@pytest.fixture
+def calm(monkeypatch):
+    """Have no pass disturbed, whatever else this machine does."""
+    monkeypatch.setattr(timing, "why_disturbed", lambda done, one: "")
 
 
 @pytest.fixture
@@ -36,7 +46,7 @@ def measured(here, monkeypatch):
         return GroupedSamples(samples=pd.DataFrame(rows, columns=["model", "round", "latency_ms"]), failures={})
 
     references = set()
-    monkeypatch.setattr(timing, "sample_in_groups", sample)
+    monkeypatch.setattr(passes, "sample_in_groups", sample)
     monkeypatch.setattr(timing, "describe_machine", lambda: "a machine")
     return references, asked
 
@@ -59,6 +69,8 @@ def test_every_run_has_its_latency_and_its_speedup_over_its_own_reference(measur
         assert found[point.key] == {
             "latency_ms/eager": latency,
             "latency_ms_p90/eager": latency,
+            "latency_ms_p99/eager": latency,
+            "latency_ms_spread/eager": 0.0,
             "speedup/eager": speedup,
             "speedup_low/eager": speedup,
             "speedup_high/eager": speedup,
@@ -76,7 +88,7 @@ def test_batches_and_threads_are_told_in_the_name_where_they_are_not_one(measure
     assert list(found) == [
         f"{kind}/{name}"
         for name in suffixes
-        for kind in ("latency_ms", "latency_ms_p90", "speedup", "speedup_low", "speedup_high")
+        for kind in (*TIMES, "speedup", "speedup_low", "speedup_high")
     ]
     assert [(one["batch"], one["threads"], one["s"]) for one in measured[1]] == [
         *((1, 1, 3.0), (1, 2, 3.0), (8, 1, 3.0), (8, 2, 3.0)),
@@ -103,17 +115,17 @@ def test_what_was_measured_of_the_same_runs_is_kept(measured, store, monkeypatch
 
 def test_what_a_disturbed_pass_measured_is_told_but_not_kept(measured, store, monkeypatch):
     sweep, (_, asked) = planned("prune=0.5"), measured
-    quiet = timing.sample_in_groups
+    quiet = passes.sample_in_groups
 
     def disturbed(models, sizes, **options):
         samples = quiet(models, sizes, **options).samples
         samples["latency_ms"] = [(1.0, 1.0, 21.0)[number] for number in samples["round"]]
         return GroupedSamples(samples=samples, failures={})
 
-    monkeypatch.setattr(timing, "sample_in_groups", disturbed)
+    monkeypatch.setattr(passes, "sample_in_groups", disturbed)
     found = measure_points(sweep.plan.points, sweep, store)
     assert {metrics["latency_ms/eager"] for metrics in found.values()} == {1.0}
-    monkeypatch.setattr(timing, "sample_in_groups", quiet)
+    monkeypatch.setattr(passes, "sample_in_groups", quiet)
     again = measure_points(sweep.plan.points, sweep, store)
     assert again != found and len(asked) == 2
     assert measure_points(sweep.plan.points, sweep, store) == again and len(asked) == 2
@@ -122,27 +134,15 @@ def test_what_a_disturbed_pass_measured_is_told_but_not_kept(measured, store, mo
 def test_without_its_reference_a_run_has_no_speedup(measured, store):
     sweep = planned("prune=0.5,0.9")
     found = measure_points([point for point in sweep.plan.points if not point.is_reference], sweep, store)
-    assert [set(metrics) for metrics in found.values()] == [{"latency_ms/eager", "latency_ms_p90/eager"}] * 2
+    assert [set(metrics) for metrics in found.values()] == [{f"{time}/eager" for time in TIMES}] * 2
 
 
 def test_nothing_is_measured_of_no_runs_and_progress_ends_where_it_should(measured, store):
     sweep, told = planned("measure.batch=1,8"), []
-    assert measure_points([], sweep, store, lambda *step: told.append(step)) == {}
+    assert measure_points([], sweep, store, Listener(progress=lambda *step: told.append(step))) == {}
     assert measured[1] == []
-    measure_points(sweep.plan.points, sweep, store, lambda *step: told.append(step))
+    measure_points(sweep.plan.points, sweep, store, Listener(progress=lambda *step: told.append(step)))
     assert told == [(2, 2), (0, 2), (1, 2), (2, 2)]
-
-
-def test_a_result_that_is_gone_is_an_error_in_a_line(store, result_of):
-    sweep = planned()
-    (point,) = sweep.plan.points
-    with pytest.raises(
-        OSError, match=r"^the result of reference, seed=0 is gone from .*; the same command computes it"
-    ):
-        timing._model(point, store)
-    keep_result(point.key, result_of(point), store)
-    with pytest.raises(ValueError):  # it is no file of a network
-        timing._model(point, store)
 
 
 @pytest.fixture
@@ -179,14 +179,133 @@ class Moody:
         """Nothing is behind."""
 
 
-def with_engines(sweep, **engines):
-    blueprints = {name: Blueprint(f"{__name__}.Moody", options) for name, options in engines.items()}
+def with_engines(sweep, kind="Moody", **engines):
+    blueprints = {name: Blueprint(f"{__name__}.{kind}", options) for name, options in engines.items()}
     return dataclasses.replace(sweep, engines=blueprints)
 
 
-def test_passes_are_made_in_a_process_of_their_own(kept, store):
+class Answering:
+    """An engine that runs a "file", whose outputs are the network's; it counts the inputs that it is asked about."""
+
+    name = "answering"
+    n_inputs = 0
+
+    def __init__(self, notes=()):
+        self.notes = notes
+
+    def prepare(self, model, example_input, /, *, threads):
+        def outputs(images):
+            Answering.n_inputs += len(images)
+            with torch.no_grad():
+                return model.eval()(images)
+
+        return Prepared(run=lambda: None, outputs=outputs, n_bytes=50, download_bytes=40, notes=self.notes)
+
+    def synchronise(self):
+        """Nothing is behind."""
+
+
+@pytest.fixture
+def asked_of(monkeypatch):
+    """Return what says how many inputs the engine was asked about since it was last asked."""
+    monkeypatch.setattr(Answering, "n_inputs", 0)
+
+    def since():
+        n_inputs, Answering.n_inputs = Answering.n_inputs, 0
+        return n_inputs
+
+    return since
+
+
+def test_quality_on_an_engine_is_measured_once_for_each_file_and_kept(calm, here, kept, store, asked_of):
+    sweep = with_engines(kept("prune=0.5", "measure.threads=1,2"), "Answering", answering={})
+    points = sweep.plan.points
+    found = measure_points(points, sweep, store)
+    n_tests = points[0].chain.loaded_data().n_examples("test")
+    assert asked_of() == len(points) * n_tests  # for one thread; the file of two is the same
+    for point in points:
+        metrics = found[point.key]
+        assert metrics["agreement/answering"] == 1.0 and metrics["max_difference/answering"] == 0.0
+        assert 0 <= metrics["accuracy/answering"] <= 1
+        assert (metrics["size_bytes/answering"], metrics["download_bytes/answering"]) == (50, 40)
+        assert {"latency_ms/answering", "latency_ms/answering.t2"} <= metrics.keys()
+        assert not {"accuracy/answering.t2", "size_bytes/answering.t2"} & metrics.keys()
+    assert measure_points(points, sweep, store) == found == kept_latencies(points, sweep, store)
+    longer = dataclasses.replace(sweep, measure=dataclasses.replace(sweep.measure, seconds=0.02))
+    assert not is_measured(points, longer, store)
+    again = measure_points(points, longer, store)  # timed anew, on the files that are known
+    assert asked_of() == 0
+    assert again[points[0].key]["accuracy/answering"] == found[points[0].key]["accuracy/answering"]
+
+
+def test_each_batch_size_has_a_file_of_its_own(calm, here, kept, store, asked_of):
+    sweep = with_engines(kept("measure.batch=1,8"), "Answering", answering={})
+    (metrics,) = measure_points(sweep.plan.points, sweep, store).values()
+    assert metrics["accuracy/answering.b8"] == metrics["accuracy/answering"]
+    n_tests = sweep.plan.points[0].chain.loaded_data().n_examples("test")
+    assert asked_of() == n_tests + -(-n_tests // 8) * 8  # the last batch is filled up
+
+
+def test_what_is_not_as_it_was_asked_for_is_told_again_when_it_comes_from_the_store(calm, here, kept, store, asked_of):
+    sweep = with_engines(kept("prune=0.5", "measure.threads=1,2"), "Answering", answering={"notes": ["fc stays float"]})
+    told, again = [], []
+    found = measure_points(sweep.plan.points, sweep, store, Listener(note=told.append))
+    names = " and ".join(map(str, sweep.plan.points))
+    expected = f"answering: {names}: fc stays float"
+    assert told[0] == expected
+    asked_of()
+    assert measure_points(sweep.plan.points, sweep, store, Listener(note=again.append)) == found
+    assert again == told and asked_of() == 0
+
+
+def test_where_what_is_known_of_a_file_is_gone_it_is_measured_again(calm, here, kept, store, asked_of):
+    sweep = with_engines(kept("prune=0.5"), "Answering", answering={})
+    found = measure_points(sweep.plan.points, sweep, store)
+    n_inputs = asked_of()
+    (one,) = passes.passes_of(sweep)
+    (store.root / timing._found_entry(sweep.plan.points[0].key, one)).unlink()
+    again = measure_points(sweep.plan.points, sweep, store)
+    assert asked_of() == n_inputs // 2
+    assert {key: metrics.keys() for key, metrics in again.items()} == {key: m.keys() for key, m in found.items()}
+
+
+def test_times_of_a_crowded_machine_are_told_and_not_kept(measured, store, monkeypatch):
+    sweep, (_, asked) = planned("prune=0.5"), measured
+    quiet = passes.sample_in_groups
+
+    def crowded(models, sizes, **options):
+        return dataclasses.replace(quiet(models, sizes, **options), others_busy=passes.n_cores() - 0.5)
+
+    monkeypatch.setattr(passes, "sample_in_groups", crowded)
+    notes, complaints, progress = [], [], []
+    listener = Listener(note=notes.append, complain=complaints.append, progress=lambda *step: progress.append(step))
+    found = measure_points(sweep.plan.points, sweep, store, listener)
+    assert all("latency_ms/eager" in metrics for metrics in found.values())
+    (note,) = notes
+    assert note.startswith("latency_ms/eager: the machine was busy: other processes took ") and "anew" in note
+    assert not complaints and progress[-1] == (1, 1)
+    assert not is_measured(sweep.plan.points, sweep, store)
+    monkeypatch.setattr(passes, "sample_in_groups", quiet)
+    measure_points(sweep.plan.points, sweep, store, listener)
+    assert len(asked) == 2 and len(notes) == 1
+    assert is_measured(sweep.plan.points, sweep, store)
+
+
+def test_every_sample_is_handed_on_also_when_it_comes_from_the_store(measured, store):
+    sweep = planned("prune=0.5", "measure.threads=1,2")
+    files, again = {}, {}
+    measure_points(sweep.plan.points, sweep, store, Listener(keep=files.__setitem__))
+    assert list(files) == ["latency/eager.csv.gz", "latency/eager.t2.csv.gz"]
+    table = pd.read_csv(io.BytesIO(gzip.decompress(files["latency/eager.csv.gz"])))
+    assert table.columns.tolist() == ["run_key", "round", "latency_ms"]
+    assert table.groupby("run_key").size().to_dict() == {point.key: 3 for point in sweep.plan.points}
+    measure_points(sweep.plan.points, sweep, store, Listener(keep=again.__setitem__))
+    assert again == files and len(measured[1]) == 2
+
+
+def test_passes_are_made_in_a_process_of_their_own(calm, kept, store):
     sweep, told = kept("prune=0.5"), []
-    found = measure_points(sweep.plan.points, sweep, store, lambda *step: told.append(step))
+    found = measure_points(sweep.plan.points, sweep, store, Listener(progress=lambda *step: told.append(step)))
     assert all(metrics["latency_ms/eager"] > 0 for metrics in found.values())
     assert told[0] == (0, 1) and told[-1] == (1, 1)
     assert len(told) == 22 and told == sorted(told)  # round by round
@@ -196,21 +315,21 @@ def test_passes_are_made_in_a_process_of_their_own(kept, store):
 def test_a_run_that_an_engine_refuses_is_named_and_the_others_are_measured(here, kept, store):
     sweep = with_engines(kept("model.channels=[4,4],[4,6]", "prune=0.5"), picky={"refuses": (6,)})
     lines = []
-    found = measure_points(sweep.plan.points, sweep, store, lambda *_: None, lines.append)
+    found = measure_points(sweep.plan.points, sweep, store, Listener(complain=lines.append))
     refused = [point for point in sweep.plan.points if "latency_ms/picky" not in found[point.key]]
     assert lines == [
         f"latency_ms/picky: {point} could not be measured: RuntimeError: no kernel for that" for point in refused
     ]
     assert len(refused) == 2 and len(sweep.plan.points) == 4
     again = []  # what was refused is not kept: another version of the engine may take it
-    measure_points(sweep.plan.points, sweep, store, lambda *_: None, again.append)
+    measure_points(sweep.plan.points, sweep, store, Listener(complain=again.append))
     assert again == lines
 
 
 def test_a_pass_whose_process_dies_costs_its_own_metrics_only(kept, store):
     sweep = with_engines(kept("prune=0.5"), deadly={"dies_of": (4,)}, sound={})
     lines = []
-    found = measure_points(sweep.plan.points, sweep, store, lambda *_: None, lines.append)
+    found = measure_points(sweep.plan.points, sweep, store, Listener(complain=lines.append))
     (line,) = lines
     assert line.startswith(
         "latency_ms/deadly: not measured: its process died (signal SIGKILL); out of memory? a smaller measure.memory="
@@ -219,7 +338,7 @@ def test_a_pass_whose_process_dies_costs_its_own_metrics_only(kept, store):
 
 
 def test_memory_is_what_was_asked_for_else_half_of_what_is_free(measured, store, monkeypatch):
-    monkeypatch.setattr(timing, "free_memory", lambda: 1000)
+    monkeypatch.setattr(passes, "free_memory", lambda: 1000)
     for arguments, expected in (((), 500), (("measure.memory=2KB",), 2000), (("measure.memory=1e3",), 1000)):
         sweep = planned("prune=0.5", "measure.seconds=0.5", *arguments)
         monkeypatch.setattr(timing, "VERSION", expected)  # nothing is kept

@@ -36,8 +36,9 @@ class ExecuTorchEngine(FileEngine):
 
     def export(self, model: nn.Module, example_input: Tensor, folder: Path, /) -> Exported:
         """Write the program of a network: see `FileEngine.export`."""
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import to_edge_transform_and_lower
+        with silently():  # importing it tells of its own deprecations
+            from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+            from executorch.exir import to_edge_transform_and_lower
 
         path = folder / f"network{self.SUFFIX}"
         plain = bake(model).eval().requires_grad_(False)

@@ -16,7 +16,7 @@ from effbench.checks.extras import import_extra
 from effbench.checks.fields import check_fields
 from effbench.measure.engine import Prepared
 from effbench.measure.engine_files import Exported, FileEngine
-from effbench.measure.onnx_graph import INPUT, WeightType, cuts_products_off, to_onnx
+from effbench.measure.onnx_graph import WeightType, cuts_products_off, to_onnx
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
