@@ -14,7 +14,7 @@ A bench for one question: where does compressing a neural network stop being fre
 commands
   sweep    sweep compression, log every run to MLflow, say where it stops being free: effbench sweep +prune=0.1,0.5,0.9
   store    list what is kept of sweeps, or clear it: effbench store clear=unused
-  latency  time a tracked sweep again, on other engines or another machine: effbench latency sweep=1f2e3d engine=openvino
+  latency  time a tracked sweep again, on other engines or machines: effbench latency sweep=1f2e3d engine=openvino
   export   a tracked run's network as an engine's file, verified: effbench export run=1f2e3d engine=onnxruntime
   replay   make a tracked run again from its logged configuration, and say what differs: effbench replay run=1f2e3d
   new      begin a technique, network, data set, task, engine or recipe of your own: effbench new model my_net

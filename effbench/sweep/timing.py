@@ -72,7 +72,7 @@ def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener
                 listener.note(f"latency_ms/{one.name}: {disturbed}; the next time it is measured anew")
             elif not done.failures:
                 store.put_json(entry, measured)
-            samples = as_csv(done.samples)
+            samples: bytes | None = as_csv(done.samples)
             store.put(_samples_of(entry), samples)
         else:
             samples = store.get(_samples_of(entry))

@@ -18,7 +18,7 @@ def add_to_runs(
 ) -> None:
     """Add metrics and tags to runs, by MLflow's run ids; the latest values are those that tables of runs show.
 
-    ValueError where there is no such database; TrackingError, in one line, where MLflow can't be reached or can't write.
+    ValueError where there is no such database; TrackingError, in a line, where MLflow can't be reached or can't write.
     """
     from mlflow.entities import RunTag
     from mlflow.tracking import MlflowClient

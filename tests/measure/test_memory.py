@@ -152,8 +152,6 @@ def test_half_precision_takes_half():
 
 def test_the_network_is_counted_in_eval_mode_and_left_alone():
     model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(), nn.BatchNorm1d(4))
-    seen = []
-    model.register_forward_hook(lambda *_: seen.append(1))
     state = {name: value.clone() for name, value in model.state_dict().items()}
     assert peak_memory(model, (3,)).weights == 4 * (16 + 16) + 8
     assert model.training and not any(parameter.is_meta for parameter in model.parameters())

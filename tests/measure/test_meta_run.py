@@ -59,6 +59,7 @@ def test_a_double_has_plain_tensors_in_the_place_of_constrained_ones():
     assert not double.training and model.training
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 def test_what_has_no_double_or_needs_values_is_refused():
     with pytest.raises(ValueError, match="it is scripted"):
         countable(torch.jit.script(nn.Linear(3, 2)))
