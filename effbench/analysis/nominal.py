@@ -152,9 +152,7 @@ def plot_nominal(frame: pd.DataFrame, /, *, ax: Axes | None = None) -> Axes:
         below, above = real - own["speedup_low"].to_numpy(float), own["speedup_high"].to_numpy(float) - real
         errors = np.clip([below, above], 0, None)
         style = {"fmt": _MARKERS[number % len(_MARKERS)], "color": f"C{number % 10}", "label": str(engine)}
-        ax.errorbar(
-            nominal, real, yerr=errors, capsize=2, markersize=5, linewidth=1, gid=f"nominal/{engine}", **style
-        )
+        ax.errorbar(nominal, real, yerr=errors, capsize=2, markersize=5, linewidth=1, gid=f"nominal/{engine}", **style)
     ends = _ends(rows)
     ax.plot(ends, ends, "--", color="0.5", linewidth=1, label="all of it real", zorder=0)
     ax.axhline(1, color="0.8", linewidth=1, zorder=0)

@@ -23,6 +23,7 @@ from effbench.sweep.environment import describe_environment
 from effbench.sweep.model_log import log_models
 from effbench.sweep.note import note
 from effbench.sweep.params import sweep_params
+from effbench.sweep.realised import engine_tags
 from effbench.sweep.records import extra_qualities, quality_columns
 from effbench.sweep.run_log import RunLog
 from effbench.sweep.shares import share_lines
@@ -138,11 +139,13 @@ def carry_out(
     )
     latencies = measure_points(finished, sweep, store, listener)
     log.log_waiting()
+    frame = _frame(sweep, metrics, latencies)
     log.log_metrics(latencies)
+    log.log_tags(engine_tags(frame))
     if sweep.tracking.log_model and log.problem is None:
         log.problem = log_models(finished, store, tracker, say=display.say)
     return SweepOutcome(
-        _frame(sweep, metrics, latencies),
+        frame,
         failures,
         counts=_counts(finished, counts),
         shares=share_lines(finished, metrics, words),

@@ -7,20 +7,16 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 
 import pandas as pd
-import torch
 
 from effbench.analysis import plot_sensitivity
 from effbench.checks.secrets import hide_in_values, without_secrets
 from effbench.checks.text import printable
-from effbench.measure.compute import count_cost
-from effbench.plan.blueprint import Blueprint
 from effbench.plan.findings import Rows
 from effbench.plan.given import given_object, is_given
 from effbench.plan.point import Point
-from effbench.plan.sources import build_network, load_data, load_task, offered_to_networks
+from effbench.plan.sources import offered_to_networks
 from effbench.plan.sweep import Sweep
 from effbench.run.counts import pack_counts
 from effbench.run.outcomes import RunError
@@ -30,12 +26,10 @@ from effbench.sweep.environment import describe_environment
 from effbench.sweep.made_with import made_with_files
 from effbench.sweep.note import MAX_NOTE_LENGTH
 from effbench.sweep.params import run_params
+from effbench.sweep.realised import realised
 from effbench.tracking import names
 from effbench.tracking.tracker import Dataset, RunRecord
 from effbench.training.curves import CURVES
-
-REALNESS = ("simulated", "masked", "removed", "executed")
-"""How real a saving is, the least real first."""
 
 
 def describe_run(
@@ -63,7 +57,7 @@ def describe_run(
         names.EXTRA_QUALITIES: ",".join(extra_qualities(point)),
         **_network_tag(point),
         names.STEPS: " → ".join(str(step) for step in point.chain.steps),
-        **{f"{names.REALISED}/{cost}": how for cost, how in _realised(point, sweep, result, reference).items()},
+        **{f"{names.REALISED}/{cost}": how for cost, how in realised(point, sweep, result, reference).items()},
         **describe_environment(),
     }
     files = {names.CONFIG_FILE: config_file(point, sweep), **made_with_files(point, sweep.device)}
@@ -124,50 +118,6 @@ def extra_qualities(point: Point, /) -> tuple[str, ...]:
     """Return the names of what the point's task counts beside its own quality, such as accuracy_top5."""
     _own, *others = point.chain.loaded_task().kinds(point.chain.loaded_data())
     return tuple(others)
-
-
-def _realised(
-    point: Point, sweep: Sweep, result: RunResult | None, reference: Mapping[str, float] | None
-) -> dict[str, str]:
-    """Return by cost how real the point's saving is: as real as the least real of its techniques.
-
-    Multiply-adds tell it themselves: `macs` fall only where something is removed, `macs_effective` where it is masked.
-    What is removed without being declared (dead units, layers of a network that flattens smaller images) saves bytes.
-    """
-    realised: dict[str, str] = {}
-    for axis, value in point.axes.items():
-        neutral = sweep.axes[axis].neutral
-        reached = value if result is None else result.metrics.get(f"{axis}_reached", value)
-        if neutral not in (value, reached):  # rounds may have ended before the first
-            for cost, how in sweep.axes[axis].realised.items():
-                realised[cost] = min(realised.get(cost, how), how, key=REALNESS.index)
-    if result is None or point.is_reference:
-        return realised
-    whole = _cost_before(sweep.plan.reference_of(point)) if reference is None else reference
-    if result.metrics["macs"] < whole["macs"]:
-        realised["macs"] = "removed"
-        if realised.get("latency", "masked") == "masked":
-            realised["latency"] = "removed"
-    elif "macs" not in realised and result.metrics["macs_effective"] < whole["macs_effective"]:
-        realised["macs"] = "masked"
-    if result.metrics["params"] < whole["params"]:
-        realised.setdefault("bytes", "removed")
-    return realised
-
-
-def _cost_before(reference: Point) -> Mapping[str, float]:
-    """Return what a reference's network costs before anything is done to it, by the metrics' names."""
-    chain = reference.chain
-    return _cost_of(chain.network, chain.task, chain.data, chain.side, reference.input_size)
-
-
-@lru_cache(maxsize=64)
-def _cost_of(
-    network: Blueprint, task: Blueprint, data: Blueprint, side: int, size: tuple[int, int, int]
-) -> dict[str, float]:
-    with torch.random.fork_rng(devices=[]):
-        cost = count_cost(build_network(network, load_task(task), load_data(data), side), size)
-    return {"macs": cost.macs, "macs_effective": cost.macs_effective, "params": cost.params}
 
 
 _FIGURES: Mapping[str, Callable[[pd.DataFrame], object]] = {"sensitivity": plot_sensitivity}

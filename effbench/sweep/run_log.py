@@ -99,6 +99,13 @@ class RunLog:
             if key not in self._waiting and not self._asked(partial(self._tracker.log_metrics, key, values)):
                 return
 
+    def log_tags(self, tags: Mapping[str, Mapping[str, str]], /) -> None:
+        """Add tags to finished runs, by their keys."""
+        for key, values in tags.items():
+            check()
+            if key not in self._waiting and not self._asked(partial(self._tracker.log_tags, key, values)):
+                return
+
     def _try(self, key: str, log: Callable[[], None]) -> bool:
         if not self._asked(log):
             return False

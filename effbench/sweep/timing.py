@@ -56,12 +56,13 @@ def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener
     listener = listener or Listener()
     found: Metrics = {point.key: {} for point in points}
     passes = passes_of(sweep)
+    noted: list[str] = []
     for position, one in enumerate(passes if points else []):
         listener.progress(position, len(passes))
         entry = _entry(points, one, sweep)
         known = _known(points, one, store)
         measured = store.get_json(entry)
-        if measured is None or not _is_of(measured, points) or known.keys() != measured.keys() & known.keys():
+        if measured is None or not _is_of(measured, points) or (known and known.keys() != measured.keys()):
             done = _measured(points, one, sweep, store, partial(_report, listener, position, len(passes)), known)
             measured = _metrics(done.samples, points, name=one.name)
             known |= done.found
@@ -79,7 +80,9 @@ def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener
         if samples is not None:
             listener.keep(f"latency/{one.name}.csv.gz", samples)
         for line in _notes(known, points, one):
-            listener.note(line)
+            if line not in noted:  # other threads run the same file
+                noted.append(line)
+                listener.note(line)
         for key, metrics in measured.items():
             found[key] |= {**(known[key].metrics if key in known else {}), **metrics}
     listener.progress(len(passes), len(passes))

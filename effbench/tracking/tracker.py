@@ -90,6 +90,9 @@ class Tracker(Protocol):
     def log_metrics(self, key: str, metrics: Mapping[str, float]) -> None:
         """Add metrics to a finished run."""
 
+    def log_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a finished run."""
+
     def keys_with_models(self) -> frozenset[str]:
         """Return the keys of the sweep's runs whose networks are logged as models."""
 

@@ -165,6 +165,11 @@ class MlflowTracker:
             with self._speaking_plainly():
                 self._client.log_batch(self._run_ids[key], metrics=metric_entities(new))
 
+    def log_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a finished run."""
+        with self._speaking_plainly():
+            log_values(self._client, self._run_ids[key], tags=tags)
+
     def close_sweep(
         self,
         *,

@@ -19,7 +19,7 @@ class Memory:
         self.opened = []
         self.logged = []
         self.lacking, self.restored = set(), {}
-        self.later = {}
+        self.later, self.tags_later = {}, {}
         self.begun, self.points = [], {}
         self.closed = []
         self.models, self.view = {}, None
@@ -53,6 +53,10 @@ class Memory:
     def log_metrics(self, key, metrics):
         assert key in self.finished
         self.later[key] = metrics
+
+    def log_tags(self, key, tags):
+        assert key in self.finished
+        self.tags_later[key] = tags
 
     def keys_with_models(self):
         return frozenset(self.models)

@@ -48,6 +48,10 @@ class Away:
         self._answer()
         self.tracker.log_metrics(key, metrics)
 
+    def log_tags(self, key, tags):
+        self._answer()
+        self.tracker.log_tags(key, tags)
+
 
 @pytest.fixture
 def sweep():

@@ -86,9 +86,7 @@ def test_batches_and_threads_are_told_in_the_name_where_they_are_not_one(measure
     (found,) = measure_points(sweep.plan.points, sweep, store).values()
     suffixes = ("eager", "eager.t2", "eager.b8", "eager.b8.t2")
     assert list(found) == [
-        f"{kind}/{name}"
-        for name in suffixes
-        for kind in (*TIMES, "speedup", "speedup_low", "speedup_high")
+        f"{kind}/{name}" for name in suffixes for kind in (*TIMES, "speedup", "speedup_low", "speedup_high")
     ]
     assert [(one["batch"], one["threads"], one["s"]) for one in measured[1]] == [
         *((1, 1, 3.0), (1, 2, 3.0), (8, 1, 3.0), (8, 2, 3.0)),
@@ -225,7 +223,7 @@ def test_quality_on_an_engine_is_measured_once_for_each_file_and_kept(calm, here
     assert asked_of() == len(points) * n_tests  # for one thread; the file of two is the same
     for point in points:
         metrics = found[point.key]
-        assert metrics["agreement/answering"] == 1.0 and metrics["max_difference/answering"] == 0.0
+        assert metrics["agreement/answering"] == 1.0 and metrics["max_difference/answering"] < 1e-5
         assert 0 <= metrics["accuracy/answering"] <= 1
         assert (metrics["size_bytes/answering"], metrics["download_bytes/answering"]) == (50, 40)
         assert {"latency_ms/answering", "latency_ms/answering.t2"} <= metrics.keys()
@@ -250,9 +248,8 @@ def test_what_is_not_as_it_was_asked_for_is_told_again_when_it_comes_from_the_st
     sweep = with_engines(kept("prune=0.5", "measure.threads=1,2"), "Answering", answering={"notes": ["fc stays float"]})
     told, again = [], []
     found = measure_points(sweep.plan.points, sweep, store, Listener(note=told.append))
-    names = " and ".join(map(str, sweep.plan.points))
-    expected = f"answering: {names}: fc stays float"
-    assert told[0] == expected
+    names = ", ".join(map(str, sweep.plan.points))
+    assert told == [f"answering: {names}: fc stays float"]  # once for both numbers of threads
     asked_of()
     assert measure_points(sweep.plan.points, sweep, store, Listener(note=again.append)) == found
     assert again == told and asked_of() == 0
@@ -263,7 +260,7 @@ def test_where_what_is_known_of_a_file_is_gone_it_is_measured_again(calm, here, 
     found = measure_points(sweep.plan.points, sweep, store)
     n_inputs = asked_of()
     (one,) = passes.passes_of(sweep)
-    (store.root / timing._found_entry(sweep.plan.points[0].key, one)).unlink()
+    store.put_json(timing._found_entry(sweep.plan.points[0].key, one), {})
     again = measure_points(sweep.plan.points, sweep, store)
     assert asked_of() == n_inputs // 2
     assert {key: metrics.keys() for key, metrics in again.items()} == {key: m.keys() for key, m in found.items()}
