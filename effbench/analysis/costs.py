@@ -16,6 +16,7 @@ from effbench.analysis.quality import Quality
 _DECIMAL = ((1.0, ""), (1e3, "K"), (1e6, "M"), (1e9, "G"))
 _MACS = tuple((size, f"{prefix} MACs".strip()) for size, prefix in _DECIMAL)
 _TRAINING_MACS = (*_MACS, (1e12, "T MACs"), (1e15, "P MACs"), (1e18, "E MACs"))
+_BYTES = ((1.0, "bytes"), (1e3, "KB"), (1e6, "MB"), (1e9, "GB"))
 _TIME = ((1.0, "s"), (60.0, "min"), (3600.0, "h"))
 
 
@@ -39,9 +40,7 @@ class CostWords:
 
 
 _WORDS = {
-    "size_bytes": CostWords(
-        title="file size", share="the bytes", units=((1.0, "bytes"), (1e3, "KB"), (1e6, "MB"), (1e9, "GB"))
-    ),
+    "size_bytes": CostWords(title="file size", share="the bytes", units=_BYTES),
     "macs_effective": CostWords(
         title="effective multiply-adds",
         share="the effective multiply-adds",
@@ -57,6 +56,10 @@ _WORDS = {
     ),
     "params": CostWords(title="parameters", share="the parameters", units=_DECIMAL),
     "params_nonzero": CostWords(title="non-zero parameters", share="the non-zero parameters", units=_DECIMAL),
+    "peak_memory_bytes": CostWords(title="peak memory", share="the peak memory", units=_BYTES),
+    "energy_modelled_uj": CostWords(
+        title="modelled energy", share="the modelled energy", units=((1.0, "µJ"), (1e3, "mJ"), (1e6, "J"))
+    ),
     "train_seconds": CostWords(title="training time", share="the training time", units=((1.0, "s"),)),
     "train_seconds_total": CostWords(
         title="training time, cached parts included", share="the training time, cached parts included", units=_TIME

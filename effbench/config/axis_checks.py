@@ -29,6 +29,7 @@ _COLUMNS = (
     *("point", "reference", "reference_key", "control", "run_id", "run_key", "run_name", "sweep", "status", "key"),
     *("start_time", "label", "rounds", "side", "eval_side", "loss", "accuracy", "accuracy_val", "calibration_error"),
     *("macs", "macs_effective", "flops", "params", "params_nonzero", "size_bytes", "size_ratio", "coding_gain"),
+    *("peak_memory_bytes", "energy_modelled_uj"),
     *("train_seconds", "train_memory_mb", "quality_name", "quality_kind", "quality_unit", "quality_direction"),
 )
 """Columns of a table of runs: what an axis is logged as must be another one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 
 import torch
@@ -12,6 +13,8 @@ from torch import nn
 from effbench.checks.autologging import without_autologging
 from effbench.codec import Written, decode, encode_each
 from effbench.measure.compute import count_cost
+from effbench.measure.energy import modelled_energy_uj
+from effbench.measure.memory import peak_memory
 from effbench.plan.findings import Findings, Rows
 from effbench.plan.point import Point
 from effbench.run.following import Tell
@@ -91,6 +94,7 @@ def measure(
             "flops": cost.flops,
             "params": cost.params,
             "params_nonzero": cost.params_nonzero,
+            **_modelled(point, model, made),
             "size_bytes": len(blob),
             "size_ratio": point.reference_bytes / len(blob),
             "coding_gain": packed_bytes / len(blob),
@@ -113,6 +117,20 @@ def curves_table(findings: Findings) -> dict[str, Rows]:
     """Return the training curves as a table under its name; nothing where there are none."""
     rows = [row for rows in findings.curves.values() for row in rows]
     return {CURVES: rows} if rows else {}
+
+
+def _modelled(point: Point, model: nn.Module, made: Made) -> dict[str, float]:
+    """Return the peak memory and the modelled energy; one that can't be counted is left out.
+
+    The energy is that of the network as the file was made of it, whose values are the same: only there every tensor has
+    the grid or the codebook in whose codes the file stores it.
+    """
+    modelled: dict[str, float] = {}
+    with suppress(ValueError):
+        modelled["peak_memory_bytes"] = peak_memory(model, point.input_size).total
+    with suppress(ValueError):
+        modelled["energy_modelled_uj"] = modelled_energy_uj(made.model, point.input_size)
+    return modelled
 
 
 def _details(test: Evaluation) -> dict[str, float]:

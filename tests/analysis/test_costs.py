@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from effbench.analysis import pareto_front, varying_costs
+from effbench.analysis import pareto_front, points_table, saturation_point, varying_costs
 from effbench.analysis.costs import chosen_cost, cost_words
 
 
@@ -103,3 +103,37 @@ def test_what_a_training_took_is_a_cost_that_is_asked_for(runs):
 )
 def test_units_of_training(cost, low, high, unit):
     assert cost_words(cost).unit_for(low, high) == unit
+
+
+@pytest.mark.parametrize(
+    ("cost", "low", "high", "unit"),
+    [
+        ("peak_memory_bytes", 5_000, 20_000, (1e3, "KB")),
+        ("peak_memory_bytes", 2e7, 6e8, (1e6, "MB")),
+        ("energy_modelled_uj", 0.5, 90, (1.0, "µJ")),
+        ("energy_modelled_uj", 3_000, 90_000, (1e3, "mJ")),
+    ],
+)
+def test_units_of_memory_and_energy(cost, low, high, unit):
+    assert cost_words(cost).unit_for(low, high) == unit
+
+
+@pytest.mark.parametrize(
+    ("cost", "title"), [("peak_memory_bytes", "peak memory"), ("energy_modelled_uj", "modelled energy")]
+)
+def test_memory_and_energy_are_costs_that_are_asked_for(runs, cost, title):
+    measured = runs.assign(**{cost: [3e6, 9e6, 8e6, 5e6]})
+    assert varying_costs(measured) == varying_costs(runs)
+    assert cost_words(cost).title == title
+    assert saturation_point(measured, cost=cost).point is not None
+    assert points_table(measured, axes=["prune"]).equals(points_table(runs, axes=["prune"]))
+
+
+@pytest.mark.parametrize("cost", ["peak_memory_bytes", "energy_modelled_uj"])
+def test_runs_of_earlier_versions_lack_memory_and_energy(runs, cost):
+    partly = runs.assign(**{cost: [np.nan, 9e6, np.nan, np.nan]})
+    assert varying_costs(partly) == varying_costs(runs)
+    reasons = {saturation_point(frame, cost="size_bytes").reason for frame in (runs, partly)}
+    assert len(reasons) == 1
+    with pytest.raises(ValueError, match=f"{cost} is nan in row 0"):
+        pareto_front(partly, cost=cost)

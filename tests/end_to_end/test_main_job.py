@@ -23,6 +23,7 @@ METRICS = {
     *("accuracy", "accuracy_val", "accuracy_top5", "accuracy_top5_val", "accuracy_worst_class", "calibration_error"),
     *("train_seconds_total", "train_macs", "teacher_seconds", "teacher_macs"),
     *("loss", "macs", "macs_effective", "flops", "params", "params_nonzero"),
+    *("peak_memory_bytes", "energy_modelled_uj"),
     *(
         "size_bytes",
         "size_ratio",

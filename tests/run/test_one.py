@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from effbench.analysis.counts import quality_from_sums
-from effbench.codec import decode
+from effbench.codec import decode, decode_on_grids
 from effbench.compression.layers import weight_layers
 from effbench.measure.compute import count_cost
+from effbench.measure.energy import modelled_energy_uj
+from effbench.measure.memory import peak_memory
 from effbench.measure.size import float32_bytes
 from effbench.run.one import run_point
-from effbench.run.results import load_result
+from effbench.run.results import keep_result, load_result
 from effbench.run.store import Store
 from effbench.run.times import times_of
 from effbench.tasks.details import calibration_error, worst_group
@@ -47,10 +49,43 @@ def test_what_is_measured_is_the_network_in_the_file(pruned):
     for name in ("macs", "macs_effective", "flops", "params", "params_nonzero"):
         assert metrics[name] == getattr(cost, name)
     assert metrics["macs_effective"] < metrics["macs"]
+    assert metrics["peak_memory_bytes"] == peak_memory(network, (1, 8, 8)).total
+    assert metrics["energy_modelled_uj"] == modelled_energy_uj(network, (1, 8, 8))
     assert metrics["size_bytes"] == len(result.blob)
     assert metrics["size_ratio"] == float32_bytes(chain.fresh_network()) / len(result.blob)
     assert metrics["coding_gain"] > 1
     assert metrics["train_seconds"] > 0
+
+
+def test_the_energy_model_has_the_grids_of_the_file(tmp_path, tiny_points):
+    reference, point = tiny_points("bits=8", "act_bits=8")[:2]
+    metrics, result = (run_point(run, Store(tmp_path), device=CPU) for run in (reference, point))
+    on_grids = decode_on_grids(result.blob, point.chain.fresh_network())
+    assert result.metrics["energy_modelled_uj"] == modelled_energy_uj(on_grids, point.input_size)
+    assert result.metrics["energy_modelled_uj"] < 0.5 * metrics.metrics["energy_modelled_uj"]
+    assert result.metrics["peak_memory_bytes"] == metrics.metrics["peak_memory_bytes"]
+
+
+def test_what_cannot_be_modelled_is_left_out(tmp_path, tiny_points, monkeypatch):
+    def fail(*_):
+        raise ValueError("x")
+
+    monkeypatch.setattr("effbench.run.one.peak_memory", fail)
+    metrics = run_point(tiny_points("prune=0.5")[0], Store(tmp_path), device=CPU).metrics
+    assert "peak_memory_bytes" not in metrics and metrics["energy_modelled_uj"] > 0
+
+
+def test_a_result_that_an_earlier_version_kept_lacks_what_it_did_not_measure(pruned, tmp_path):
+    point, result, _ = pruned
+    store = Store(tmp_path)
+    new = ("peak_memory_bytes", "energy_modelled_uj")
+    keep_result(
+        point.key,
+        dataclasses.replace(result, metrics={k: v for k, v in result.metrics.items() if k not in new}),
+        store,
+    )
+    kept = run_point(point, store, device=CPU)
+    assert kept.was_kept and not set(new) & set(kept.metrics)
 
 
 def test_the_counts_give_the_qualities(pruned):
