@@ -9,7 +9,7 @@ from effbench.analysis.counts import Counts, QualityKind, quality_from_sums
 from effbench.analysis.groups import split_groups
 from effbench.analysis.nominal import nominal_and_real, not_faster, plot_nominal, verdicts
 from effbench.analysis.panels import answers_figure, answers_png
-from effbench.analysis.pareto import pareto_front
+from effbench.analysis.pareto import pareto_front, undominated
 from effbench.analysis.plot import plot_saturation
 from effbench.analysis.quality import Quality
 from effbench.analysis.saturation import Saturation, saturation_point
@@ -38,6 +38,7 @@ __all__ = [
     "saturation_point",
     "saturation_sentence",
     "split_groups",
+    "undominated",
     "varying_costs",
     "verdicts",
 ]

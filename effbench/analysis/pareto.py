@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from effbench.analysis.averages import point_numbers
 from effbench.analysis.costs import chosen_cost
 from effbench.analysis.curve import Curve, curve_of
-from effbench.analysis.groups import select_group
+from effbench.analysis.groups import select_group, split_groups
+from effbench.analysis.quality import Quality
 
 
 def pareto_front(
@@ -58,6 +62,32 @@ def pareto_front(
     runs = select_group(frame, model=model)
     curve = curve_of(runs, cost=chosen_cost(runs, cost), quality=quality)
     return curve.points.iloc[front_rows(curve)].reset_index(drop=True)
+
+
+def undominated(frame: pd.DataFrame, /, *, costs: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which runs are of points that no other point beats in quality and all of these costs together: (n_rows,).
+
+    frame: one row per run, of one network, data set and task or of several, which are not compared with each other. The
+    quality is the frame's own on the validation split. Seeds are averaged; costs that are not there do not count.
+
+    >>> runs = pd.DataFrame({"point": ["reference", "a", "b"], "size_bytes": [4, 3, 3], "macs": [9, 5, 6],
+    ...     "accuracy_val": [0.9, 0.8, 0.7]})
+    >>> undominated(runs, costs=["size_bytes", "macs"]).tolist()
+    [True, True, False]
+    """
+    import moocore
+
+    marked = np.zeros(len(frame), dtype=bool)
+    places = pd.Series(np.arange(len(frame)), index=frame.index)
+    for runs in split_groups(frame).values():
+        quality = Quality.of_frame(runs)
+        numbers = point_numbers(runs)
+        there = [cost for cost in costs if cost in runs.columns]
+        means = runs[[quality.column, *there]].astype(float).groupby(numbers).mean().to_numpy()
+        means[:, 0] *= -1 if quality.direction == "higher" else 1
+        best = moocore.is_nondominated(means, keep_weakly=True)
+        marked[places[runs.index].to_numpy()] = best[numbers]
+    return marked
 
 
 def front_rows(curve: Curve, /) -> NDArray[np.int64]:

@@ -33,6 +33,8 @@ class MeasureSettings:
     threads: tuple[Threads, ...]
     seconds: Annotated[float, Field(gt=0)]
     """Of timing for each model and engine."""
+    points: Literal["front", "all"] = "front"
+    """Of a sweep with many points: those that no other point beats, and the references; or all."""
     memory: Annotated[str | int | float, Field(description="a size, such as 2GB")] | None = None
     """How much memory the models may take that are measured together, as in 2GB; None: half of what is free then."""
 

@@ -27,7 +27,7 @@ from effbench.sweep.realised import engine_tags
 from effbench.sweep.records import extra_qualities, quality_columns
 from effbench.sweep.run_log import RunLog
 from effbench.sweep.shares import share_lines
-from effbench.sweep.timing import Listener, kept_latencies, measure_points
+from effbench.sweep.timing import Listener, kept_latencies, measure_points, points_to_measure
 from effbench.tracking import names
 from effbench.tracking.tracker import Tracker, TrackingError
 from effbench.training.curves import Row
@@ -137,7 +137,13 @@ def carry_out(
     listener = Listener(
         progress=display.measuring, complain=unmeasured.append, note=notes.append, keep=files.__setitem__
     )
-    latencies = measure_points(finished, sweep, store, listener)
+    chosen = points_to_measure(finished, sweep, metrics)
+    if len(chosen) < len(finished):
+        notes.append(
+            f"latency: of {len(finished)} runs the {len(chosen)} of the front over all other costs, and of references; "
+            "measure.points=all times all"
+        )
+    latencies = measure_points(chosen, sweep, store, listener)
     log.log_waiting()
     frame = _frame(sweep, metrics, latencies)
     log.log_metrics(latencies)
@@ -164,7 +170,8 @@ def outcome_so_far(sweep: Sweep, store: Store, /) -> SweepOutcome:
     }
     finished = [point for point in sweep.plan.points if point.key in results]
     metrics = {key: result.metrics for key, result in results.items()}
-    frame = _frame(sweep, metrics, kept_latencies(finished, sweep, store))
+    chosen = points_to_measure(finished, sweep, metrics)
+    frame = _frame(sweep, metrics, kept_latencies(chosen, sweep, store))
     frame.attrs["failed"] = []  # what is not there was not tried
     return SweepOutcome(
         frame,

@@ -10,6 +10,7 @@ from functools import partial
 import pandas as pd
 import torch
 
+from effbench.analysis import undominated
 from effbench.checks.errors import first_line
 from effbench.checks.text import few_names
 from effbench.measure.latency import summarise_latency
@@ -24,6 +25,7 @@ from effbench.run.store import Store
 from effbench.run.through_engine import Found
 from effbench.sweep.environment import describe_machine
 from effbench.sweep.passes import Done, Pass, as_csv, passes_of, sample_points, why_disturbed
+from effbench.sweep.records import quality_columns
 
 VERSION = 3
 """Bumped when latencies come to mean something else."""
@@ -89,6 +91,39 @@ def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener
     return found
 
 
+MANY = 20
+"""More points than these are not all timed, unless that is asked for."""
+OTHER_COSTS = ("size_bytes", "macs", "macs_effective", "params")
+"""Over which the front is taken that is timed of many points."""
+
+
+def points_to_measure(
+    points: Sequence[Point], sweep: Sweep, metrics: Mapping[str, Mapping[str, float]], /
+) -> list[Point]:
+    """Return which runs are timed: of few points all, of many those on the front, their references and controls.
+
+    metrics: of the runs, by their keys.
+    """
+    if sweep.measure.points == "all" or len({point.label for point in points}) <= MANY:
+        return list(points)
+    rows = [
+        {
+            "point": point.label,
+            "seed": point.seed,
+            "model": point.network_name,
+            "data": point.data_name,
+            "task": point.chain.loaded_task().name,
+            **quality_columns(point),
+            **metrics[point.key],
+        }
+        for point in points
+    ]
+    best = undominated(pd.DataFrame(rows), costs=OTHER_COSTS)
+    keys = {point.key for point, is_best in zip(points, best, strict=True) if is_best}
+    keys |= {point.reference_key or point.key for point in points if point.key in keys}
+    return [point for point in points if point.key in keys or point.is_reference or point.is_control]
+
+
 def kept_latencies(points: Sequence[Point], sweep: Sweep, store: Store, /) -> Metrics:
     """Return of the metrics of `measure_points` those that the store has."""
     kept: Metrics = {point.key: {} for point in points}
@@ -103,7 +138,11 @@ def kept_latencies(points: Sequence[Point], sweep: Sweep, store: Store, /) -> Me
 
 def is_measured(points: Sequence[Point], sweep: Sweep, store: Store, /) -> bool:
     """Whether what `measure_points` gives is kept: it was measured on this machine, and undisturbed."""
-    return all(store.has(_entry(points, one, sweep)) for one in passes_of(sweep))
+    records = {point.key: store.get_json(f"runs/{point.key}.json") for point in points}
+    if not all(isinstance(record, dict) for record in records.values()):
+        return False
+    chosen = points_to_measure(points, sweep, {key: record["metrics"] for key, record in records.items()})
+    return all(store.has(_entry(chosen, one, sweep)) for one in passes_of(sweep))
 
 
 def _entry(points: Sequence[Point], one: Pass, sweep: Sweep) -> str:

@@ -1,10 +1,17 @@
-"""An engine with a clock of its own."""
+"""An engine with a clock of its own; networks on grids of few levels."""
 
 import gc
 from collections import Counter
 
 import pytest
+import torch
 from torch import nn
+
+from effbench.compression.constraints.layer_inputs import InputGrid, set_input
+from effbench.compression.constraints.quantizer import UniformQuantizer
+from effbench.compression.constraints.stack import register
+from effbench.compression.layers import weight_layers
+from effbench.measure.int8_layers import int8_layers
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -73,3 +80,52 @@ def make_bench():
 @pytest.fixture
 def make_timed():
     return Timed
+
+
+def _put_on_grids(model, images, /, *, bits=8, input_bits=8, scheme="symmetric", granularity="channel", names=None):
+    """Round the weights and inputs of a network's layers, or of those of some names, and return it, in eval mode.
+
+    The inputs' grids go from the least to the largest that each layer takes in for `images`, or to zero.
+    """
+    ends = {}
+
+    def look(name):
+        def note(module, args):
+            low, high = ends.get(name, (0.0, 0.0))
+            ends[name] = min(low, float(args[0].min())), max(high, float(args[0].max()))
+
+        return note
+
+    chosen = {name: layer for name, layer in weight_layers(model) if names is None or name in names}
+    hooks = [layer.register_forward_pre_hook(look(name)) for name, layer in chosen.items()]
+    with torch.no_grad():
+        model.eval()(images)
+    for hook in hooks:
+        hook.remove()
+    for name, layer in chosen.items():
+        register(layer, "weight", UniformQuantizer(bits, scheme=scheme, granularity=granularity))
+        set_input(layer, InputGrid.between(*ends[name], bits=input_bits))
+    return model
+
+
+@pytest.fixture(scope="session")
+def put_on_grids():
+    return _put_on_grids
+
+
+@pytest.fixture(scope="session")
+def assert_a_step_away():
+    """Return what compares outputs with those that PyTorch simulates: a few steps of the last layer apart at most.
+
+    Sums in another order may round an input to the next level.
+    """
+
+    def compare(found, model, images):
+        with torch.no_grad():
+            expected = model(images)
+        (*_, last) = int8_layers(model).values()
+        step = last.input_grid.scale * float(last.values.abs().max())
+        assert 10 * step < float(expected.abs().max()), "the steps are too large to tell anything"
+        torch.testing.assert_close(torch.as_tensor(found), expected, rtol=1e-5, atol=3 * step)
+
+    return compare
