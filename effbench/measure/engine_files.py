@@ -75,7 +75,7 @@ def silently() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             before = logging.root.manager.disable
-            logging.disable(logging.WARNING)
+            logging.disable(max(before, logging.WARNING))
             try:
                 yield
             finally:

@@ -26,11 +26,19 @@ def on_grids(layer, quantizer=None, grid=GRID):
 
 @pytest.mark.parametrize(
     "layer",
-    [nn.Linear(5, 4), nn.Conv1d(2, 4, 3), nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 4, 3, groups=4), nn.Conv3d(1, 4, 2)],
+    [
+        nn.Linear(5, 4),
+        nn.Conv1d(2, 4, 3),
+        nn.Conv2d(4, 4, 3, groups=2),
+        nn.Conv2d(4, 4, 3, groups=4),
+        nn.Conv3d(1, 4, 2),
+    ],
     ids=lambda layer: f"{type(layer).__name__}-{getattr(layer, 'groups', 1)}",
 )
 @pytest.mark.parametrize("granularity", ["channel", "tensor"])
-@pytest.mark.parametrize(("bits", "scheme"), [(8, "symmetric"), (4, "symmetric"), (7, "affine"), (2, "ternary"), (1, "symmetric")])
+@pytest.mark.parametrize(
+    ("bits", "scheme"), [(8, "symmetric"), (4, "symmetric"), (7, "affine"), (2, "ternary"), (1, "symmetric")]
+)
 def test_codes_times_scales_are_the_weights_to_the_bit(layer, granularity, bits, scheme):
     layer = on_grids(type(layer)(**sizes(layer)), UniformQuantizer(bits, scheme=scheme, granularity=granularity))
     (found,) = int8_layers(nn.Sequential(layer)).values()
