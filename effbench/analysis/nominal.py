@@ -195,12 +195,12 @@ def verdicts(frame: pd.DataFrame, /) -> pd.DataFrame:
     >>> verdicts(pd.DataFrame({"point": ["reference"], "reference": [True]})).shape
     (1, 0)
     """
-    found = pd.DataFrame(index=frame.index)
-    for runs in split_groups(frame).values():
+    found = pd.DataFrame(index=range(len(frame)))
+    for runs in split_groups(frame.reset_index(drop=True)).values():
         for engine, own in _in_group(runs).groupby("engine", sort=False):
             name = f"verdict/{engine}"
             if name not in found.columns:
                 found[name] = ""
             by_label = dict(zip(own["point"], own["verdict"], strict=True))
             found.loc[runs.index, name] = [by_label.get(str(label), "") for label in runs["point"]]
-    return found
+    return found.set_axis(frame.index)

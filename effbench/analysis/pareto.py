@@ -78,15 +78,14 @@ def undominated(frame: pd.DataFrame, /, *, costs: Sequence[str]) -> NDArray[np.b
     import moocore
 
     marked = np.zeros(len(frame), dtype=bool)
-    places = pd.Series(np.arange(len(frame)), index=frame.index)
-    for runs in split_groups(frame).values():
+    for runs in split_groups(frame.reset_index(drop=True)).values():
         quality = Quality.of_frame(runs)
         numbers = point_numbers(runs)
         there = [cost for cost in costs if cost in runs.columns]
         means = runs[[quality.column, *there]].astype(float).groupby(numbers).mean().to_numpy()
         means[:, 0] *= -1 if quality.direction == "higher" else 1
         best = moocore.is_nondominated(means, keep_weakly=True)
-        marked[places[runs.index].to_numpy()] = best[numbers]
+        marked[runs.index.to_numpy()] = best[numbers]
     return marked
 
 

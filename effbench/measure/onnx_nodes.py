@@ -82,8 +82,8 @@ def _nodes_of(layer: Int8Layer, proto: Any, model: nn.Module) -> list[Place]:
         if of_layer is not None and of_layer is not own:
             continue
         weights = numpy_helper.to_array(constants[node.input[1]])
-        factors = _factors(weights.T if is_transposed else weights, values)
-        if factors is None or _overflows(layer, factors):
+        factors = factors_between(weights.T if is_transposed else weights, values)
+        if factors is None or overflows(layer, factors):
             continue
         named = of_layer is own or node.input[1] == f"{layer.name}.weight".removeprefix(".")
         if named or is_transposed or bool((factors == 1).all()):
@@ -102,7 +102,7 @@ def _layer_of(node: Any, model: nn.Module) -> nn.Module | None:
     return module if isinstance(module, LAYERS) else None
 
 
-def _factors(weights: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32] | None:
+def factors_between(weights: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """Return by which factors, one for each row, `weights` are `values`; None where they are no multiples of them."""
     rows, own = (array.reshape(len(array), -1).astype(np.float64) for array in (weights, values))
     squares = (own * own).sum(1)
@@ -113,7 +113,7 @@ def _factors(weights: NDArray[np.float32], values: NDArray[np.float32]) -> NDArr
     return factors.astype(np.float32) if error <= _CLOSE * np.abs(rows).max(initial=0.0) else None
 
 
-def _overflows(layer: Int8Layer, factors: NDArray[np.float32]) -> bool:
+def overflows(layer: Int8Layer, factors: NDArray[np.float32]) -> bool:
     """Whether a factor below 0 meets the code -128, whose opposite is no 8-bit code."""
     lowest = layer.codes.reshape(len(layer.codes), -1).amin(1).numpy()
     return bool(((lowest == -128) & (factors < 0)).any())

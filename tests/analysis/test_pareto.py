@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from effbench.analysis import pareto_front
+from effbench.analysis import pareto_front, undominated
 
 QUICK = settings(max_examples=60, deadline=None)
 # Few distinct values, so that ties and duplicates are common.
@@ -106,3 +106,19 @@ def test_where_lower_is_better_the_front_is_the_mirror_image(frame):
 def test_the_frames_own_quality_is_taken(segmented, language):
     assert pareto_front(segmented)["point"].tolist() == ["prune=0.9", "prune=0.5", "prune=0.1"]
     assert pareto_front(language)["perplexity_val"].tolist() == [30.0, 21.3, 20.9]
+
+
+def test_a_point_stays_where_it_is_best_in_one_cost_alone(seeded):
+    seeded["params"] = 1000
+    best = undominated(seeded, costs=["size_bytes", "macs_effective", "params", "not_there"])
+    assert best.tolist() == (seeded["point"] != "reference").tolist()  # prune=0.1 is better than it, and cheaper
+    worse = seeded["point"] == "prune=0.1"
+    seeded.loc[worse, ["size_bytes", "macs_effective", "accuracy_val"]] = [500_000, 2_000_000, 0.5]
+    best = undominated(seeded, costs=["size_bytes", "macs_effective"])
+    assert best.tolist() == (~worse).tolist()
+
+
+def test_networks_do_not_beat_each_other(runs):
+    other = runs.assign(model="lenet_5", size_bytes=9, macs_effective=9, accuracy_val=1.0)
+    best = undominated(pd.concat([runs, other]), costs=["size_bytes", "macs_effective"])
+    assert best.tolist() == [True, False, True, True, *[True] * 4]

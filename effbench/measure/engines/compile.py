@@ -51,13 +51,16 @@ class CompileEngine:
         except Exception as error:  # whatever the compiler raises: it is the network that it can't follow
             raise ValueError(f"torch.compile can't follow it: {first_line(error)}") from None
 
+        # Whoever calls, and whatever is given: in another mode or for another layout all would be compiled anew, and not
+        # with these settings.
         def run() -> object:
-            with torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad():
                 return compiled(images)
 
         def outputs(others: Tensor) -> Tensor:
-            with torch.no_grad():
-                found: Tensor = compiled(others.to(self.device))
+            assert others.shape == images.shape, f"prepared for {tuple(images.shape)}, not for {tuple(others.shape)}"
+            with torch.inference_mode(False), torch.no_grad():
+                found: Tensor = compiled(torch.empty_like(images).copy_(others))
             return found.cpu()
 
         return Prepared(run=run, outputs=outputs)

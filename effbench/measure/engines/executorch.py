@@ -13,9 +13,9 @@ from effbench.checks.errors import first_line
 from effbench.checks.extras import import_extra
 from effbench.checks.fields import check_fields
 from effbench.checks.text import few_names
-from effbench.compression.constraints.stack import bake
 from effbench.measure.engine import Prepared
 from effbench.measure.engine_files import Exported, FileEngine, silently
+from effbench.measure.xnnpack_graph import to_program
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +41,16 @@ class ExecuTorchEngine(FileEngine):
             from executorch.exir import to_edge_transform_and_lower
 
         path = folder / f"network{self.SUFFIX}"
-        plain = bake(model).eval().requires_grad_(False)
         try:
             with silently(), torch.no_grad():
-                program = torch.export.export(plain, (example_input,))
-                edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+                program = to_program(model, example_input)
+                edge = to_edge_transform_and_lower(program.exported, partitioner=[XnnpackPartitioner()])
                 left = _not_delegated(edge.exported_program())
                 path.write_bytes(edge.to_executorch().buffer)
         except Exception as error:  # whatever the exporter raises: it is the network that it can't follow
             raise ValueError(f"it can't be written for ExecuTorch: {first_line(error)}") from None
         notes = (f"not computed by XNNPACK: {few_names(left)}",) if left else ()
-        return Exported(path=path, notes=notes)
+        return Exported(path=path, int8_weights=program.int8_weights, notes=(*program.notes, *notes))
 
     def load(self, path: Path, example_input: Tensor, /, *, threads: int) -> Prepared:
         """Return what runs a program. ExecuTorch has one pool of threads for all: it has so many from now on."""

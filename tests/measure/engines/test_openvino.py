@@ -1,0 +1,114 @@
+"""OpenVINO: 8-bit layers give what PyTorch simulates; what is computed otherwise than asked is told."""
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from effbench.measure.engine import evaluates_as_runs_do
+from effbench.measure.engines import openvino as module
+from effbench.measure.engines.openvino import OpenVinoEngine
+
+for package in ("openvino", "onnx", "onnxscript"):
+    pytest.importorskip(package, reason=f"{package} is not installed: pip install 'effbench[openvino]'")
+
+IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def network(put_on_grids):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 5),
+    )  # fmt: skip
+    with torch.no_grad():
+        network[1].weight.copy_(torch.tensor([1.0, -0.5] * 4))
+    return put_on_grids(network, IMAGES)
+
+
+@pytest.fixture(scope="module")
+def prepared(network):
+    return OpenVinoEngine().prepare(network, IMAGES, threads=1)
+
+
+def test_8_bit_layers_give_what_pytorch_simulates(prepared, network, assert_a_step_away):
+    assert prepared.int8_weights == 8 * 3 * 9 + 8 * 9 + 32 * 5 and not prepared.notes
+    assert_a_step_away(prepared.outputs(IMAGES), network, IMAGES)
+    assert_a_step_away(prepared.run()[0], network, IMAGES)
+
+
+def test_outputs_are_not_overwritten_by_the_next_ones(prepared):
+    first = prepared.outputs(IMAGES)
+    kept = first.clone()
+    prepared.outputs(torch.zeros_like(IMAGES))
+    prepared()
+    assert torch.equal(first, kept)
+
+
+class Compiled:
+    """What OpenVINO returns, for a processor that computes in something of its own choice."""
+
+    def __init__(self, used):
+        self.used = used
+
+    def get_property(self, name):
+        assert name == "INFERENCE_PRECISION_HINT"
+        return self
+
+    def to_string(self):
+        return self.used
+
+    def create_infer_request(self):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("precision", "used", "notes"),
+    [
+        ("float32", "f32", ()),
+        ("bfloat16", "bf16", ()),
+        ("bfloat16", "f32", ("computed in f32, not in bf16, on this processor",)),
+        ("float16", "f32", ("computed in f32, not in f16, on this processor",)),
+    ],
+)
+def test_another_precision_than_was_asked_for_is_told(monkeypatch, tmp_path, precision, used, notes):
+    asked = []
+
+    def compile_model(blob, *, threads, precision):
+        asked.append((blob, threads, precision))
+        return Compiled(used)
+
+    monkeypatch.setattr(module, "_compiled", compile_model)
+    (tmp_path / "network.onnx").write_bytes(b"file")
+    prepared = OpenVinoEngine(precision=precision).load(tmp_path / "network.onnx", IMAGES, threads=3)
+    assert tuple(prepared.notes) == notes
+    assert asked == [(b"file", 3, {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}[precision])]
+
+
+@pytest.mark.parametrize(("option", "value"), [("precision", "f32"), ("precision", "int8"), ("weights", "int4")])
+def test_refuses_what_is_no_option(option, value):
+    with pytest.raises(ValueError, match=option):
+        OpenVinoEngine(**{option: value})
+
+
+@pytest.mark.parametrize("package", ["openvino", "onnx", "onnxscript"])
+def test_without_a_package_it_says_what_to_install(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ValueError, match=rf"^engine=openvino.*{package}"):
+        OpenVinoEngine()
+
+
+@pytest.mark.parametrize(("cuts", "expected"), [(True, "uint8"), (False, "int8")])
+def test_the_type_of_weights_is_the_one_that_is_exact_here(monkeypatch, cuts, expected):
+    monkeypatch.setattr(module, "cuts_products_off", lambda run: cuts)
+    module._exact_type.cache_clear()
+    try:
+        assert module._exact_type() == expected
+    finally:
+        module._exact_type.cache_clear()
+
+
+def test_the_quality_of_runs_is_not_its_own():
+    assert not evaluates_as_runs_do(OpenVinoEngine())
