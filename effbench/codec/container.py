@@ -25,7 +25,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -169,21 +168,27 @@ def decode_on_grids(blob: bytes, model: nn.Module, /) -> nn.Module:
     network, codes = _decoded(blob, model, keeps_codes=True)
     for name, stored in codes.items():
         layer_name, _, tensor_name = name.rpartition(".")
-        layer, scheme = network.get_submodule(layer_name), _scheme(stored)
-        if scheme is not None and tensor_name in layer._parameters:
-            register(layer, tensor_name, HeldGrid(stored.scale, stored.zero_point, bits=stored.bits, scheme=scheme))
+        layer, grid = network.get_submodule(layer_name), _grid_of(stored)
+        if grid is not None and tensor_name in layer._parameters:
+            register(layer, tensor_name, grid)
     return network
 
 
-def _scheme(stored: QuantizedTensor) -> Literal["symmetric", "affine"] | None:
-    """Return the kind of even grid that has all the codes among its own; None where none has."""
+def _grid_of(stored: QuantizedTensor) -> HeldGrid | None:
+    """Return an even grid that has all the codes among its own; None where none has.
+
+    It may have more bits than the codes are said to have: one bit is the codes -1, 0 and 1, and steps of an affine grid
+    from its zero points go both ways.
+    """
     if stored.is_power:
         return None
     low, high = (int(stored.codes.min()), int(stored.codes.max())) if stored.codes.numel() else (0, 0)
-    most = 2 ** (stored.bits - 1) - 1
-    if stored.bits > 1 and -most <= low and high <= most and not bool(stored.zero_point.any()):
-        return "symmetric"
-    return "affine" if low >= 0 and high < 2**stored.bits else None
+    if not bool(stored.zero_point.any()) and (low < 0 or high < 2 ** (stored.bits - 1)):
+        bits = max(stored.bits, 2, max(-low, high).bit_length() + 1)
+        return HeldGrid(stored.scale, stored.zero_point, bits=bits, scheme="symmetric")
+    if low < 0 or high >= 2**stored.bits:
+        return None
+    return HeldGrid(stored.scale, stored.zero_point, bits=stored.bits, scheme="affine")
 
 
 def _decoded(

@@ -80,7 +80,9 @@ def evaluate_through(
             expected = in_pytorch(images)
             if outputs.shape != expected.shape:
                 raise ValueError(f"the engine gives {tuple(outputs.shape)}, PyTorch {tuple(expected.shape)}")
-            largest = max(largest, float((outputs - expected).abs().max()))
+            if bool((outputs.isfinite() != expected.isfinite()).any()):
+                raise ValueError("the engine gives outputs that are not finite, or PyTorch does where it gives others")
+            largest = max(largest, float((outputs - expected).nan_to_num(0.0).abs().max()))
             same = outputs.argmax(1) == expected.argmax(1)
             n_same, n_predictions = n_same + int(same.sum()), n_predictions + same.numel()
             differs = ~same.reshape(len(same), -1).all(1)

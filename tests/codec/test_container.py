@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrize
 
-from effbench.codec import decode, encode, encode_each
+from effbench.codec import decode, decode_on_grids, encode, encode_each
 from effbench.codec.container import CODER_NUMBERS
 from effbench.codec.streams import Coder
 from effbench.compression.constraints.codebook import Codebook, share_tensor
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
-from effbench.compression.constraints.stack import bake
+from effbench.compression.constraints.stack import bake, constrained_value, constraints_on, native_form, register
 from effbench.compression.layers import weight_layers
 
 SEEDED = settings(deadline=None, derandomize=True, max_examples=60)
@@ -342,3 +342,88 @@ def test_the_same_network_gives_the_same_bytes_here_and_in_a_fresh_process():
         [sys.executable, "-c", PROGRAM + "print(digest)"], check=True, capture_output=True, text=True
     )
     assert {*digests, fresh.stdout.strip()} == {digests[0]}
+
+
+def layer_on(constraint, *, zeros=0.0):
+    """Return a linear layer under a constraint, some of whose weights are zero."""
+    torch.manual_seed(0)
+    layer = nn.Linear(40, 30)
+    with torch.no_grad():
+        layer.weight += 0.03  # more above zero than below
+        layer.weight *= torch.rand(30, 40) >= zeros
+    register(layer, "weight", constraint)
+    return layer
+
+
+def steps_of(layer):
+    """Return the whole steps from zero of a layer's weights, and the steps' sizes."""
+    stored = native_form(layer, "weight")
+    zero_points = stored.zero_point.reshape(-1, 1) if stored.zero_point.ndim else stored.zero_point
+    return stored.codes - zero_points, stored.scale
+
+
+@pytest.mark.parametrize("coder", CODERS)
+@pytest.mark.parametrize("zeros", [0.0, 0.9])
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+@pytest.mark.parametrize(
+    ("bits", "scheme"),
+    [
+        (8, "symmetric"),
+        (8, "affine"),
+        (4, "symmetric"),
+        (4, "affine"),
+        (2, "ternary"),
+        (1, "symmetric"),
+        (12, "affine"),
+    ],
+)
+def test_weights_come_back_on_the_grids_that_the_file_holds(bits, scheme, granularity, zeros, coder):
+    layer = layer_on(UniformQuantizer(bits, scheme=scheme, granularity=granularity), zeros=zeros)
+    blob = encode(layer, coder=coder)
+    found, plain = decode_on_grids(blob, nn.Linear(40, 30)), decode(blob, nn.Linear(40, 30))
+    assert not constraints_on(plain, "weight") and constraints_on(found, "weight")
+    assert raw_bytes(constrained_value(found, "weight")) == raw_bytes(plain.weight)
+    assert torch.equal(found.bias, layer.bias)
+    steps, scales = steps_of(found)
+    expected, of_layer = steps_of(layer)
+    assert torch.equal(steps, expected) and torch.equal(scales, of_layer)
+    assert raw_bytes(bake(found).weight) == raw_bytes(plain.weight)
+
+
+def test_what_has_no_even_grid_comes_back_plain():
+    powers, shared = layer_on(UniformQuantizer(4, scheme="power_of_two")), nn.Linear(40, 30)
+    share_tensor(shared, "weight", Codebook(torch.randint(0, 5, (30, 40)), 4))
+    for layer in (powers, shared, nn.Linear(40, 30)):
+        found = decode_on_grids(encode(layer), nn.Linear(40, 30))
+        assert not constraints_on(found, "weight") and isinstance(found.weight, nn.Parameter)
+        assert torch.equal(found.weight, constrained_value(layer, "weight"))
+
+
+def test_of_a_network_each_weight_is_on_its_grid_and_what_is_tied_is_plain_and_tied():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.other = nn.Linear(6, 6), nn.Linear(6, 6), nn.Conv2d(2, 3, 3)
+            self.second.weight = self.first.weight
+            self.norm = nn.BatchNorm2d(3)
+
+    network, quantizer = Tied(), UniformQuantizer(4)
+    for layer in (network.first, network.second):
+        register(layer, "weight", quantizer)
+    register(network.other, "weight", UniformQuantizer(3))
+    found = decode_on_grids(encode(network), Tied())
+    assert native_form(found.other, "weight").bits == 3
+    assert found.first.weight is found.second.weight
+    assert not constraints_on(found.first, "weight")
+    expected = bake(network).state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in bake(found).state_dict().items())
+
+
+def test_an_equal_tensor_that_the_file_repeats_has_its_codes_too():
+    layers = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
+    layers[1].load_state_dict(layers[0].state_dict())
+    for layer in layers:
+        register(layer, "weight", UniformQuantizer(4))
+    found = decode_on_grids(encode(layers), nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6)))
+    first, second = (native_form(layer, "weight") for layer in found)
+    assert torch.equal(first.codes, second.codes) and first.bits == second.bits == 4
