@@ -6,7 +6,15 @@ import pytest
 import torch
 
 import effbench.measure.engines
-from effbench.measure.engine import Engine, engine_names, find_engine, prepared_bytes
+from effbench.measure.engine import (
+    Engine,
+    Prepared,
+    engine_names,
+    evaluates_as_runs_do,
+    find_engine,
+    prepared_bytes,
+)
+from effbench.measure.engines.compile import CompileEngine
 from effbench.measure.engines.eager import EagerEngine
 
 
@@ -45,3 +53,14 @@ def test_what_an_engine_holds_is_the_tensors_and_the_input_unless_it_says_so():
     model, values = torch.nn.Linear(3, 2), torch.zeros(4, 3)
     assert prepared_bytes(find_engine("eager"), model, values) == 4 * (3 * 2 + 2) + 4 * 12
     assert prepared_bytes(Doubling(), model, values) == 96
+
+
+def test_a_prepared_network_runs_its_example_and_tells_nothing_that_is_not_known():
+    prepared = Prepared(run=lambda: "ran", outputs=lambda images: images)
+    assert prepared() == prepared.run() == "ran"
+    assert (prepared.n_bytes, prepared.download_bytes, prepared.int8_weights, prepared.notes) == (None, None, None, ())
+
+
+def test_the_engine_in_which_runs_are_evaluated_has_their_quality():
+    assert evaluates_as_runs_do(EagerEngine())
+    assert not evaluates_as_runs_do(CompileEngine())

@@ -1,10 +1,12 @@
 """More models than memory holds: groups, each with its references."""
 
+from contextlib import contextmanager
 from functools import partial
 
 import pandas as pd
 import pytest
 
+from effbench.measure import grouped
 from effbench.measure.grouped import sample_in_groups
 from effbench.measure.latency import sample_latency, summarise_latency
 
@@ -122,3 +124,46 @@ def test_progress_goes_from_nothing_to_all(sample, n_fit):
     told = []
     sample(MODELS, n_fit * EACH, references=TO_R, on_progress=told.append)
     assert told == sorted(told) and told[0] > 0 and told[-1] == pytest.approx(1.0)
+
+
+def test_each_model_is_shown_with_what_the_engine_made_of_it_before_anything_is_timed(sample):
+    shown = []
+
+    def inspect(name, model, prepared):
+        shown.append((name, model.milliseconds, prepared.milliseconds))
+        assert not prepared.bench.calls
+        if name == "q":
+            raise ValueError("its accuracy there is nan")
+
+    found, _ = sample(MODELS, len(MODELS) * EACH, references=TO_R, inspect=inspect)
+    assert sorted(shown) == sorted((name, value, value) for name, value in MODELS.items())
+    assert found.failures == {"q": "ValueError: its accuracy there is nan"}
+    assert found.samples["model"].drop_duplicates().tolist() == ["p", "r", "s", "t"]
+
+
+def test_the_process_is_held_to_its_cores_and_others_are_watched_while_models_are_timed(sample, monkeypatch):
+    events = []
+
+    @contextmanager
+    def note(what):
+        events.append(f"{what} begins")
+        yield
+        events.append(f"{what} ends")
+
+    class Watch:
+        cores_busy = 1.25
+
+        def watching(self):
+            return note("watching")
+
+    monkeypatch.setattr(grouped, "held_to", lambda n_cores: note(f"held to {n_cores}"))
+    monkeypatch.setattr(grouped, "OthersWatch", Watch)
+    found, _ = sample(
+        MODELS, 2 * EACH, references=TO_R, threads=2, inspect=lambda name, *_: events.append(f"{name} is there")
+    )
+    assert found.others_busy == 1.25
+    timed = ["held to 2 begins", "watching begins", "watching ends", "held to 2 ends"]
+    held = [event for event in events if "there" not in event]
+    assert held == timed * 4
+    first = events.index(timed[0])
+    assert events[first : first + 4] == timed  # nothing is prepared meanwhile

@@ -51,8 +51,7 @@ class CompileEngine:
         except Exception as error:  # whatever the compiler raises: it is the network that it can't follow
             raise ValueError(f"torch.compile can't follow it: {first_line(error)}") from None
 
-        # Whoever calls, and whatever is given: in another mode or for another layout all would be compiled anew, and not
-        # with these settings.
+        # In another mode, or for another layout, torch would compile all of it anew, and not with these settings.
         def run() -> object:
             with torch.inference_mode(False), torch.no_grad():
                 return compiled(images)

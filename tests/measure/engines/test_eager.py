@@ -50,6 +50,13 @@ def test_outputs_are_of_inference_mode():
     torch.testing.assert_close(output.clone(), layer.bias.detach()[None])
 
 
+def test_outputs_are_those_of_the_network_for_what_is_given():
+    layer, values = nn.Linear(3, 2), torch.randn(4, 3)
+    prepared = EagerEngine().prepare(layer, torch.ones(1, 3), threads=1)
+    torch.testing.assert_close(prepared.outputs(values).clone(), layer(values).detach())
+    assert prepared.n_bytes is None and not prepared.notes
+
+
 def test_the_cpu_is_never_behind():
     EagerEngine().synchronise()
 

