@@ -1,22 +1,15 @@
-"""A network as a torch.export program in which layers on 8-bit grids have their own codes, scales and zero points.
-
-XNNPACK computes a layer with integers where its output is quantised as well: dequantize, layer, perhaps a ReLU,
-quantize. It is where another layer's input grid follows. Rounding to a grid commutes with whatever keeps the order of
-values, so that a grid behind a pooling or a ReLU is set before it, too: not a value changes.
-"""
+"""A network as a torch.export program in which layers on 8-bit grids have their own codes, scales and zero points."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 from torch.nn import functional
 
 from effbench.checks.text import few_names
@@ -24,19 +17,10 @@ from effbench.compression.constraints.layer_inputs import InputGrid, set_input
 from effbench.compression.structure.batch_norms import fold_batch_norms
 from effbench.measure.int8_layers import MOST_BITS, Int8Layer, int8_layers, without_grids
 from effbench.measure.onnx_nodes import factors_between, n_calls, overflows
+from effbench.measure.xnnpack_forms import settle
 
-import os
-DYN=bool(os.environ.get('DYN'))
 _SHIFT = 128
 """Codes of inputs are unsigned in effbench, signed here."""
-_LEAST_RATIO, _LARGEST_RATIO = 2.0**-32, 256.0
-"""Of the scale of products to that of the output; XNNPACK refuses others."""
-_FUSED = ("relu", "hardtanh")
-"""What a layer's kernel can do to its output."""
-_KEEP_ORDER = (*_FUSED, "max_pool2d", "view", "reshape", "permute", "transpose", "squeeze", "unsqueeze")
-"""Operations that leave the order of values as it is, and so can come after rounding."""
-_INT32_MAX = 2**31 - 1
-"""Of a bias in steps of the products' scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +44,31 @@ def to_program(model: nn.Module, example_input: Tensor, /) -> Program:
 
     What torch.export raises passes.
     """
+    import torch.ao.quantization.fx._decomposed  # its operations are registered then
+
     layers = int8_layers(model)
     if not layers:
         plain = without_grids(model, set()).requires_grad_(False)
         return Program(exported=torch.export.export(plain, (example_input,)), int8={}, notes=())
+    coded = _with_coded_layers(model, layers, example_input)
+    module = torch.export.export(coded, (example_input,)).run_decompositions({}).module()
+    assert isinstance(module, GraphModule)
+    forms = settle(module)
+    again = [name for name in layers if "rounded again" in forms.get(name, ())]
+    floats = [name for name in layers if forms.get(name, {"floats"}) == {"floats"}]
+    notes = (
+        (f"inputs rounded once more in each run, as no grid follows: {few_names(again)}" if again else ""),
+        (f"computed in floats, as XNNPACK has no kernel of integers for them: {few_names(floats)}" if floats else ""),
+    )
+    return Program(
+        exported=torch.export.export(module, (example_input,)),
+        int8={name: layer for name, layer in layers.items() if name not in floats},
+        notes=tuple(note for note in notes if note),
+    )
+
+
+def _with_coded_layers(model: nn.Module, layers: Mapping[str, Int8Layer], example_input: Tensor) -> nn.Module:
+    """Return a copy of a network whose layers on grids compute with their codes, norms behind them folded in."""
     plain = without_grids(model, set(layers)).requires_grad_(False)
     fold_batch_norms(plain, example_input)
     calls = n_calls(plain, layers, example_input)
@@ -73,16 +78,8 @@ def to_program(model: nn.Module, example_input: Tensor, /) -> Program:
         if codes is None:
             set_input(own, layer.input_grid)
         else:
-            plain = _replaced(plain, name, codes)
-    module = torch.export.export(plain, (example_input,)).run_decompositions({}).module()
-    assert isinstance(module, GraphModule)
-    int8 = {name: layers[name] for name in _settle(module)}
-    missing = [name for name in layers if name not in int8]
-    return Program(
-        exported=torch.export.export(module, (example_input,)),
-        int8=int8,
-        notes=(f"computed in floats, as no grid follows at once: {few_names(missing)}",) if missing else (),
-    )
+            plain = _replaced(plain, own, codes)
+    return plain
 
 
 class _CodedLayer(nn.Module):
@@ -91,6 +88,7 @@ class _CodedLayer(nn.Module):
     weight_codes: Tensor
     weight_scales: Tensor
     weight_zeros: Tensor
+    bias: Tensor
 
     def __init__(self, layer: nn.Conv2d | nn.Linear, grid: InputGrid, codes: Tensor, scales: Tensor) -> None:
         super().__init__()
@@ -99,10 +97,18 @@ class _CodedLayer(nn.Module):
         self.register_buffer("weight_codes", codes)
         self.register_buffer("weight_scales", scales)
         self.register_buffer("weight_zeros", torch.zeros(len(scales), dtype=torch.int64))
-        # XNNPACK wants one, and in this dtype
         self.register_buffer("bias", torch.zeros(len(scales)) if layer.bias is None else layer.bias.detach())
 
+    @property
+    def weight(self) -> Tensor:
+        """The weight as floats, for whoever else reads it."""
+        found: Tensor = torch.ops.quantized_decomposed.dequantize_per_channel(
+            self.weight_codes, self.weight_scales, self.weight_zeros, 0, -128, 127, torch.int8
+        )
+        return found
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's layers name it so)
+        """Compute the layer, its input rounded to the grid."""
         grid = self._grid
         if grid.bits < MOST_BITS:  # the codes go up to 127
             low, high = ((code - grid.zero_point) * grid.scale for code in (0, 2**grid.bits - 1))
@@ -110,10 +116,7 @@ class _CodedLayer(nn.Module):
         ops, zero_point = torch.ops.quantized_decomposed, grid.zero_point - _SHIFT
         codes = ops.quantize_per_tensor(input, grid.scale, zero_point, -128, 127, torch.int8)
         values = ops.dequantize_per_tensor(codes, grid.scale, zero_point, -128, 127, torch.int8)
-        weight = ops.dequantize_per_channel(
-            self.weight_codes, self.weight_scales, self.weight_zeros, 0, -128, 127, torch.int8
-        )
-        return self._compute(values, weight, self.bias)
+        return self._compute(values, self.weight, self.bias)
 
 
 def _computation(layer: nn.Conv2d | nn.Linear) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -136,147 +139,10 @@ def _with_codes(own: nn.Module, layer: Int8Layer) -> _CodedLayer | None:
     return _CodedLayer(own, layer.input_grid, codes, scales)
 
 
-def _replaced(network: nn.Module, name: str, module: nn.Module) -> nn.Module:
-    """Return the network with another module in a place; where it is the place of all, that module."""
-    if not name:
-        return module
-    parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, module)
-    return network
-
-
-def _settle(module: GraphModule) -> list[str]:
-    """Bring the graph into XNNPACK's form, in place: floats where there is none. Returns the coded layers' names."""
-    for node in list(module.graph.nodes):
-        if node.op == "call_module":  # torch.export's look at the sizes of inputs
-            module.graph.erase_node(node)
-        elif node.users:
-            _merge_equal(node)
-    coded: dict[str, None] = {}
-    for node in list(module.graph.nodes):
-        weight = node.args[1] if len(node.args) > 1 else None
-        if not (isinstance(weight, Node) and _is(weight, "dequantize_per_channel")):
-            continue
-        quantize = _round_at_once(node)
-        if quantize is not None and _is_within_reach(module, node, quantize):
-            coded[_path(weight.args[0]).rpartition(".")[0]] = None
-        elif DYN and _can_round_again(module, node):
-            _round_again(node)
-            coded[_path(weight.args[0]).rpartition(".")[0]] = None
-        else:
-            _set_floats(module, weight)
-    module.graph.eliminate_dead_code()
-    _forget_unused(module)
-    module.recompile()
-    return list(coded)
-
-
-def _merge_equal(source: Node) -> None:
-    """Leave one of the nodes that round the same values to the same grid."""
-    first: dict[tuple[Any, ...], Node] = {}
-    for user in list(source.users):
-        if _is(user, "quantize_per_tensor") and first.setdefault(user.args[1:], user) is not user:
-            user.replace_all_uses_with(first[user.args[1:]])
-            user.graph.erase_node(user)
-
-
-def _round_at_once(layer: Node) -> Node | None:
-    """Return the node that rounds a layer's output, behind an activation at most, set there from further behind.
-
-    None where something else takes the output, or it is not rounded next.
-    """
-    behind, node = [], layer
-    while len(node.users) == 1:
-        (node,) = node.users
-        if _is(node, "quantize_per_tensor"):
-            break
-        if not _is(node, *_KEEP_ORDER):
-            return None
-        behind.append(node)
-    else:
-        return None
-    quantize = node
-    if behind and _is(behind[0], *_FUSED):
-        behind = behind[1:]
-    for later in reversed(behind):
-        before = later.args[0]
-        assert isinstance(before, Node)
-        with later.graph.inserting_before(later):
-            ops = torch.ops.quantized_decomposed
-            quantize = later.graph.call_function(ops.quantize_per_tensor.default, (before, *node.args[1:]))
-            values = later.graph.call_function(ops.dequantize_per_tensor.default, (quantize, *node.args[1:]))
-        later.replace_input_with(before, values)
-    return quantize
-
-
-def _is_within_reach(module: GraphModule, layer: Node, quantize: Node) -> bool:
-    """Whether XNNPACK's scales and biases can hold those of a layer."""
-    values, weight, bias = layer.args[:3]
-    assert isinstance(values, Node) and isinstance(weight, Node)
-    scales = _tensor(module, weight.args[1]).double() * _number(values.args[1])
-    ratios = scales / _number(quantize.args[1])
-    steps = _tensor(module, bias).double().abs() / scales
-    return bool((ratios >= _LEAST_RATIO).all() and (ratios < _LARGEST_RATIO).all() and (steps < _INT32_MAX).all())
-
-
-def _can_round_again(module: GraphModule, layer: Node) -> bool:
-    """Whether XNNPACK has a kernel that rounds a layer's input as it finds it: none for depthwise convolutions."""
-    if _is(layer, "linear"):
-        return True
-    weight = layer.args[1]
-    assert isinstance(weight, Node)
-    groups = layer.args[6] if len(layer.args) > 6 else 1
-    return groups == 1
-
-
-def _round_again(layer: Node) -> None:
-    """Have a layer's input rounded once more, to 8 bits between its own ends, in each run."""
-    values = layer.args[0]
-    assert isinstance(values, Node)
-    ops, call = torch.ops.quantized_decomposed, layer.graph.call_function
-    with layer.graph.inserting_before(layer):
-        found = call(ops.choose_qparams.tensor, (values, -128, 127, torch.finfo(torch.float32).eps, torch.int8))
-        scale, zero_point = (call(operator.getitem, (found, index)) for index in range(2))
-        codes = call(ops.quantize_per_tensor.tensor, (values, scale, zero_point, -128, 127, torch.int8))
-        again = call(ops.dequantize_per_tensor.tensor, (codes, scale, zero_point, -128, 127, torch.int8))
-    layer.replace_input_with(values, again)
-
-
-def _forget_unused(module: GraphModule) -> None:
-    """Take away the constants that the graph has no use for: they would stand in the file."""
-    used = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
-    for name, _ in list(module.named_buffers()):
-        if name not in used:
-            parent, _, child = name.rpartition(".")
-            delattr(module.get_submodule(parent), child)
-
-
-def _set_floats(module: GraphModule, weight: Node) -> None:
-    """Put the weights that codes stand for in their place."""
-    codes, scales = (_tensor(module, argument) for argument in weight.args[:2])
-    name = f"{weight.name}_floats"
-    module.register_buffer(name, codes.float() * scales.reshape(-1, *[1] * (codes.ndim - 1)))
-    with weight.graph.inserting_before(weight):
-        weight.replace_all_uses_with(weight.graph.get_attr(name))
-
-
-def _is(node: Node, *names: str) -> bool:
-    """Whether a node calls an operation of one of these names."""
-    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.name.rpartition("::")[2] in names
-
-
-def _path(node: Any) -> str:
-    assert isinstance(node, Node) and node.op == "get_attr"
-    return str(node.target)
-
-
-def _tensor(module: GraphModule, node: Any) -> Tensor:
-    """Return the constant that a node stands for."""
-    found = operator.attrgetter(_path(node))(module)
-    assert isinstance(found, Tensor)
-    return found
-
-
-def _number(value: Any) -> float:
-    assert isinstance(value, float)
-    return value
+def _replaced(network: nn.Module, own: nn.Module, module: nn.Module) -> nn.Module:
+    """Return the network with a module in all places of one of its own, in place unless that is the network."""
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if child is own:
+                setattr(parent, name, module)
+    return module if network is own else network

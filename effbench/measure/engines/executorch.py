@@ -22,8 +22,9 @@ from effbench.measure.xnnpack_graph import to_program
 class ExecuTorchEngine(FileEngine):
     """Write a network as an ExecuTorch program (.pte), what XNNPACK can compute handed to it, and run that.
 
-    All of it is floats: codes of weights and inputs are not handed on, and the run says so. What XNNPACK does not take
-    runs with ExecuTorch's portable kernels, which are slow; those operations are named.
+    Layers whose weights and inputs are on grids of at most 8 bits have their own codes (`measure.xnnpack_forms`); those
+    that are computed otherwise than the network says are named. What XNNPACK does not take runs with ExecuTorch's
+    portable kernels, which are slow; those operations are named, too.
     """
 
     name: ClassVar[str] = "executorch"
@@ -61,7 +62,10 @@ class ExecuTorchEngine(FileEngine):
             portable_lib._unsafe_reset_threadpool(threads)
             blob = path.read_bytes()
             program = Runtime.get().load_program(blob)
-            forward = program.load_method("forward")
+            try:
+                forward = program.load_method("forward")
+            except RuntimeError as error:
+                raise ValueError(f"ExecuTorch lacks kernels for some of its operations: {first_line(error)}") from None
         held = (blob, program)  # the method points into them
         example = example_input.contiguous()
 
@@ -79,7 +83,7 @@ class ExecuTorchEngine(FileEngine):
 def _not_delegated(program: torch.export.ExportedProgram) -> list[str]:
     """Return the operations that are left to the portable kernels, each once."""
     names = (
-        str(node.target)
+        getattr(node.target, "__name__", str(node.target))
         for node in program.graph.nodes
         if node.op == "call_function" and "executorch_call_delegate" not in str(node.target)
     )
