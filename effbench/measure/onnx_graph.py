@@ -89,12 +89,12 @@ def _quantize(place: Place, layer: Int8Layer, proto: Any, shift: int) -> None:
     graph, node, grid = proto.graph, place.node, layer.input_grid
     prefix = f"{layer.name}/{node.input[1]}"  # a layer that is called twice has its codes once
 
-    def constant(name: str, values: NDArray[Any]) -> str:
+    def constant(name: str, values: NDArray[Any] | np.generic[Any]) -> str:
         if all(one.name != name for one in graph.initializer):
             graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
         return name
 
-    def add(kind: str, inputs: Iterable[str], output: str, **attributes: object) -> str:
+    def add(kind: str, inputs: Iterable[str], output: str, **attributes: Any) -> str:
         if all(output not in other.output for other in graph.node):
             graph.node.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
         return output
@@ -104,7 +104,7 @@ def _quantize(place: Place, layer: Int8Layer, proto: Any, shift: int) -> None:
     scale = constant(f"{on_grid}/scale", np.float32(grid.scale))
     zero_point = constant(f"{on_grid}/zero_point", np.uint8(grid.zero_point))
     if grid.bits < MOST_BITS:  # an engine's codes go up to 255
-        ends = np.float32([-grid.zero_point, 2**grid.bits - 1 - grid.zero_point]) * np.float32(grid.scale)
+        ends = np.array([-grid.zero_point, 2**grid.bits - 1 - grid.zero_point], np.float32) * np.float32(grid.scale)
         low, high = (constant(f"{on_grid}/{name}", end) for name, end in zip(("low", "high"), ends, strict=True))
         source = add("Clip", [source, low, high], f"{on_grid}/clipped")
     codes = add("QuantizeLinear", [source, scale, zero_point], f"{on_grid}/codes")

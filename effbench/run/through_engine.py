@@ -76,7 +76,7 @@ def evaluate_through(
 
         def outputs_of(images: Tensor) -> Tensor:
             nonlocal n_same, n_predictions, largest, n_seen
-            outputs = torch.cat([_some(prepared, part, batch) for part in images.split(batch)]).float()
+            outputs = torch.cat([_some(prepared, part, batch) for part in torch.split(images, batch)]).float()
             expected = in_pytorch(images)
             if outputs.shape != expected.shape:
                 raise ValueError(f"the engine gives {tuple(outputs.shape)}, PyTorch {tuple(expected.shape)}")

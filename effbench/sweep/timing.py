@@ -21,6 +21,7 @@ from effbench.plan.sweep import Sweep
 from effbench.run.apart import ProcessDied, call_apart
 from effbench.run.outcomes import RunError
 from effbench.run.parcel import why_not_sent
+from effbench.run.results import load_result
 from effbench.run.store import Store
 from effbench.run.through_engine import Found
 from effbench.sweep.environment import describe_machine
@@ -67,6 +68,9 @@ def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener
         if measured is None or not _is_of(measured, points) or (known and known.keys() != measured.keys()):
             done = _measured(points, one, sweep, store, partial(_report, listener, position, len(passes)), known)
             measured = _metrics(done.samples, points, name=one.name)
+            for key, copy in done.flushed.items():
+                flushed = {"subnormal_weights": copy.n_subnormal, f"flushed_speedup/{one.name}": copy.speedup}
+                measured.setdefault(key, {}).update(flushed)
             known |= done.found
             _keep_found(done.found, points, one, store)
             _tell_failures(done, points, one, listener)
@@ -75,13 +79,11 @@ def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener
                 listener.note(f"latency_ms/{one.name}: {disturbed}; the next time it is measured anew")
             elif not done.failures:
                 store.put_json(entry, measured)
-            samples: bytes | None = as_csv(done.samples)
-            store.put(_samples_of(entry), samples)
-        else:
-            samples = store.get(_samples_of(entry))
+            store.put(_samples_of(entry), as_csv(done.samples))
+        samples = store.get(_samples_of(entry))
         if samples is not None:
             listener.keep(f"latency/{one.name}.csv.gz", samples)
-        for line in _notes(known, points, one):
+        for line in (*_notes(known, points, one), *_of_subnormals(measured, points, one)):
             if line not in noted:  # other threads run the same file
                 noted.append(line)
                 listener.note(line)
@@ -104,7 +106,7 @@ def points_to_measure(
 
     metrics: of the runs, by their keys.
     """
-    if sweep.measure.points == "all" or len({point.label for point in points}) <= MANY:
+    if _are_all_timed(points, sweep):
         return list(points)
     rows = [
         {
@@ -124,6 +126,10 @@ def points_to_measure(
     return [point for point in points if point.key in keys or point.is_reference or point.is_control]
 
 
+def _are_all_timed(points: Sequence[Point], sweep: Sweep) -> bool:
+    return sweep.measure.points == "all" or len({point.label for point in points}) <= MANY
+
+
 def kept_latencies(points: Sequence[Point], sweep: Sweep, store: Store, /) -> Metrics:
     """Return of the metrics of `measure_points` those that the store has."""
     kept: Metrics = {point.key: {} for point in points}
@@ -138,10 +144,13 @@ def kept_latencies(points: Sequence[Point], sweep: Sweep, store: Store, /) -> Me
 
 def is_measured(points: Sequence[Point], sweep: Sweep, store: Store, /) -> bool:
     """Whether what `measure_points` gives is kept: it was measured on this machine, and undisturbed."""
-    records = {point.key: store.get_json(f"runs/{point.key}.json") for point in points}
-    if not all(isinstance(record, dict) for record in records.values()):
-        return False
-    chosen = points_to_measure(points, sweep, {key: record["metrics"] for key, record in records.items()})
+    chosen = list(points)
+    if not _are_all_timed(points, sweep):
+        results = {point.key: load_result(point.key, store) for point in points}
+        metrics = {key: result.metrics for key, result in results.items() if result is not None}
+        if len(metrics) < len(points):
+            return False
+        chosen = points_to_measure(points, sweep, metrics)
     return all(store.has(_entry(chosen, one, sweep)) for one in passes_of(sweep))
 
 
@@ -187,6 +196,20 @@ def _notes(known: Mapping[str, Found], points: Sequence[Point], one: Pass) -> li
         for note in known[point.key].notes if point.key in known else ():
             said.setdefault(note, []).append(str(point))
     return [f"{one.file_name}: {few_names(names)}: {note}" for note, names in said.items()]
+
+
+def _of_subnormals(measured: Mapping[str, Mapping[str, float]], points: Sequence[Point], one: Pass) -> list[str]:
+    """Return a line for each network with subnormal weights: what they cost."""
+    lines = []
+    for point in points:
+        metrics = measured.get(point.key, {})
+        speedup = metrics.get(f"flushed_speedup/{one.name}")
+        if speedup is not None:
+            lines.append(
+                f"latency_ms/{one.name}: {point}: {metrics['subnormal_weights']:,.0f} values are subnormal floats; "
+                f"with these at zero it is {speedup:.2f}× as fast"
+            )
+    return lines
 
 
 def _tell_failures(done: Done, points: Sequence[Point], one: Pass, listener: Listener) -> None:

@@ -266,8 +266,8 @@ def test_where_what_is_known_of_a_file_is_gone_it_is_measured_again(calm, here, 
     assert {key: metrics.keys() for key, metrics in again.items()} == {key: m.keys() for key, m in found.items()}
 
 
-def test_times_of_a_crowded_machine_are_told_and_not_kept(measured, store, monkeypatch):
-    sweep, (_, asked) = planned("prune=0.5"), measured
+def test_times_of_a_crowded_machine_are_told_and_not_kept(measured, kept, store, monkeypatch):
+    sweep, (_, asked) = kept("prune=0.5"), measured
     quiet = passes.sample_in_groups
 
     def crowded(models, sizes, **options):
