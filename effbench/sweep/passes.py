@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,8 @@ from effbench.measure.cores import is_crowded, n_cores
 from effbench.measure.engine import evaluates_as_runs_do
 from effbench.measure.free_memory import free_memory
 from effbench.measure.grouped import sample_in_groups
+from effbench.measure.latency import summarise_latency
+from effbench.measure.subnormals import n_subnormal, without_subnormals
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.point import Point
 from effbench.plan.sweep import MeasureSettings, Sweep
@@ -60,6 +63,21 @@ class Done:
     """What is new of the runs' networks on the engine, by run key."""
     others_busy: float = 0.0
     """How many cores other processes kept busy meanwhile."""
+    flushed: Mapping[str, Flushed] = field(default_factory=dict)
+    """Of the runs whose networks have subnormal weights, by run key."""
+
+
+@dataclass(frozen=True)
+class Flushed:
+    """A network with subnormal weights, timed beside its copy in which these are zero."""
+
+    n_subnormal: int
+    speedup: float
+    """How many times as fast the copy is."""
+
+
+FLUSHED = "/flushed"
+"""What the name of such a copy ends with, among the models of a pass."""
 
 
 def passes_of(sweep: Sweep, /) -> list[Pass]:
@@ -89,13 +107,16 @@ def sample_points(
     found: dict[str, Found] = {}
 
     def inspect(key: str, model: nn.Module, prepared: Callable[[], object]) -> None:
-        if key not in known and not evaluates_as_runs_do(engine):
+        if key in by_key and key not in known and not evaluates_as_runs_do(engine):
             found[key] = engine_metrics(prepared, model, by_key[key], name=one.file_name, batch=one.batch)
 
+    models: dict[str, Callable[[], nn.Module]] = {point.key: partial(_model, point, store) for point in points}
+    subnormal = {key: n for key, make in models.items() if (n := _n_subnormal(make))}
+    models |= {key + FLUSHED: partial(_flushed, models[key]) for key in subnormal}
     grouped = sample_in_groups(
-        {point.key: partial(_model, point, store) for point in points},
-        {point.key: point.input_size for point in points},
-        references={point.key: point.reference_key or point.key for point in points},
+        models,
+        {key: by_key[key.removesuffix(FLUSHED)].input_size for key in models},
+        references={key: by_key[key].reference_key or key for key in by_key} | {k + FLUSHED: k for k in subnormal},
         memory=int(FREE_SHARE * free_memory()) if memory is None else memory,
         engine=engine,
         threads=one.threads,
@@ -104,7 +125,34 @@ def sample_points(
         on_progress=report,
         inspect=inspect,
     )
-    return Done(samples=grouped.samples, failures=grouped.failures, found=found, others_busy=grouped.others_busy)
+    return Done(
+        samples=grouped.samples[grouped.samples["model"].isin(by_key)].reset_index(drop=True),
+        failures=grouped.failures,
+        found=found,
+        others_busy=grouped.others_busy,
+        flushed={key: Flushed(n, _flushed_speedup(key, grouped.samples)) for key, n in subnormal.items()},
+    )
+
+
+def _n_subnormal(make: Callable[[], nn.Module]) -> int:
+    """Return how many weights of a model are subnormal; 0 where it can't be made, which is told when it is timed."""
+    try:
+        return n_subnormal(make())
+    except Exception:
+        return 0
+
+
+def _flushed(make: Callable[[], nn.Module]) -> nn.Module:
+    return without_subnormals(make())
+
+
+def _flushed_speedup(key: str, samples: pd.DataFrame) -> float:
+    """Return how many times as fast a model is without its subnormal weights; NaN where that was not timed."""
+    both = samples[samples["model"].isin((key, key + FLUSHED))]
+    if both["model"].nunique() < 2:
+        return math.nan
+    summary = summarise_latency(both, reference=key).set_index("model")
+    return float(summary["speedup"].loc[key + FLUSHED])
 
 
 def why_disturbed(done: Done, one: Pass) -> str:

@@ -13,6 +13,7 @@ from effbench.compression.constraints.quantizer import UniformQuantizer
 from effbench.compression.constraints.stack import native_form, register
 from effbench.config.read import read_sweep
 from effbench.measure.engine import Prepared
+from effbench.measure.subnormals import n_subnormal
 from effbench.plan.blueprint import Blueprint
 from effbench.run.results import keep_result
 from effbench.sweep import passes
@@ -142,3 +143,19 @@ def test_torch_is_left_with_its_threads(kept, store):
         [point], store.root, Pass("eager", EAGER, 1, before + 1), sweep.measure, frozenset(), report=lambda share: None
     )
     assert torch.get_num_threads() == before
+
+
+def test_a_network_with_subnormal_weights_is_timed_beside_its_copy_without_them(store, result_of, monkeypatch):
+    monkeypatch.setattr(Holding, "models", [])
+    sweep = planned()
+    (point,) = sweep.plan.points
+    network = point.chain.fresh_network()
+    with torch.no_grad():
+        network.features.conv2.weight[0] = 1e-40
+    keep_result(point.key, dataclasses.replace(result_of(point), blob=encode(network)), store)
+    one = Pass("holding", Blueprint(f"{__name__}.Holding", {}), 1, 1)
+    done = sample_points([point], store.root, one, sweep.measure, frozenset(), report=lambda share: None)
+    n_weights = network.features.conv2.weight[0].numel()
+    assert done.flushed[point.key].n_subnormal == n_weights and done.flushed[point.key].speedup > 0
+    assert set(done.samples["model"]) == {point.key} and list(done.found) == [point.key]
+    assert [n_subnormal(model) for model in Holding.models] == [n_weights, 0]
