@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -151,7 +151,11 @@ def plot_nominal(frame: pd.DataFrame, /, *, ax: Axes | None = None) -> Axes:
         nominal, real = (own[name].to_numpy(dtype=float) for name in ("macs_effective_ratio", "speedup"))
         below, above = real - own["speedup_low"].to_numpy(float), own["speedup_high"].to_numpy(float) - real
         errors = np.clip([below, above], 0, None)
-        style = {"fmt": _MARKERS[number % len(_MARKERS)], "color": f"C{number % 10}", "label": str(engine)}
+        style: dict[str, Any] = {
+            "fmt": _MARKERS[number % len(_MARKERS)],
+            "color": f"C{number % 10}",
+            "label": str(engine),
+        }
         ax.errorbar(nominal, real, yerr=errors, capsize=2, markersize=5, linewidth=1, gid=f"nominal/{engine}", **style)
     ends = _ends(rows)
     ax.plot(ends, ends, "--", color="0.5", linewidth=1, label="all of it real", zorder=0)

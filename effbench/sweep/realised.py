@@ -75,13 +75,13 @@ def engine_tags(frame: pd.DataFrame, /) -> dict[str, dict[str, str]]:
     tags: dict[str, dict[str, str]] = {}
     by_key = {str(row["run_key"]): row for _, row in frame.iterrows()} if len(frame) else {}
     said = verdicts(frame)
-    for index, row in frame.iterrows():
+    for place, (_, row) in enumerate(frame.iterrows()):
         reference = by_key.get(str(row["reference_key"]))
         if reference is None or bool(row["reference"]):
             continue
         own = tags.setdefault(str(row["run_key"]), {})
         for name in said.columns:
-            engine, verdict = name.removeprefix("verdict/"), str(said.loc[index, name])
+            engine, verdict = name.removeprefix("verdict/"), str(said[name].iloc[place])
             if verdict:
                 own[f"{names.VERDICT}/{engine}"] = verdict
                 own[f"{names.REALISED}/latency/{engine}"] = _on_engine(row, reference, engine)
