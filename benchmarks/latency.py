@@ -1,4 +1,6 @@
-"""Question: how far can a measured speed-up be trusted, and what do measuring, exporting and verifying cost?
+"""How far a measured speed-up can be trusted.
+
+Question: does the interval of a ratio hold what is true, and what do measuring, exporting and verifying cost?
 
 Command: python benchmarks/latency.py [--repeats 20] [--seconds 1] [--engines eager,onnxruntime,openvino]
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from effbench.measure.cores import held_to
 from effbench.measure.engine import Engine, find_engine
 from effbench.measure.input_size import checked_size, input_dtype
 from effbench.measure.rounds import sample_rounds, samples_frame
@@ -100,7 +101,7 @@ def sample_latency(
     A round visits every model once, in an order drawn anew each time. A visit makes one unmeasured call (another model
     has just used the caches), then measures calls one by one for `seconds` / `n_rounds`, at least one. So every model
     gets at least `n_rounds` samples, and at least `seconds` of time. torch's number of threads is set to `threads`
-    meanwhile, and set back; the garbage collector waits. Every model is held as the engine prepared it, all at once.
+    meanwhile, and set back; the garbage collector waits, and the process stays on so many cores (`cores.held_to`). Every model is held as the engine prepared it, all at once.
 
     Parameters
     ----------
@@ -140,7 +141,8 @@ def sample_latency(
             )
             for name, model in named.items()
         }
-        samples = sample_rounds(calls, seconds=seconds, n_rounds=n_rounds, generator=random.Random(seed))
+        with held_to(threads):
+            samples = sample_rounds(calls, seconds=seconds, n_rounds=n_rounds, generator=random.Random(seed))
     return samples_frame(samples, named)
 
 
