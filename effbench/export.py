@@ -19,7 +19,7 @@ keys
   run=                   a run id of MLflow, a run key, or the beginning of one (effbench.load_runs lists them)
   sweep=                 in its place: the id of a sweep, whose saturation point is taken (its first seed)
   point=saturation       which point of the sweep; cost= says on which cost, as in cost=size_bytes
-  engine=                onnxruntime, openvino, aot or executorch; default onnxruntime
+  engine=                onnxruntime, openvino, aot, executorch or litert; default onnxruntime
   engine.<name>.<option>=  an option of it
   out=                   the folder to write into; default: the working folder's effbench-export
   tracking.uri=          where the run was logged; default: MLFLOW_TRACKING_URI, else the nearest mlflow.db upwards

@@ -19,7 +19,7 @@ def held_to(n_cores: int, /) -> Iterator[tuple[int, ...]]:
     """While entered, keep all threads of this process on so many cores: the least busy of those that it may use.
 
     Gives their numbers; none where the system can't do it, or has not so many. The threads that there are when it is
-    entered are held, and those that they begin.
+    entered are held, and those that they begin; so are those of processes that compute for this one (`count_as_own`).
     """
     cores = _least_busy(n_cores)
     before: dict[int, set[int]] = {}
@@ -48,7 +48,22 @@ def _least_busy(n_cores: int) -> list[int]:
 
 
 def _threads() -> list[int]:
-    return [int(task.name) for task in _TASKS.iterdir()]
+    folders = [_TASKS, *(Path(f"/proc/{process}/task") for process in _own)]
+    return [int(task.name) for folder in folders if folder.is_dir() for task in folder.iterdir()]
+
+
+def count_as_own(process: int, /) -> None:
+    """Have a process count as a part of this one: it is held to the same cores, and is none of the others."""
+    _own.add(process)
+
+
+def count_as_others(process: int, /) -> None:
+    """Undo `count_as_own`."""
+    _own.discard(process)
+
+
+_own: set[int] = set()
+"""Processes that compute for this one, by their numbers."""
 
 
 class OthersWatch:
@@ -77,9 +92,13 @@ class OthersWatch:
     @staticmethod
     def _now() -> tuple[float, float, float]:
         """Return the time, the seconds for which all cores were busy, and those of this process."""
-        every, own = psutil.cpu_times(), psutil.Process().cpu_times()
+        every, own = psutil.cpu_times(), 0.0
+        for process in (os.getpid(), *_own):
+            with suppress(psutil.NoSuchProcess):
+                times = psutil.Process(process).cpu_times()
+                own += times.user + times.system
         idle = every.idle + getattr(every, "iowait", 0.0)
-        return time.perf_counter(), sum(every) - idle - getattr(every, "guest", 0.0), own.user + own.system
+        return time.perf_counter(), sum(every) - idle - getattr(every, "guest", 0.0), own
 
 
 def is_crowded(others_busy: float, /, *, threads: int) -> bool:

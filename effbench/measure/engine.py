@@ -22,6 +22,12 @@ class Prepared:
     """Runs the network once on the example input, which is where the engine wants it; this is what is timed."""
     outputs: Callable[[Tensor], Tensor]
     """Takes inputs of the example's size, (N, …), on the CPU; returns what the network gives for them, on the CPU."""
+    seconds: Callable[[], float] | None = None
+    """Runs the network once on the example input, and returns the seconds that this took by the engine's own clock.
+
+    It is there where the engine runs in another process or on another machine: `run`, timed from here, would count the
+    way there and back.
+    """
     n_bytes: int | None = None
     """The length of the file that the engine runs; None where there is none."""
     download_bytes: int | None = None

@@ -1,6 +1,7 @@
 """An engine with a clock of its own; networks on grids of few levels."""
 
 import gc
+import sys
 from collections import Counter
 
 import pytest
@@ -106,6 +107,70 @@ def _put_on_grids(model, images, /, *, bits=8, input_bits=8, scheme="symmetric",
         register(layer, "weight", UniformQuantizer(bits, scheme=scheme, granularity=granularity))
         set_input(layer, InputGrid.between(*ends[name], bits=input_bits))
     return model
+
+
+_STAND_INS = {
+    "ai_edge_litert/__init__.py": "",
+    "ai_edge_litert/interpreter.py": """
+import io, itertools, time, torch
+ticks = itertools.count()
+time.perf_counter = lambda: 0.125 * next(ticks)
+
+class Interpreter:
+    def __init__(self, model_content, num_threads):
+        assert num_threads > 0
+        self.network = torch.export.load(io.BytesIO(model_content)).module()
+    def allocate_tensors(self):
+        print("what libraries print goes nowhere")
+    def get_input_details(self):
+        return [{"index": 0}]
+    def get_output_details(self):
+        return [{"index": 7}]
+    def set_tensor(self, index, values):
+        self.values = torch.from_numpy(values)
+    def invoke(self):
+        self.outputs = self.network(self.values).detach()
+    def get_tensor(self, index):
+        assert index == 7
+        return self.outputs.numpy()
+""",
+    "litert_torch.py": """
+import torch
+
+class Converted:
+    def __init__(self, network, args):
+        self.program = torch.export.export(network, args)
+    def export(self, file):
+        torch.export.save(self.program, file + ".pt2")
+        import os
+        os.replace(file + ".pt2", file)
+
+def convert(network, args, sample_kwargs=None):
+    print("[START] Convert")
+    return Converted(network, args)
+""",
+}
+
+
+@pytest.fixture
+def fake_litert(tmp_path):
+    """Return what makes an interpreter with stand-ins for LiteRT's packages; its clock says 0.125 s of each inference.
+
+    It is this one, with a folder more on its path.
+    """
+
+    def make(*, without=None):
+        folder = tmp_path / f"stand-ins-without-{without}"
+        for name, content in _STAND_INS.items():
+            if without is None or not name.startswith(without):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_text(content)
+        program = folder / "python"
+        program.write_text(f'#!/bin/sh\nshift  # -I\nPYTHONPATH="{folder}" exec "{sys.executable}" "$@"\n')
+        program.chmod(0o755)
+        return str(program)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -116,6 +116,25 @@ def test_clocks_that_are_read_one_after_the_other_never_give_less_than_nothing(m
     assert watch.cores_busy == 0.0
 
 
+def test_a_process_that_computes_for_this_one_is_none_of_the_others(monkeypatch):
+    seconds = {os.getpid(): 1.0, 71: 4.0}
+
+    class Process:
+        def __init__(self, number):
+            if number not in seconds:
+                raise psutil.NoSuchProcess(number)
+            self.cpu_times = lambda: SimpleNamespace(user=seconds[number], system=0.5)
+
+    monkeypatch.setattr(cores.psutil, "Process", Process)
+    assert OthersWatch._now()[2] == 1.5
+    for number in (71, 72):  # the second has ended
+        cores.count_as_own(number)
+    assert OthersWatch._now()[2] == 6.0
+    for number in (71, 72):
+        cores.count_as_others(number)
+    assert OthersWatch._now()[2] == 1.5
+
+
 def test_what_is_watched_counts_also_where_it_fails():
     watch = OthersWatch()
     with pytest.raises(RuntimeError), watch.watching():

@@ -5,6 +5,7 @@ import gc
 import pytest
 import torch
 
+from effbench.measure.engine import Prepared
 from effbench.measure.stopwatch import call_for, quiet, timed
 
 
@@ -32,6 +33,14 @@ def test_a_call_takes_until_it_is_done_and_not_what_was_started_before():
     assert call() == 2.0
     assert device.now == 14.0
     assert device.pending == 0.0
+
+
+def test_what_has_a_clock_of_its_own_is_asked_for_its_seconds():
+    device = Device()
+    prepared = Prepared(run=device.start, outputs=lambda values: values, seconds=lambda: 0.5)
+    assert timed(prepared, device, device.clock)() == 0.5
+    assert device.now == 10.0
+    assert timed(Prepared(run=device.start, outputs=lambda values: values), device, device.clock)() == 2.0
 
 
 @pytest.mark.parametrize(
