@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -47,7 +48,8 @@ class Engine(Protocol):
     """Something that runs a model. One file in `measure/engines/` each, with one class that has the file's `name`.
 
     It may also have `prepared_bytes(model, example_input, /) -> int`: what it holds of a model once that is prepared,
-    where that is not about what the model's tensors take; and `IS_PYTORCH = True` where it runs the very arithmetic in
+    where that is not about what the model's tensors take; `PACKAGES`, the distributions whose versions decide its
+    times; and `IS_PYTORCH = True` where it runs the very arithmetic in
     which runs are evaluated, so that their quality is its own.
     """
 
@@ -80,6 +82,11 @@ def prepared_bytes(engine: Engine, model: nn.Module, example_input: Tensor, /) -
 def evaluates_as_runs_do(engine: Engine, /) -> bool:
     """Whether the quality of a run is that on the engine: it is the one in which runs are evaluated."""
     return bool(getattr(engine, "IS_PYTORCH", False))
+
+
+def engine_versions(kind: object, /) -> dict[str, str]:
+    """Return the versions of the packages that an engine's class names in `PACKAGES`, beside torch's own."""
+    return {name: version(name) for name in ("torch", *getattr(kind, "PACKAGES", ()))}
 
 
 def engine_names() -> tuple[str, ...]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import pandas as pd
-import torch
 
 from effbench.analysis import undominated
 from effbench.checks.errors import first_line
 from effbench.checks.text import few_names
+from effbench.measure.engine import engine_versions
 from effbench.measure.latency import summarise_latency
 from effbench.measure.rounds import samples_frame
 from effbench.plan.keys import digest
@@ -173,7 +173,8 @@ def _report(listener: Listener, position: int, n_passes: int, share: float) -> N
 
 
 def _found_entry(key: str, one: Pass) -> str:
-    content = [key, one.blueprint.identity(), one.batch, describe_machine(), torch.__version__, VERSION]
+    versions = engine_versions(one.blueprint.callable)
+    content = [key, one.blueprint.identity(), one.batch, describe_machine(), versions, VERSION]
     return f"latency/{digest(json.loads(json.dumps(content)))}.json"
 
 
@@ -267,7 +268,7 @@ def _pass_key(points: Sequence[Point], one: Pass, sweep: Sweep) -> str:
         "threads": one.threads,
         "seconds": sweep.measure.seconds,
         "machine": describe_machine(),
-        "torch": torch.__version__,
+        "versions": engine_versions(one.blueprint.callable),
         "version": VERSION,
     }
     return digest(json.loads(json.dumps(content)))

@@ -28,6 +28,7 @@ class ExecuTorchEngine(FileEngine):
     """
 
     name: ClassVar[str] = "executorch"
+    PACKAGES: ClassVar[tuple[str, ...]] = ("executorch",)
     SUFFIX: ClassVar[str] = ".pte"
 
     def __post_init__(self) -> None:

@@ -30,6 +30,7 @@ class OnnxRuntimeEngine(FileEngine):
     """
 
     name: ClassVar[str] = "onnxruntime"
+    PACKAGES: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnx", "onnxscript")
     SUFFIX: ClassVar[str] = ".onnx"
     optimization: Literal["none", "basic", "all"] = "all"
     """How far ONNX Runtime rewrites the graph."""
@@ -40,7 +41,7 @@ class OnnxRuntimeEngine(FileEngine):
     def __post_init__(self) -> None:
         """Refuse what is no option, and an environment without the packages."""
         check_fields(self)
-        for package in ("onnxruntime", "onnx", "onnxscript"):
+        for package in self.PACKAGES:
             import_extra(package, needed_by="engine=onnxruntime", extra="onnx")
 
     def export(self, model: nn.Module, example_input: Tensor, folder: Path, /) -> Exported:

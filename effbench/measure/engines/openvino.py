@@ -30,6 +30,7 @@ class OpenVinoEngine(FileEngine):
     """
 
     name: ClassVar[str] = "openvino"
+    PACKAGES: ClassVar[tuple[str, ...]] = ("openvino", "onnx", "onnxscript")
     SUFFIX: ClassVar[str] = ".onnx"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of what is not computed with integers. What OpenVINO then uses is read back, and told where it is another."""
@@ -40,7 +41,7 @@ class OpenVinoEngine(FileEngine):
     def __post_init__(self) -> None:
         """Refuse what is no option, and an environment without the packages."""
         check_fields(self)
-        for package in ("openvino", "onnx", "onnxscript"):
+        for package in self.PACKAGES:
             import_extra(package, needed_by="engine=openvino", extra="openvino")
 
     def export(self, model: nn.Module, example_input: Tensor, folder: Path, /) -> Exported:
