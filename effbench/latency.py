@@ -23,7 +23,7 @@ What is found is added to the runs, its names ending with the machine's, as in l
 
 keys
   sweep=                 the sweep's id, or the beginning of it (effbench.load_runs lists them)
-  engine=                eager, compile, aot, onnxruntime, openvino, executorch; a list times all: engine=eager,openvino
+  engine=                eager, compile, aot, onnxruntime, openvino, executorch, litert; or a list: engine=eager,aot
   engine.<name>.<option>=  an option of one
   measure.batch= measure.threads= measure.seconds= measure.memory=   as in a sweep
   machine=               what this machine is called; default: its name in the network
@@ -62,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         say(error)
         return WRONG_INPUT
+    except OSError as error:
+        say(f"{error.filename or 'the temporary folder'}: can't be written ({error.strerror or error})")
+        return FAILED
     except KeyboardInterrupt:
         say(MESSAGE)
         return INTERRUPTED

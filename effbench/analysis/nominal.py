@@ -32,13 +32,15 @@ def verdict_of(predicted: float, low: float, speedup: float, high: float, /) -> 
 
     >>> verdict_of(10.0, 0.99, 1.00, 1.01), verdict_of(2.0, 1.85, 1.9, 1.95), verdict_of(4.0, 1.4, 1.5, 1.6)
     ('none', 'as predicted', 'partly')
+    >>> verdict_of(0.5, 0.49, 0.5, 0.51)
+    'as predicted'
     >>> verdict_of(1.0, 0.99, 1.0, 1.01), verdict_of(2.0, 0.7, 0.8, 0.9), verdict_of(1.0, 2.4, 2.5, 2.6)
     ('as predicted', 'slower', 'as predicted')
     """
     if not np.isfinite([predicted, low, speedup, high]).all():
         return None
     if high < 1 and speedup < 1 / _SAME:
-        return "slower"
+        return "slower" if speedup < _NEAR * min(predicted, 1) else "as predicted"
     is_predicted = predicted > _SAME
     if low <= 1 or speedup < _SAME:
         return "none" if is_predicted else "as predicted"

@@ -84,7 +84,8 @@ def undominated(frame: pd.DataFrame, /, *, costs: Sequence[str]) -> NDArray[np.b
         there = [cost for cost in costs if cost in runs.columns]
         means = runs[[quality.column, *there]].astype(float).groupby(numbers).mean().to_numpy()
         means[:, 0] *= -1 if quality.direction == "higher" else 1
-        best = moocore.is_nondominated(means, keep_weakly=True)
+        best = np.isfinite(means).all(axis=1)  # what is not known beats nothing
+        best[best] = moocore.is_nondominated(means[best], keep_weakly=True) if best.any() else True
         marked[runs.index.to_numpy()] = best[numbers]
     return marked
 

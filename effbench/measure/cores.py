@@ -107,7 +107,7 @@ def is_crowded(others_busy: float, /, *, threads: int) -> bool:
     >>> is_crowded(0.1, threads=1)
     False
     """
-    return others_busy + threads > n_cores() + _SLACK
+    return others_busy + min(threads, n_cores()) > n_cores() + _SLACK
 
 
 def n_cores() -> int:

@@ -13,8 +13,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from effbench.measure.engine import Prepared
@@ -66,6 +69,15 @@ class FileEngine(ABC):
 
     def synchronise(self) -> None:  # noqa: B027 (it is the answer for all of them, not a gap)
         """Nothing is ever behind: its calls return when they are done."""
+
+
+def as_array(values: Tensor, /) -> NDArray[Any]:
+    """Return a tensor as an array. ValueError for a type that numpy, and engines that are given arrays, don't have."""
+    if values.dtype == torch.bfloat16:
+        raise ValueError(
+            "the engine takes no bfloat16; eager, compile and aot do, and precision=float16 is another way"
+        )
+    return np.ascontiguousarray(values.numpy())
 
 
 @contextlib.contextmanager

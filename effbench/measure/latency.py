@@ -101,7 +101,8 @@ def sample_latency(
     A round visits every model once, in an order drawn anew each time. A visit makes one unmeasured call (another model
     has just used the caches), then measures calls one by one for `seconds` / `n_rounds`, at least one. So every model
     gets at least `n_rounds` samples, and at least `seconds` of time. torch's number of threads is set to `threads`
-    meanwhile, and set back; the garbage collector waits, and the process stays on so many cores (`cores.held_to`). Every model is held as the engine prepared it, all at once.
+    meanwhile, and set back; the garbage collector waits, and the process stays on so many cores (`cores.held_to`).
+    Every model is held as the engine prepared it, all at once.
 
     Parameters
     ----------

@@ -168,7 +168,7 @@ class _Users:
             runs = (read_json_entry(self._root, f"latency/{path.name.partition('.')[0]}.json") or {}).keys()
         except (OSError, ValueError):
             return
-        yield from (record.id for record in self._records if runs <= record.points.keys())
+        yield from (record.id for record in self._records if runs and runs <= record.points.keys())
 
     def _answered_by(self, path: Path) -> Iterator[str]:
         """Yield the sweep whose answer this is."""

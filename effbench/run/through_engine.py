@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from effbench.compression.layers import weights_of
 from effbench.data import ImageData
 from effbench.measure.engine import Prepared
+from effbench.measure.input_size import input_dtype
 from effbench.plan.point import Point
 from effbench.tasks import Task
 from effbench.training.evaluation import evaluate_outputs, running
@@ -47,8 +48,8 @@ class ThroughEngine:
 
     qualities: dict[str, float]
     """Every quality of the task by its name, of the engine's own outputs."""
-    agreement: float
-    """The share of predictions (of a label, of a pixel) that are those of PyTorch."""
+    agreement: float | None
+    """The share of predictions (of a label, of a pixel) that are those of PyTorch; None where outputs are no scores."""
     max_difference: float
     """The largest distance of an output from PyTorch's."""
     disagreeing: Sequence[int]
@@ -72,28 +73,31 @@ def evaluate_through(
     n_same, n_predictions, largest = 0, 0, 0.0
     disagreeing: list[int] = []
     n_seen = 0
+    dtype = input_dtype(model)  # whatever casts a network's input may not be in an engine's file
     with running(model, torch.device("cpu")) as in_pytorch:
 
         def outputs_of(images: Tensor) -> Tensor:
             nonlocal n_same, n_predictions, largest, n_seen
-            outputs = torch.cat([_some(prepared, part, batch) for part in torch.split(images, batch)]).float()
+            parts = torch.split(images.to(dtype), batch)
+            outputs = torch.cat([_some(prepared, part, batch) for part in parts]).float()
             expected = in_pytorch(images)
             if outputs.shape != expected.shape:
                 raise ValueError(f"the engine gives {tuple(outputs.shape)}, PyTorch {tuple(expected.shape)}")
             if bool((outputs.isfinite() != expected.isfinite()).any()):
                 raise ValueError("the engine gives outputs that are not finite, or PyTorch does where it gives others")
             largest = max(largest, float((outputs - expected).nan_to_num(0.0).abs().max()))
-            same = outputs.argmax(1) == expected.argmax(1)
-            n_same, n_predictions = n_same + int(same.sum()), n_predictions + same.numel()
-            differs = ~same.reshape(len(same), -1).all(1)
-            disagreeing.extend((n_seen + differs.nonzero().reshape(-1)).tolist())
+            if outputs.ndim > 1 and outputs.shape[1] > 1:  # scores of classes
+                same = outputs.argmax(1) == expected.argmax(1)
+                n_same, n_predictions = n_same + int(same.sum()), n_predictions + same.numel()
+                differs = ~same.reshape(len(same), -1).all(1)
+                disagreeing.extend((n_seen + differs.nonzero().reshape(-1)).tolist())
             n_seen += len(images)
             return outputs
 
         found = evaluate_outputs(outputs_of, data, "test", task=task, side=side)
     return ThroughEngine(
         qualities=found.qualities,
-        agreement=n_same / n_predictions,
+        agreement=n_same / n_predictions if n_predictions else None,
         max_difference=largest,
         disagreeing=tuple(disagreeing),
     )
@@ -125,7 +129,9 @@ def engine_metrics(
     task, data = point.chain.loaded_task(), point.chain.loaded_data()
     through = evaluate_through(prepared, model, data, task=task, side=point.eval_side, batch=batch)
     metrics |= {f"{quality}/{name}": value for quality, value in through.qualities.items()}
-    metrics |= {f"agreement/{name}": through.agreement, f"max_difference/{name}": through.max_difference}
+    metrics[f"max_difference/{name}"] = through.max_difference
+    if through.agreement is not None:
+        metrics[f"agreement/{name}"] = through.agreement
     if prepared.int8_weights is not None and weights:
         metrics[f"int8_share/{name}"] = prepared.int8_weights / weights
     if through.disagreeing and not prepared.int8_weights:

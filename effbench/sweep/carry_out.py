@@ -19,6 +19,7 @@ from effbench.plan.user_factory import HOLDING
 from effbench.run.outcomes import STORAGE_ERRORS, Observer, Outcomes, RunError
 from effbench.run.results import load_result
 from effbench.run.store import Store
+from effbench.sweep.chosen_points import points_to_measure
 from effbench.sweep.environment import describe_environment
 from effbench.sweep.model_log import log_models
 from effbench.sweep.note import note
@@ -27,7 +28,7 @@ from effbench.sweep.realised import engine_tags
 from effbench.sweep.records import extra_qualities, quality_columns
 from effbench.sweep.run_log import RunLog
 from effbench.sweep.shares import share_lines
-from effbench.sweep.timing import Listener, kept_latencies, measure_points, points_to_measure
+from effbench.sweep.timing import Listener, kept_latencies, measure_points
 from effbench.tracking import names
 from effbench.tracking.tracker import Tracker, TrackingError
 from effbench.training.curves import Row

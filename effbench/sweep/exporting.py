@@ -30,8 +30,8 @@ from effbench.sweep.measuring_again import note_export
 from effbench.sweep.model_log import described
 from effbench.sweep.replay import plan_replay, read_logged
 from effbench.tracking.read import load_runs
+from effbench.tracking.tracker import TrackingError
 
-CARD = "card.json"
 NEXT_TO = {
     ".onnx": "onnxruntime_perf_test -e cpu -m times -r 200 -x {threads} {file}",
     ".pte": "executor_runner --model_path={file} --num_executions=200   # on the phone: adb push it beside the runner",
@@ -83,34 +83,49 @@ def export_run(
     ValueError where the run, the engine or the folder can't be used; OSError where it can't be written; RuntimeError
     where the file does not do what the run's network did.
     """
+    if "," in engine:
+        raise ValueError(f"engine={engine}: must be one engine")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out={out}: must be a folder")
     logged = read_logged(run, experiment=experiment, tracking_uri=tracking_uri)
     replay = plan_replay(logged, [f"engine={engine}", "device=cpu", "dry_run=false", *overrides])
     blueprint, point = replay.sweep.engines[engine], replay.point
     writer = blueprint.build()
     if not isinstance(writer, FileEngine):
         raise ValueError(f"engine={engine}: runs networks without a file of its own; onnxruntime, for one, has files")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out={out}: must be a folder")
-    name = f"network{writer.SUFFIX}"
+    name = f"network.{engine}{writer.SUFFIX}"
+    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="effbench-export-") as temporary:
-        exported = _written(logged.blob, point, blueprint, Path(temporary))
+        exported, dtype = _written(logged.blob, point, blueprint, Path(temporary))
         through = _apart(_verified, exported.path, logged.blob, point, blueprint)
-        card = _card(point, logged.metrics, exported, through, engine=engine, run_id=logged.run_id)
-        _refuse_worse(through, exported, logged.metrics, engine)
-        out.mkdir(parents=True, exist_ok=True)
-        part = out / f".{name}.part"
-        shutil.copyfile(exported.path, part)
-        os.replace(part, out / name)
-        (out / CARD).write_text(json.dumps(card, indent=2) + "\n")
-    note_export(logged.run_id, engine, out / name, tracking_uri=tracking_uri)
-    return Deployable(path=out / name, card=card, notes=exported.notes)
+        card = _card(
+            point, logged.metrics, exported, through, engine=engine, run_id=logged.run_id, name=name, dtype=dtype
+        )
+        _refuse_worse(through, logged.metrics, engine)
+        _put(out / f"{name}.json", lambda part: part.write_text(json.dumps(card, indent=2) + "\n"))
+        _put(out / name, lambda part: shutil.copyfile(exported.path, part))
+    notes = list(exported.notes)
+    try:
+        note_export(logged.run_id, engine, out / name, tracking_uri=tracking_uri)
+    except TrackingError as error:
+        notes.append(
+            f"the run could not be told of the file, which `effbench latency read=` then does not find: {error}"
+        )
+    return Deployable(path=out / name, card=card, notes=notes)
 
 
-def _written(blob: bytes, point: Point, blueprint: Blueprint, folder: Path) -> Exported:
+def _put(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place, and put it there when it is whole."""
+    part = path.with_name(f".{path.name}.part")
+    write(part)
+    os.replace(part, path)
+
+
+def _written(blob: bytes, point: Point, blueprint: Blueprint, folder: Path) -> tuple[Exported, torch.dtype]:
+    """Return the file of a run's network, and the type of its input."""
     network = decode_on_grids(blob, point.chain.fresh_network()).eval()
-    writer = blueprint.build()
-    exported: Exported = writer.export(network, example_input(network, (1, *point.input_size), 0), folder)
-    return exported
+    example = example_input(network, (1, *point.input_size), 0)
+    return blueprint.build().export(network, example, folder), example.dtype
 
 
 def _apart(function: Callable[..., ThroughEngine], path: Path, blob: bytes, point: Point, engine: Blueprint) -> Any:
@@ -132,17 +147,17 @@ def _verified(
 
 
 def _refuse_worse(
-    through: ThroughEngine, exported: Exported, logged: Mapping[str, Any], engine: str, /, *, tolerance: float = 0.02
+    through: ThroughEngine, logged: Mapping[str, Any], engine: str, /, *, tolerance: float = 0.02
 ) -> None:
     """Refuse a file that is much worse than the run's own: it would not be the run's network."""
     name, quality = next(iter(through.qualities.items()))
     then = logged.get(name)
     row = pd.DataFrame([{key: value for key, value in logged.items() if key.startswith("quality_")}])
-    is_lower_better = Quality.of_frame(row).direction == "lower"
+    of_run = Quality.of_frame(row)
     if not isinstance(then, int | float):
         return
-    lost = (quality - then) * (1 if is_lower_better else -1)
-    if not lost <= tolerance * max(1.0, abs(then)):
+    lost = (quality - then) * (1 if of_run.direction == "lower" else -1)
+    if not lost <= tolerance * (1.0 if of_run.is_fraction else abs(then)):
         raise RuntimeError(
             f"engine={engine}: the file was written, but is not the run's network: its {name} is {quality:.4g}, "
             f"the run's {then:.4g}; nothing was put into out"
@@ -158,14 +173,18 @@ def _card(
     *,
     engine: str,
     run_id: str,
+    name: str,
+    dtype: torch.dtype,
 ) -> dict[str, Any]:
     """Return what whoever runs the file has to know."""
     path = exported.path
-    suffixes = ("latency_ms", "latency_ms_p90", "speedup")
-    timed = {f"{name}/{engine}": logged.get(f"{name}/{engine}") for name in suffixes}
+    begin = tuple(f"{what}/{engine}" for what in ("latency_ms", "latency_ms_p90", "speedup"))
+    timed = {key: value for key, value in logged.items() if key.startswith(begin)}
     command = NEXT_TO.get(path.suffix)
+    takes = {what: value for what, value in described(point).items() if what != "example"}
+    takes["input"] = takes["input"].replace("float32", str(dtype).removeprefix("torch."), 1)
     return {
-        "file": path.name,
+        "file": name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "engine": engine,
         "run_id": run_id,
@@ -178,11 +197,13 @@ def _card(
         "agreement_with_pytorch": through.agreement,
         "largest_difference_from_pytorch": through.max_difference,
         "test_examples": point.chain.loaded_data().n_examples("test"),
-        "measured": {name: value for name, value in timed.items() if isinstance(value, float) and value == value},
+        "measured_where_it_was_tracked": {
+            key: value for key, value in timed.items() if isinstance(value, float) and value == value
+        },
         "batch": 1,
-        **{name: value for name, value in described(point).items() if name != "example"},
+        **takes,
         "notes": list(exported.notes),
-        **({"benchmark": command.format(file=path.name, threads=1)} if command else {}),
+        **({"benchmark": command.format(file=name, threads=1)} if command else {}),
     }
 
 
@@ -191,12 +212,13 @@ def lines_of(deployable: Deployable, /) -> list[str]:
     card = deployable.card
     name, quality = next(iter(card["quality_on_the_engine"].items()))
     then = card["quality_of_the_run"][name]
+    agreement = card["agreement_with_pytorch"]
+    same = "" if agreement is None else f", the same answer as PyTorch for {100 * agreement:.4g} %"
     return [
         f"{deployable.path}: {card['bytes']:,} bytes ({card['download_bytes']:,} compressed), {card['point']}",
-        f"verified on {card['test_examples']} test examples: {name} {quality:.4g} (the run's: {then:.4g}), the same "
-        f"answer as PyTorch for {100 * card['agreement_with_pytorch']:.4g} %",
+        f"verified on {card['test_examples']} test examples: {name} {quality:.4g} (the run's: {then:.4g}){same}",
         *deployable.notes,
-        f"what it takes and gives: {deployable.path.with_name(CARD)}",
+        f"what it takes and gives: {deployable.path}.json",
     ]
 
 

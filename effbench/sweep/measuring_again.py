@@ -106,7 +106,10 @@ def read_again(
     suffix = machine_suffix(machine)
     runs = _runs_of(sweep, experiment, tracking_uri)
     tags = tags_of(map(str, runs["run_id"]), FILE_OF, tracking_uri=tracking_uri)
-    files = {digest: (run_id, engine) for run_id, own in tags.items() for engine, digest in own.items()}
+    files: dict[str, list[tuple[str, str]]] = {}
+    for run_id, own in tags.items():
+        for engine, digest in own.items():
+            files.setdefault(digest, []).append((run_id, engine))
     metrics: dict[str, dict[str, float]] = {}
     for number, entry in enumerate(_entries(file), start=1):
         digest = str(entry.get("sha256", ""))
@@ -114,10 +117,13 @@ def read_again(
             raise ValueError(
                 f"read={file}: entry {number}: no exported file of sweep {sweep} has the digest {digest!r}"
             )
-        run_id, engine = files[digest]
+        run_id, engine = _only(files[digest], entry, where=f"read={file}: entry {number}")
         threads = entry.get("threads", 1)
         name = engine + (f".t{threads}" if threads != 1 else "")
-        taken = _milliseconds(str(entry.get("output", "")))
+        try:
+            taken = _milliseconds(str(entry.get("output", "")))
+        except ValueError:
+            taken = None
         if taken is None:
             raise ValueError(
                 f"read={file}: entry {number}: its output tells no time that benchmark_model, executor_runner or "
@@ -132,6 +138,18 @@ def note_export(run_id: str, engine: str, path: Path, /, *, tracking_uri: str | 
     """Tag a run with the digest of the file that was exported of it, so that what times it elsewhere finds it."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     add_to_runs({}, {run_id: {f"{FILE_OF}{engine}": digest}}, tracking_uri=tracking_uri)
+
+
+def _only(places: Sequence[tuple[str, str]], entry: Mapping[str, object], *, where: str) -> tuple[str, str]:
+    """Return the run and engine that an entry is of. ValueError where several have the file, and it does not say."""
+    named = [place for place in places if entry.get("engine", place[1]) == place[1]]
+    if len(named) != 1:
+        engines = ", ".join(sorted({engine for _, engine in places}))
+        raise ValueError(
+            f'{where}: its file is that of {len(places)} exports ({engines}); say "engine" in the entry, and export '
+            "runs whose networks are equal one at a time"
+        )
+    return named[0]
 
 
 def _runs_of(sweep: str, experiment: str, tracking_uri: str | None) -> pd.DataFrame:

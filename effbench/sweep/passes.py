@@ -127,10 +127,14 @@ def sample_points(
     )
     return Done(
         samples=grouped.samples[grouped.samples["model"].isin(by_key)].reset_index(drop=True),
-        failures=grouped.failures,
+        failures={key: why for key, why in grouped.failures.items() if key in by_key},
         found=found,
         others_busy=grouped.others_busy,
-        flushed={key: Flushed(n, _flushed_speedup(key, grouped.samples)) for key, n in subnormal.items()},
+        flushed={
+            key: Flushed(n, speedup)
+            for key, n in subnormal.items()
+            if math.isfinite(speedup := _flushed_speedup(key, grouped.samples))
+        },
     )
 
 

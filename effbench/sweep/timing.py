@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
-from effbench.analysis import undominated
 from effbench.checks.errors import first_line
 from effbench.checks.text import few_names
 from effbench.measure.engine import engine_versions
@@ -24,9 +24,9 @@ from effbench.run.parcel import why_not_sent
 from effbench.run.results import load_result
 from effbench.run.store import Store
 from effbench.run.through_engine import Found
+from effbench.sweep.chosen_points import are_all_timed, points_to_measure
 from effbench.sweep.environment import describe_machine
 from effbench.sweep.passes import Done, Pass, as_csv, passes_of, sample_points, why_disturbed
-from effbench.sweep.records import quality_columns
 
 VERSION = 3
 """Bumped when latencies come to mean something else."""
@@ -65,22 +65,30 @@ def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener
         entry = _entry(points, one, sweep)
         known = _known(points, one, store)
         measured = store.get_json(entry)
-        if measured is None or not _is_of(measured, points) or (known and known.keys() != measured.keys()):
+        if measured is None or not _is_of(measured, points) or (known and known.keys() != _whole(measured).keys()):
             done = _measured(points, one, sweep, store, partial(_report, listener, position, len(passes)), known)
             measured = _metrics(done.samples, points, name=one.name)
-            for key, copy in done.flushed.items():
-                flushed = {"subnormal_weights": copy.n_subnormal, f"flushed_speedup/{one.name}": copy.speedup}
-                measured.setdefault(key, {}).update(flushed)
+            for key in done.flushed.keys() & measured.keys():
+                copy = done.flushed[key]
+                measured[key] |= {"subnormal_weights": copy.n_subnormal, f"flushed_speedup/{one.name}": copy.speedup}
             known |= done.found
             _keep_found(done.found, points, one, store)
-            _tell_failures(done, points, one, listener)
+            samples: bytes | None = as_csv(done.samples)
             disturbed = why_disturbed(done, one)
             if disturbed:
+                measured = {key: _to_one_digit(metrics) for key, metrics in measured.items()}
                 listener.note(f"latency_ms/{one.name}: {disturbed}; the next time it is measured anew")
-            elif not done.failures:
-                store.put_json(entry, measured)
-            store.put(_samples_of(entry), as_csv(done.samples))
-        samples = store.get(_samples_of(entry))
+            if "" in done.failures:
+                listener.complain(f"latency_ms/{one.name}: not measured: {done.failures['']}; {_AGAIN}")
+            else:
+                measured |= {key: {_FAILURE: why} for key, why in done.failures.items()}
+                if not disturbed:
+                    store.put_json(entry, measured)
+                    store.put(_samples_of(entry), as_csv(done.samples))
+        else:
+            samples = store.get(_samples_of(entry))
+        _tell_failures(measured, points, one, listener)
+        measured = _whole(measured)
         if samples is not None:
             listener.keep(f"latency/{one.name}.csv.gz", samples)
         for line in (*_notes(known, points, one), *_of_subnormals(measured, points, one)):
@@ -93,41 +101,22 @@ def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener
     return found
 
 
-MANY = 20
-"""More points than these are not all timed, unless that is asked for."""
-OTHER_COSTS = ("size_bytes", "macs", "macs_effective", "params")
-"""Over which the front is taken that is timed of many points."""
+_AGAIN = "the same command measures it"
+_FAILURE = "failure"
+"""In the place of metrics, among those that are kept: why an engine could not measure a run."""
 
 
-def points_to_measure(
-    points: Sequence[Point], sweep: Sweep, metrics: Mapping[str, Mapping[str, float]], /
-) -> list[Point]:
-    """Return which runs are timed: of few points all, of many those on the front, their references and controls.
-
-    metrics: of the runs, by their keys.
-    """
-    if _are_all_timed(points, sweep):
-        return list(points)
-    rows = [
-        {
-            "point": point.label,
-            "seed": point.seed,
-            "model": point.network_name,
-            "data": point.data_name,
-            "task": point.chain.loaded_task().name,
-            **quality_columns(point),
-            **metrics[point.key],
-        }
-        for point in points
-    ]
-    best = undominated(pd.DataFrame(rows), costs=OTHER_COSTS)
-    keys = {point.key for point, is_best in zip(points, best, strict=True) if is_best}
-    keys |= {point.reference_key or point.key for point in points if point.key in keys}
-    return [point for point in points if point.key in keys or point.is_reference or point.is_control]
+def _whole(measured: Mapping[str, Mapping[str, Any]]) -> Metrics:
+    """Return the metrics of the runs that could be measured."""
+    return {key: dict(metrics) for key, metrics in measured.items() if _FAILURE not in metrics}
 
 
-def _are_all_timed(points: Sequence[Point], sweep: Sweep) -> bool:
-    return sweep.measure.points == "all" or len({point.label for point in points}) <= MANY
+def _to_one_digit(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return what a disturbed pass is worth: one digit of each, and no interval by which a speed-up could be judged."""
+    return {name: float(f"{value:.1g}") for name, value in metrics.items() if not name.startswith(_ENDS)}
+
+
+_ENDS = ("speedup_low/", "speedup_high/")
 
 
 def kept_latencies(points: Sequence[Point], sweep: Sweep, store: Store, /) -> Metrics:
@@ -137,7 +126,7 @@ def kept_latencies(points: Sequence[Point], sweep: Sweep, store: Store, /) -> Me
         measured = store.get_json(_entry(points, one, sweep))
         if measured is not None and _is_of(measured, points):
             known = _known(points, one, store)
-            for key, metrics in measured.items():
+            for key, metrics in _whole(measured).items():
                 kept[key] |= {**(known[key].metrics if key in known else {}), **metrics}
     return kept
 
@@ -145,7 +134,7 @@ def kept_latencies(points: Sequence[Point], sweep: Sweep, store: Store, /) -> Me
 def is_measured(points: Sequence[Point], sweep: Sweep, store: Store, /) -> bool:
     """Whether what `measure_points` gives is kept: it was measured on this machine, and undisturbed."""
     chosen = list(points)
-    if not _are_all_timed(points, sweep):
+    if not are_all_timed(points, sweep):
         results = {point.key: load_result(point.key, store) for point in points}
         metrics = {key: result.metrics for key, result in results.items() if result is not None}
         if len(metrics) < len(points):
@@ -213,12 +202,12 @@ def _of_subnormals(measured: Mapping[str, Mapping[str, float]], points: Sequence
     return lines
 
 
-def _tell_failures(done: Done, points: Sequence[Point], one: Pass, listener: Listener) -> None:
-    if "" in done.failures:
-        listener.complain(f"latency_ms/{one.name}: not measured: {done.failures['']}; the same command measures it")
+def _tell_failures(
+    measured: Mapping[str, Mapping[str, Any]], points: Sequence[Point], one: Pass, listener: Listener
+) -> None:
     for point in points:
-        if point.key in done.failures:
-            why = done.failures[point.key]
+        why = measured.get(point.key, {}).get(_FAILURE)
+        if why is not None:
             listener.complain(f"latency_ms/{one.name}: {point} could not be measured: {why}")
 
 

@@ -22,9 +22,7 @@ def uri(swept):
 
 @pytest.fixture(scope="module")
 def again(swept, uri):
-    return measure_again(
-        swept.sweep_id, "eager", machine="pi5", overrides=["measure.seconds=0.02"], tracking_uri=uri
-    )
+    return measure_again(swept.sweep_id, "eager", machine="pi5", overrides=["measure.seconds=0.02"], tracking_uri=uri)
 
 
 def test_every_run_has_its_times_and_speedup_under_the_machines_name(again, swept, uri):
@@ -39,9 +37,7 @@ def test_every_run_has_its_times_and_speedup_under_the_machines_name(again, swep
 
 
 @pytest.mark.parametrize(("output", "milliseconds"), [(LITERT, 4.2505), (EXECUTORCH, 4.5), (ONNX, 3.5)])
-def test_what_a_benchmark_printed_finds_its_run_by_the_files_digest(
-    swept, uri, tmp_path, output, milliseconds
-):
+def test_what_a_benchmark_printed_finds_its_run_by_the_files_digest(swept, uri, tmp_path, output, milliseconds):
     run_id = str(effbench.load_runs(sweep=swept.sweep_id, tracking_uri=uri)["run_id"].iloc[1])
     (tmp_path / "network.pte").write_bytes(b"a file")
     note_export(run_id, "executorch", tmp_path / "network.pte", tracking_uri=uri)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -20,7 +22,8 @@ from effbench.measure.engine_files import Exported, FileEngine, silently
 class AotEngine(FileEngine):
     """Compile what torch.export makes of a network into a package (.pt2), and run that.
 
-    Constraints are baked into a copy first: zeros and low bit widths are plain floats here.
+    Constraints are baked into a copy first: zeros and low bit widths are plain floats here. The package holds no
+    sources; its library names folders of the machine that compiled it.
     """
 
     name: ClassVar[str] = "aot"
@@ -44,6 +47,7 @@ class AotEngine(FileEngine):
                 aoti_compile_and_package(program, package_path=str(path), inductor_configs={"freezing": self.freezing})
         except Exception as error:  # whatever the compiler raises: it is the network that it can't follow
             raise ValueError(f"AOTInductor can't compile it: {first_line(error)}") from None
+        _leave_out_sources(path)
         return Exported(path=path)
 
     def load(self, path: Path, example_input: Tensor, /, *, threads: int) -> Prepared:
@@ -61,3 +65,13 @@ class AotEngine(FileEngine):
             return found
 
         return Prepared(run=run, outputs=outputs)
+
+
+def _leave_out_sources(path: Path) -> None:
+    """Take the C++ sources out of a package, in place: nothing reads them, and they hold the compiler's command."""
+    part = path.with_name(f"{path.name}.part")
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(part, "w") as slim:
+        for entry in whole.namelist():
+            if not entry.endswith(".cpp"):
+                slim.writestr(entry, whole.read(entry))
+    os.replace(part, path)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from effbench.checks.extras import import_extra
 from effbench.checks.fields import check_fields
 from effbench.measure.engine import Prepared
-from effbench.measure.engine_files import Exported, FileEngine
+from effbench.measure.engine_files import Exported, FileEngine, as_array
 from effbench.measure.onnx_graph import INPUT, WeightType, cuts_products_off, to_onnx
 
 _LEVELS = {"none": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "all": "ORT_ENABLE_ALL"}
@@ -46,6 +46,7 @@ class OnnxRuntimeEngine(FileEngine):
 
     def export(self, model: nn.Module, example_input: Tensor, folder: Path, /) -> Exported:
         """Write the ONNX file of a network: see `FileEngine.export`."""
+        as_array(example_input)
         graph = to_onnx(model, example_input, weights=_exact_type() if self.weights == "auto" else self.weights)
         path = folder / f"network{self.SUFFIX}"
         path.write_bytes(graph.proto.SerializeToString())
@@ -54,13 +55,13 @@ class OnnxRuntimeEngine(FileEngine):
     def load(self, path: Path, example_input: Tensor, /, *, threads: int) -> Prepared:
         """Return what runs an ONNX file, with so many threads of its own."""
         session = _session(path.read_bytes(), threads=threads, optimization=self.optimization)
-        example: Any = {INPUT: np.ascontiguousarray(example_input.numpy())}
+        example: Any = {INPUT: as_array(example_input)}
 
         def run() -> object:
             return session.run(None, example)
 
         def outputs(images: Tensor) -> Tensor:
-            (first, *_others) = session.run(None, {INPUT: np.ascontiguousarray(images.numpy())})
+            (first, *_others) = session.run(None, {INPUT: as_array(images)})
             return torch.from_numpy(first)
 
         return Prepared(run=run, outputs=outputs)

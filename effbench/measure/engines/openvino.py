@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from effbench.checks.extras import import_extra
 from effbench.checks.fields import check_fields
 from effbench.measure.engine import Prepared
-from effbench.measure.engine_files import Exported, FileEngine
+from effbench.measure.engine_files import Exported, FileEngine, as_array
 from effbench.measure.onnx_graph import WeightType, cuts_products_off, to_onnx
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -46,6 +46,7 @@ class OpenVinoEngine(FileEngine):
 
     def export(self, model: nn.Module, example_input: Tensor, folder: Path, /) -> Exported:
         """Write the ONNX file of a network: see `FileEngine.export`."""
+        as_array(example_input)
         graph = to_onnx(model, example_input, weights=_exact_type() if self.weights == "auto" else self.weights)
         path = folder / f"network{self.SUFFIX}"
         path.write_bytes(graph.proto.SerializeToString())
@@ -58,13 +59,13 @@ class OpenVinoEngine(FileEngine):
         used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         notes = () if used == wanted else (f"computed in {used}, not in {wanted}, on this processor",)
         request = compiled.create_infer_request()
-        example = np.ascontiguousarray(example_input.numpy())
+        example = as_array(example_input)
 
         def run() -> object:
             return request.infer([example], share_inputs=True, share_outputs=True)
 
         def outputs(images: Tensor) -> Tensor:
-            found = request.infer([np.ascontiguousarray(images.numpy())])
+            found = request.infer([as_array(images)])
             return torch.from_numpy(np.array(found[0])).float()
 
         return Prepared(run=run, outputs=outputs, notes=notes)

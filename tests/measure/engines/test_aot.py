@@ -58,3 +58,8 @@ def test_what_can_not_be_exported_is_an_error_in_a_line(tmp_path):
     with pytest.raises(ValueError, match=r"^AOTInductor can't compile it: [^\n]+$"):
         AotEngine().export(Branching(), torch.ones(1, 3), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_package_holds_no_sources(package):
+    with zipfile.ZipFile(package) as found:
+        assert found.namelist() and not [name for name in found.namelist() if name.endswith(".cpp")]
