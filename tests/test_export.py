@@ -1,4 +1,4 @@
-"""`effbench export`: its page, and what it refuses before anything is read. The rest is tested with `sweep.exporting`."""
+"""`effbench export`: its page, and what it refuses before anything is read; the rest: `sweep/test_exporting.py`."""
 
 import pytest
 

@@ -82,7 +82,7 @@ def undominated(frame: pd.DataFrame, /, *, costs: Sequence[str]) -> NDArray[np.b
         quality = Quality.of_frame(runs)
         numbers = point_numbers(runs)
         there = [cost for cost in costs if cost in runs.columns]
-        means = runs[[quality.column, *there]].astype(float).groupby(numbers).mean().to_numpy()
+        means = np.array(runs[[quality.column, *there]].astype(float).groupby(numbers).mean())
         means[:, 0] *= -1 if quality.direction == "higher" else 1
         best = np.isfinite(means).all(axis=1)  # what is not known beats nothing
         best[best] = moocore.is_nondominated(means[best], keep_weakly=True) if best.any() else True

@@ -75,7 +75,7 @@ def test_what_is_not_the_runs_network_is_not_put_there(uri, row, tmp_path, monke
 
 def test_the_saturation_point_of_a_sweep_is_its_first_seed(uri, swept, monkeypatch):
     where = {"experiment": "effbench", "tracking_uri": uri}
-    with pytest.raises(ValueError, match="has no saturation point: not reached: .*; give run= instead"):
+    with pytest.raises(ValueError, match=r"has no saturation point: not reached: .*; give run= instead"):
         run_at_saturation(swept.sweep_id, cost="size_bytes", **where)
     runs = effbench.load_runs(sweep=swept.sweep_id, tracking_uri=uri)
     runs.loc[runs["point"] == "prune=0.9, bits=4", "accuracy_val"] = 0.1  # one step too far

@@ -39,7 +39,7 @@ def test_tags_are_found_by_the_beginning_of_their_names(logged):
 
 def test_what_is_not_there_is_told_in_a_line(logged, tmp_path):
     uri, _ = logged
-    with pytest.raises(TrackingError, match="^tracking.uri=sqlite"):
+    with pytest.raises(TrackingError, match=r"^tracking\.uri=sqlite"):
         add_to_runs({"no-such-run": {"a": 1.0}}, {}, tracking_uri=uri)
     with pytest.raises(ValueError, match="there is no database"):
         tags_of(["a"], "b", tracking_uri=f"sqlite:///{tmp_path}/none.db")
