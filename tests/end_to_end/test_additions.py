@@ -67,7 +67,6 @@ example: "0.5,0.25"
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -75,6 +74,7 @@ import torch
 from torch import Tensor, nn
 
 from effbench.compression.constraints.stack import bake
+from effbench.measure.engine import Prepared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,15 +84,15 @@ class PlainEngine:
     name: ClassVar[str] = "plain"
     n_calls: int = 1
 
-    def prepare(self, model: nn.Module, example_input: Tensor, /, *, threads: int) -> Callable[[], object]:
-        """Return a function that runs the copy."""
+    def prepare(self, model: nn.Module, example_input: Tensor, /, *, threads: int) -> Prepared:
+        """Return what runs the copy."""
         runnable = bake(model).eval()
 
-        def run() -> object:
+        def outputs(images: Tensor) -> Tensor:
             with torch.no_grad():
-                return [runnable(example_input) for _ in range(self.n_calls)][-1]
+                return [runnable(images) for _ in range(self.n_calls)][-1]
 
-        return run
+        return Prepared(run=lambda: outputs(example_input), outputs=outputs)
 
     def synchronise(self) -> None:
         """Nothing is ever behind."""
