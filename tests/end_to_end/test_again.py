@@ -55,7 +55,8 @@ def test_it_prints_the_same_and_needs_neither_torch_nor_mlflow_nor_hydra(folder,
     before = {run.info.run_id: (run.info.end_time, run.data.metrics) for run in folder.runs()}
     quick = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 sweep.jobs=1".split()
     command = [sys.executable, "-c", PROGRAM, COMMAND, *quick]
-    again = subprocess.run(command, capture_output=True, text=True, cwd=folder.path, timeout=60)
+    here = {name: value for name, value in os.environ.items() if name != "COLUMNS"}  # as wide as in this process
+    again = subprocess.run(command, capture_output=True, text=True, cwd=folder.path, timeout=60, env=here)
     assert (again.returncode, again.stderr) == (0, "")
     assert again.stdout == out + "[]\n"
     assert {run.info.run_id: (run.info.end_time, run.data.metrics) for run in folder.runs()} == before
