@@ -46,7 +46,9 @@ FOUND = {
     "stage.prune.cr": ["stage.prune.criterion="],
     "tolerance=": ["tolerance=0.02"],
     "task=seg": ["task=segmentation"],
-    "engine=": ["engine=eager"],
+    "engine=": [
+        f"engine={path.stem}" for path in sorted((Path(__file__).parents[2] / "conf" / "engine").glob("*.yaml"))
+    ],
     "--mul": ["--multirun"],
     "--cfg ": ["job", "hydra", "all"],
     "--cfg=j": ["--cfg=job"],
