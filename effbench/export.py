@@ -6,9 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from effbench.run.interruption import INTERRUPTED, MESSAGE
-from effbench.sweep.doors import WRONG_INPUT, answered, read_keys
-from effbench.sweep.messages import guard_process, log_to_stderr, say
+from effbench.sweep.doors import FAILED, pass_through, passed_on, read_keys
+from effbench.sweep.messages import guard_process, say
 
 HELP = """\
 python -m effbench.export run=<id> engine=<name> out=<folder>         (or effbench export …: the same command)
@@ -37,30 +36,17 @@ DEFAULTS = {
     "out": "effbench-export",
     "tracking.uri": "",
     "tracking.experiment": "effbench",
-    "dry_run": "false",
 }
-FAILED = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Export a run; returns the exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    status = answered(arguments, lambda: HELP)
-    if status is not None:
-        return status
-    log_to_stderr()
-    try:
-        overrides = [argument for argument in arguments if argument.lstrip("+").startswith("engine.")]
-        return _export(_read([argument for argument in arguments if argument not in overrides]), overrides)
-    except ValueError as error:
-        say(error)
-        return WRONG_INPUT
-    except KeyboardInterrupt:
-        say(MESSAGE)
-        return INTERRUPTED
-    except OSError as error:
-        say(f"{error.filename or 'out'}: can't be written ({error.strerror or error})")
-        return FAILED
+    return pass_through(arguments, lambda: HELP, _work, into="out")
+
+
+def _work(arguments: Sequence[str]) -> int:
+    overrides, others = passed_on(arguments, ("engine.",))
+    return _export(_read(others), overrides)
 
 
 def _export(keys: Mapping[str, str], overrides: Sequence[str]) -> int:

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from effbench.run.interruption import INTERRUPTED, MESSAGE
-from effbench.sweep.doors import WRONG_INPUT, answered, read_keys
-from effbench.sweep.messages import guard_process, log_to_stderr, say
+from effbench.sweep.doors import FAILED, pass_through, passed_on, read_keys
+from effbench.sweep.messages import guard_process
 
 if TYPE_CHECKING:
     from effbench.sweep.measuring_again import Again
@@ -41,33 +40,18 @@ DEFAULTS = {
     "machine": "",
     "tracking.uri": "",
     "tracking.experiment": "effbench",
-    "dry_run": "false",
 }
-FAILED = 1
 _SHOWN = ("latency_ms/", "speedup/")
-_PASSED_ON = ("engine.", "measure.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Time a sweep again; returns the exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    status = answered(arguments, lambda: HELP)
-    if status is not None:
-        return status
-    log_to_stderr()
-    try:
-        overrides = [argument for argument in arguments if argument.lstrip("+").startswith(_PASSED_ON)]
-        keys = _read([argument for argument in arguments if argument not in overrides])
-        again = _measured(keys, overrides)
-    except ValueError as error:
-        say(error)
-        return WRONG_INPUT
-    except OSError as error:
-        say(f"{error.filename or 'the temporary folder'}: can't be written ({error.strerror or error})")
-        return FAILED
-    except KeyboardInterrupt:
-        say(MESSAGE)
-        return INTERRUPTED
+    return pass_through(arguments, lambda: HELP, _work, into="the temporary folder")
+
+
+def _work(arguments: Sequence[str]) -> int:
+    overrides, others = passed_on(arguments, ("engine.", "measure."))
+    again = _measured(_read(others), overrides)
     shown = [name for name in map(str, again.frame.columns) if "/" not in name or name.startswith(_SHOWN)]
     print(again.frame[shown].to_string(index=False, float_format=lambda value: f"{value:.4g}"))
     for line in (*again.notes, *again.unmeasured):

@@ -7,9 +7,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from effbench.run.interruption import INTERRUPTED, MESSAGE
-from effbench.sweep.doors import WRONG_INPUT, answered, read_keys
-from effbench.sweep.messages import guard_process, log_to_stderr, plain, say
+from effbench.sweep.doors import FAILED, pass_through, read_keys
+from effbench.sweep.messages import guard_process, plain
 
 HELP = """\
 python -m effbench.replay run=<id> [key=value …]         (or effbench replay …: the same command)
@@ -35,27 +34,11 @@ DEFAULTS = {
     "store.root": "",
     "dry_run": "false",
 }
-FAILED = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replay a run; returns the exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    status = answered(arguments, lambda: HELP)
-    if status is not None:
-        return status
-    log_to_stderr()
-    try:
-        return _replay(_read(arguments))
-    except ValueError as error:
-        say(error)
-        return WRONG_INPUT
-    except KeyboardInterrupt:
-        say(MESSAGE)
-        return INTERRUPTED
-    except OSError as error:
-        say(f"{error.filename or 'the store'}: can't be written ({error.strerror or error})")
-        return FAILED
+    return pass_through(arguments, lambda: HELP, lambda given: _replay(_read(given)), into="the store")
 
 
 def _replay(keys: Mapping[str, str]) -> int:

@@ -188,6 +188,7 @@ def sweep_again(tmp_path_factory, empty_database):
                 progress=False,
             )
 
+    again.folder = folder
     again.uri = f"sqlite:///{folder / 'mlflow.db'}"
     return again
 
@@ -196,3 +197,28 @@ def sweep_again(tmp_path_factory, empty_database):
 def swept(sweep_again):
     """Return the result of that sweep."""
     return sweep_again()
+
+
+@pytest.fixture(scope="module")
+def uri(swept):
+    """Return where that sweep is tracked."""
+    return swept._sweep.tracking.uri
+
+
+def one_run(uri):
+    """Return a run of that sweep, pruned and quantised, of its second seed."""
+    frame = effbench.load_runs(tracking_uri=uri)
+    return frame[(frame["prune"] == 0.9) & (frame["bits"] == 4) & (frame["seed"] == 1)].iloc[0]
+
+
+@pytest.fixture(scope="module")
+def row(uri):
+    return one_run(uri)
+
+
+@pytest.fixture(scope="module")
+def own_uri(sweep_again, swept, tmp_path_factory):
+    """Return where a copy of that sweep is tracked, to which a module of tests may add."""
+    folder = tmp_path_factory.mktemp("copy") / "swept"
+    shutil.copytree(sweep_again.folder, folder, ignore=shutil.ignore_patterns(".effbench"))
+    return f"sqlite:///{folder / 'mlflow.db'}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from effbench.sweep.doors import answered, read_keys
+from effbench.sweep.doors import answered, pass_through, read_keys
 
 DEFAULTS = {"run": "", "store.root": ".effbench", "dry_run": "false"}
 
@@ -46,3 +46,31 @@ def test_what_is_no_key_is_refused(arguments, message):
     with pytest.raises(ValueError) as caught:
         read_keys(arguments, DEFAULTS, example="run=1")
     assert message in str(caught.value)
+
+
+def raising(error):
+    def work(arguments):
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (ValueError("run=3: there is none"), 2, "effbench: run=3: there is none"),
+        (OSError(28, "No space left on device"), 1, "effbench: the store: can't be written (No space left on device)"),
+        (PermissionError(13, "Permission denied", "a/b"), 1, "effbench: a/b: can't be written (Permission denied)"),
+        (KeyboardInterrupt(), 130, None),
+    ],
+)
+def test_what_can_not_be_done_is_told_in_a_line(capsys, error, status, line):
+    assert pass_through(["run=3"], lambda: "how it is done", raising(error), into="the store") == status
+    (told,) = capsys.readouterr().err.splitlines()
+    assert line is None or told == line
+
+
+def test_keys_without_a_dry_run_have_none():
+    assert read_keys(["run=3"], {"run": ""}, example="run=1") == {"run": "3"}
+    with pytest.raises(ValueError, match="dry_run: there is no such key"):
+        read_keys(["dry_run=true"], {"run": ""}, example="run=1")

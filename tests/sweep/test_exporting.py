@@ -20,14 +20,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
-def uri(swept):
-    return swept._sweep.tracking.uri
-
-
-@pytest.fixture(scope="module")
-def row(uri):
-    frame = effbench.load_runs(tracking_uri=uri)
-    return frame[(frame["prune"] == 0.9) & (frame["bits"] == 4) & (frame["seed"] == 1)].iloc[0]
+def uri(own_uri):
+    return own_uri
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,6 @@ from effbench.sweep.load_model import _run_id as run_id_of
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.fixture
-def uri(swept):
-    return swept._sweep.tracking.uri
-
-
 def same(one, other):
     states = one.state_dict(), other.state_dict()
     return states[0].keys() == states[1].keys() and all(torch.equal(v, states[1][k]) for k, v in states[0].items())

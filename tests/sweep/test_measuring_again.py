@@ -16,8 +16,8 @@ ONNX = "Session creation time cost: 0.1 s\nAverage inference time cost total: 3.
 
 
 @pytest.fixture(scope="module")
-def uri(swept):
-    return swept._sweep.tracking.uri
+def uri(own_uri):
+    return own_uri
 
 
 @pytest.fixture(scope="module")

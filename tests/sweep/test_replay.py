@@ -17,17 +17,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
-def uri(swept):
-    return swept._sweep.tracking.uri
-
-
-@pytest.fixture(scope="module")
-def row(uri):
-    frame = effbench.load_runs(tracking_uri=uri)
-    return frame[(frame["prune"] == 0.9) & (frame["bits"] == 4) & (frame["seed"] == 1)].iloc[0]
-
-
-@pytest.fixture(scope="module")
 def logged(uri, row):
     return read_logged(row["run_key"][:12], experiment="effbench", tracking_uri=uri)
 

@@ -3,54 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from effbench.checks.extras import import_extra
-from effbench.checks.fields import check_fields
 from effbench.measure.engine import Prepared
-from effbench.measure.engine_files import Exported, FileEngine, as_array
-from effbench.measure.onnx_graph import WeightType, cuts_products_off, to_onnx
+from effbench.measure.engine_files import as_array
+from effbench.measure.onnx_engine import OnnxEngine
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenVinoEngine(FileEngine):
-    """Write a network as ONNX, and run it with OpenVINO's kernels for the processor.
+class OpenVinoEngine(OnnxEngine):
+    """Run a network's ONNX file, which OpenVINO reads as it is, with OpenVINO's kernels for the processor.
 
-    Layers whose weights and inputs are on grids of at most 8 bits are in the QDQ form (`measure.onnx_graph`), which
-    OpenVINO computes with integers. The file is the ONNX graph: OpenVINO reads it as it is.
+    Layers on 8-bit grids are computed with integers.
     """
 
     name: ClassVar[str] = "openvino"
     PACKAGES: ClassVar[tuple[str, ...]] = ("openvino", "onnx", "onnxscript")
-    SUFFIX: ClassVar[str] = ".onnx"
+    EXTRA: ClassVar[str] = "openvino"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of what is not computed with integers. What OpenVINO then uses is read back, and told where it is another."""
-    weights: Literal["auto", "int8", "uint8"] = "auto"
-    """Of 8-bit layers: signed codes, or unsigned ones, which are exact on every processor; auto: signed where they are
-    exact on this one (`onnx_graph.cuts_products_off`)."""
 
-    def __post_init__(self) -> None:
-        """Refuse what is no option, and an environment without the packages."""
-        check_fields(self)
-        for package in self.PACKAGES:
-            import_extra(package, needed_by="engine=openvino", extra="openvino")
-
-    def export(self, model: nn.Module, example_input: Tensor, folder: Path, /) -> Exported:
-        """Write the ONNX file of a network: see `FileEngine.export`."""
-        as_array(example_input)
-        graph = to_onnx(model, example_input, weights=_exact_type() if self.weights == "auto" else self.weights)
-        path = folder / f"network{self.SUFFIX}"
-        path.write_bytes(graph.proto.SerializeToString())
-        return Exported(path=path, int8_weights=graph.int8_weights, notes=graph.notes)
+    @classmethod
+    def run_once(cls, blob: bytes, values: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """Return what the bytes of an ONNX file give for an input: see `OnnxEngine`."""
+        return np.array(_compiled(blob, threads=1, precision="f32")(values)[0])
 
     def load(self, path: Path, example_input: Tensor, /, *, threads: int) -> Prepared:
         """Return what runs an ONNX file, with so many threads of its own."""
@@ -81,13 +65,3 @@ def _compiled(blob: bytes, *, threads: int, precision: str) -> Any:
         "INFERENCE_PRECISION_HINT": precision,
     }
     return core.compile_model(core.read_model(blob), "CPU", options)
-
-
-@cache
-def _exact_type() -> WeightType:
-    """Return the type of weights whose products this processor does not cut off."""
-
-    def run(blob: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.array(_compiled(blob, threads=1, precision="f32")(images)[0])
-
-    return "uint8" if cuts_products_off(run) else "int8"

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from effbench.measure.engine import evaluates_as_runs_do
-from effbench.measure.engines import onnxruntime as module
 from effbench.measure.engines.onnxruntime import OnnxRuntimeEngine
+from effbench.measure.onnx_engine import exact_type
 
 for package in ("onnxruntime", "onnx", "onnxscript"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install 'effbench[onnx]'")
@@ -42,7 +42,7 @@ def test_8_bit_layers_give_what_pytorch_simulates(network, assert_a_step_away, w
     exported = OnnxRuntimeEngine(weights=weights).export(network, IMAGES, tmp_path)
     assert exported.int8_weights == 8 * 3 * 9 + 8 * 9 + 16 * 8 + 64 * 5 and not exported.notes
     for optimization in ("none", "basic", "all"):
-        if (weights, optimization) != ("int8", "all") or module._exact_type() == "int8":
+        if (weights, optimization) != ("int8", "all") or exact_type(OnnxRuntimeEngine) == "int8":
             prepared = OnnxRuntimeEngine(optimization=optimization).load(exported.path, IMAGES, threads=1)
             assert_a_step_away(prepared.outputs(IMAGES), network, IMAGES)
 
@@ -111,23 +111,6 @@ def test_without_a_package_it_says_what_to_install(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ValueError, match=rf"^engine=onnxruntime.*{package}"):
         OnnxRuntimeEngine()
-
-
-@pytest.mark.parametrize(("cuts", "expected"), [(True, "uint8"), (False, "int8")])
-def test_the_type_of_weights_is_the_one_that_is_exact_here(monkeypatch, cuts, expected):
-    asked = []
-
-    def cuts_products_off(run):
-        asked.append(run)
-        return cuts
-
-    monkeypatch.setattr(module, "cuts_products_off", cuts_products_off)
-    module._exact_type.cache_clear()
-    try:
-        assert [module._exact_type(), module._exact_type()] == [expected] * 2
-        assert len(asked) == 1
-    finally:
-        module._exact_type.cache_clear()
 
 
 def test_the_quality_of_runs_is_not_its_own():

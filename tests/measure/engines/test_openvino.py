@@ -100,15 +100,5 @@ def test_without_a_package_it_says_what_to_install(monkeypatch, package):
         OpenVinoEngine()
 
 
-@pytest.mark.parametrize(("cuts", "expected"), [(True, "uint8"), (False, "int8")])
-def test_the_type_of_weights_is_the_one_that_is_exact_here(monkeypatch, cuts, expected):
-    monkeypatch.setattr(module, "cuts_products_off", lambda run: cuts)
-    module._exact_type.cache_clear()
-    try:
-        assert module._exact_type() == expected
-    finally:
-        module._exact_type.cache_clear()
-
-
 def test_the_quality_of_runs_is_not_its_own():
     assert not evaluates_as_runs_do(OpenVinoEngine())
