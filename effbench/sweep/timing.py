@@ -67,29 +67,18 @@ def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener
         measured = store.get_json(entry)
         if measured is None or not _is_of(measured, points) or (known and known.keys() != _whole(measured).keys()):
             done = _measured(points, one, sweep, store, partial(_report, listener, position, len(passes)), known)
-            measured = _metrics(done.samples, points, name=one.name)
-            for key in done.flushed.keys() & measured.keys():
-                copy = done.flushed[key]
-                measured[key] |= {"subnormal_weights": copy.n_subnormal, f"flushed_speedup/{one.name}": copy.speedup}
             known |= done.found
             _keep_found(done.found, points, one, store)
-            samples: bytes | None = as_csv(done.samples)
-            disturbed = why_disturbed(done, one)
-            if disturbed:
-                measured = {key: _to_one_digit(metrics) for key, metrics in measured.items()}
-                listener.note(f"latency_ms/{one.name}: {disturbed}; the next time it is measured anew")
-            if "" in done.failures:
-                listener.complain(f"latency_ms/{one.name}: not measured: {done.failures['']}; {_AGAIN}")
-            else:
-                measured |= {key: {_FAILURE: why} for key, why in done.failures.items()}
-                if not disturbed:
-                    store.put_json(entry, measured)
-                    store.put(_samples_of(entry), as_csv(done.samples))
+            samples = as_csv(done.samples)
+            measured, is_to_be_kept = _judged(done, points, one, listener)
+            if is_to_be_kept:
+                store.put_json(entry, measured)
+                store.put(_samples_of(entry), samples)
         else:
-            samples = store.get(_samples_of(entry))
+            samples = store.get(_samples_of(entry)) or b""
         _tell_failures(measured, points, one, listener)
         measured = _whole(measured)
-        if samples is not None:
+        if samples:
             listener.keep(f"latency/{one.name}.csv.gz", samples)
         for line in (*_notes(known, points, one), *_of_subnormals(measured, points, one)):
             if line not in noted:  # other threads run the same file
@@ -101,9 +90,30 @@ def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener
     return found
 
 
-_AGAIN = "the same command measures it"
 _FAILURE = "failure"
 """In the place of metrics, among those that are kept: why an engine could not measure a run."""
+
+
+def _judged(
+    done: Done, points: Sequence[Point], one: Pass, listener: Listener
+) -> tuple[dict[str, dict[str, Any]], bool]:
+    """Return the metrics of a pass that was made, by run key, and whether they are to be kept.
+
+    In the place of metrics a run that an engine can't do has its failure, which is kept as well: it would fail again.
+    """
+    measured: dict[str, dict[str, Any]] = dict(_metrics(done.samples, points, name=one.name))
+    for key in done.flushed.keys() & measured.keys():
+        copy = done.flushed[key]
+        measured[key] |= {"subnormal_weights": copy.n_subnormal, f"flushed_speedup/{one.name}": copy.speedup}
+    disturbed = why_disturbed(done, one)
+    if disturbed:
+        measured = {key: _to_one_digit(metrics) for key, metrics in measured.items()}
+        listener.note(f"latency_ms/{one.name}: {disturbed}; the next time it is measured anew")
+    if "" in done.failures:
+        why = done.failures[""]
+        listener.complain(f"latency_ms/{one.name}: not measured: {why}; the same command measures it")
+        return measured, False
+    return measured | {key: {_FAILURE: why} for key, why in done.failures.items()}, not disturbed
 
 
 def _whole(measured: Mapping[str, Mapping[str, Any]]) -> Metrics:
@@ -113,7 +123,11 @@ def _whole(measured: Mapping[str, Mapping[str, Any]]) -> Metrics:
 
 def _to_one_digit(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return what a disturbed pass is worth: one digit of each, and no interval by which a speed-up could be judged."""
-    return {name: float(f"{value:.1g}") for name, value in metrics.items() if not name.startswith(_ENDS)}
+    return {
+        name: value if name == "subnormal_weights" else float(f"{value:.1g}")
+        for name, value in metrics.items()
+        if not name.startswith(_ENDS)
+    }
 
 
 _ENDS = ("speedup_low/", "speedup_high/")
