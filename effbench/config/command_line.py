@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import hydra
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,7 +22,7 @@ from effbench.config.axis import Axis, Value
 from effbench.config.component_keys import is_component_key
 from effbench.config.folder_checks import check_chosen, check_folders
 from effbench.config.hydra_keys import HydraSettings, check_run_mode, hydra_settings, is_hydras_own, set_environment
-from effbench.config.hydra_session import hydra_session, in_one_line
+from effbench.config.hydra_session import compose, hydra_session, in_one_line
 from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
 from effbench.config.launcher_options import read_launcher
 from effbench.config.layers import layers_of
@@ -189,7 +188,7 @@ def _of_the_task(lines: Mapping[str, str]) -> list[str]:
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
-    return hydra.compose(search_path().primary, overrides=[*every_member(), *overrides])
+    return compose(search_path().primary, [*every_member(), *overrides])
 
 
 def every_member() -> list[str]:

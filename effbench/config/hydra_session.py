@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
 
+import hydra
 from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime
-from hydra.errors import HydraException
+from hydra.errors import ConfigCompositionException, HydraException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from effbench.config.search_path import SearchPath, conf_folder
 
+_Composed = dict[tuple[str | None, ...], bytes]
+_composed: ContextVar[_Composed] = ContextVar("composed")
+"""What was composed from a primary configuration and choices of groups, within the session."""
+_SET = "++"
 _OF_A_PROGRAM = (GlobalHydra, HydraConfig, JobRuntime, version.VersionBase)
 """What Hydra knows of the program that runs: one of each a process."""
 
@@ -37,12 +48,55 @@ def hydra_session(path: SearchPath, /) -> Iterator[None]:
         for folder in path.folders:  # where Hydra's own command puts them: before "schema", which is last
             where.prepend("command-line", f"file://{folder.path}", anchor=SearchPathQuery(provider="schema", path=None))
         Hydra.create_main_hydra2(task_name="app", config_search_path=where)
-        yield
+        token = _composed.set({} if path.folders else _of_own_folder(_own_state()))
+        try:
+            yield
+        finally:
+            _composed.reset(token)
     finally:
         for kind, instance in before.items():
             Singleton._instances.pop(kind, None)
             if instance is not None:
                 Singleton._instances[kind] = instance
+
+
+def compose(primary: str | None = None, overrides: Sequence[str] = ()) -> DictConfig:
+    """Return what Hydra composes, within a session. What is composed from the same choices of groups is made once.
+
+    What sets a value whether or not its key is there (`++key=value`) is set afterwards, as Hydra does it.
+    """
+    settings = [override for override in overrides if override.startswith(_SET) and not _is_of_groups(override)]
+    choices = [override for override in overrides if override not in settings]
+    made = _composed.get()
+    key = (primary, *choices)
+    if key not in made:
+        made[key] = pickle.dumps(hydra.compose(primary, choices))
+    node: DictConfig = pickle.loads(made[key])
+    for override in OverridesParser.create().parse_overrides(settings):
+        try:
+            OmegaConf.update(node, override.key_or_group, override.value(), merge=True, force_add=True)
+        except OmegaConfBaseException:
+            raise ConfigCompositionException(f"Error merging override {override.input_line}") from None
+    return node
+
+
+def _is_of_groups(override: str) -> bool:
+    """Whether Hydra takes an override for the choice of a group's member."""
+    key = override.partition("=")[0].removeprefix(_SET)
+    loader = GlobalHydra.instance().config_loader()
+    assert isinstance(loader, ConfigLoaderImpl)
+    return "@" in key or loader.repository.group_exists(key)
+
+
+@lru_cache(maxsize=1)
+def _of_own_folder(state: tuple[tuple[str, int, int], ...], /) -> _Composed:
+    """Return what was composed from effbench's own folder alone, as long as that is in the same state."""
+    return {}
+
+
+def _own_state() -> tuple[tuple[str, int, int], ...]:
+    files = ((str(path), path.stat()) for path in sorted(conf_folder().rglob("*.yaml")))
+    return tuple((name, found.st_mtime_ns, found.st_size) for name, found in files)
 
 
 @contextmanager

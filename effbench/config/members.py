@@ -8,12 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import hydra
 import yaml
 from omegaconf import OmegaConf
 
 from effbench.config.axis import Axis
-from effbench.config.hydra_session import hydra_session, in_one_line
+from effbench.config.hydra_session import compose, hydra_session, in_one_line
 from effbench.config.search_path import conf_folder, search_path
 from effbench.config.typed import typed
 from effbench.config.yaml_files import read_yaml
@@ -107,7 +106,7 @@ def _with_text(node: dict[str, Any]) -> dict[str, Any]:
 def _composed(group: str, name: str) -> dict[str, Any]:
     """Return a member that is put together from others, by its `defaults`."""
     with naming_the_file(group, name), in_one_line(), hydra_session(search_path()):
-        node = hydra.compose(overrides=[f"+{group}@member={name}"])
+        node = compose(overrides=[f"+{group}@member={name}"])
     plain = OmegaConf.to_container(node.member, resolve=False)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
 from effbench.config.axis import Axis
+from effbench.config.hydra_session import compose
 from effbench.config.keys import ENGINES, GROUPS, check_known
 from effbench.config.search_path import PRIMARY, conf_folder, primary_file, search_path
 from effbench.config.yaml_files import read_yaml
@@ -54,8 +54,8 @@ def check_primary(axes: Mapping[str, Axis], /) -> None:
         group = key.removeprefix("optional ").removeprefix("override ").lstrip("/")
         if group in ("experiment", "study") and _chosen(node["defaults"], key) is not None:
             raise ValueError(f"{shown}: {key}: is chosen on the command line, as in +{group}=…")
-    base = hydra.compose(PRIMARY)
-    if set(base) - set(hydra.compose(search_path().primary)):
+    base = compose(PRIMARY)
+    if set(base) - set(compose(search_path().primary)):
         raise ValueError(f"{shown}: does not build on effbench's defaults; {_BUILD_ON}")
     for key in node:
         if key in axes:

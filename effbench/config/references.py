@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -16,6 +15,7 @@ from omegaconf import ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from effbench.checks.errors import first_line
+from effbench.config.hydra_session import compose
 from effbench.config.keys import ENGINES, GROUPS
 from effbench.config.keywords import arguments_of
 from effbench.config.overrides import parse, values_of
@@ -37,7 +37,7 @@ def _resolved(override: Override) -> Override:
     values = list(values_of(override)) if "${" in (override.input_line or "") else []
     if not any(isinstance(value, str) and "${" in value for value in values):
         return override
-    base = hydra.compose(search_path().primary)
+    base = compose(search_path().primary)
     OmegaConf.set_struct(base, False)
     found = [part for value in values for part in _values(base, value, override.input_line)]
     (written,) = parse(arguments_of({override.key_or_group: found}))

@@ -15,7 +15,7 @@ WRITTEN = {
     "pooling=glob(e*)": "pooling=early,even",
     "train/optimizer=glob(adam*)": "train.optimizer=adam,adamw",
     "train.optimizer=glob(adam*,exclude=[adam])": "train.optimizer=adamw",
-    "engine=glob(*)": "engine=eager",
+    "engine=glob(o*)": "engine=onnxruntime,openvino",
     "tolerance=glob(*)": "tolerance=glob(*)",
     "model=lenet_5": "model=lenet_5",
     "data.root=glob(": "data.root=glob(",

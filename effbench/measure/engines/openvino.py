@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -31,6 +34,11 @@ class OpenVinoEngine(OnnxEngine):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of what is not computed with integers. What OpenVINO then uses is read back, and told where it is another."""
 
+    def __post_init__(self) -> None:
+        """Refuse what is no option, and an environment without the packages."""
+        with _untold():
+            super().__post_init__()
+
     @classmethod
     def run_once(cls, blob: bytes, values: NDArray[np.float32], /) -> NDArray[np.float32]:
         """Return what the bytes of an ONNX file give for an input: see `OnnxEngine`."""
@@ -55,8 +63,25 @@ class OpenVinoEngine(OnnxEngine):
         return Prepared(run=run, outputs=outputs, notes=notes)
 
 
+_TELEMETRY = "openvino_telemetry"
+
+
+@contextmanager
+def _untold() -> Iterator[None]:
+    """Import OpenVINO here, and nobody is told: else it forks this process, and writes into the user's home folder."""
+    if _TELEMETRY in sys.modules:  # the user's own code has imported it
+        yield
+        return
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment] # Python's own way to say that a module is not there
+    try:
+        yield
+    finally:
+        del sys.modules[_TELEMETRY]
+
+
 def _compiled(blob: bytes, *, threads: int, precision: str) -> Any:
-    import openvino
+    with _untold():
+        import openvino
 
     core = openvino.Core()
     options = {

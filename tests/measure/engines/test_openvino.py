@@ -1,5 +1,7 @@
 """OpenVINO: 8-bit layers give what PyTorch simulates; what is computed otherwise than asked is told."""
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -102,3 +104,22 @@ def test_without_a_package_it_says_what_to_install(monkeypatch, package):
 
 def test_the_quality_of_runs_is_not_its_own():
     assert not evaluates_as_runs_do(OpenVinoEngine())
+
+
+def test_nobody_is_told_of_its_use(tmp_path):
+    code = (
+        "import multiprocessing, os, sys, time\n"
+        "os.register_at_fork(before=lambda: sys.exit('forked'))\n"
+        "from effbench.measure.engines.openvino import OpenVinoEngine\n"
+        "OpenVinoEngine()\n"
+        "import openvino.tools.ovc.convert_impl\n"
+        "assert 'openvino_telemetry' not in sys.modules\n"
+        "time.sleep(0.2)  # a thread would send\n"
+        "assert not multiprocessing.active_children()\n"
+    )
+    told = {name: value for name, value in os.environ.items() if name != "CI"}  # in which it keeps silent by itself
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=told | {"HOME": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not list(tmp_path.iterdir())
