@@ -1,5 +1,7 @@
 """What several contracts share: every stage of conf/stage as a recipe has it, and a network that all of them change."""
 
+import copy
+import functools
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,8 @@ def instantiate():
     What is done to no network by default is switched on.
     """
 
-    def make(name, **fields):
+    @functools.cache
+    def node_of(name):
         tree = OmegaConf.create(
             {
                 "train": OmegaConf.load(CONF / "train" / "default.yaml"),
@@ -44,7 +47,10 @@ def instantiate():
         )
         tree.train.epochs, tree.finetune.epochs = 2, 1
         tree.train.precision = "float32"  # while planning, "auto" becomes one or the other
-        node = OmegaConf.to_container(tree.stage[name], resolve=True)
+        return OmegaConf.to_container(tree.stage[name], resolve=True)
+
+    def make(name, **fields):
+        node = copy.deepcopy(node_of(name))
         given = {axis.target.split(".")[1]: examples_of(axis)[-1] for axis in axes_of(name)}
         switched_on = {"enabled": True} if "enabled" in node else {}
         return make_stage(name, {**node, **switched_on, **given, **fields})

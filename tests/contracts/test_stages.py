@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import importlib
 import json
 import pkgutil
@@ -28,8 +29,24 @@ STAGES = sorted(path.stem for path in (CONF / "stage").glob("*.yaml"))
 
 
 @pytest.fixture(params=STAGES)
-def stage(request, instantiate):
-    return instantiate(request.param)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def stage(name, instantiate):
+    return instantiate(name)
+
+
+@pytest.fixture(scope="module")
+def made(instantiate, toy_data, toy_network, make_context):
+    """Return what a stage of that name makes of the toy network: one for all tests, of which none may change it."""
+
+    @functools.cache
+    def make(name):
+        return instantiate(name).apply(toy_network(), make_context(toy_data)).eval()
+
+    return make
 
 
 def snapshot(model):
@@ -117,8 +134,8 @@ def test_a_seed_decides_every_bit_and_the_global_generator_has_no_say(stage, toy
     assert same_bits(one.state_dict(), other.state_dict())
 
 
-def test_the_result_runs(stage, toy_data, toy_network, make_context):
-    model = stage.apply(toy_network(), make_context(toy_data)).eval()
+def test_the_result_runs(name, made, toy_data):
+    model = made(name)
     with torch.no_grad():
         logits = model(next(toy_data.batches("val", side=8, batch_size=5))[0])
     assert logits.shape == (5, 4)
@@ -127,17 +144,17 @@ def test_the_result_runs(stage, toy_data, toy_network, make_context):
 
 
 @pytest.mark.parametrize("coder", ["none", "huffman", "ans", "context"])
-def test_the_result_comes_back_from_its_file_bit_by_bit(stage, toy_data, toy_network, make_context, coder):
-    model = stage.apply(toy_network(), make_context(toy_data)).eval()
+def test_the_result_comes_back_from_its_file_bit_by_bit(name, made, toy_network, coder):
+    model = made(name)
     restored = decode(encode(model, coder=coder), toy_network(seed=1))
     assert same_bits(restored.state_dict(), bake(model).state_dict())
 
 
 @pytest.mark.parametrize("later", STAGES)
 def test_any_stage_may_follow_and_leaves_the_earlier_result_alone(
-    stage, later, instantiate, toy_data, toy_network, make_context
+    name, later, made, instantiate, toy_data, toy_network, make_context
 ):
-    earlier = stage.apply(toy_network(), make_context(toy_data)).eval()
+    earlier = made(name)
     inputs = next(toy_data.batches("val", side=8, batch_size=5))[0]
     state = snapshot(earlier)
     with torch.no_grad():

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -79,11 +80,21 @@ def _untold() -> Iterator[None]:
         del sys.modules[_TELEMETRY]
 
 
-def _compiled(blob: bytes, *, threads: int, precision: str) -> Any:
+@cache
+def _core() -> Any:
+    """Return OpenVINO's core: one a process, which stays.
+
+    Each brings a stack for handlers of signals, and puts back at its end the one that it found. Of two cores the second
+    puts back that of the first, which is gone by then: the next signal would end the process.
+    """
     with _untold():
         import openvino
 
-    core = openvino.Core()
+        return openvino.Core()
+
+
+def _compiled(blob: bytes, *, threads: int, precision: str) -> Any:
+    core = _core()
     options = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",

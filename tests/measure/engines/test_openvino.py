@@ -106,6 +106,25 @@ def test_the_quality_of_runs_is_not_its_own():
     assert not evaluates_as_runs_do(OpenVinoEngine())
 
 
+def test_signals_are_handled_when_some_networks_are_gone_and_others_not():
+    code = (
+        "import faulthandler, os, signal, torch\n"
+        "from effbench.measure.engines.openvino import OpenVinoEngine\n"
+        "faulthandler.enable()\n"  # has a stack of its own for handlers
+        "handled = []\n"
+        "signal.signal(signal.SIGUSR1, lambda number, frame: handled.append(number))\n"
+        "def one():\n"
+        "    return OpenVinoEngine().prepare(torch.nn.Linear(4, 4), torch.zeros(1, 4), threads=1)\n"
+        "first, second = one(), one()\n"
+        "for gone in ('first', 'second'):\n"
+        "    del globals()[gone]\n"
+        "    os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "assert len(handled) == 2\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_nobody_is_told_of_its_use(tmp_path):
     code = (
         "import multiprocessing, os, sys, time\n"
