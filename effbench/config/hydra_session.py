@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import copy
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ from yaml import MarkedYAMLError
 
 from effbench.config.search_path import SearchPath, conf_folder
 
-_Composed = dict[tuple[str | None, ...], bytes]
+_Composed = dict[tuple[str | None, ...], DictConfig]
 _composed: ContextVar[_Composed] = ContextVar("composed")
 """What was composed from a primary configuration and choices of groups, within the session."""
 _SET = "++"
@@ -70,8 +70,8 @@ def compose(primary: str | None = None, overrides: Sequence[str] = ()) -> DictCo
     made = _composed.get()
     key = (primary, *choices)
     if key not in made:
-        made[key] = pickle.dumps(hydra.compose(primary, choices))
-    node: DictConfig = pickle.loads(made[key])
+        made[key] = hydra.compose(primary, choices)
+    node = copy.deepcopy(made[key])
     for override in OverridesParser.create().parse_overrides(settings):
         try:
             OmegaConf.update(node, override.key_or_group, override.value(), merge=True, force_add=True)
