@@ -46,6 +46,7 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
   finetune.*        epochs, lr; and as train.*, whose values it has unless they are given
   tolerance=0.02    the loss of the task's quality (a fraction) at which a point counts as saturated
   engine=           {engines}; measure.batch=1,8 measure.threads=1,2 measure.seconds=1: measured within each run
+                    measure.disturbed=keep takes the times of a busy machine as they are (default: discard)
                     measure.points=front (default: of more than 20 points) or all
                     measure.memory=2GB: models measured together (default: half of the free memory); more go in groups
                     engine.<name>.<option>= sets an option of an engine

@@ -33,6 +33,8 @@ class MeasureSettings:
     threads: tuple[Threads, ...]
     seconds: Annotated[float, Field(gt=0)]
     """Of timing for each model and engine."""
+    disturbed: Literal["discard", "keep"] = "discard"
+    """What becomes of a pass that others disturbed: told, read to one digit, made anew; or told, and taken as it is."""
     points: Literal["front", "all"] = "front"
     """Of a sweep with many points: those that no other point beats, and the references; or all."""
     memory: Annotated[str | int | float, Field(description="a size, such as 2GB")] | None = None

@@ -17,7 +17,7 @@ from effbench.measure.latency import summarise_latency
 from effbench.measure.rounds import samples_frame
 from effbench.plan.keys import digest
 from effbench.plan.point import Point
-from effbench.plan.sweep import Sweep
+from effbench.plan.sweep import MeasureSettings, Sweep
 from effbench.run.apart import ProcessDied, call_apart
 from effbench.run.outcomes import RunError
 from effbench.run.parcel import why_not_sent
@@ -70,7 +70,7 @@ def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener
             known |= done.found
             _keep_found(done.found, points, one, store)
             samples = as_csv(done.samples)
-            measured, is_to_be_kept = _judged(done, points, one, listener)
+            measured, is_to_be_kept = _judged(done, points, one, sweep.measure, listener)
             if is_to_be_kept:
                 store.put_json(entry, measured)
                 store.put(_samples_of(entry), samples)
@@ -95,7 +95,7 @@ _FAILURE = "failure"
 
 
 def _judged(
-    done: Done, points: Sequence[Point], one: Pass, listener: Listener
+    done: Done, points: Sequence[Point], one: Pass, settings: MeasureSettings, listener: Listener
 ) -> tuple[dict[str, dict[str, Any]], bool]:
     """Return the metrics of a pass that was made, by run key, and whether they are to be kept.
 
@@ -106,6 +106,9 @@ def _judged(
         copy = done.flushed[key]
         measured[key] |= {"subnormal_weights": copy.n_subnormal, f"flushed_speedup/{one.name}": copy.speedup}
     disturbed = why_disturbed(done, one)
+    if disturbed and settings.disturbed == "keep":
+        listener.note(f"latency_ms/{one.name}: {disturbed}; kept, as measure.disturbed=keep says")
+        disturbed = ""
     if disturbed:
         measured = {key: _to_one_digit(metrics) for key, metrics in measured.items()}
         listener.note(f"latency_ms/{one.name}: {disturbed}; the next time it is measured anew")
@@ -158,7 +161,8 @@ def is_measured(points: Sequence[Point], sweep: Sweep, store: Store, /) -> bool:
 
 
 def _entry(points: Sequence[Point], one: Pass, sweep: Sweep) -> str:
-    return f"latency/{_pass_key(points, one, sweep)}.json"
+    of_busy_machines = ".kept" if sweep.measure.disturbed == "keep" else ""
+    return f"latency/{_pass_key(points, one, sweep)}{of_busy_machines}.json"
 
 
 def _samples_of(entry: str) -> str:

@@ -14,8 +14,8 @@ import effbench
 from effbench.sweep.__main__ import main
 
 # A training of less than half a second is not worth keeping: three epochs take longer anywhere.
-SHARED = "+prune=0.1,0.5,0.9 train.epochs=3 finetune.epochs=1 measure.seconds=0.02"
-QUICK = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 sweep.jobs=1"
+SHARED = "+prune=0.1,0.5,0.9 train.epochs=3 finetune.epochs=1 measure.seconds=0.02 measure.disturbed=keep"
+QUICK = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 measure.disturbed=keep sweep.jobs=1"
 MEASURED = ("latency_ms", "speedup", "train_seconds", "teacher_seconds")
 
 
@@ -28,12 +28,6 @@ def pytest_collection_modifyitems(items):
 
 
 STARTED = []
-
-
-@pytest.fixture
-def latencies_are_kept(monkeypatch):
-    """Let latencies be kept however disturbed their pass was, as on a quiet machine."""
-    monkeypatch.setattr("effbench.sweep.timing.why_disturbed", lambda done, one: "")
 
 
 @pytest.fixture(autouse=True)

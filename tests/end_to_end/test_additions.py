@@ -209,7 +209,10 @@ class TopTwo(Classification):
 ''',
     "conf/task/top_two.yaml": "_target_: effbench.tasks.top_two.TopTwo\nmodel: kernel_net\ndata: stripes\n",
 }
-COMMAND = "+kernel=1,3,5 +clip=1,0.5 task=top_two engine=eager,plain engine.plain.n_calls=3 measure.seconds=0.02"
+COMMAND = (
+    "+kernel=1,3,5 +clip=1,0.5 task=top_two engine=eager,plain engine.plain.n_calls=3 "
+    "measure.seconds=0.02 measure.disturbed=keep"
+)
 CONTRACTS = "clip_weights or plain or kernel_net or stripes or top_two or [clip] or [kernel]"
 
 

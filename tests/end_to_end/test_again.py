@@ -22,7 +22,6 @@ status = main(sys.argv[1:])
 print([name for name in ("torch", "mlflow", "hydra", "numba") if name in sys.modules])
 sys.exit(status)
 """
-pytestmark = pytest.mark.usefixtures("latencies_are_kept")
 
 
 class LongWayError(Exception):
@@ -53,7 +52,9 @@ def test_it_prints_the_same_and_needs_neither_torch_nor_mlflow_nor_hydra(folder,
     status, out, _ = sweep(COMMAND)
     assert status == 0
     before = {run.info.run_id: (run.info.end_time, run.data.metrics) for run in folder.runs()}
-    quick = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 sweep.jobs=1".split()
+    quick = (
+        "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 measure.disturbed=keep sweep.jobs=1"
+    ).split()
     command = [sys.executable, "-c", PROGRAM, COMMAND, *quick]
     here = {name: value for name, value in os.environ.items() if name != "COLUMNS"}  # as wide as in this process
     again = subprocess.run(command, capture_output=True, text=True, cwd=folder.path, timeout=60, env=here)

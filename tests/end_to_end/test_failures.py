@@ -100,7 +100,9 @@ def test_a_run_that_fails_is_logged_and_the_same_command_tries_just_that_one_aga
 
 @pytest.mark.thorough
 def test_a_worker_that_is_killed_fails_its_run_alone(folder, trouble):
-    quick = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 sweep.jobs=2"
+    quick = (
+        "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 measure.disturbed=keep sweep.jobs=2"
+    )
     # In a process of its own: workers have the environment of whoever began them first.
     finished = folder.run(f"model._target_=troubled_networks.troubled +alpha=0.75,1.5,2,3 {quick}")
     assert finished.returncode == 1
@@ -135,7 +137,10 @@ def finished_runs(database):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_closes_everything_and_says_how_to_go_on(folder, number):
     # Long enough: the first runs begin before MLflow is there to log them.
-    command = "+prune=0.3,0.6,0.9 +seed=0,1,2 train.epochs=3 finetune.epochs=12 measure.seconds=0.02 sweep.jobs=2"
+    command = (
+        "+prune=0.3,0.6,0.9 +seed=0,1,2 train.epochs=3 finetune.epochs=12 "
+        "measure.seconds=0.02 measure.disturbed=keep sweep.jobs=2"
+    )
     # Where the tests themselves run in the background, Ctrl-C is ignored, and what they start would inherit that.
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     if number == signal.SIGTERM:
@@ -222,7 +227,10 @@ def test_while_a_database_does_not_answer_the_sweep_goes_on_and_says_what_is_not
 def test_a_run_that_hangs_fails_at_its_limit_and_the_others_are_finished(folder, trouble):
     code = folder.path / "code" / "troubled_networks.py"
     code.write_text(code.read_text().replace("os.abort()", "__import__('time').sleep(600)"))
-    quick = "train.epochs=1 finetune.epochs=0 train.fraction=0.1 measure.seconds=0.02 sweep.jobs=2 sweep.timeout=4"
+    quick = (
+        "train.epochs=1 finetune.epochs=0 train.fraction=0.1 "
+        "measure.seconds=0.02 measure.disturbed=keep sweep.jobs=2 sweep.timeout=4"
+    )
     finished = folder.run(f"model._target_=troubled_networks.troubled +alpha=1.5,2 {quick}")
     assert finished.returncode == 1
     reason = "took longer than sweep.timeout=4 seconds; its process was ended"

@@ -217,7 +217,7 @@ def test_what_does_not_is_refused_in_one_line_that_says_what_to_write(here, caps
     assert not (here / ".effbench").exists()
 
 
-QUICK = "train.epochs=1 finetune.epochs=0 train.fraction=0.1 measure.seconds=0.02"
+QUICK = "train.epochs=1 finetune.epochs=0 train.fraction=0.1 measure.seconds=0.02 measure.disturbed=keep"
 
 
 @pytest.mark.thorough

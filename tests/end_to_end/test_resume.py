@@ -12,11 +12,10 @@ import pytest
 
 from effbench.training.trainer import Trainer
 
-QUICK = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02"
+QUICK = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 measure.disturbed=keep"
 SIX = f"+prune=0.3,0.6,0.9 +seed=0,1 {QUICK} sweep.jobs=2"
 
 
-@pytest.mark.usefixtures("latencies_are_kept")
 def test_the_same_command_again_changes_nothing(folder, sweep):
     status, out, _ = sweep("+prune=0.5,0.9")
     assert status == 0
@@ -119,7 +118,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(folder, undistur
 
 
 SLOW = "+prune=0.5 train.epochs=12 finetune.epochs=1 train.checkpoint=0"
-LONG = f"{SLOW} measure.seconds=0.02 sweep.jobs=1"
+LONG = f"{SLOW} measure.seconds=0.02 measure.disturbed=keep sweep.jobs=1"
 
 
 @pytest.mark.thorough
@@ -216,7 +215,9 @@ def test_the_parent_gets_its_params_even_when_it_was_killed_right_after_its_crea
     from effbench.config.read import read_sweep
     from effbench.tracking.write import MlflowTracker
 
-    quick = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 sweep.jobs=1"
+    quick = (
+        "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 measure.disturbed=keep sweep.jobs=1"
+    )
     planned = read_sweep(["+prune=0.9", *quick.split()]).plan
     MlflowTracker(folder.uri, "effbench").open_sweep(planned.sweep_id, name="x", params={}, tags={})
     assert sweep("+prune=0.9")[0] == 0

@@ -6,7 +6,7 @@ import pytest
 import effbench
 
 TINY = "data.n_train=64 data.n_val=24 data.n_test=20 data.side=32 model.channels=[4,4,8,8] model.n_poolings=2"
-QUICK = "train.epochs=2 finetune.epochs=1 train.batch_size=8 measure.seconds=0.02 sweep.jobs=1"
+QUICK = "train.epochs=2 finetune.epochs=1 train.batch_size=8 measure.seconds=0.02 measure.disturbed=keep sweep.jobs=1"
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,9 @@ def small(*, alpha=1.0, num_classes=10, in_channels=1):
 
 @pytest.mark.thorough
 def test_any_number_of_workers_and_any_launcher_give_the_same_bits(folder, sweep, at, monkeypatch, empty_database):
-    arguments = "+prune=0.5,0.9 train.epochs=1 finetune.epochs=1 train.fraction=0.2 measure.seconds=0.02"
+    arguments = (
+        "+prune=0.5,0.9 train.epochs=1 finetune.epochs=1 train.fraction=0.2 measure.seconds=0.02 measure.disturbed=keep"
+    )
     results = {}
     ways = {
         "serial": "sweep.jobs=1",
@@ -97,7 +99,9 @@ def test_a_users_own_network(folder, sweep, own_network):
 
 def test_a_users_own_network_with_options_in_workers(folder, sweep, own_network):
     own_network(OWN_NETWORK, name="more_nets_of_a_user")
-    quick = "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 sweep.jobs=2"
+    quick = (
+        "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 measure.disturbed=keep sweep.jobs=2"
+    )
     status, _, err = sweep(f"model._target_=more_nets_of_a_user.small model.alpha=2 prune=0.5,0.9 {quick}", quick=False)
     assert status == 0, err
     assert len(folder.children("FINISHED")) == 3
@@ -189,7 +193,6 @@ def server(tmp_path):
 
 
 @pytest.mark.thorough
-@pytest.mark.usefixtures("latencies_are_kept")
 def test_a_real_server(folder, sweep, server):
     status, out, err = sweep(f"+prune=0.9 tracking.uri={server}")
     assert status == 0, err

@@ -54,7 +54,7 @@ like: classification
 NEW = "from effbench.new import main; import sys; sys.exit(sum(main(words.split()) for words in sys.argv[1:]))"
 COMMAND = """--config-dir conf_mine hydra.searchpath=[pkg://kit.conf] task=mistakes model=my_net data=my_shapes
 recipe=my_recipe recipe.rounds=1 +my_stage=1 +my_net_width=8 engine=eager,my_engine engine.my_engine.channels_last=false
-train.epochs=1 finetune.epochs=1 measure.seconds=0.02 sweep.jobs=2"""
+train.epochs=1 finetune.epochs=1 measure.seconds=0.02 measure.disturbed=keep sweep.jobs=2"""
 
 
 @pytest.fixture(scope="module")

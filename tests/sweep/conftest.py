@@ -181,7 +181,7 @@ def sweep_again(tmp_path_factory, empty_database):
                 tolerance=0.05,
                 train={"epochs": 2, "fraction": 0.3},
                 finetune={"epochs": 1},
-                measure={"seconds": 0.01},
+                measure={"seconds": 0.01, "disturbed": "keep"},
                 sweep={"jobs": 1},
                 store={"root": folder / ".effbench"},
                 tracking={"uri": f"sqlite:///{folder / 'mlflow.db'}", **tracking},

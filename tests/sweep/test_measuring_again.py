@@ -22,10 +22,8 @@ def uri(own_uri):
 
 @pytest.fixture(scope="module")
 def again(swept, uri):
-    with pytest.MonkeyPatch.context() as patched:  # the machine is busy with other tests
-        patched.setattr("effbench.sweep.timing.why_disturbed", lambda done, one: "")
-        given = ["measure.seconds=0.02"]
-        return measure_again(swept.sweep_id, "eager", machine="pi5", overrides=given, tracking_uri=uri)
+    given = ["measure.seconds=0.02", "measure.disturbed=keep"]
+    return measure_again(swept.sweep_id, "eager", machine="pi5", overrides=given, tracking_uri=uri)
 
 
 def test_every_run_has_its_times_and_speedup_under_the_machines_name(again, swept, uri):

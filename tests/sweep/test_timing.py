@@ -288,6 +288,18 @@ def test_times_of_a_crowded_machine_are_told_and_not_kept(measured, kept, store,
     assert is_measured(sweep.plan.points, sweep, store)
 
 
+def test_the_times_of_a_busy_machine_are_taken_as_they_are_where_that_is_asked_for(measured, store, monkeypatch):
+    (_, asked), notes = measured, []
+    monkeypatch.setattr(timing, "why_disturbed", lambda done, one: "the machine was busy")
+    given = planned("prune=0.5", "measure.disturbed=keep")
+    found = measure_points(given.plan.points, given, store, Listener(note=notes.append))
+    assert all("speedup_low/eager" in metrics for metrics in found.values())
+    assert notes == ["latency_ms/eager: the machine was busy; kept, as measure.disturbed=keep says"]
+    assert measure_points(given.plan.points, given, store) == found and len(asked) == 1
+    strict = planned("prune=0.5")  # is given nothing of them
+    assert not is_measured(strict.plan.points, strict, store)
+
+
 def test_every_sample_is_handed_on_also_when_it_comes_from_the_store(measured, store):
     sweep = planned("prune=0.5", "measure.threads=1,2")
     files, again = {}, {}
