@@ -13,7 +13,7 @@ ACCURACY = "accuracy"
 """The quality of a frame that names none, as a CSV of classifiers."""
 
 METRIC = re.compile(
-    r"loss$|size_|download_bytes|coding_gain$|macs|flops|params|latency_ms|speedup|calibration_error"
+    r"loss$|size_|download_bytes|coding_gain$|macs|flops|params|latency_ms|throughput/|speedup|calibration_error"
     r"|(agreement|max_difference|int8_share|verdict)/|subnormal_weights|flushed_speedup/|peak_memory_bytes|energy_modelled_uj"
     r"|train_(seconds|seconds_total|macs|memory_mb)$|teacher_(seconds|macs)$"
 )

@@ -48,7 +48,8 @@ class Engine(Protocol):
     """Something that runs a model. One file in `measure/engines/` each, with one class that has the file's `name`.
 
     It may also have `prepared_bytes(model, example_input, /) -> int`: what it holds of a model once that is prepared,
-    where that is not about what the model's tensors take; `PACKAGES`, the distributions whose versions decide its
+    where that is not about what the model's tensors take; `library() -> Library`: what runs its networks, whose bytes
+    and loading time are told; `PACKAGES`, the distributions whose versions decide its
     times; and `IS_PYTORCH = True` where it runs the very arithmetic in
     which runs are evaluated, so that their quality is its own.
     """

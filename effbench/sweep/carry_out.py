@@ -21,10 +21,11 @@ from effbench.run.results import load_result
 from effbench.run.store import Store
 from effbench.sweep.chosen_points import points_to_measure
 from effbench.sweep.environment import describe_environment
+from effbench.sweep.libraries import library_lines
 from effbench.sweep.model_log import log_models
 from effbench.sweep.note import note
 from effbench.sweep.params import sweep_params
-from effbench.sweep.realised import engine_tags
+from effbench.sweep.realised import engine_tags, version_tags
 from effbench.sweep.records import extra_qualities, quality_columns
 from effbench.sweep.run_log import RunLog
 from effbench.sweep.shares import share_lines
@@ -145,10 +146,12 @@ def carry_out(
             "measure.points=all times all"
         )
     latencies = measure_points(chosen, sweep, store, listener)
+    notes += library_lines(sweep, store) if chosen else []
     log.log_waiting()
     frame = _frame(sweep, metrics, latencies)
     log.log_metrics(latencies)
     log.log_tags(engine_tags(frame))
+    log.log_tags(version_tags(sweep, latencies))
     if sweep.tracking.log_model and log.problem is None:
         log.problem = log_models(finished, store, tracker, say=display.say)
     return SweepOutcome(

@@ -101,7 +101,7 @@ def _judged(
 
     In the place of metrics a run that an engine can't do has its failure, which is kept as well: it would fail again.
     """
-    measured: dict[str, dict[str, Any]] = dict(_metrics(done.samples, points, name=one.name))
+    measured: dict[str, dict[str, Any]] = dict(_metrics(done.samples, points, one))
     for key in done.flushed.keys() & measured.keys():
         copy = done.flushed[key]
         measured[key] |= {"subnormal_weights": copy.n_subnormal, f"flushed_speedup/{one.name}": copy.speedup}
@@ -250,8 +250,11 @@ def _measured(
 _REMEDY = "; out of memory? a smaller measure.memory=, as in 500MB, has fewer models there at a time"
 
 
-def _metrics(samples: pd.DataFrame, points: Sequence[Point], *, name: str) -> dict[str, dict[str, float]]:
-    """Return the metrics by run key; each run's speed-up is against its own reference, where that was measured."""
+def _metrics(samples: pd.DataFrame, points: Sequence[Point], one: Pass) -> dict[str, dict[str, float]]:
+    """Return the metrics by run key; each run's speed-up is against its own reference, where that was measured.
+
+    Of batches there is the throughput as well: examples a second, at the median time of a batch.
+    """
     metrics: dict[str, dict[str, float]] = {}
     groups: dict[str, list[str]] = {}
     measured = set(samples["model"])
@@ -263,7 +266,10 @@ def _metrics(samples: pd.DataFrame, points: Sequence[Point], *, name: str) -> di
         summary = summarise_latency(samples[samples["model"].isin(keys)], reference=baseline).set_index("model")
         for key in keys:
             wanted = [*TIMES, *(SPEEDUPS if baseline == reference else ())]
-            metrics[key] = {f"{metric}/{name}": float(summary[metric].loc[key]) for metric in wanted}
+            metrics[key] = {f"{metric}/{one.name}": float(summary[metric].loc[key]) for metric in wanted}
+            if one.batch > 1:
+                seconds = float(summary["latency_ms"].loc[key]) / 1000
+                metrics[key][f"throughput/{one.name}"] = one.batch / seconds
     return metrics
 
 

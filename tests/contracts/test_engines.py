@@ -6,6 +6,7 @@ Compilers take seconds for each network: what an engine made of two is shared by
 import copy
 import shutil
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,13 @@ def test_the_file_is_measured_and_is_smaller_with_fewer_channels(made):
 def test_nothing_is_said_of_a_network_of_floats(made):
     assert made.prepared.int8_weights in (None, 0)
     assert not made.prepared.notes
+
+
+def test_the_library_that_runs_its_networks_is_there(made):
+    if made.engine.name == "eager":
+        assert not hasattr(made.engine, "library")  # PyTorch is there anyway
+        return
+    library = made.engine.library()
+    if library.python is None:
+        assert version(library.distribution)
+    compile(library.load, "load", "exec")

@@ -86,8 +86,11 @@ def test_batches_and_threads_are_told_in_the_name_where_they_are_not_one(measure
     (found,) = measure_points(sweep.plan.points, sweep, store).values()
     suffixes = ("eager", "eager.t2", "eager.b8", "eager.b8.t2")
     assert list(found) == [
-        f"{kind}/{name}" for name in suffixes for kind in (*TIMES, "speedup", "speedup_low", "speedup_high")
+        f"{kind}/{name}"
+        for name in suffixes
+        for kind in (*TIMES, "speedup", "speedup_low", "speedup_high", *(["throughput"] if "b8" in name else []))
     ]
+    assert found["throughput/eager.b8"] == pytest.approx(8 * 1000 / found["latency_ms/eager.b8"])  # examples a second
     assert [(one["batch"], one["threads"], one["s"]) for one in measured[1]] == [
         *((1, 1, 3.0), (1, 2, 3.0), (8, 1, 3.0), (8, 2, 3.0)),
     ]

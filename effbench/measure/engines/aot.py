@@ -16,6 +16,7 @@ from effbench.checks.fields import check_fields
 from effbench.compression.constraints.stack import bake
 from effbench.measure.engine import Prepared
 from effbench.measure.engine_files import Exported, FileEngine, silently
+from effbench.measure.footprint import Library
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,10 @@ class AotEngine(FileEngine):
     def __post_init__(self) -> None:
         """Refuse what is no option."""
         check_fields(self)
+
+    def library(self) -> Library:
+        """Return what runs its networks."""
+        return Library(distribution="torch", load="import torch")
 
     def export(self, model: nn.Module, example_input: Tensor, folder: Path, /) -> Exported:
         """Write the package of a network: see `FileEngine.export`."""

@@ -15,6 +15,7 @@ from effbench.checks.fields import check_fields
 from effbench.compression.constraints.stack import bake
 from effbench.measure.devices import check_device, wait_for
 from effbench.measure.engine import Prepared
+from effbench.measure.footprint import Library
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,10 @@ class CompileEngine:
         """Refuse what is no option."""
         check_fields(self)
         check_device(self.device)
+
+    def library(self) -> Library:
+        """Return what runs its networks."""
+        return Library(distribution="torch", load="import torch")
 
     def prepare(self, model: nn.Module, example_input: Tensor, /, *, threads: int) -> Prepared:
         """Return a function that runs a compiled copy of `model` on `example_input`.

@@ -15,6 +15,7 @@ from effbench.checks.fields import check_fields
 from effbench.checks.text import few_names
 from effbench.measure.engine import Prepared
 from effbench.measure.engine_files import Exported, FileEngine, silently
+from effbench.measure.footprint import Library
 from effbench.measure.xnnpack_graph import to_program
 
 
@@ -35,6 +36,10 @@ class ExecuTorchEngine(FileEngine):
         """Refuse an environment without the package."""
         check_fields(self)
         import_extra("executorch", needed_by="engine=executorch", extra="executorch")
+
+    def library(self) -> Library:
+        """Return what runs its networks."""
+        return Library(distribution="executorch", load="from executorch.runtime import Runtime; Runtime.get()")
 
     def export(self, model: nn.Module, example_input: Tensor, folder: Path, /) -> Exported:
         """Write the program of a network: see `FileEngine.export`."""

@@ -15,6 +15,7 @@ from effbench.checks.fields import check_fields
 from effbench.compression.constraints.stack import bake
 from effbench.measure.engine import Prepared
 from effbench.measure.engine_files import Exported, FileEngine, silently
+from effbench.measure.footprint import Library
 from effbench.measure.litert_process import missing_packages, process_of
 
 PYTHON_VARIABLE = "EFFBENCH_LITERT_PYTHON"
@@ -58,6 +59,12 @@ class LitertEngine(FileEngine):
     @property
     def _interpreter(self) -> str | None:
         return self.python if self.python is not None else os.environ.get(PYTHON_VARIABLE) or None
+
+    def library(self) -> Library:
+        """Return what runs its networks."""
+        return Library(
+            distribution="ai-edge-litert", load="import ai_edge_litert.interpreter", python=self._interpreter
+        )
 
     def export(self, model: nn.Module, example_input: Tensor, folder: Path, /) -> Exported:
         """Write the file of a network: see `FileEngine.export`."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from effbench.measure.engine import Prepared
 from effbench.measure.engine_files import as_array
+from effbench.measure.footprint import Library
 from effbench.measure.onnx_engine import OnnxEngine
 from effbench.measure.onnx_graph import INPUT
 
@@ -31,6 +32,10 @@ class OnnxRuntimeEngine(OnnxEngine):
     EXTRA: ClassVar[str] = "onnx"
     optimization: Literal["none", "basic", "all"] = "all"
     """How far ONNX Runtime rewrites the graph."""
+
+    def library(self) -> Library:
+        """Return what runs its networks."""
+        return Library(distribution="onnxruntime", load="import onnxruntime")
 
     @classmethod
     def run_once(cls, blob: bytes, values: NDArray[np.float32], /) -> NDArray[np.float32]:

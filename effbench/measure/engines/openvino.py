@@ -17,6 +17,7 @@ from torch import Tensor
 
 from effbench.measure.engine import Prepared
 from effbench.measure.engine_files import as_array
+from effbench.measure.footprint import Library
 from effbench.measure.onnx_engine import OnnxEngine
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -39,6 +40,11 @@ class OpenVinoEngine(OnnxEngine):
         """Refuse what is no option, and an environment without the packages."""
         with _untold():
             super().__post_init__()
+
+    def library(self) -> Library:
+        """Return what runs its networks."""
+        load = f"import sys\nsys.modules[{_TELEMETRY!r}] = None\nimport openvino\nopenvino.Core()"
+        return Library(distribution="openvino", load=load)
 
     @classmethod
     def run_once(cls, blob: bytes, values: NDArray[np.float32], /) -> NDArray[np.float32]:
