@@ -9,8 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from effbench.compression.constraints.powers_of_two import power_above
 from effbench.compression.constraints.quantizer import GridGranularity, GridScheme, HeldGrid, UniformQuantizer
-from effbench.compression.constraints.ranges import Range
+from effbench.compression.constraints.ranges import Range, ScaleKind
 from effbench.compression.constraints.sharing import share_values
 from effbench.compression.constraints.stack import constraints_on, parameter_behind, quantizer_of, register
 from effbench.compression.feedback import RoundColumn, round_with_feedback, spread_of_errors
@@ -31,11 +32,15 @@ class GridOptions:
     """What a symmetric or affine grid covers. One bit has the scale of least squared error anyway."""
     percentile: Annotated[float, Field(ge=50, le=100)] = 99.9
     """Of range=percentile: the share of the weights that is covered, in percent."""
+    scale: ScaleKind = "real"
+    """Of symmetric and affine grids: any number, or a power of two (fixed point)."""
 
     def check_grid(self) -> None:
         """Refuse a range that the scheme does not have."""
         if self.range != "max" and self.scheme not in ("symmetric", "affine"):
             raise ValueError(f"range={self.range}: must be max with scheme={self.scheme}, which finds its own levels")
+        if self.scale != "real" and self.scheme not in ("symmetric", "affine"):
+            raise ValueError(f"scale={self.scale}: must be real with scheme={self.scheme}, which has no even steps")
 
     def check_bits(self, bits: int, /, *, shown: str) -> None:
         """Refuse what is no width of this scheme; `shown` is what the user wrote, as in "bits=17"."""
@@ -43,6 +48,8 @@ class GridOptions:
             raise ValueError(f"{shown}: must be 1 to 16")
         if self.scheme == "ternary" and bits != 2:
             raise ValueError(f"{shown}: must be 2 with scheme=ternary, which has three levels")
+        if self.scale == "power_of_two" and bits == 1:
+            raise ValueError(f"{shown}: must be 2 or more with scale=power_of_two: one bit is a scaled sign")
         if self.scheme == "power_of_two" and not 2 <= bits <= 8:
             raise ValueError(f"{shown}: must be 2 to 8 with scheme=power_of_two, whose exponents need no more")
 
@@ -73,13 +80,19 @@ class GridOptions:
         """Whether a weight is on this very grid already, or on one of its kind that is held."""
         earlier = quantizer_of(*weight.places[0])
         if isinstance(earlier, HeldGrid):
-            return (earlier.bits, earlier.scheme, earlier.granularity) == (bits, self.scheme, self.granularity)
+            same = (earlier.bits, earlier.scheme, earlier.granularity) == (bits, self.scheme, self.granularity)
+            return same and (self.scale == "real" or bool((power_above(earlier.scale) == earlier.scale).all()))
         return earlier is not None and earlier.settings() == self._grid(bits).settings()
 
     def _grid(self, bits: int) -> UniformQuantizer:
         assert self.scheme != "kmeans"
         return UniformQuantizer(
-            bits, scheme=self.scheme, granularity=self.granularity, grid_range=self.range, percentile=self.percentile
+            bits,
+            scheme=self.scheme,
+            granularity=self.granularity,
+            grid_range=self.range,
+            percentile=self.percentile,
+            scale=self.scale,
         )
 
     def put_on_grid_with_feedback(self, weight: Weight, bits: int, moments: Tensor, /) -> None:

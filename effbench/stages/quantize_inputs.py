@@ -10,7 +10,7 @@ from torch import nn
 
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.layer_inputs import InputGrid, clear_input, set_input
-from effbench.compression.constraints.ranges import Range
+from effbench.compression.constraints.ranges import Range, ScaleKind
 from effbench.plan.context import Context
 from effbench.plan.stage import Stage
 from effbench.training.calibration import calibrate
@@ -34,6 +34,9 @@ class QuantizeInputs(Stage):
     """What the grid covers of what was seen: everything, a percentile, or what has the least squared error."""
     percentile: Annotated[float, Field(ge=50, le=100)] = 99.9
     """Of range=percentile: the share of the non-zero inputs that is covered, in percent; for each sign."""
+    scale: ScaleKind = "real"
+    """Of the grid: any number, or a power of two. With such scales of the weights, too, layers are fixed-point
+    arithmetic: integers and shifts."""
     examples: Annotated[int, Field(ge=1)] = 1000
     """Training examples seen; all of them where there are fewer."""
 
@@ -51,6 +54,7 @@ class QuantizeInputs(Stage):
             bits=bits,
             covered=self.range,
             percentile=self.percentile,
+            scale=self.scale,
             device=context.device,
         )
         for name, grid in grids.items():

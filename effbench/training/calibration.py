@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from effbench.compression.constraints.layer_inputs import InputGrid, input_of
-from effbench.compression.constraints.ranges import Range, least_error
+from effbench.compression.constraints.ranges import Range, ScaleKind, least_error
 from effbench.compression.modes import evaluating
 
 N_BINS = 2048
@@ -35,7 +35,7 @@ class _Seen:
         counts = torch.histc(values[values != 0], bins=N_BINS, min=self.low, max=self.high).double().cpu()
         self.counts = counts if self.counts is None else self.counts + counts
 
-    def ends(self, covered: Range, percentile: float, bits: int) -> tuple[float, float]:
+    def ends(self, covered: Range, percentile: float, bits: int, scale: ScaleKind) -> tuple[float, float]:
         """Return the ends of the layer's grid."""
         if self.counts is None or self.counts.sum() == 0:
             return self.low, self.high
@@ -51,7 +51,7 @@ class _Seen:
         counts = self.counts
 
         def error_at(share: Tensor) -> Tensor:
-            grid = InputGrid.between(self.low * float(share), self.high * float(share), bits=bits)
+            grid = InputGrid.between(self.low * float(share), self.high * float(share), bits=bits, scale=scale)
             rounded = grid.round(centres.float()).double()
             return ((rounded - centres).square() * counts).sum().reshape(1)
 
@@ -78,6 +78,7 @@ def calibrate(
     bits: Mapping[str, int],
     covered: Range,
     percentile: float,
+    scale: ScaleKind = "real",
     device: torch.device,
 ) -> dict[str, InputGrid]:
     """Return a grid of `bits` for the input of each of `layers` (of `model`) that runs, by name.
@@ -98,8 +99,8 @@ def calibrate(
     _watch(model, layers, images, device, widen)
     if covered != "max":
         _watch(model, layers, images, device, lambda name, values: seen[name].count(values))
-    ends = {name: values.ends(covered, percentile, bits[name]) for name, values in seen.items()}
-    return {name: InputGrid.between(*of_layer, bits=bits[name]) for name, of_layer in ends.items()}
+    ends = {name: values.ends(covered, percentile, bits[name], scale) for name, values in seen.items()}
+    return {name: InputGrid.between(*of_layer, bits=bits[name], scale=scale) for name, of_layer in ends.items()}
 
 
 def first_images(batches: Iterable[tuple[Tensor, Tensor]], n_examples: int, /) -> Iterator[Tensor]:

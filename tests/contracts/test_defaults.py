@@ -24,6 +24,7 @@ GRID = {
     "granularity": "channel",
     "range": "max",
     "percentile": 99.9,
+    "scale": "real",
 }
 TRAINING = {
     "batch_size": 64,
@@ -106,7 +107,7 @@ STAGES = {
             "examples": 300,
         },
     ),
-    "QuantizeInputs": (3, {"range": "max", "percentile": 99.9, "examples": 1000}),
+    "QuantizeInputs": (3, {"range": "max", "percentile": 99.9, "scale": "real", "examples": 1000}),
     "RemoveDead": (2, {}),
     "Rewind": (1, {"to": "init"}),
     "Share": (2, SHARING),

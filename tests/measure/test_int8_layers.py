@@ -4,11 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from effbench.codec import decode_on_grids, encode
 from effbench.compression.constraints.layer_inputs import InputGrid, constraints_on_inputs, grid_on, set_input
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import HeldGrid, UniformQuantizer
 from effbench.compression.constraints.stack import constrained_value, constraints_on, register
 from effbench.measure.int8_layers import int8_layers, without_grids
+from effbench.stages.quantize import Quantize
+from effbench.stages.quantize_inputs import QuantizeInputs
 
 GRID = InputGrid(bits=8, scale=0.1, zero_point=3)
 
@@ -113,3 +116,67 @@ def test_without_grids_is_a_plain_copy_in_evaluation_mode_that_keeps_the_grids_o
     assert [name for name, *_ in constraints_on_inputs(plain)] == ["2"]
     assert torch.equal(plain[0].weight, constrained_value(network[0], "weight"))
     assert network.training and grid_on(network[0]) is GRID and constraints_on(network[0], "weight")
+
+
+def exponents_of(scales):
+    """Return the exponents of scales that are powers of two."""
+    mantissas, exponents = torch.frexp(scales)
+    assert (mantissas == 0.5).all()
+    return (exponents - 1).long()
+
+
+def shifted(numbers, places):
+    """Return numbers · 2^places, rounded to the nearest integer, halves to the even one: additions and shifts alone."""
+    right = (-places).clamp(min=0)
+    half = torch.where(right > 0, (1 << (right - 1).clamp(min=0)) - 1, 0)
+    odd = torch.where(right > 0, numbers >> right & 1, 0)
+    return (numbers + half + odd >> right) << places.clamp(min=0)
+
+
+def in_integers(network, images):
+    """Return what a convolution, a ReLU, a convolution and a linear layer give: integers, and the exponents of two."""
+    layers = int8_layers(network)
+    numbers = torch.round(images / layers["0"].input_grid.scale).long()  # what the camera says
+    places = exponents_of(torch.tensor(layers["0"].input_grid.scale))
+    for name in ("0", "2", "5"):
+        layer = layers[name]
+        grid, weights = layer.input_grid, layer.codes.long().flatten(1)
+        place = exponents_of(torch.tensor(grid.scale))
+        steps = shifted(numbers, places - place).clamp(-grid.zero_point, 2**grid.bits - 1 - grid.zero_point)
+        places = place + exponents_of(layer.scales)
+        if name == "5":
+            numbers = steps.flatten(1) @ weights.T
+        else:
+            windows = steps.unfold(2, 3, 1).unfold(3, 3, 1)  # (N, C, rows, columns, 3, 3)
+            numbers = (windows.permute(0, 2, 3, 1, 4, 5).flatten(3) @ weights.T).permute(0, 3, 1, 2)
+            places = places.reshape(-1, 1, 1)
+        if name == "0":
+            numbers = numbers.clamp(min=0)
+    return numbers, places
+
+
+@pytest.mark.parametrize(
+    ("scheme", "granularity"), [("symmetric", "channel"), ("symmetric", "tensor"), ("affine", "channel")]
+)
+def test_with_powers_of_two_as_scales_a_file_is_computed_with_integers_and_shifts_alone(
+    toy_data, make_context, scheme, granularity
+):
+    def make(seed=0):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(1, 6, 3, bias=False), nn.ReLU(), nn.Conv2d(6, 4, 3, bias=False),
+            nn.Identity(), nn.Flatten(), nn.Linear(64, 5, bias=False),
+        )  # fmt: skip
+
+    context = make_context(toy_data)
+    options = {"scheme": scheme, "granularity": granularity, "scale": "power_of_two"}
+    bits = 7 if scheme == "affine" else 8  # codes counted from the zero point have 8
+    made = Quantize(bits=bits, **options).apply(make(), context)
+    made = QuantizeInputs(bits=8, scale="power_of_two").apply(made, context)
+    restored = decode_on_grids(encode(made), make(seed=1)).eval()
+    images = next(toy_data.batches("test", side=8, batch_size=20))[0]
+    numbers, places = in_integers(restored, images)
+    assert numbers.dtype == torch.int64 and numbers.abs().max() > 100
+    with torch.no_grad():
+        assert torch.equal(torch.ldexp(numbers.float(), places), restored(images))
+        assert torch.allclose(restored(images), make()(images), atol=0.1)

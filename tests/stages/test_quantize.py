@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from effbench.codec import decode, encode
+from effbench.compression.constraints.described import describe
 from effbench.compression.constraints.stack import constraints_on, quantizer_of
 from effbench.compression.layers import weight_layers
 from effbench.stages.prune import Prune
@@ -206,3 +207,39 @@ def test_feedback_says_what_showed_no_inputs(toy_data, make_context):
 def test_levels_that_are_not_even_have_no_feedback():
     with pytest.raises(ValueError, match="rounding=feedback: must be nearest with scheme=kmeans"):
         Quantize(bits=4, scheme="kmeans", rounding="feedback")
+
+
+@pytest.mark.parametrize("scheme", ["symmetric", "affine"])
+@pytest.mark.parametrize("options", [{}, {"range": "mse"}, {"granularity": "tensor"}, {"rounding": "feedback"}])
+def test_scales_that_are_powers_of_two_are_the_next_ones_above_and_come_back(
+    toy_data, toy_network, make_context, scheme, options
+):
+    context = make_context(toy_data)
+    real = Quantize(bits=6, scheme=scheme, **options).apply(toy_network(), context)
+    fixed = Quantize(bits=6, scheme=scheme, scale="power_of_two", **options).apply(toy_network(), context)
+    for name, layer in weight_layers(fixed):
+        scale = quantizer_of(layer, "weight").quantize(layer.weight).scale
+        assert (torch.frexp(scale).mantissa == 0.5).all()
+        other = real.get_submodule(name)
+        if "range" not in options:
+            ratio = scale / quantizer_of(other, "weight").quantize(other.weight).scale
+            assert (ratio >= 1).all() and (ratio < 2).all()
+    restored = decode(encode(fixed), toy_network(seed=1))
+    assert all(torch.equal(restored.get_submodule(name).weight, layer.weight) for name, layer in weight_layers(fixed))
+    again = Quantize(bits=6, scheme=scheme, scale="power_of_two", **options).apply(fixed, context)
+    assert all(torch.equal(again.get_submodule(name).weight, layer.weight) for name, layer in weight_layers(fixed))
+    assert describe(again) == describe(fixed)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"bits": 2, "scheme": "ternary"}, "scale=power_of_two: must be real with scheme=ternary"),
+        ({"bits": 4, "scheme": "kmeans"}, "scale=power_of_two: must be real with scheme=kmeans"),
+        ({"bits": 4, "scheme": "power_of_two"}, "scale=power_of_two: must be real with scheme=power_of_two"),
+        ({"bits": 1}, "bits=1: must be 2 or more with scale=power_of_two"),
+    ],
+)
+def test_levels_without_even_steps_have_no_such_scale(options, said):
+    with pytest.raises(ValueError, match=said):
+        Quantize(**options, scale="power_of_two")

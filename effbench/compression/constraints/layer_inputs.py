@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from effbench.compression.constraints.powers_of_two import power_above
+from effbench.compression.constraints.ranges import ScaleKind
+
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """The floating types that a network can be cast to, by name."""
 
@@ -46,13 +49,18 @@ class InputGrid:
     """The code of zero, from 0 to 2^bits - 1."""
 
     @classmethod
-    def between(cls, low: float, high: float, /, *, bits: int) -> InputGrid:
-        """Return the grid from `low` (at most 0) to `high` (at least 0), moved so that zero is a level."""
+    def between(cls, low: float, high: float, /, *, bits: int, scale: ScaleKind = "real") -> InputGrid:
+        """Return the grid from `low` (at most 0) to `high` (at least 0), moved so that zero is a level.
+
+        scale: of a power of two it is the next one above.
+        """
         n_steps = 2**bits - 1
-        scale = float(torch.tensor((high - low) / n_steps, dtype=torch.float32))
-        if not torch.finfo(torch.float32).tiny <= scale < float("inf"):
-            scale = 1.0  # an input that is always zero
-        return cls(bits=bits, scale=scale, zero_point=min(max(round(-low / scale), 0), n_steps))
+        step = torch.tensor((high - low) / n_steps, dtype=torch.float32)
+        if not torch.finfo(torch.float32).tiny <= float(step) < float("inf"):
+            step = torch.tensor(1.0)  # an input that is always zero
+        if scale == "power_of_two":
+            step = power_above(step)
+        return cls(bits=bits, scale=float(step), zero_point=min(max(round(-low / float(step)), 0), n_steps))
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         """Round the input of a forward pass, however it is given: this is a forward pre-hook with keywords."""

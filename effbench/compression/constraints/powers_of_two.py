@@ -38,6 +38,16 @@ def from_powers(codes: Tensor, largest: Tensor, /) -> Tensor:
     return table[sizes] * torch.sign(codes) * largest
 
 
+def power_above(values: Tensor, /) -> Tensor:
+    """Return the least power of two that is not below each value; float32, finite, above 0.
+
+    >>> power_above(torch.tensor([0.5, 0.51, 3.0])).tolist()
+    [0.5, 1.0, 4.0]
+    """
+    mantissa, exponent = torch.frexp(values)
+    return _two_to(torch.where(mantissa == 0.5, exponent - 1, exponent))
+
+
 def _nearest(mantissa: Tensor, exponent: Tensor) -> Tensor:
     """Return the exponent of the power of two nearest to mantissa · 2^exponent, with the mantissa in [1/2, 1)."""
     return torch.where(mantissa >= 0.75, exponent, exponent - 1)

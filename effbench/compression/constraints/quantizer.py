@@ -9,8 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from effbench.compression.constraints.powers_of_two import MAX_LEVELS, from_powers, to_powers
-from effbench.compression.constraints.ranges import Range, least_error, percentile_of
+from effbench.compression.constraints.powers_of_two import MAX_LEVELS, from_powers, power_above, to_powers
+from effbench.compression.constraints.ranges import Range, ScaleKind, least_error, percentile_of
 
 GridScheme = Literal["symmetric", "affine", "ternary", "power_of_two"]
 GridGranularity = Literal["tensor", "channel"]
@@ -59,6 +59,8 @@ class UniformQuantizer(nn.Module):
     grid_range: what the symmetric and affine grids of two bits and more cover. `max` everything; `percentile` that
     percentile of |w|, per sign where affine, with larger weights at the end of the grid; `mse` the share of the full
     range with the least squared error, by search, at about 25 times the cost.
+    scale: of the symmetric and affine grids of two bits and more; `power_of_two` takes the next power above, so that
+    codes are fixed-point numbers (Jacob et al. 2018, arXiv:1712.05877, section 2.2, with a multiplier that is a shift).
     Gradients pass straight through (Bengio et al. 2013, arXiv:1308.3432).
     """
 
@@ -70,9 +72,11 @@ class UniformQuantizer(nn.Module):
         granularity: GridGranularity = "channel",
         grid_range: Range = "max",
         percentile: float = 99.9,
+        scale: ScaleKind = "real",
     ) -> None:
         super().__init__()
         self.bits = bits
+        self.scale_kind = scale
         self.scheme = scheme
         self.granularity = granularity
         self.grid_range = grid_range
@@ -87,7 +91,8 @@ class UniformQuantizer(nn.Module):
     def settings(self) -> dict[str, Any]:
         """Return what `impose` needs to make the constraint again."""
         names = ("bits", "scheme", "granularity", "grid_range", "percentile")
-        return {"kind": "uniform", **{name: getattr(self, name) for name in names}}
+        scale = {} if self.scale_kind == "real" else {"scale": self.scale_kind}
+        return {"kind": "uniform", **{name: getattr(self, name) for name in names}, **scale}
 
     def quantize(self, weight: Tensor) -> QuantizedTensor:
         """Return the codes of `weight` (any float dtype) and their grid. ValueError where it is not finite."""
@@ -137,15 +142,19 @@ class UniformQuantizer(nn.Module):
         """Return the codes on the grids from `low` to `high`, (n_rows,) each, their scales and zero points."""
         if self.scheme == "symmetric":
             first, last = 1 - 2 ** (self.bits - 1), 2 ** (self.bits - 1) - 1
-            scale = _usable(high / last)
+            scale = self._scale(high / last)
             zero_point = torch.zeros_like(scale, dtype=torch.int32)
         else:
             first, last = 0, 2**self.bits - 1
-            scale = _usable((high - low) / last)
+            scale = self._scale((high - low) / last)
             zero_point = torch.round(-low / scale).to(torch.int32).clamp(0, last)
         # An outlier far outside of its grid is cut off before it is an integer, which it may be too large for.
         steps = torch.round(rows / scale.unsqueeze(1)).clamp(-(2**20), 2**20).to(torch.int32)
         return (steps + zero_point.unsqueeze(1)).clamp(first, last), scale, zero_point
+
+    def _scale(self, least: Tensor) -> Tensor:
+        """Return the scale of a grid that is at least so wide, from step to step."""
+        return power_above(_usable(least)) if self.scale_kind == "power_of_two" else _usable(least)
 
     def _error(self, rows: Tensor, low: Tensor, high: Tensor) -> Tensor:
         codes, scale, zero_point = self._round(rows, low, high)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 Range = Literal["max", "percentile", "mse"]
+ScaleKind = Literal["real", "power_of_two"]
+"""Of a grid's scale: any number, or a power of two, with which codes are fixed-point numbers."""
 
 _COARSE, _FINE = 16, 8
 
