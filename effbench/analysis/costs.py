@@ -69,6 +69,11 @@ _WORDS = {
     "teacher_macs": CostWords(title="teacher's compute", share="the teacher's compute", units=_TRAINING_MACS),
     "train_memory_mb": CostWords(title="training memory", share="the training memory", units=((1.0, "MB"),)),
 }
+_ON_ENGINES = (
+    (LATENCY, "latency", "ms"),
+    (LATENCY_P90, "90th-percentile latency", "ms"),
+    ("energy_mj/", "energy", "mJ"),
+)
 _CHOICES = ("size_bytes", "macs_effective", "macs")
 
 
@@ -77,11 +82,13 @@ def cost_words(cost: str, /) -> CostWords:
 
     >>> cost_words("latency_ms/eager").share
     'the latency (eager)'
+    >>> cost_words("energy_mj/eager").title
+    'energy, eager'
     """
-    for prefix, title in ((LATENCY, "latency"), (LATENCY_P90, "90th-percentile latency")):
+    for prefix, title, unit in _ON_ENGINES:
         if cost.startswith(prefix):
             engine = cost.removeprefix(prefix)
-            return CostWords(title=f"{title}, {engine}", share=f"the {title} ({engine})", units=((1.0, "ms"),))
+            return CostWords(title=f"{title}, {engine}", share=f"the {title} ({engine})", units=((1.0, unit),))
     return _WORDS.get(cost, CostWords(title=cost, share=f"the {cost}"))
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from effbench.analysis.jitter import NOISY
 from effbench.codec import decode_on_grids
 from effbench.measure.cores import is_crowded, n_cores
+from effbench.measure.energy_counter import EnergyCounter
 from effbench.measure.engine import evaluates_as_runs_do
 from effbench.measure.free_memory import free_memory
 from effbench.measure.grouped import sample_in_groups
@@ -63,6 +64,8 @@ class Done:
     """What is new of the runs' networks on the engine, by run key."""
     others_busy: float = 0.0
     """How many cores other processes kept busy meanwhile."""
+    energy_mj: Mapping[str, float] = field(default_factory=dict)
+    """Of an inference of each run, by its key, where the processor's counters can be read."""
     flushed: Mapping[str, Flushed] = field(default_factory=dict)
     """Of the runs whose networks have subnormal weights, by run key."""
 
@@ -105,10 +108,13 @@ def sample_points(
     memory = settings.memory_bytes()
     by_key = {point.key: point for point in points}
     found: dict[str, Found] = {}
+    counter, energy_mj = EnergyCounter.find(), dict[str, float]()
 
     def inspect(key: str, model: nn.Module, prepared: Callable[[], object]) -> None:
         if key in by_key and key not in known and not evaluates_as_runs_do(engine):
             found[key] = engine_metrics(prepared, model, by_key[key], name=one.file_name, batch=one.batch)
+        if key in by_key and counter is not None:
+            energy_mj[key] = counter.mj_of(prepared, seconds=settings.seconds) / one.batch
 
     models: dict[str, Callable[[], nn.Module]] = {point.key: partial(_model, point, store) for point in points}
     subnormal = {key: n for key, make in models.items() if (n := _n_subnormal(make))}
@@ -130,6 +136,7 @@ def sample_points(
         failures={key: why for key, why in grouped.failures.items() if key in by_key},
         found=found,
         others_busy=grouped.others_busy,
+        energy_mj=energy_mj,
         flushed={
             key: Flushed(n, speedup)
             for key, n in subnormal.items()

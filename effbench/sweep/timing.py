@@ -105,6 +105,8 @@ def _judged(
     for key in done.flushed.keys() & measured.keys():
         copy = done.flushed[key]
         measured[key] |= {"subnormal_weights": copy.n_subnormal, f"flushed_speedup/{one.name}": copy.speedup}
+    for key in done.energy_mj.keys() & measured.keys():
+        measured[key][f"energy_mj/{one.name}"] = done.energy_mj[key]
     disturbed = why_disturbed(done, one)
     if disturbed and settings.disturbed == "keep":
         listener.note(f"latency_ms/{one.name}: {disturbed}; kept, as measure.disturbed=keep says")

@@ -97,7 +97,8 @@ def test_the_metrics_are_those_of_the_design(shared):
         is_reference = run.data.tags["effbench.reference"] == run.data.tags["effbench.run_key"]
         measured = {name for name in run.data.metrics if not name.startswith("curve/")}
         assert set(run.data.metrics) - measured == CURVES
-        assert measured == METRICS | ({"rounds_done"} if is_reference else set())
+        may_be_there = {"energy_mj/eager"}  # where this machine shows its counters
+        assert measured - may_be_there == METRICS | ({"rounds_done"} if is_reference else set())
         assert all(np.isfinite(value) for value in run.data.metrics.values())
         assert run.data.metrics["flops"] == 2 * run.data.metrics["macs"]
     reference = by_point(shared)["reference"].data.metrics

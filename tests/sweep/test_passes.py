@@ -159,3 +159,18 @@ def test_a_network_with_subnormal_weights_is_timed_beside_its_copy_without_them(
     assert done.flushed[point.key].n_subnormal == n_weights and done.flushed[point.key].speedup > 0
     assert set(done.samples["model"]) == {point.key} and list(done.found) == [point.key]
     assert [n_subnormal(model) for model in Holding.models] == [n_weights, 0]
+
+
+def test_energy_is_that_of_an_inference_where_there_are_counters(kept, store, monkeypatch):
+    class Counter:
+        def mj_of(self, run, *, seconds):
+            run()
+            return 8.0 if seconds == sweep.measure.seconds else 0.0
+
+    point, sweep = kept
+    monkeypatch.setattr(passes.EnergyCounter, "find", lambda: Counter())
+    done = sample_points([point], store.root, Pass("eager", EAGER, 4, 1), sweep.measure, frozenset(), report=print)
+    assert done.energy_mj == {point.key: 2.0}  # of a batch of four
+    monkeypatch.setattr(passes.EnergyCounter, "find", lambda: None)
+    done = sample_points([point], store.root, Pass("eager", EAGER, 4, 1), sweep.measure, frozenset(), report=print)
+    assert done.energy_mj == {}

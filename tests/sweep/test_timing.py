@@ -291,6 +291,20 @@ def test_times_of_a_crowded_machine_are_told_and_not_kept(measured, kept, store,
     assert is_measured(sweep.plan.points, sweep, store)
 
 
+def test_energy_is_a_metric_of_the_pass(measured, store, monkeypatch):
+    sample = passes.sample_points
+
+    def counted(points, *arguments, **options):
+        return dataclasses.replace(sample(points, *arguments, **options), energy_mj={points[0].key: 2.5})
+
+    monkeypatch.setattr(timing, "sample_points", counted)
+    sweep = planned("prune=0.5")
+    first, *others = sweep.plan.points
+    found = measure_points(sweep.plan.points, sweep, store)
+    assert found[first.key]["energy_mj/eager"] == 2.5
+    assert all("energy_mj/eager" not in found[point.key] for point in others)
+
+
 def test_the_times_of_a_busy_machine_are_taken_as_they_are_where_that_is_asked_for(measured, store, monkeypatch):
     (_, asked), notes = measured, []
     monkeypatch.setattr(timing, "why_disturbed", lambda done, one: "the machine was busy")
