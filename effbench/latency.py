@@ -41,7 +41,7 @@ DEFAULTS = {
     "tracking.uri": "",
     "tracking.experiment": "effbench",
 }
-_SHOWN = ("latency_ms/", "speedup/")
+_SHOWN = ("latency_ms/", "throughput/", "speedup/", "energy_mj/")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

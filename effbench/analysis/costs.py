@@ -126,7 +126,7 @@ def chosen_cost(frame: pd.DataFrame, cost: str | None, /) -> str:
         raise ValueError(f"no cost column {cost!r}; the frame has {_known_costs(frame) or numeric}")
     quality = Quality.of_frame(frame)
     is_quality = quality.direction == "higher" and belongs_to(cost, [quality.name])
-    if is_quality or cost.startswith(("size_ratio", "coding_gain", "speedup")):
+    if is_quality or cost.startswith(("size_ratio", "coding_gain", "speedup", "throughput/")):
         raise ValueError(f"cost={cost!r} is better when higher; a cost is better when lower")
     return cost
 

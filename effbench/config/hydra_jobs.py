@@ -17,7 +17,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from effbench.config.launcher_options import compose
+from effbench.config.launcher_options import compose_launcher
 from effbench.run.children import begun_by_this, end_process
 from effbench.run.job import Job
 from effbench.run.outcomes import RunError
@@ -47,7 +47,7 @@ class HydraJobs:
         os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
         settings = [f"hydra.sweep.dir={folder / 'jobs'}", "hydra.sweep.subdir=${hydra.job.num}"]
         settings += [f"{group}=none" for group in _LOGGING if not any(o.startswith(group) for o in self.overrides)]
-        config = compose([*settings, "hydra.output_subdir=null", *self.overrides])
+        config = compose_launcher([*settings, "hydra.output_subdir=null", *self.overrides])
         context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
         task = partial(_call, jobs={job.key: job for job in jobs}, parcel=parcel)
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)

@@ -63,16 +63,19 @@ def hydra_session(path: SearchPath, /) -> Iterator[None]:
 def compose(primary: str | None = None, overrides: Sequence[str] = ()) -> DictConfig:
     """Return what Hydra composes, within a session. What is composed from the same choices of groups is made once.
 
-    What sets a value whether or not its key is there (`++key=value`) is set afterwards, as Hydra does it.
+    Overrides that set a value whether or not its key is there (`++key=value`), and stand last, are set afterwards.
     """
-    settings = [override for override in overrides if override.startswith(_SET) and not _is_of_groups(override)]
-    choices = [override for override in overrides if override not in settings]
+    settings: list[str] = []
+    choices = [*overrides]
+    while choices and choices[-1].startswith(_SET) and not _is_of_groups(choices[-1]):
+        settings.insert(0, choices.pop())
     made = _composed.get()
     key = (primary, *choices)
     if key not in made:
         made[key] = hydra.compose(primary, choices)
     node = copy.deepcopy(made[key])
     for override in OverridesParser.create().parse_overrides(settings):
+        assert not override.is_sweep_override() and not override.key_or_group.startswith("hydra"), override.input_line
         try:
             OmegaConf.update(node, override.key_or_group, override.value(), merge=True, force_add=True)
         except OmegaConfBaseException:

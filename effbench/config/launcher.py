@@ -11,7 +11,7 @@ import torch
 from effbench.checks.owner import Owner
 from effbench.config.hydra_jobs import HydraJobs
 from effbench.config.hydra_session import hydra_session
-from effbench.config.launcher_options import backend_of, compose
+from effbench.config.launcher_options import backend_of, compose_launcher
 from effbench.config.search_path import Folder, SearchPath
 from effbench.plan.point import Point
 from effbench.run.launched import run_by
@@ -56,7 +56,7 @@ def _launched(
 ) -> Outcomes:
     threads = max((point.chain.threads for point in points), default=1)
     with hydra_session(SearchPath(folders=tuple(Folder(Path(folder), folder) for folder in folders))):
-        backend = backend_of(compose(overrides), threads=threads, jobs=jobs, device=device)
+        backend = backend_of(compose_launcher(overrides), threads=threads, jobs=jobs, device=device)
         by_file = isinstance(backend, SubmititJobs)
         if by_file and (names := given_names(points)):
             raise CannotBegin(

@@ -52,13 +52,13 @@ def read_launcher(overrides: Sequence[Override], /, *, also: Sequence[str] = ())
                 _check_installed(str(value), known=options_of(GROUP))
                 check_choice(GROUP, value)
     if lines:
-        backend = backend_of(compose(lines), threads=1, jobs=None, device=torch.device("cpu"))
+        backend = backend_of(compose_launcher(lines), threads=1, jobs=None, device=torch.device("cpu"))
         if backend is not None:
             backend.check()
     return lines
 
 
-def compose(lines: Sequence[str], /) -> DictConfig:
+def compose_launcher(lines: Sequence[str], /) -> DictConfig:
     """Return Hydra's own configuration, within a session of its."""
     loader = GlobalHydra.instance().config_loader()
     with warnings.catch_warnings():

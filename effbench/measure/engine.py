@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -49,9 +49,9 @@ class Engine(Protocol):
 
     It may also have `prepared_bytes(model, example_input, /) -> int`: what it holds of a model once that is prepared,
     where that is not about what the model's tensors take; `library() -> Library`: what runs its networks, whose bytes
-    and loading time are told; `PACKAGES`, the distributions whose versions decide its
-    times; and `IS_PYTORCH = True` where it runs the very arithmetic in
-    which runs are evaluated, so that their quality is its own.
+    and loading time are told; `PACKAGES`, the distributions whose versions decide its times, or `versions_of(options)`,
+    a static method that returns them; and `IS_PYTORCH = True` where it runs the very arithmetic in which runs are
+    evaluated, so that their quality is its own.
     """
 
     @property
@@ -85,8 +85,15 @@ def evaluates_as_runs_do(engine: Engine, /) -> bool:
     return bool(getattr(engine, "IS_PYTORCH", False))
 
 
-def engine_versions(kind: object, /) -> dict[str, str]:
-    """Return the versions of the packages that an engine's class names in `PACKAGES`, beside torch's own."""
+def engine_versions(kind: object, options: Mapping[str, Any], /) -> dict[str, str]:
+    """Return the versions of the packages that decide an engine's times, by their names.
+
+    kind: its class. options: what it is made with. These are the packages that the class names in `PACKAGES`, beside
+    torch; or what its `versions_of(options)` returns, where they are installed elsewhere.
+    """
+    elsewhere: Callable[[Mapping[str, Any]], dict[str, str]] | None = getattr(kind, "versions_of", None)
+    if elsewhere is not None:
+        return elsewhere(options)
     return {name: version(name) for name in ("torch", *getattr(kind, "PACKAGES", ()))}
 
 

@@ -54,7 +54,8 @@ def footprint_of(library: Library, /) -> Footprint:
 
 
 def _measured(library: Library) -> tuple[float, float]:
-    command = [library.python or sys.executable, "-c", _MEASURE, library.distribution, library.load]
+    interpreter = [sys.executable] if library.python is None else [library.python, "-I"]  # which has its own alone
+    command = [*interpreter, "-c", _MEASURE, library.distribution, library.load]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
         if done.returncode != 0:

@@ -119,6 +119,8 @@ class BitsBudget(Stage, GridOptions):
     def _how(self) -> str:
         """Return a key of what decides the measurement: all fields but the budget's, which may differ."""
         fields = {name: value for name, value in asdict(self).items() if name not in ("budget", "by", "widths")}
+        if self.scale == "real":  # the option is younger than what was measured without it
+            del fields["scale"]
         return digest({**fields, "bits": self._bits, "version": self.VERSION})
 
     def _measure(self, network: nn.Module, names: list[str], context: Context) -> Tensor:

@@ -35,8 +35,8 @@ class QuantizeInputs(Stage):
     percentile: Annotated[float, Field(ge=50, le=100)] = 99.9
     """Of range=percentile: the share of the non-zero inputs that is covered, in percent; for each sign."""
     scale: ScaleKind = "real"
-    """Of the grid: any number, or a power of two. With such scales of the weights, too, layers are fixed-point
-    arithmetic: integers and shifts."""
+    """Of the grid: any number, or a power of two. With such scales of the weights, too, the products of a layer are
+    fixed-point numbers; biases and batch norms stay floats."""
     examples: Annotated[int, Field(ge=1)] = 1000
     """Training examples seen; all of them where there are fewer."""
 

@@ -27,7 +27,7 @@ def library_lines(sweep: Sweep, store: Store, /) -> list[str]:
 
 
 def _told(library: Library, blueprint: Blueprint, store: Store) -> str:
-    content = [vars(library), describe_machine(), engine_versions(blueprint.callable)]
+    content = [vars(library), describe_machine(), engine_versions(blueprint.callable, blueprint.options)]
     entry = f"latency/{digest(json.loads(json.dumps(content)))}.json"
     kept = store.get_json(entry)
     try:

@@ -16,6 +16,7 @@ from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
 from effbench.run.results import RunResult, keep_result
 from effbench.run.store import Store
+from effbench.sweep.realised import version_tags
 from effbench.sweep.replay import Logged, plan_replay, read_logged
 from effbench.sweep.timing import Listener, measure_points
 from effbench.tracking import names
@@ -84,7 +85,9 @@ def measure_again(
         listener = Listener(progress=progress, complain=unmeasured.append, note=notes.append)
         found = measure_points(points, _all_of(settings, points), store, listener)
     metrics = {run_of[key]: _renamed(values, suffix) for key, values in found.items()}
-    add_to_runs(metrics, {}, tracking_uri=tracking_uri)
+    versions = version_tags(settings, found)
+    tags = {run_of[key]: {name + suffix: text for name, text in own.items()} for key, own in versions.items()}
+    add_to_runs(metrics, tags, tracking_uri=tracking_uri)
     return Again(frame=_frame(runs, metrics), notes=notes, unmeasured=unmeasured)
 
 

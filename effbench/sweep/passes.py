@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import nn
 
 from effbench.analysis.jitter import NOISY
 from effbench.codec import decode_on_grids
-from effbench.measure.cores import is_crowded, n_cores
+from effbench.measure.cores import held_to, is_crowded, n_cores
 from effbench.measure.energy_counter import EnergyCounter
 from effbench.measure.engine import evaluates_as_runs_do
 from effbench.measure.free_memory import free_memory
@@ -114,7 +115,8 @@ def sample_points(
         if key in by_key and key not in known and not evaluates_as_runs_do(engine):
             found[key] = engine_metrics(prepared, model, by_key[key], name=one.file_name, batch=one.batch)
         if key in by_key and counter is not None:
-            energy_mj[key] = counter.mj_of(prepared, seconds=settings.seconds) / one.batch
+            with suppress(OSError), held_to(one.threads):  # counters that can't be read any more
+                energy_mj[key] = counter.mj_of(prepared, seconds=settings.seconds) / one.batch
 
     models: dict[str, Callable[[], nn.Module]] = {point.key: partial(_model, point, store) for point in points}
     subnormal = {key: n for key, make in models.items() if (n := _n_subnormal(make))}
@@ -171,10 +173,7 @@ def why_disturbed(done: Done, one: Pass) -> str:
     if not len(done.samples):
         return ""
     if is_crowded(done.others_busy, threads=one.threads):
-        return (
-            f"the machine was busy: other processes took {done.others_busy:.1f} of its {n_cores()} cores, "
-            "so read the times to one digit"
-        )
+        return f"the machine was busy: other processes took {done.others_busy:.1f} of its {n_cores()} cores"
     if _is_noisy(done.samples):
         return "something else disturbed the timing: of some network the slowest tenth takes several times the median"
     return ""

@@ -95,7 +95,7 @@ def version_tags(sweep: Sweep, latencies: Mapping[str, Mapping[str, float]], /) 
     latencies: metrics such as latency_ms/eager.t2, by run key.
     """
     versions = {
-        name: ", ".join(f"{package} {version}" for package, version in engine_versions(blueprint.callable).items())
+        name: ", ".join(f"{package} {version}" for package, version in _versions(blueprint).items())
         for name, blueprint in sweep.engines.items()
     }
     tags: dict[str, dict[str, str]] = {}
@@ -105,6 +105,10 @@ def version_tags(sweep: Sweep, latencies: Mapping[str, Mapping[str, float]], /) 
         if own:
             tags[key] = own
     return tags
+
+
+def _versions(blueprint: Blueprint) -> dict[str, str]:
+    return engine_versions(blueprint.callable, blueprint.options)
 
 
 def _on_engine(row: pd.Series, reference: pd.Series, engine: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,10 +11,8 @@ import pandas as pd
 
 from effbench.checks.errors import first_line
 from effbench.checks.text import few_names
-from effbench.measure.engine import engine_versions
 from effbench.measure.latency import summarise_latency
 from effbench.measure.rounds import samples_frame
-from effbench.plan.keys import digest
 from effbench.plan.point import Point
 from effbench.plan.sweep import MeasureSettings, Sweep
 from effbench.run.apart import ProcessDied, call_apart
@@ -25,11 +22,9 @@ from effbench.run.results import load_result
 from effbench.run.store import Store
 from effbench.run.through_engine import Found
 from effbench.sweep.chosen_points import are_all_timed, points_to_measure
-from effbench.sweep.environment import describe_machine
+from effbench.sweep.kept_passes import KeptPass, keep_files, keep_pass, kept_pass, known_files
 from effbench.sweep.passes import Done, Pass, as_csv, passes_of, sample_points, why_disturbed
 
-VERSION = 3
-"""Bumped when latencies come to mean something else."""
 SPEEDUPS = ("speedup", "speedup_low", "speedup_high")
 TIMES = ("latency_ms", "latency_ms_p90", "latency_ms_p99", "latency_ms_spread")
 Metrics = dict[str, dict[str, float]]
@@ -54,7 +49,8 @@ def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener
     """Return what engines measured, by run key: latency_ms/<name>, speedup/<name>, <quality>/<name> and so on.
 
     What was measured of the same runs, in the same way, on the same machine is taken from the store. Each pass is made
-    in a process of its own; one that was disturbed is told, and not kept.
+    in a process of its own. One that was disturbed is told, and kept only where `measure.disturbed` says so; then it is
+    told whenever it is taken.
     """
     listener = listener or Listener()
     found: Metrics = {point.key: {} for point in points}
@@ -62,68 +58,63 @@ def measure_points(points: Sequence[Point], sweep: Sweep, store: Store, listener
     noted: list[str] = []
     for position, one in enumerate(passes if points else []):
         listener.progress(position, len(passes))
-        entry = _entry(points, one, sweep)
-        known = _known(points, one, store)
-        measured = store.get_json(entry)
-        if measured is None or not _is_of(measured, points) or (known and known.keys() != _whole(measured).keys()):
+        known = known_files(points, one, store)
+        made = kept_pass(points, one, sweep, store)
+        if made is None or (known and known.keys() != made.metrics.keys() - made.failures.keys()):
             done = _measured(points, one, sweep, store, partial(_report, listener, position, len(passes)), known)
             known |= done.found
-            _keep_found(done.found, points, one, store)
-            samples = as_csv(done.samples)
-            measured, is_to_be_kept = _judged(done, points, one, sweep.measure, listener)
-            if is_to_be_kept:
-                store.put_json(entry, measured)
-                store.put(_samples_of(entry), samples)
-        else:
-            samples = store.get(_samples_of(entry)) or b""
-        _tell_failures(measured, points, one, listener)
-        measured = _whole(measured)
-        if samples:
-            listener.keep(f"latency/{one.name}.csv.gz", samples)
-        for line in (*_notes(known, points, one), *_of_subnormals(measured, points, one)):
+            keep_files(done.found, one, store)
+            made = _judged(done, points, one, sweep.measure, listener)
+            if "" not in done.failures and (not made.disturbed or sweep.measure.disturbed == "keep"):
+                keep_pass(made, points, one, sweep, store)
+        is_rough = bool(made.disturbed) and sweep.measure.disturbed == "discard"
+        if made.disturbed:
+            listener.note(f"latency_ms/{one.name}: {made.disturbed}; {_READ_ROUGHLY if is_rough else _TAKEN}")
+        for point in points:
+            if point.key in made.failures:
+                why = made.failures[point.key]
+                listener.complain(f"latency_ms/{one.name}: {point} could not be measured: {why}")
+        if made.samples:
+            listener.keep(f"latency/{one.name}.csv.gz", made.samples)
+        for line in (*_notes(known, points, one), *_of_subnormals(made.metrics, points, one)):
             if line not in noted:  # other threads run the same file
                 noted.append(line)
                 listener.note(line)
-        for key, metrics in measured.items():
+        for key, metrics in _with_throughput(made, one, is_rough=is_rough).items():
             found[key] |= {**(known[key].metrics if key in known else {}), **metrics}
     listener.progress(len(passes), len(passes))
     return found
 
 
-_FAILURE = "failure"
-"""In the place of metrics, among those that are kept: why an engine could not measure a run."""
+_TAKEN = "its times are taken as they are, as measure.disturbed=keep says"
+_READ_ROUGHLY = "read its times to one digit; the next time it is measured anew"
 
 
-def _judged(
-    done: Done, points: Sequence[Point], one: Pass, settings: MeasureSettings, listener: Listener
-) -> tuple[dict[str, dict[str, Any]], bool]:
-    """Return the metrics of a pass that was made, by run key, and whether they are to be kept.
-
-    In the place of metrics a run that an engine can't do has its failure, which is kept as well: it would fail again.
-    """
-    measured: dict[str, dict[str, Any]] = dict(_metrics(done.samples, points, one))
+def _judged(done: Done, points: Sequence[Point], one: Pass, settings: MeasureSettings, listener: Listener) -> KeptPass:
+    """Return what a pass that was made gave: its metrics, and why they are not to be relied on."""
+    measured: dict[str, dict[str, Any]] = dict(_metrics(done.samples, points, name=one.name))
     for key in done.flushed.keys() & measured.keys():
         copy = done.flushed[key]
         measured[key] |= {"subnormal_weights": copy.n_subnormal, f"flushed_speedup/{one.name}": copy.speedup}
     for key in done.energy_mj.keys() & measured.keys():
         measured[key][f"energy_mj/{one.name}"] = done.energy_mj[key]
     disturbed = why_disturbed(done, one)
-    if disturbed and settings.disturbed == "keep":
-        listener.note(f"latency_ms/{one.name}: {disturbed}; kept, as measure.disturbed=keep says")
-        disturbed = ""
-    if disturbed:
+    if disturbed and settings.disturbed == "discard":
         measured = {key: _to_one_digit(metrics) for key, metrics in measured.items()}
-        listener.note(f"latency_ms/{one.name}: {disturbed}; the next time it is measured anew")
     if "" in done.failures:
         why = done.failures[""]
         listener.complain(f"latency_ms/{one.name}: not measured: {why}; the same command measures it")
-        return measured, False
-    return measured | {key: {_FAILURE: why} for key, why in done.failures.items()}, not disturbed
+    failures = {key: why for key, why in done.failures.items() if key}
+    return KeptPass(metrics=measured, failures=failures, samples=as_csv(done.samples), disturbed=disturbed)
 
 
-def _whole(measured: Mapping[str, Mapping[str, Any]]) -> Metrics:
-    """Return the metrics of the runs that could be measured."""
-    return {key: dict(metrics) for key, metrics in measured.items() if _FAILURE not in metrics}
+def _with_throughput(made: KeptPass, one: Pass, *, is_rough: bool) -> Metrics:
+    """Return the metrics of a pass; of batches with examples a second, at the median time of a batch."""
+    metrics = {key: dict(of_run) for key, of_run in made.metrics.items()}
+    for of_run in metrics.values() if one.batch > 1 else ():
+        per_second = 1000 * one.batch / of_run[f"latency_ms/{one.name}"]
+        of_run[f"throughput/{one.name}"] = float(f"{per_second:.1g}") if is_rough else per_second
+    return metrics
 
 
 def _to_one_digit(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -142,16 +133,16 @@ def kept_latencies(points: Sequence[Point], sweep: Sweep, store: Store, /) -> Me
     """Return of the metrics of `measure_points` those that the store has."""
     kept: Metrics = {point.key: {} for point in points}
     for one in passes_of(sweep) if points else []:
-        measured = store.get_json(_entry(points, one, sweep))
-        if measured is not None and _is_of(measured, points):
-            known = _known(points, one, store)
-            for key, metrics in _whole(measured).items():
+        made = kept_pass(points, one, sweep, store)
+        if made is not None:
+            known = known_files(points, one, store)
+            for key, metrics in _with_throughput(made, one, is_rough=False).items():
                 kept[key] |= {**(known[key].metrics if key in known else {}), **metrics}
     return kept
 
 
 def is_measured(points: Sequence[Point], sweep: Sweep, store: Store, /) -> bool:
-    """Whether what `measure_points` gives is kept: it was measured on this machine, and undisturbed."""
+    """Whether what `measure_points` gives is kept: measured on this machine, undisturbed unless that may be."""
     chosen = list(points)
     if not are_all_timed(points, sweep):
         results = {point.key: load_result(point.key, store) for point in points}
@@ -159,44 +150,11 @@ def is_measured(points: Sequence[Point], sweep: Sweep, store: Store, /) -> bool:
         if len(metrics) < len(points):
             return False
         chosen = points_to_measure(points, sweep, metrics)
-    return all(store.has(_entry(chosen, one, sweep)) for one in passes_of(sweep))
-
-
-def _entry(points: Sequence[Point], one: Pass, sweep: Sweep) -> str:
-    of_busy_machines = ".kept" if sweep.measure.disturbed == "keep" else ""
-    return f"latency/{_pass_key(points, one, sweep)}{of_busy_machines}.json"
-
-
-def _samples_of(entry: str) -> str:
-    """Return where the samples are kept that a pass's metrics come from."""
-    return entry.removesuffix(".json") + ".csv.gz"
-
-
-def _is_of(measured: Mapping[str, object], points: Sequence[Point]) -> bool:
-    """Whether what was kept is metrics of these very runs."""
-    return measured.keys() == {point.key for point in points} and all(isinstance(m, dict) for m in measured.values())
+    return all(kept_pass(chosen, one, sweep, store) is not None for one in passes_of(sweep))
 
 
 def _report(listener: Listener, position: int, n_passes: int, share: float) -> None:
     listener.progress(position + share, n_passes)
-
-
-def _found_entry(key: str, one: Pass) -> str:
-    versions = engine_versions(one.blueprint.callable)
-    content = [key, one.blueprint.identity(), one.batch, describe_machine(), versions, VERSION]
-    return f"latency/{digest(json.loads(json.dumps(content)))}.json"
-
-
-def _known(points: Sequence[Point], one: Pass, store: Store) -> dict[str, Found]:
-    """Return what is kept of the runs' networks on an engine, by run key."""
-    kept = {point.key: store.get_json(_found_entry(point.key, one)) for point in points}
-    found = {key: Found.of_plain(entry.get(key)) for key, entry in kept.items() if isinstance(entry, dict)}
-    return {key: one for key, one in found.items() if one is not None}
-
-
-def _keep_found(found: Mapping[str, Found], points: Sequence[Point], one: Pass, store: Store) -> None:
-    for key, of_run in found.items():
-        store.put_json(_found_entry(key, one), {key: of_run.to_plain()})
 
 
 def _notes(known: Mapping[str, Found], points: Sequence[Point], one: Pass) -> list[str]:
@@ -222,15 +180,6 @@ def _of_subnormals(measured: Mapping[str, Mapping[str, float]], points: Sequence
     return lines
 
 
-def _tell_failures(
-    measured: Mapping[str, Mapping[str, Any]], points: Sequence[Point], one: Pass, listener: Listener
-) -> None:
-    for point in points:
-        why = measured.get(point.key, {}).get(_FAILURE)
-        if why is not None:
-            listener.complain(f"latency_ms/{one.name}: {point} could not be measured: {why}")
-
-
 def _measured(
     points: Sequence[Point],
     one: Pass,
@@ -252,11 +201,8 @@ def _measured(
 _REMEDY = "; out of memory? a smaller measure.memory=, as in 500MB, has fewer models there at a time"
 
 
-def _metrics(samples: pd.DataFrame, points: Sequence[Point], one: Pass) -> dict[str, dict[str, float]]:
-    """Return the metrics by run key; each run's speed-up is against its own reference, where that was measured.
-
-    Of batches there is the throughput as well: examples a second, at the median time of a batch.
-    """
+def _metrics(samples: pd.DataFrame, points: Sequence[Point], *, name: str) -> dict[str, dict[str, float]]:
+    """Return the metrics by run key; each run's speed-up is against its own reference, where that was measured."""
     metrics: dict[str, dict[str, float]] = {}
     groups: dict[str, list[str]] = {}
     measured = set(samples["model"])
@@ -268,22 +214,5 @@ def _metrics(samples: pd.DataFrame, points: Sequence[Point], one: Pass) -> dict[
         summary = summarise_latency(samples[samples["model"].isin(keys)], reference=baseline).set_index("model")
         for key in keys:
             wanted = [*TIMES, *(SPEEDUPS if baseline == reference else ())]
-            metrics[key] = {f"{metric}/{one.name}": float(summary[metric].loc[key]) for metric in wanted}
-            if one.batch > 1:
-                seconds = float(summary["latency_ms"].loc[key]) / 1000
-                metrics[key][f"throughput/{one.name}"] = one.batch / seconds
+            metrics[key] = {f"{metric}/{name}": float(summary[metric].loc[key]) for metric in wanted}
     return metrics
-
-
-def _pass_key(points: Sequence[Point], one: Pass, sweep: Sweep) -> str:
-    content = {
-        "runs": sorted(point.key for point in points),
-        "engine": one.blueprint.identity(),
-        "batch": one.batch,
-        "threads": one.threads,
-        "seconds": sweep.measure.seconds,
-        "machine": describe_machine(),
-        "versions": engine_versions(one.blueprint.callable),
-        "version": VERSION,
-    }
-    return digest(json.loads(json.dumps(content)))

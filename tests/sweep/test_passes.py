@@ -114,7 +114,7 @@ def samples(*times):
         (Done(samples=samples(1.0, 1.0, 1.0), others_busy=1.0), ""),
         (
             Done(samples=samples(1.0, 1.0, 1.0), others_busy=2.6),
-            "the machine was busy: other processes took 2.6 of its 4 cores, so read the times to one digit",
+            "the machine was busy: other processes took 2.6 of its 4 cores",
         ),
         (
             Done(samples=samples(1.0, 1.0, 90.0)),

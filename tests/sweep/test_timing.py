@@ -16,7 +16,7 @@ from effbench.measure.engine import Prepared
 from effbench.measure.grouped import GroupedSamples
 from effbench.plan.blueprint import Blueprint
 from effbench.run.results import keep_result
-from effbench.sweep import passes, timing
+from effbench.sweep import kept_passes, passes, timing
 from effbench.sweep.timing import TIMES, Listener, is_measured, kept_latencies, measure_points
 
 TINY = ["model.channels=[4,4]", "data.side=8"]
@@ -47,7 +47,7 @@ def measured(here, monkeypatch):
 
     references = set()
     monkeypatch.setattr(passes, "sample_in_groups", sample)
-    monkeypatch.setattr(timing, "describe_machine", lambda: "a machine")
+    monkeypatch.setattr(kept_passes, "describe_machine", lambda: "a machine")
     return references, asked
 
 
@@ -90,7 +90,9 @@ def test_batches_and_threads_are_told_in_the_name_where_they_are_not_one(measure
         for name in suffixes
         for kind in (*TIMES, "speedup", "speedup_low", "speedup_high", *(["throughput"] if "b8" in name else []))
     ]
-    assert found["throughput/eager.b8"] == pytest.approx(8 * 1000 / found["latency_ms/eager.b8"])  # examples a second
+    assert found["throughput/eager.b8"] == 8 * 1000 / found["latency_ms/eager.b8"]  # examples a second
+    (kept,) = kept_latencies(sweep.plan.points, sweep, store).values()
+    assert kept == found
     assert [(one["batch"], one["threads"], one["s"]) for one in measured[1]] == [
         *((1, 1, 3.0), (1, 2, 3.0), (8, 1, 3.0), (8, 2, 3.0)),
     ]
@@ -107,9 +109,9 @@ def test_what_was_measured_of_the_same_runs_is_kept(measured, store, monkeypatch
     ]
     for points, changed in changes:
         measure_points(points, changed, store)
-    monkeypatch.setattr(timing, "describe_machine", lambda: "another machine")
+    monkeypatch.setattr(kept_passes, "describe_machine", lambda: "another machine")
     measure_points(sweep.plan.points, sweep, store)
-    monkeypatch.setattr(timing, "VERSION", 99)
+    monkeypatch.setattr(kept_passes, "VERSION", 99)
     measure_points(sweep.plan.points, sweep, store)
     assert len(asked) == 5
 
@@ -263,7 +265,7 @@ def test_where_what_is_known_of_a_file_is_gone_it_is_measured_again(calm, here, 
     found = measure_points(sweep.plan.points, sweep, store)
     n_inputs = asked_of()
     (one,) = passes.passes_of(sweep)
-    store.put_json(timing._found_entry(sweep.plan.points[0].key, one), {})
+    store.put_json(kept_passes._file_entry(sweep.plan.points[0].key, one), {})
     again = measure_points(sweep.plan.points, sweep, store)
     assert asked_of() == n_inputs // 2
     assert {key: metrics.keys() for key, metrics in again.items()} == {key: m.keys() for key, m in found.items()}
@@ -308,13 +310,20 @@ def test_energy_is_a_metric_of_the_pass(measured, store, monkeypatch):
 def test_the_times_of_a_busy_machine_are_taken_as_they_are_where_that_is_asked_for(measured, store, monkeypatch):
     (_, asked), notes = measured, []
     monkeypatch.setattr(timing, "why_disturbed", lambda done, one: "the machine was busy")
-    given = planned("prune=0.5", "measure.disturbed=keep")
-    found = measure_points(given.plan.points, given, store, Listener(note=notes.append))
+    lenient, strict = planned("prune=0.5", "measure.disturbed=keep"), planned("prune=0.5")
+    listener = Listener(note=notes.append)
+    found = measure_points(lenient.plan.points, lenient, store, listener)
     assert all("speedup_low/eager" in metrics for metrics in found.values())
-    assert notes == ["latency_ms/eager: the machine was busy; kept, as measure.disturbed=keep says"]
-    assert measure_points(given.plan.points, given, store) == found and len(asked) == 1
-    strict = planned("prune=0.5")  # is given nothing of them
+    assert kept_latencies(lenient.plan.points, lenient, store) == found
+    assert measure_points(lenient.plan.points, lenient, store, listener) == found and len(asked) == 1
+    said = "latency_ms/eager: the machine was busy; its times are taken as they are, as measure.disturbed=keep says"
+    assert notes == [said, said]  # whenever they are taken
     assert not is_measured(strict.plan.points, strict, store)
+    monkeypatch.setattr(timing, "why_disturbed", lambda done, one: "")
+    measure_points(strict.plan.points, strict, store, listener)
+    assert len(asked) == 2 and len(notes) == 2
+    measure_points(lenient.plan.points, lenient, store, listener)  # the better ones are taken by both
+    assert len(asked) == 2 and len(notes) == 2
 
 
 def test_every_sample_is_handed_on_also_when_it_comes_from_the_store(measured, store):
@@ -367,7 +376,7 @@ def test_memory_is_what_was_asked_for_else_half_of_what_is_free(measured, store,
     monkeypatch.setattr(passes, "free_memory", lambda: 1000)
     for arguments, expected in (((), 500), (("measure.memory=2KB",), 2000), (("measure.memory=1e3",), 1000)):
         sweep = planned("prune=0.5", "measure.seconds=0.5", *arguments)
-        monkeypatch.setattr(timing, "VERSION", expected)  # nothing is kept
+        monkeypatch.setattr(kept_passes, "VERSION", expected)  # nothing is kept
         measure_points(sweep.plan.points, sweep, store)
         assert measured[1][-1]["memory"] == expected
 

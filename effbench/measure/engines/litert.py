@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from effbench.compression.constraints.stack import bake
 from effbench.measure.engine import Prepared
 from effbench.measure.engine_files import Exported, FileEngine, silently
 from effbench.measure.footprint import Library
-from effbench.measure.litert_process import missing_packages, process_of
+from effbench.measure.litert_process import missing_packages, package_versions, process_of
 
 PYTHON_VARIABLE = "EFFBENCH_LITERT_PYTHON"
 _INSTALL = "pip install -r requirements-litert.lock"
@@ -59,6 +60,12 @@ class LitertEngine(FileEngine):
     @property
     def _interpreter(self) -> str | None:
         return self.python if self.python is not None else os.environ.get(PYTHON_VARIABLE) or None
+
+    @staticmethod
+    def versions_of(options: Mapping[str, Any], /) -> dict[str, str]:
+        """Return the versions of the packages of its own interpreter."""
+        python = options.get("python") or os.environ.get(PYTHON_VARIABLE)
+        return package_versions(python) if python else {}
 
     def library(self) -> Library:
         """Return what runs its networks."""
