@@ -25,6 +25,16 @@ _SCRIPT = Path(__file__).with_name("litert_child.py")
 _OPTIONS = ("-I",)
 """The interpreter sees its own packages alone, not those of PYTHONPATH."""
 _SECONDS_TO_END = 10
+_VERSIONS = """
+from importlib.metadata import PackageNotFoundError, version
+found = {}
+for name in ("ai-edge-litert", "torch"):
+    try:
+        found[name] = version(name)
+    except PackageNotFoundError:
+        pass
+print(found)
+"""
 PACKAGES = ("ai_edge_litert", "litert_torch", "torch", "numpy")
 
 
@@ -148,17 +158,16 @@ def end_all() -> None:
 
 
 @cache
-@cache
 def package_versions(python: str, /) -> dict[str, str]:
     """Return the versions of what times depend on, by the names of distributions. ValueError where it can't be told."""
-    code = "import importlib.metadata as m; print({name: m.version(name) for name in ('ai-edge-litert', 'torch')})"
     try:
-        told = subprocess.run([python, *_OPTIONS, "-c", code], capture_output=True, text=True, check=True).stdout
+        told = subprocess.run([python, *_OPTIONS, "-c", _VERSIONS], capture_output=True, text=True, check=True).stdout
         return dict(ast.literal_eval(told.strip()))
     except (OSError, ValueError, SyntaxError, subprocess.CalledProcessError) as error:
         raise ValueError(f"{python} does not tell the versions of its packages ({first_line(error)})") from None
 
 
+@cache
 def missing_packages(python: str, /) -> tuple[str, ...]:
     """Return which of `PACKAGES` an interpreter lacks. ValueError, in a line, where it is none."""
     code = f"import importlib.util as u; print([p for p in {PACKAGES!r} if u.find_spec(p) is None])"

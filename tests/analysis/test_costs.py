@@ -77,6 +77,12 @@ def test_units(cost, low, high, unit):
     assert cost_words(cost).unit_for(low, high)[1] == unit
 
 
+@pytest.mark.parametrize("column", ["throughput/eager.b8", "speedup/eager", "size_ratio", "coding_gain"])
+def test_no_gain_is_a_cost(runs, column):
+    with pytest.raises(ValueError, match=f"cost='{column}' is better when higher"):
+        pareto_front(runs.assign(**{column: 2.0}), cost=column)
+
+
 def test_the_frames_quality_is_no_cost_where_higher_is_better(segmented, language):
     for column in ("miou", "miou_val"):
         with pytest.raises(ValueError, match=f"cost='{column}' is better when higher"):

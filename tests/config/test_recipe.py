@@ -224,3 +224,13 @@ def reached(axis, asked, *, done):
 )
 def test_it_is_known_how_far_rounds_come_whatever_the_technique(axis, asked, values):
     assert [reached(axis, asked, done=done)[axis] for done in range(5)] == pytest.approx(values)
+
+
+def test_the_scale_of_weights_is_that_of_inputs_and_budgets_unless_it_is_said():
+    given = ["bits_budget=4", "act_bits=8", "stage.quantize.scale=power_of_two"]
+    point = plan(*given).points[-1]
+    assert [stage.scale for name in ("bits_budget", "quantize_inputs") for stage in stages(point, name)] == [
+        *["power_of_two"] * 2
+    ]
+    (inputs,) = stages(plan(*given, "stage.quantize_inputs.scale=real").points[-1], "quantize_inputs")
+    assert inputs.scale == "real"

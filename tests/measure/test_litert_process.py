@@ -7,13 +7,16 @@ its path.
 import gc
 import os
 import stat
+from importlib.metadata import version
 
 import pytest
 import torch
 from torch import nn
 
 from effbench.measure import cores, litert_process
-from effbench.measure.litert_process import LitertProcess, end_all, missing_packages, process_of
+from effbench.measure.engine import engine_versions
+from effbench.measure.engines.litert import LitertEngine
+from effbench.measure.litert_process import LitertProcess, end_all, missing_packages, package_versions, process_of
 
 VALUES = torch.randn(2, 6, generator=torch.Generator().manual_seed(1))
 
@@ -122,3 +125,18 @@ def test_a_fork_has_none_of_its_own(monkeypatch, process):
     end_all()
     monkeypatch.undo()
     assert process.is_alive
+
+
+def test_versions_are_those_of_its_interpreter(fake_litert, monkeypatch, tmp_path):
+    python = fake_litert()
+    assert package_versions(python) == {"torch": version("torch")}  # the stand-in has none
+    about = tmp_path / "stand-ins-without-None" / "ai_edge_litert-9.9.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: ai-edge-litert\nVersion: 9.9\n")
+    package_versions.cache_clear()
+    assert package_versions(python) == {"ai-edge-litert": "9.9", "torch": version("torch")}
+    monkeypatch.setenv("EFFBENCH_LITERT_PYTHON", python)
+    assert engine_versions(LitertEngine, {}) == engine_versions(LitertEngine, {"python": python})
+    assert engine_versions(LitertEngine, {})["ai-edge-litert"] == "9.9"
+    with pytest.raises(ValueError, match="does not tell the versions"):
+        package_versions("/nowhere/python")

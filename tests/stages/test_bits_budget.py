@@ -181,3 +181,19 @@ def test_other_levels_and_folded_batch_norms_take_a_budget_too(trained, scheme):
 def test_what_is_no_budget_is_named(options, says):
     with pytest.raises(ValueError, match=says):
         BitsBudget(**options)
+
+
+def test_what_was_measured_before_scales_could_be_powers_of_two_is_found_again():
+    assert BitsBudget(budget=4.0)._how() == "5b27706d4ebb16a34a3a"
+    fixed = BitsBudget(budget=4.0, scale="power_of_two")
+    assert fixed._how() != BitsBudget(budget=4.0)._how()
+    with pytest.raises(ValueError, match="widths=8-1: must be 2 or more with scale=power_of_two"):
+        BitsBudget(budget=4.0, widths="8-1", scale="power_of_two")
+
+
+def test_scales_that_are_powers_of_two(trained):
+    model, context = trained[0]
+    network, _ = allot(model, context, 4, scale="power_of_two")
+    for _, layer in weight_layers(network):
+        scale = quantizer_of(layer, "weight").quantize(layer.weight).scale
+        assert (torch.frexp(scale).mantissa == 0.5).all()

@@ -17,6 +17,7 @@ from effbench.measure.grouped import GroupedSamples
 from effbench.plan.blueprint import Blueprint
 from effbench.run.results import keep_result
 from effbench.sweep import kept_passes, passes, timing
+from effbench.sweep.passes import Flushed
 from effbench.sweep.timing import TIMES, Listener, is_measured, kept_latencies, measure_points
 
 TINY = ["model.channels=[4,4]", "data.side=8"]
@@ -291,6 +292,26 @@ def test_times_of_a_crowded_machine_are_told_and_not_kept(measured, kept, store,
     measure_points(sweep.plan.points, sweep, store, listener)
     assert len(asked) == 2 and len(notes) == 1
     assert is_measured(sweep.plan.points, sweep, store)
+
+
+@pytest.mark.parametrize(("speedup", "n_lines"), [(1.04, 1), (1.06, 2)])
+def test_what_subnormal_weights_cost_is_told_once_or_where_they_do(measured, store, monkeypatch, speedup, n_lines):
+    sample, notes = passes.sample_points, []
+
+    def slowed(points, root, one, *arguments, **options):
+        flushed = {point.key: Flushed(47, speedup if one.threads == 2 else 1.0) for point in points}
+        return dataclasses.replace(sample(points, root, one, *arguments, **options), flushed=flushed)
+
+    monkeypatch.setattr(timing, "sample_points", slowed)
+    sweep = planned("prune=0.5", "measure.threads=1,2")
+    measure_points(sweep.plan.points, sweep, store, Listener(note=notes.append))
+    assert len(notes) == n_lines
+    if n_lines == 1:
+        assert notes[0].startswith(
+            "subnormal floats are among the weights of 2 runs (up to 47); with these at zero none"
+        )
+    else:
+        assert all(note.startswith("latency_ms/eager.t2: ") and "1.06×" in note for note in notes)
 
 
 def test_energy_is_a_metric_of_the_pass(measured, store, monkeypatch):

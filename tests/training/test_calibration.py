@@ -1,6 +1,7 @@
 """Grids for the inputs of layers, from what goes into them while the network runs."""
 
 import copy
+import math
 from functools import partial
 
 import pytest
@@ -129,3 +130,16 @@ def test_the_first_images_are_as_many_as_wanted_or_all(toy_data, n_wanted, sizes
     assert [len(images) for images in found] == sizes
     everything = torch.cat(list(batches(toy_data)))
     assert torch.equal(torch.cat(found), everything[: sum(sizes)])
+
+
+@pytest.mark.parametrize("covered", ["max", "percentile", "mse"])
+def test_scales_that_are_powers_of_two(toy_data, toy_network, covered):
+    network = toy_network().eval()
+    layers = {"0": network[0], "5": network[5]}
+    given = {"bits": {"0": 8, "5": 4}, "covered": covered, "percentile": 99.0, "device": CPU}
+    real = calibrate(network, layers, batches(toy_data), **given)
+    fixed = calibrate(network, layers, batches(toy_data), scale="power_of_two", **given)
+    for name, grid in fixed.items():
+        assert math.frexp(grid.scale)[0] == 0.5 and 0 <= grid.zero_point < 2**grid.bits
+        if covered != "mse":  # which may cut more off
+            assert 1 <= grid.scale / real[name].scale < 2
