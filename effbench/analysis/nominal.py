@@ -136,9 +136,9 @@ _MOST_NAMED = 8
 def plot_nominal(frame: pd.DataFrame, /, *, ax: Axes | None = None) -> Axes:
     """Draw the measured speed-up of each point against the ratio of its multiply-adds, a colour for each engine.
 
-    frame: as for `nominal_and_real`; bars are the intervals. On the dashed diagonal all of what is promised is real, on
-    the grey line nothing. Both axes are logarithmic. ax: where to draw; None makes a pyplot figure, which is the
-    caller's to close. ValueError where no point with a reference was measured.
+    frame: as for `nominal_and_real`; bars are the intervals, those of several engines beside each other. On the dashed
+    diagonal all of what is promised is real, on the grey line nothing. Both axes are logarithmic. ax: where to draw;
+    None makes a pyplot figure, which is the caller's to close. ValueError where no point with a reference was measured.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -149,8 +149,10 @@ def plot_nominal(frame: pd.DataFrame, /, *, ax: Axes | None = None) -> Axes:
         import matplotlib.pyplot as plt
 
         ax = plt.figure(figsize=(6.4, 4.8), layout="constrained").add_subplot()
+    n_engines = rows["engine"].nunique()
     for number, (engine, own) in enumerate(rows.groupby("engine", sort=False)):
         nominal, real = (own[name].to_numpy(dtype=float) for name in ("macs_effective_ratio", "speedup"))
+        beside = nominal * _STEP ** (number - (n_engines - 1) / 2)
         below, above = real - own["speedup_low"].to_numpy(float), own["speedup_high"].to_numpy(float) - real
         errors = np.clip([below, above], 0, None)
         style: dict[str, Any] = {
@@ -158,7 +160,7 @@ def plot_nominal(frame: pd.DataFrame, /, *, ax: Axes | None = None) -> Axes:
             "color": f"C{number % 10}",
             "label": str(engine),
         }
-        ax.errorbar(nominal, real, yerr=errors, capsize=2, markersize=5, linewidth=1, gid=f"nominal/{engine}", **style)
+        ax.errorbar(beside, real, yerr=errors, capsize=2, markersize=5, linewidth=1, gid=f"nominal/{engine}", **style)
     ends = _ends(rows)
     ax.plot(ends, ends, "--", color="0.5", linewidth=1, label="all of it real", zorder=0)
     ax.axhline(1, color="0.8", linewidth=1, zorder=0)
@@ -175,6 +177,8 @@ def plot_nominal(frame: pd.DataFrame, /, *, ax: Axes | None = None) -> Axes:
 
 
 _MARKERS = "os^DvPX"
+_STEP = 1.012
+"""From one engine to the next, for bars not to hide each other."""
 _DECADE = 8
 
 
