@@ -52,6 +52,7 @@ def call_apart(function: Callable[..., T], /, *args: Any, report: Callable[..., 
             if kind == _ERROR:
                 raise content
             if kind == _RESULT:
+                process.join(_SECONDS_TO_END)  # what it shares with processes of its own is given back as it ends
                 return cast(T, content)
             if report is not None:
                 report(*content)
@@ -62,6 +63,7 @@ def call_apart(function: Callable[..., T], /, *args: Any, report: Callable[..., 
             process.join()
 
 
+_SECONDS_TO_END = 5
 _RESULT, _ERROR, _REPORT = "result", "error", "report"
 
 

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -103,3 +105,24 @@ def test_others_find_the_process_among_the_children_and_may_end_it():
         call_apart(sleep, 60, report=lambda number: began.set())
     thread.join()
     assert not children()
+
+
+def test_what_it_shares_with_processes_of_its_own_is_given_back(tmp_path):
+    (tmp_path / "sharing_apart.py").write_text(
+        "import multiprocessing, multiprocessing.util, time\n"
+        "kept = []\n"
+        "def share(report):\n"
+        "    multiprocessing.util.Finalize(None, time.sleep, (0.5,), exitpriority=99)  # before anything is given back\n"
+        "    kept.append(multiprocessing.get_context('spawn').Queue())\n"
+        "    return len(kept)\n"
+    )
+    code = "import sharing_apart\nfrom effbench.run.apart import call_apart\nprint(call_apart(sharing_apart.share))\n"
+    folders = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
