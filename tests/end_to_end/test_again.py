@@ -48,7 +48,8 @@ def is_short(sweep, monkeypatch):
     return ask
 
 
-def test_it_prints_the_same_and_needs_neither_torch_nor_mlflow_nor_hydra(folder, sweep):
+def test_it_prints_the_same_and_needs_neither_torch_nor_mlflow_nor_hydra(folder, sweep, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")  # as wide here as there
     status, out, _ = sweep(COMMAND)
     assert status == 0
     before = {run.info.run_id: (run.info.end_time, run.data.metrics) for run in folder.runs()}
@@ -56,8 +57,7 @@ def test_it_prints_the_same_and_needs_neither_torch_nor_mlflow_nor_hydra(folder,
         "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 measure.disturbed=keep sweep.jobs=1"
     ).split()
     command = [sys.executable, "-c", PROGRAM, COMMAND, *quick]
-    here = {name: value for name, value in os.environ.items() if name != "COLUMNS"}  # as wide as in this process
-    again = subprocess.run(command, capture_output=True, text=True, cwd=folder.path, timeout=60, env=here)
+    again = subprocess.run(command, capture_output=True, text=True, cwd=folder.path, timeout=60)
     assert (again.returncode, again.stderr) == (0, "")
     assert again.stdout == out + "[]\n"
     assert {run.info.run_id: (run.info.end_time, run.data.metrics) for run in folder.runs()} == before
