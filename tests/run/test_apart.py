@@ -112,7 +112,8 @@ def test_what_it_shares_with_processes_of_its_own_is_given_back(tmp_path):
         "import multiprocessing, multiprocessing.util, time\n"
         "kept = []\n"
         "def share(report):\n"
-        "    multiprocessing.util.Finalize(None, time.sleep, (0.5,), exitpriority=99)\n"  # before anything is given back
+        # Before anything is given back:
+        "    multiprocessing.util.Finalize(None, time.sleep, (0.5,), exitpriority=99)\n"
         "    kept.append(multiprocessing.get_context('spawn').Queue())\n"
         "    return len(kept)\n"
     )
