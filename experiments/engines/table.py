@@ -28,8 +28,7 @@ def main() -> None:
     sweeps = [own for own in sweeps if own["reference"].any() and any("speedup/" in name for name in own.columns)]
     runs = pd.concat(sweeps, ignore_index=True).drop_duplicates("run_key")
     (_,) = runs.groupby(["model", "data", "seed"]).groups  # one network, one data set, one seed
-    rows = pd.concat([with_engines(own) for own in sweeps], ignore_index=True)
-    rows = rows.dropna(subset=["latency_ms"]).drop_duplicates(["point", "engine"])
+    rows = pd.concat([with_engines(own) for own in sweeps], ignore_index=True).dropna(subset=["latency_ms"])
     rows.to_csv(given.out / f"{given.name}.csv", index=False, float_format="%.5g")
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     plot_nominal(runs, ax=figure.add_subplot())
@@ -45,6 +44,7 @@ def with_engines(runs: pd.DataFrame) -> pd.DataFrame:
     by_point = runs.set_index("point")
     for name in OWN:
         rows[name] = [_value(by_point.loc[row.point], name, row.engine) for row in rows.itertuples()]
+    rows.insert(0, "sweep", runs["sweep"].iloc[0])  # its own reference was timed in turn with its points
     return rows
 
 
