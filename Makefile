@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETUP := .venv/.installed
 EVERYTHING := .venv/.installed-everything
 DEMO := python -m effbench.sweep +prune=0.1,0.5,0.9
+THOROUGH := $(shell grep -rl --include="*.py" "mark\.thorough" tests)
 ACTIVATE := your turn: type  . $(BIN)/activate  and then  python -m effbench.sweep --help
 MAKEFLAGS += --no-print-directory
 
@@ -36,9 +37,10 @@ test: $(EVERYTHING)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not thorough"
 
 # What begins servers, clusters and workers of scripts, kills, and waits for what hangs: some minutes more. All of it
-# waits for other processes: what fails beside others is tried once more alone.
+# waits for other processes: three at a time; what fails beside others is tried once more alone.
 thorough: $(EVERYTHING)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m thorough || $(BIN)/python -m pytest -q --last-failed -m thorough
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile -m thorough $(THOROUGH) || \
+		$(BIN)/python -m pytest -q --last-failed -m thorough $(THOROUGH)
 
 check: $(EVERYTHING)
 	$(BIN)/ruff format --check .
