@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import effbench
+from effbench.config.read import read_sweep
 from effbench.run.results import RunResult
 from effbench.run.store import Store
+from effbench.sweep import timing
 
 
 class Memory:
@@ -222,3 +224,29 @@ def own_uri(sweep_again, swept, tmp_path_factory):
     folder = tmp_path_factory.mktemp("copy") / "swept"
     shutil.copytree(sweep_again.folder, folder, ignore=shutil.ignore_patterns(".effbench"))
     return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Have passes made in this process."""
+    monkeypatch.setattr(timing, "call_apart", lambda function, *args, report: function(*args, report=report))
+
+
+@pytest.fixture
+def calm(monkeypatch):
+    """Have no pass disturbed, whatever else this machine does."""
+    monkeypatch.setattr(timing, "why_disturbed", lambda done, one: "")
+
+
+@pytest.fixture
+def tiny_sweep():
+    """Return what plans a sweep of a network of four channels on images of 8 x 8, unless it is told otherwise."""
+
+    def plan(*arguments):
+        given = {argument.partition("=")[0] for argument in arguments}
+        return read_sweep([*(one for one in TINY if one.partition("=")[0] not in given), *arguments])
+
+    return plan
+
+
+TINY = ("model.channels=[4,4]", "data.side=8")

@@ -3,36 +3,14 @@
 import dataclasses
 import gzip
 import io
-import os
-import signal
 
 import pandas as pd
 import pytest
-import torch
 
-from effbench.codec import encode
-from effbench.config.read import read_sweep
-from effbench.measure.engine import Prepared
 from effbench.measure.grouped import GroupedSamples
-from effbench.plan.blueprint import Blueprint
-from effbench.run.results import keep_result
 from effbench.sweep import kept_passes, passes, timing
 from effbench.sweep.passes import Flushed
 from effbench.sweep.timing import TIMES, Listener, is_measured, kept_latencies, measure_points
-
-TINY = ["model.channels=[4,4]", "data.side=8"]
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """Have passes made in this process."""
-    monkeypatch.setattr(timing, "call_apart", lambda function, *args, report: function(*args, report=report))
-
-
-@pytest.fixture
-def calm(monkeypatch):
-    """Have no pass disturbed, whatever else this machine does."""
-    monkeypatch.setattr(timing, "why_disturbed", lambda done, one: "")
 
 
 @pytest.fixture
@@ -52,14 +30,9 @@ def measured(here, monkeypatch):
     return references, asked
 
 
-def planned(*arguments):
-    given = {argument.partition("=")[0] for argument in arguments}
-    return read_sweep([*(argument for argument in TINY if argument.partition("=")[0] not in given), *arguments])
-
-
-def test_every_run_has_its_latency_and_its_speedup_over_its_own_reference(measured, store):
+def test_every_run_has_its_latency_and_its_speedup_over_its_own_reference(measured, store, tiny_sweep):
     references, asked = measured
-    sweep = planned("prune=0.5", "train.lr=0.001,0.002")
+    sweep = tiny_sweep("prune=0.5", "train.lr=0.001,0.002")
     points = sweep.plan.points
     references |= {point.key for point in points if point.is_reference}
     found = measure_points(points, sweep, store)
@@ -82,8 +55,8 @@ def test_every_run_has_its_latency_and_its_speedup_over_its_own_reference(measur
     assert set(one_pass["sizes"].values()) == {(1, 8, 8)}
 
 
-def test_batches_and_threads_are_told_in_the_name_where_they_are_not_one(measured, store):
-    sweep = planned("measure.batch=1,8", "measure.threads=1,2", "measure.seconds=3")
+def test_batches_and_threads_are_told_in_the_name_where_they_are_not_one(measured, store, tiny_sweep):
+    sweep = tiny_sweep("measure.batch=1,8", "measure.threads=1,2", "measure.seconds=3")
     (found,) = measure_points(sweep.plan.points, sweep, store).values()
     suffixes = ("eager", "eager.t2", "eager.b8", "eager.b8.t2")
     assert list(found) == [
@@ -99,8 +72,8 @@ def test_batches_and_threads_are_told_in_the_name_where_they_are_not_one(measure
     ]
 
 
-def test_what_was_measured_of_the_same_runs_is_kept(measured, store, monkeypatch):
-    sweep, (_, asked) = planned("prune=0.5"), measured
+def test_what_was_measured_of_the_same_runs_is_kept(measured, store, monkeypatch, tiny_sweep):
+    sweep, (_, asked) = tiny_sweep("prune=0.5"), measured
     first = measure_points(sweep.plan.points, sweep, store)
     assert measure_points(tuple(reversed(sweep.plan.points)), sweep, store) == first
     assert len(asked) == 1
@@ -117,8 +90,8 @@ def test_what_was_measured_of_the_same_runs_is_kept(measured, store, monkeypatch
     assert len(asked) == 5
 
 
-def test_what_a_disturbed_pass_measured_is_told_but_not_kept(measured, store, monkeypatch):
-    sweep, (_, asked) = planned("prune=0.5"), measured
+def test_what_a_disturbed_pass_measured_is_told_but_not_kept(measured, store, monkeypatch, tiny_sweep):
+    sweep, (_, asked) = tiny_sweep("prune=0.5"), measured
     quiet = passes.sample_in_groups
 
     def disturbed(models, sizes, **options):
@@ -135,145 +108,22 @@ def test_what_a_disturbed_pass_measured_is_told_but_not_kept(measured, store, mo
     assert measure_points(sweep.plan.points, sweep, store) == again and len(asked) == 2
 
 
-def test_without_its_reference_a_run_has_no_speedup(measured, store):
-    sweep = planned("prune=0.5,0.9")
+def test_without_its_reference_a_run_has_no_speedup(measured, store, tiny_sweep):
+    sweep = tiny_sweep("prune=0.5,0.9")
     found = measure_points([point for point in sweep.plan.points if not point.is_reference], sweep, store)
     assert [set(metrics) for metrics in found.values()] == [{f"{time}/eager" for time in TIMES}] * 2
 
 
-def test_nothing_is_measured_of_no_runs_and_progress_ends_where_it_should(measured, store):
-    sweep, told = planned("measure.batch=1,8"), []
+def test_nothing_is_measured_of_no_runs_and_progress_ends_where_it_should(measured, store, tiny_sweep):
+    sweep, told = tiny_sweep("measure.batch=1,8"), []
     assert measure_points([], sweep, store, Listener(progress=lambda *step: told.append(step))) == {}
     assert measured[1] == []
     measure_points(sweep.plan.points, sweep, store, Listener(progress=lambda *step: told.append(step)))
     assert told == [(2, 2), (0, 2), (1, 2), (2, 2)]
 
 
-@pytest.fixture
-def kept(store, result_of):
-    """Return what plans a sweep and keeps a network of each of its points."""
-
-    def make(*arguments):
-        sweep = planned(*arguments, "measure.seconds=0.01")
-        for point in sweep.plan.points:
-            blob = encode(point.chain.fresh_network())
-            keep_result(point.key, dataclasses.replace(result_of(point), blob=blob), store)
-        return sweep
-
-    return make
-
-
-class Moody:
-    """An engine that refuses the networks with so many channels at their end, or dies of them."""
-
-    name = "moody"
-
-    def __init__(self, refuses=(), dies_of=()):
-        self.refuses, self.dies_of = refuses, dies_of
-
-    def prepare(self, model, example_input, /, *, threads):
-        (*_, layer) = (module for module in model.modules() if hasattr(module, "out_channels"))
-        if layer.out_channels in self.dies_of:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if layer.out_channels in self.refuses:
-            raise RuntimeError("no kernel for that\nand more")
-        return lambda: None
-
-    def synchronise(self):
-        """Nothing is behind."""
-
-
-def with_engines(sweep, kind="Moody", **engines):
-    blueprints = {name: Blueprint(f"{__name__}.{kind}", options) for name, options in engines.items()}
-    return dataclasses.replace(sweep, engines=blueprints)
-
-
-class Answering:
-    """An engine that runs a "file", whose outputs are the network's; it counts the inputs that it is asked about."""
-
-    name = "answering"
-    n_inputs = 0
-
-    def __init__(self, notes=()):
-        self.notes = notes
-
-    def prepare(self, model, example_input, /, *, threads):
-        def outputs(images):
-            Answering.n_inputs += len(images)
-            with torch.no_grad():
-                return model.eval()(images)
-
-        return Prepared(run=lambda: None, outputs=outputs, n_bytes=50, download_bytes=40, notes=self.notes)
-
-    def synchronise(self):
-        """Nothing is behind."""
-
-
-@pytest.fixture
-def asked_of(monkeypatch):
-    """Return what says how many inputs the engine was asked about since it was last asked."""
-    monkeypatch.setattr(Answering, "n_inputs", 0)
-
-    def since():
-        n_inputs, Answering.n_inputs = Answering.n_inputs, 0
-        return n_inputs
-
-    return since
-
-
-def test_quality_on_an_engine_is_measured_once_for_each_file_and_kept(calm, here, kept, store, asked_of):
-    sweep = with_engines(kept("prune=0.5", "measure.threads=1,2"), "Answering", answering={})
-    points = sweep.plan.points
-    found = measure_points(points, sweep, store)
-    n_tests = points[0].chain.loaded_data().n_examples("test")
-    assert asked_of() == len(points) * n_tests  # for one thread; the file of two is the same
-    for point in points:
-        metrics = found[point.key]
-        assert metrics["agreement/answering"] == 1.0 and metrics["max_difference/answering"] < 1e-5
-        assert 0 <= metrics["accuracy/answering"] <= 1
-        assert (metrics["size_bytes/answering"], metrics["download_bytes/answering"]) == (50, 40)
-        assert {"latency_ms/answering", "latency_ms/answering.t2"} <= metrics.keys()
-        assert not {"accuracy/answering.t2", "size_bytes/answering.t2"} & metrics.keys()
-    assert measure_points(points, sweep, store) == found == kept_latencies(points, sweep, store)
-    longer = dataclasses.replace(sweep, measure=dataclasses.replace(sweep.measure, seconds=0.02))
-    assert not is_measured(points, longer, store)
-    again = measure_points(points, longer, store)  # timed anew, on the files that are known
-    assert asked_of() == 0
-    assert again[points[0].key]["accuracy/answering"] == found[points[0].key]["accuracy/answering"]
-
-
-def test_each_batch_size_has_a_file_of_its_own(calm, here, kept, store, asked_of):
-    sweep = with_engines(kept("measure.batch=1,8"), "Answering", answering={})
-    (metrics,) = measure_points(sweep.plan.points, sweep, store).values()
-    assert metrics["accuracy/answering.b8"] == metrics["accuracy/answering"]
-    n_tests = sweep.plan.points[0].chain.loaded_data().n_examples("test")
-    assert asked_of() == n_tests + -(-n_tests // 8) * 8  # the last batch is filled up
-
-
-def test_what_is_not_as_it_was_asked_for_is_told_again_when_it_comes_from_the_store(calm, here, kept, store, asked_of):
-    sweep = with_engines(kept("prune=0.5", "measure.threads=1,2"), "Answering", answering={"notes": ["fc stays float"]})
-    told, again = [], []
-    found = measure_points(sweep.plan.points, sweep, store, Listener(note=told.append))
-    names = ", ".join(map(str, sweep.plan.points))
-    assert told == [f"answering: {names}: fc stays float"]  # once for both numbers of threads
-    asked_of()
-    assert measure_points(sweep.plan.points, sweep, store, Listener(note=again.append)) == found
-    assert again == told and asked_of() == 0
-
-
-def test_where_what_is_known_of_a_file_is_gone_it_is_measured_again(calm, here, kept, store, asked_of):
-    sweep = with_engines(kept("prune=0.5"), "Answering", answering={})
-    found = measure_points(sweep.plan.points, sweep, store)
-    n_inputs = asked_of()
-    (one,) = passes.passes_of(sweep)
-    store.put_json(kept_passes._file_entry(sweep.plan.points[0].key, one), {})
-    again = measure_points(sweep.plan.points, sweep, store)
-    assert asked_of() == n_inputs // 2
-    assert {key: metrics.keys() for key, metrics in again.items()} == {key: m.keys() for key, m in found.items()}
-
-
-def test_times_of_a_crowded_machine_are_told_and_not_kept(measured, kept, store, monkeypatch):
-    sweep, (_, asked) = kept("prune=0.5"), measured
+def test_times_of_a_crowded_machine_are_told_and_not_kept(measured, tiny_sweep, store, monkeypatch):
+    sweep, (_, asked) = tiny_sweep("prune=0.5"), measured
     quiet = passes.sample_in_groups
 
     def crowded(models, sizes, **options):
@@ -295,7 +145,7 @@ def test_times_of_a_crowded_machine_are_told_and_not_kept(measured, kept, store,
 
 
 @pytest.mark.parametrize(("speedup", "n_lines"), [(1.04, 1), (1.06, 2)])
-def test_what_subnormal_weights_cost_is_told_once_or_where_they_do(measured, store, monkeypatch, speedup, n_lines):
+def test_what_subnormal_weights_cost_is_told(measured, store, monkeypatch, speedup, n_lines, tiny_sweep):
     sample, notes = passes.sample_points, []
 
     def slowed(points, root, one, *arguments, **options):
@@ -303,7 +153,7 @@ def test_what_subnormal_weights_cost_is_told_once_or_where_they_do(measured, sto
         return dataclasses.replace(sample(points, root, one, *arguments, **options), flushed=flushed)
 
     monkeypatch.setattr(timing, "sample_points", slowed)
-    sweep = planned("prune=0.5", "measure.threads=1,2")
+    sweep = tiny_sweep("prune=0.5", "measure.threads=1,2")
     measure_points(sweep.plan.points, sweep, store, Listener(note=notes.append))
     assert len(notes) == n_lines
     if n_lines == 1:
@@ -314,24 +164,26 @@ def test_what_subnormal_weights_cost_is_told_once_or_where_they_do(measured, sto
         assert all(note.startswith("latency_ms/eager.t2: ") and "1.06×" in note for note in notes)
 
 
-def test_energy_is_a_metric_of_the_pass(measured, store, monkeypatch):
+def test_energy_is_a_metric_of_the_pass(measured, store, monkeypatch, tiny_sweep):
     sample = passes.sample_points
 
     def counted(points, *arguments, **options):
         return dataclasses.replace(sample(points, *arguments, **options), energy_mj={points[0].key: 2.5})
 
     monkeypatch.setattr(timing, "sample_points", counted)
-    sweep = planned("prune=0.5")
+    sweep = tiny_sweep("prune=0.5")
     first, *others = sweep.plan.points
     found = measure_points(sweep.plan.points, sweep, store)
     assert found[first.key]["energy_mj/eager"] == 2.5
     assert all("energy_mj/eager" not in found[point.key] for point in others)
 
 
-def test_the_times_of_a_busy_machine_are_taken_as_they_are_where_that_is_asked_for(measured, store, monkeypatch):
+def test_times_of_a_busy_machine_are_taken_as_they_are_where_that_is_asked_for(
+    measured, store, monkeypatch, tiny_sweep
+):
     (_, asked), notes = measured, []
     monkeypatch.setattr(timing, "why_disturbed", lambda done, one: "the machine was busy")
-    lenient, strict = planned("prune=0.5", "measure.disturbed=keep"), planned("prune=0.5")
+    lenient, strict = tiny_sweep("prune=0.5", "measure.disturbed=keep"), tiny_sweep("prune=0.5")
     listener = Listener(note=notes.append)
     found = measure_points(lenient.plan.points, lenient, store, listener)
     assert all("speedup_low/eager" in metrics for metrics in found.values())
@@ -347,8 +199,8 @@ def test_the_times_of_a_busy_machine_are_taken_as_they_are_where_that_is_asked_f
     assert len(asked) == 2 and len(notes) == 2
 
 
-def test_every_sample_is_handed_on_also_when_it_comes_from_the_store(measured, store):
-    sweep = planned("prune=0.5", "measure.threads=1,2")
+def test_every_sample_is_handed_on_also_when_it_comes_from_the_store(measured, store, tiny_sweep):
+    sweep = tiny_sweep("prune=0.5", "measure.threads=1,2")
     files, again = {}, {}
     measure_points(sweep.plan.points, sweep, store, Listener(keep=files.__setitem__))
     assert list(files) == ["latency/eager.csv.gz", "latency/eager.t2.csv.gz"]
@@ -359,51 +211,17 @@ def test_every_sample_is_handed_on_also_when_it_comes_from_the_store(measured, s
     assert again == files and len(measured[1]) == 2
 
 
-def test_passes_are_made_in_a_process_of_their_own(calm, kept, store):
-    sweep, told = kept("prune=0.5"), []
-    found = measure_points(sweep.plan.points, sweep, store, Listener(progress=lambda *step: told.append(step)))
-    assert all(metrics["latency_ms/eager"] > 0 for metrics in found.values())
-    assert told[0] == (0, 1) and told[-1] == (1, 1)
-    assert len(told) == 22 and told == sorted(told)  # round by round
-    assert measure_points(sweep.plan.points, sweep, store) == found
-
-
-def test_a_run_that_an_engine_refuses_is_named_and_the_others_are_measured(here, kept, store):
-    sweep = with_engines(kept("model.channels=[4,4],[4,6]", "prune=0.5"), picky={"refuses": (6,)})
-    lines = []
-    found = measure_points(sweep.plan.points, sweep, store, Listener(complain=lines.append))
-    refused = [point for point in sweep.plan.points if "latency_ms/picky" not in found[point.key]]
-    assert lines == [
-        f"latency_ms/picky: {point} could not be measured: RuntimeError: no kernel for that" for point in refused
-    ]
-    assert len(refused) == 2 and len(sweep.plan.points) == 4
-    again = []  # what was refused is not kept: another version of the engine may take it
-    measure_points(sweep.plan.points, sweep, store, Listener(complain=again.append))
-    assert again == lines
-
-
-def test_a_pass_whose_process_dies_costs_its_own_metrics_only(kept, store):
-    sweep = with_engines(kept("prune=0.5"), deadly={"dies_of": (4,)}, sound={})
-    lines = []
-    found = measure_points(sweep.plan.points, sweep, store, Listener(complain=lines.append))
-    (line,) = lines
-    assert line.startswith(
-        "latency_ms/deadly: not measured: its process died (signal SIGKILL); out of memory? a smaller measure.memory="
-    )
-    assert all("latency_ms/sound" in metrics and "latency_ms/deadly" not in metrics for metrics in found.values())
-
-
-def test_memory_is_what_was_asked_for_else_half_of_what_is_free(measured, store, monkeypatch):
+def test_memory_is_what_was_asked_for_else_half_of_what_is_free(measured, store, monkeypatch, tiny_sweep):
     monkeypatch.setattr(passes, "free_memory", lambda: 1000)
     for arguments, expected in (((), 500), (("measure.memory=2KB",), 2000), (("measure.memory=1e3",), 1000)):
-        sweep = planned("prune=0.5", "measure.seconds=0.5", *arguments)
+        sweep = tiny_sweep("prune=0.5", "measure.seconds=0.5", *arguments)
         monkeypatch.setattr(kept_passes, "VERSION", expected)  # nothing is kept
         measure_points(sweep.plan.points, sweep, store)
         assert measured[1][-1]["memory"] == expected
 
 
-def test_memory_is_in_no_key(measured, store):
-    plain, limited = planned("prune=0.5"), planned("prune=0.5", "measure.memory=1GB")
+def test_memory_is_in_no_key(measured, store, tiny_sweep):
+    plain, limited = tiny_sweep("prune=0.5"), tiny_sweep("prune=0.5", "measure.memory=1GB")
     assert plain.plan.sweep_id == limited.plan.sweep_id
     assert [point.key for point in plain.plan.points] == [point.key for point in limited.plan.points]
     measure_points(plain.plan.points, plain, store)
