@@ -20,12 +20,12 @@ from effbench.run.outcomes import STORAGE_ERRORS, Observer, Outcomes, RunError
 from effbench.run.results import load_result
 from effbench.run.store import Store
 from effbench.sweep.chosen_points import points_to_measure
+from effbench.sweep.engine_facts import library_lines, version_tags
 from effbench.sweep.environment import describe_environment
-from effbench.sweep.libraries import library_lines
 from effbench.sweep.model_log import log_models
 from effbench.sweep.note import note
 from effbench.sweep.params import sweep_params
-from effbench.sweep.realised import engine_tags, version_tags
+from effbench.sweep.realised import engine_tags
 from effbench.sweep.records import extra_qualities, quality_columns
 from effbench.sweep.run_log import RunLog
 from effbench.sweep.shares import share_lines

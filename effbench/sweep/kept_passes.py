@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from effbench.measure.engine import engine_versions
 from effbench.plan.keys import digest
@@ -41,13 +40,13 @@ def kept_pass(points: Sequence[Point], one: Pass, sweep: Sweep, store: Store, /)
     entry = _entry(points, one, sweep)
     found = _read(store.get_json(f"{entry}.json"), points)
     if found is not None:
-        return KeptPass(**found, samples=store.get(f"{entry}.csv.gz") or b"")
+        return replace(found, samples=store.get(f"{entry}.csv.gz") or b"")
     if sweep.measure.disturbed == "keep":
         busy = store.get_json(f"{entry}{_BUSY}.json") or {}
         found = _read(busy.get("runs"), points)
         if found is not None:
             samples = store.get(f"{entry}{_BUSY}.csv.gz") or b""
-            return KeptPass(**found, samples=samples, disturbed=str(busy.get("disturbed")))
+            return replace(found, samples=samples, disturbed=str(busy.get("disturbed")))
     return None
 
 
@@ -75,14 +74,15 @@ def keep_files(found: Mapping[str, Found], one: Pass, store: Store, /) -> None:
 _BUSY = ".busy"
 
 
-def _read(runs: object, points: Sequence[Point]) -> dict[str, Any] | None:
+def _read(runs: object, points: Sequence[Point]) -> KeptPass | None:
     """Return metrics and failures of what was kept, if it is of these very runs."""
     if not isinstance(runs, dict) or runs.keys() != {point.key for point in points}:
         return None
     if not all(isinstance(of_run, dict) for of_run in runs.values()):
         return None
     failures = {key: str(of_run[_FAILURE]) for key, of_run in runs.items() if _FAILURE in of_run}
-    return {"metrics": {key: of_run for key, of_run in runs.items() if key not in failures}, "failures": failures}
+    metrics = {key: of_run for key, of_run in runs.items() if key not in failures}
+    return KeptPass(metrics=metrics, failures=failures)
 
 
 def _entry(points: Sequence[Point], one: Pass, sweep: Sweep) -> str:

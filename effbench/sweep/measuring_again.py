@@ -16,7 +16,7 @@ from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
 from effbench.run.results import RunResult, keep_result
 from effbench.run.store import Store
-from effbench.sweep.realised import version_tags
+from effbench.sweep.engine_facts import version_tags
 from effbench.sweep.replay import Logged, plan_replay, read_logged
 from effbench.sweep.timing import Listener, measure_points
 from effbench.tracking import names

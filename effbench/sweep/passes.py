@@ -29,6 +29,8 @@ from effbench.run.results import load_result
 from effbench.run.store import Store
 from effbench.run.through_engine import Found, engine_metrics
 
+_ENERGY_SHARE = 0.2
+"""Of the seconds that a model is timed for, those in which its energy is read beforehand, where that can be."""
 FREE_SHARE = 0.5
 """How much of the free memory the models of a pass take, where `measure.memory` does not say it."""
 
@@ -116,7 +118,7 @@ def sample_points(
             found[key] = engine_metrics(prepared, model, by_key[key], name=one.file_name, batch=one.batch)
         if key in by_key and counter is not None:
             with suppress(OSError), held_to(one.threads):  # counters that can't be read any more
-                energy_mj[key] = counter.mj_of(prepared, seconds=settings.seconds) / one.batch
+                energy_mj[key] = counter.mj_of(prepared, seconds=_ENERGY_SHARE * settings.seconds) / one.batch
 
     models: dict[str, Callable[[], nn.Module]] = {point.key: partial(_model, point, store) for point in points}
     subnormal = {key: n for key, make in models.items() if (n := _n_subnormal(make))}

@@ -10,7 +10,6 @@ import torch
 
 from effbench.analysis import verdicts
 from effbench.measure.compute import count_cost
-from effbench.measure.engine import engine_versions
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.point import Point
 from effbench.plan.sources import build_network, load_data, load_task
@@ -87,28 +86,6 @@ def engine_tags(frame: pd.DataFrame, /) -> dict[str, dict[str, str]]:
                 own[f"{names.VERDICT}/{engine}"] = verdict
                 own[f"{names.REALISED}/latency/{engine}"] = _on_engine(row, reference, engine)
     return {key: own for key, own in tags.items() if own}
-
-
-def version_tags(sweep: Sweep, latencies: Mapping[str, Mapping[str, float]], /) -> dict[str, dict[str, str]]:
-    """Return tags of the runs that were measured, by run key: `effbench.engine/<engine>`, the versions of its packages.
-
-    latencies: metrics such as latency_ms/eager.t2, by run key.
-    """
-    versions = {
-        name: ", ".join(f"{package} {version}" for package, version in _versions(blueprint).items())
-        for name, blueprint in sweep.engines.items()
-    }
-    tags: dict[str, dict[str, str]] = {}
-    for key, metrics in latencies.items():
-        engines = {name.partition("/")[2].partition(".")[0] for name in metrics if name.startswith("latency_ms/")}
-        own = {f"{names.ENGINE}/{engine}": text for engine, text in versions.items() if engine in engines}
-        if own:
-            tags[key] = own
-    return tags
-
-
-def _versions(blueprint: Blueprint) -> dict[str, str]:
-    return engine_versions(blueprint.callable, blueprint.options)
 
 
 def _on_engine(row: pd.Series, reference: pd.Series, engine: str) -> str:

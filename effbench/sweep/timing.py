@@ -169,7 +169,7 @@ def _notes(known: Mapping[str, Found], points: Sequence[Point], one: Pass) -> li
 
 
 def _of_subnormals(metrics: Metrics, points: Sequence[Point], passes: Sequence[Pass]) -> list[str]:
-    """Return what subnormal weights cost: a line where an engine is slowed down by them, one for all others."""
+    """Return what subnormal weights cost: a line for each run that they slow down on an engine; else one for all."""
     lines, counts = [], dict[str, int]()
     for one in passes:
         for point in points:

@@ -1,11 +1,13 @@
-"""What engines' libraries take is told once a sweep, and kept."""
+"""The versions of what timed a run; what engines' libraries take, told once a sweep and kept."""
+
+from importlib.metadata import version
 
 import pytest
 
 from effbench.config.read import read_sweep
 from effbench.measure.footprint import Footprint
-from effbench.sweep import libraries
-from effbench.sweep.libraries import library_lines
+from effbench.sweep import engine_facts
+from effbench.sweep.engine_facts import library_lines, version_tags
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def asked(monkeypatch):
         asked.append(library.distribution)
         return Footprint(library_bytes=69_000_000, load_seconds=0.211)
 
-    monkeypatch.setattr(libraries, "footprint_of", footprint_of)
+    monkeypatch.setattr(engine_facts, "footprint_of", footprint_of)
     return asked
 
 
@@ -33,9 +35,20 @@ def test_one_that_can_not_be_loaded_is_told_of_and_asked_again(monkeypatch, stor
     def fails(library):
         raise ValueError("torch can't be loaded: 3")
 
-    monkeypatch.setattr(libraries, "footprint_of", fails)
+    monkeypatch.setattr(engine_facts, "footprint_of", fails)
     sweep = read_sweep(["engine=compile"])
     for _ in range(2):
         assert library_lines(sweep, store) == [
             "engine=compile: what its library takes is not known: torch can't be loaded: 3"
         ]
+
+
+def test_what_was_timed_says_the_versions_of_what_timed_it():
+    sweep = read_sweep(["engine=eager,compile"])
+    both, one = {"latency_ms/eager": 1.0, "latency_ms/compile.b8.t2": 1.0}, {"latency_ms/eager": 1.0, "accuracy": 1.0}
+    tags = version_tags(sweep, {"a": both, "b": one, "c": {"accuracy": 1.0}})
+    said = f"torch {version('torch')}"
+    assert tags == {
+        "a": {"effbench.engine/eager": said, "effbench.engine/compile": said},
+        "b": {"effbench.engine/eager": said},
+    }

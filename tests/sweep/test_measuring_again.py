@@ -1,6 +1,7 @@
 """A tracked sweep measured again: its runs get what was found under the machine's name; what a phone printed, too."""
 
 import json
+from importlib.metadata import version
 
 import pytest
 
@@ -35,6 +36,12 @@ def test_every_run_has_its_times_and_speedup_under_the_machines_name(again, swep
     assert (runs["latency_ms/eager"] != runs["latency_ms/eager:pi5"]).any()  # what was there stays
     answer = effbench.saturation_point(runs, cost="latency_ms/eager:pi5")
     assert answer.reason
+
+
+def test_the_runs_say_what_timed_them_there(again, swept, uri):
+    runs = effbench.load_runs(sweep=swept.sweep_id, tracking_uri=uri)["run_id"]
+    for tags in tags_of(runs, "effbench.engine/", tracking_uri=uri).values():
+        assert tags["eager:pi5"] == tags["eager"] == f"torch {version('torch')}"
 
 
 @pytest.mark.parametrize(("output", "milliseconds"), [(LITERT, 4.2505), (EXECUTORCH, 4.5), (ONNX, 3.5)])

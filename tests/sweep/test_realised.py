@@ -1,12 +1,9 @@
 """What engines make real of a saving: tags by run, from the rows of a sweep."""
 
-from importlib.metadata import version
-
 import pandas as pd
 import pytest
 
-from effbench.config.read import read_sweep
-from effbench.sweep.realised import engine_tags, version_tags
+from effbench.sweep.realised import engine_tags
 
 
 @pytest.fixture
@@ -45,14 +42,3 @@ def test_threads_share_the_file_of_which_its_integer_weights_are_known(frame):
 def test_what_no_engine_timed_has_no_tags(frame):
     assert engine_tags(frame.drop(columns=[name for name in frame.columns if "ort" in name])) == {}
     assert engine_tags(frame[:0]) == {}
-
-
-def test_what_was_timed_says_the_versions_of_what_timed_it():
-    sweep = read_sweep(["engine=eager,compile"])
-    both, one = {"latency_ms/eager": 1.0, "latency_ms/compile.b8.t2": 1.0}, {"latency_ms/eager": 1.0, "accuracy": 1.0}
-    tags = version_tags(sweep, {"a": both, "b": one, "c": {"accuracy": 1.0}})
-    said = f"torch {version('torch')}"
-    assert tags == {
-        "a": {"effbench.engine/eager": said, "effbench.engine/compile": said},
-        "b": {"effbench.engine/eager": said},
-    }
