@@ -89,6 +89,10 @@ class Trial:
     """Its strided 1 x 1 convolutions at the side at which it is trained, which torch may not train in any layout."""
     layers: tuple[str, ...]
     """The names of its convolution and linear layers, and of its other weights: attention's, recurrent ones."""
+    modules: tuple[str, ...]
+    """The names of its modules."""
+    trained: tuple[str, ...]
+    """The names of its trained parameters."""
     parameters: frozenset[tuple[int, ...]]
     """The shapes of its trained parameters, no dimension larger than 4."""
     training_problem: str
@@ -154,6 +158,8 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
                 ]
             )
         ),
+        modules=tuple(name for name, _module in model.named_modules()),
+        trained=tuple(name for name, parameter in model.named_parameters() if parameter.requires_grad),
         parameters=frozenset(tuple(min(4, n) for n in p.shape) for p in model.parameters() if p.requires_grad),
         training_problem=_training_problem(model, purpose, loaded, side),
     )

@@ -46,6 +46,7 @@ TRAINING = {
     "ema": None,
     "stop_after": None,
     "keep": "last",
+    "freeze": None,
 }
 LESSON = {
     "labels": None,
