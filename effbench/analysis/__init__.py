@@ -4,6 +4,7 @@ A frame has one row per run. Lower costs are better; which qualities are better,
 """
 
 from effbench.analysis.answers import Answer, answers
+from effbench.analysis.correlation import rank_correlations
 from effbench.analysis.costs import varying_costs
 from effbench.analysis.counts import Counts, QualityKind, quality_from_sums
 from effbench.analysis.groups import split_groups
@@ -35,6 +36,7 @@ __all__ = [
     "plot_sensitivity",
     "points_table",
     "quality_from_sums",
+    "rank_correlations",
     "saturation_point",
     "saturation_sentence",
     "split_groups",

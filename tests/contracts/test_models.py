@@ -24,6 +24,7 @@ SIDE = 32
 def factory_and_options(config):
     node = yaml.safe_load(config.read_text())
     del node["tasks"]
+    node.pop("least_side", None)
     module, _, name = node.pop("_target_").rpartition(".")
     return getattr(importlib.import_module(module), name), node
 
