@@ -83,8 +83,7 @@ def profile_figure(layers: pd.DataFrame, /, *, title: str = "") -> Figure:
 
 def _rows(layers: pd.DataFrame) -> _Rows:
     is_drawn = (layers["group"].isin(_GROUPS) | (layers["macs"] > 0)).to_numpy()
-    if not is_drawn.any():
-        is_drawn[:] = True
+    is_drawn = is_drawn if is_drawn.any() else np.ones_like(is_drawn)
     place = np.maximum(np.cumsum(is_drawn) - 1, 0)  # what stands before the first layer goes with that one
     costs = layers[list(COSTS)]
     drawn = layers[is_drawn]
@@ -141,6 +140,8 @@ def _draw(ax: Axes, rows: _Rows, cost: str, *, gap: int) -> None:
         if shares[row] >= _SAID_FROM:
             text = f" {100 * shares[row]:.1f} %"
             ax.text(whole[row], row, text, va="center", fontsize=_FONT_SIZE - 0.5, color="0.25", gid="share")
+    for artist in (*ax.patches, *ax.texts):
+        artist.set_in_layout(False)  # all are within the axes; looking at each takes seconds
     ax.set_xlim(0, (float(whole.max()) or 1.0) * 1.22)
     ax.set_ylim(len(rows.labels) - 0.4, -0.6)
     ax.xaxis.set_major_locator(MaxNLocator(4))

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
@@ -72,12 +72,24 @@ def _by_itself(network: Blueprint, name: str, side: int | None) -> FreshNetwork:
     """Build a network with its own classes, channels and side, as far as it has any."""
     offered = {**USUAL, **_defaults(network), **usual_sizes(network.target, network.options)}
     offered |= {} if side is None else {"input_side": side}
-    built = _built(network, offered)
     known = {**offered, **{key: value for key, value in network.options.items() if key in USUAL}}
-    says_channels = "in_channels" in {*network.parameters, *network.options}
-    channels = known["in_channels"] if says_channels else _channels_of(built)
     pixels = known["input_side"] if side is None else side
+    if "in_channels" in {*network.parameters, *network.options}:
+        built, channels = _built(network, offered), known["in_channels"]
+    else:
+        built = _of_some_channels(network, offered)
+        channels = _channels_of(built)
     return FreshNetwork(network=built, name=name, input_size=(channels, pixels, pixels))
+
+
+def _of_some_channels(network: Blueprint, offered: Mapping[str, int]) -> nn.Module:
+    """Build a network that does not say how many channels it takes: layers without sizes get them by an image."""
+    try:
+        return _built(network, offered)
+    except ValueError as error:
+        with suppress(ValueError):
+            return _built(network, {**offered, "in_channels": 1})
+        raise error from None
 
 
 def _built(network: Blueprint, offered: Mapping[str, int]) -> nn.Module:
@@ -120,11 +132,10 @@ def _name(network: Blueprint, choice: str) -> str:
 def _resolved(node: Mapping[str, Any], group: str) -> dict[str, Any]:
     """Return a group's node of a configuration, its references resolved. ValueError, in one line, for what is not."""
     config = OmegaConf.create({name: value for name, value in node.items() if name != ENGINES})
-    missing = sorted(OmegaConf.missing_keys(config[group]))
-    if missing:
-        raise ValueError(f"{group}.{missing[0]}: must be given, as in {group}.{missing[0]}=…")
     try:
-        plain = OmegaConf.to_container(config[group], resolve=True)
+        plain = OmegaConf.to_container(config[group], resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ValueError(f"{error.full_key}: must be given, as in {error.full_key}=…") from None
     except OmegaConfBaseException as error:
         raise ValueError(f"{error.full_key}: {why_unresolved(error)}") from None
     assert isinstance(plain, dict)

@@ -18,7 +18,7 @@ from effbench.measure.layer_kinds import GROUPS
 from effbench.measure.memory import PeakMemory
 from effbench.measure.profile import Profile
 from effbench.sweep.documents import csv_text, json_text, markdown_table, records_of
-from effbench.sweep.fitting import GAP, Column, fitted
+from effbench.sweep.fitting import GAP, Column
 from effbench.sweep.messages import plain
 from effbench.sweep.terminal import print_line, print_rows, terminal_console
 
@@ -36,6 +36,11 @@ _HEADINGS = {
     "output": "output",
 }
 _TEXTS = ("layer", "group", "form")
+_FIRST_TO_GO = (
+    *("output", "weights", "params_nonzero", "macs_effective", "layers", "group", "form"),
+    *("activations_share", "params_share", "activations", "macs_share", "params"),
+)
+"""Columns that a narrow terminal does without, in their order."""
 FIGURES = (".svg", ".png", ".pdf")
 DOCUMENTS = {".csv": "csv", ".json": "json", ".md": "markdown"}
 Write = Callable[[float], str]
@@ -141,7 +146,7 @@ class ProfilePage:
             values = table[name].tolist()
             is_number = name not in (*_TEXTS, "output")
             cells = [("" if value == 0 else write(value)) if is_number else plain(value) for value in values]
-            columns.append(_column(name, _HEADINGS[name], cells, is_axis=name in _TEXTS))
+            columns.append(_column(name, _HEADINGS[name], cells, begins=name in _TEXTS))
             if name in COSTS:
                 shares = [f"{100 * share:.2f} %" if share else "" for share in table[f"{name}_share"]]
                 columns.append(_column(f"{name}_share", "share", shares))
@@ -149,20 +154,22 @@ class ProfilePage:
 
     def _print(self, table: pd.DataFrame, console: Console, *, last_apart: bool = False) -> None:
         columns = self._columns(table, _exact)
-        if sum(column.width + GAP for column in columns) - GAP > console.width:
+        if _width(columns) > console.width:
             columns = self._columns(table, short_count)
-        shown = fitted(columns, console.width, quality="")
-        print_rows(shown.columns, console, breaks=[len(table) - 1] if last_apart else ())
-        for number, name in enumerate(shown.names, start=1):
-            print_line(f"{number}: {name}", console)
-        if shown.left_out:
-            titles = ", ".join(dict.fromkeys(column.title for column in shown.left_out))
+        left_out: list[Column] = []
+        for name in _FIRST_TO_GO:
+            if _width(columns) > console.width:
+                left_out += [column for column in columns if column.name == name]
+                columns = [column for column in columns if column.name != name]
+        print_rows(columns, console, breaks=[len(table) - 1] if last_apart else ())
+        if left_out:
+            titles = ", ".join(dict.fromkeys(column.title.strip() for column in left_out))
             print_line(f"not shown at {console.width} columns: {titles}; --format=csv has them", console)
 
     def _markdown(self, table: pd.DataFrame) -> str:
         columns = self._columns(table, _exact)
         rows = [[cell.strip() for cell in row] for row in zip(*(column.cells for column in columns), strict=True)]
-        return markdown_table([column.heading for column in columns], rows)
+        return markdown_table([column.heading.strip() for column in columns], rows)
 
 
 def check_path(path: Path, /) -> None:
@@ -176,9 +183,13 @@ def _exact(count: float) -> str:
     return f"{count:,}"
 
 
-def _column(name: str, heading: str, cells: Sequence[str], *, is_axis: bool = False) -> Column:
-    """Return a column; text begins where its heading begins."""
-    if is_axis:
+def _width(columns: Sequence[Column]) -> int:
+    return sum(column.width + GAP for column in columns) - GAP
+
+
+def _column(name: str, heading: str, cells: Sequence[str], *, begins: bool = False) -> Column:
+    """Return a column. begins: its text begins where its heading begins; else both end at one place."""
+    if begins:
         width = max(map(cell_len, (heading, *cells)))
         heading, *cells = (text + " " * (width - cell_len(text)) for text in (heading, *cells))
-    return Column(name=name, heading=heading, cells=tuple(cells), is_axis=is_axis)
+    return Column(name=name, heading=heading, cells=tuple(cells))

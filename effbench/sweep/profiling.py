@@ -47,11 +47,14 @@ def subject_of_command(arguments: Sequence[str], /, *, side: int | None) -> Subj
     side: in pixels, in the place of the network's own or of the data's. ValueError, in one line, for what does not fit,
     and for arguments that mean several networks; RunError for a run that failed.
     """
-    keys = {argument.lstrip("+~").partition("=")[0].partition(".")[0] for argument in arguments}
+    keys = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
+    if side is not None and "data.side" in keys:
+        raise ValueError(f"side={side}: data.side is given as well; give one of the two")
     command = command_line_of(arguments)
     _check_one(command)
     if not command.axis_values:
-        fresh = fresh_network(command, side=side, follows_data="data" in keys)
+        follows_data = any(key.partition(".")[0] == "data" for key in keys)
+        fresh = fresh_network(command, side=side, follows_data=follows_data)
         of_data = f", as for {fresh.data}" if fresh.data else ""
         return Subject(
             network=fresh.network, input_size=fresh.input_size, title=f"{fresh.name}{_at(fresh.input_size)}{of_data}"
