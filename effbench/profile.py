@@ -32,7 +32,7 @@ which network
 
 what is shown
   sort=order             the order in which layers begin; or macs, params, activations: the largest first
-  top=10                 so many layers
+  top=10                 so many layers: the first of these; in their order, the most costly ones
   --format=csv           stdout has the layers as csv, everything as json, or the tables as markdown
   out=profile.svg        writes a figure (.svg, .png, .pdf) or a document (.csv, .json, .md); a list writes several
 

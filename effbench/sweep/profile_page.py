@@ -43,6 +43,9 @@ _FIRST_TO_GO = (
 """Columns that a narrow terminal does without, in their order."""
 FIGURES = (".svg", ".png", ".pdf")
 DOCUMENTS = {".csv": "csv", ".json": "json", ".md": "markdown"}
+_WITHOUT_ZEROS = 0.999
+"""From this share of effective multiply-adds on they are not shown beside all of them."""
+_ITSELF = "(the network itself)"
 Write = Callable[[float], str]
 
 
@@ -86,7 +89,7 @@ class ProfilePage:
         n_bytes = int(self.profile.layers["activation_bytes"].sum())
         said.append(f"activations: {shown_size(n_bytes)} in all, over one inference")
         if self.peak is not None:
-            where = self.peak.layer or "the network itself"
+            where = self.peak.layer or _ITSELF
             said.append(
                 f"peak memory of one inference: weights {shown_size(self.peak.weights)} + activations "
                 f"{shown_size(self.peak.activations)}, reached in {where}"
@@ -134,10 +137,12 @@ class ProfilePage:
         return pd.concat([summary, pd.DataFrame([{"group": "all", **total}])], ignore_index=True)
 
     def _names(self, table: pd.DataFrame) -> list[str]:
-        """Return the columns that tell something, in their order: effective counts only where they are others."""
-        same = [("macs_effective", "macs"), ("params_nonzero", "params")]
-        layers = self.profile.layers
-        hidden = {name for name, whole in same if (layers[name] == layers[whole]).all()}
+        """Return the columns that tell something, in their order: effective counts only of a network with zero weights.
+
+        Single zeros that a fresh network drew are none.
+        """
+        has_zeros = self.profile.cost.macs_effective < _WITHOUT_ZEROS * self.profile.cost.macs
+        hidden = () if has_zeros else ("macs_effective", "params_nonzero")
         return [name for name in _HEADINGS if name in table.columns and name not in hidden]
 
     def _columns(self, table: pd.DataFrame, write: Write) -> list[Column]:
@@ -145,6 +150,7 @@ class ProfilePage:
         for name in self._names(table):
             values = table[name].tolist()
             is_number = name not in (*_TEXTS, "output")
+            values = [value or _ITSELF for value in values] if name == "layer" else values
             cells = [("" if value == 0 else write(value)) if is_number else plain(value) for value in values]
             columns.append(_column(name, _HEADINGS[name], cells, begins=name in _TEXTS))
             if name in COSTS:

@@ -58,6 +58,16 @@ def test_zeros_are_shown_where_there_are_any():
     text = printed(page(model))
     assert "effective" in text and "non-zero" in text and "1,280" in text
     assert "effective" not in printed(page())
+    with torch.no_grad():
+        model = network()
+        model[3].weight[0, 0] = 0.0
+    assert "effective" not in printed(page(model))  # one that was drawn
+
+
+def test_a_network_without_parts_has_no_name():
+    text = printed(page(nn.Conv2d(1, 4, 3)))
+    assert text.splitlines()[3].startswith("(the network itself)  convolution")
+    assert page(nn.Conv2d(1, 4, 3)).document("csv").splitlines()[1].startswith(",Conv2d,convolution")
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80])

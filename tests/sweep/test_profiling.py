@@ -68,7 +68,7 @@ def test_what_fits_not_is_refused(folder, arguments, message):
 
 
 def test_two_sides_are_one_too_many(folder):
-    with pytest.raises(ValueError, match="side=16: data.side is given as well; give one of the two"):
+    with pytest.raises(ValueError, match=r"side=16: data.side is given as well; give one of the two"):
         subject_of_command(TINY, side=16)
 
 
