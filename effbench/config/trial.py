@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -124,15 +125,9 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
     """Return what a trial shows of a network, or why it can't be run."""
     loaded, purpose = load_data(data), read_task(task)
     try:
-        if is_own(network.callable):
-            check_arguments(inspect.unwrap(network.callable), network.options)
-        with torch.random.fork_rng(devices=[]):
-            model = build_network(network, purpose, loaded, side)
+        model = build_or_say_why(network, lambda: build_network(network, purpose, loaded, side))
     except ValueError as error:
-        option = re.match(r"\w*", str(error))
-        return f"{'model.' if option and option[0] in network.options else ''}{error}"
-    except (Exception, SystemExit) as error:  # whatever a user's network raises
-        return f"{network.target} can't be built: {_what_and_where(error)}{_given_to(network, 'model')}"
+        return str(error)
     strided: dict[int, set[StridedPointwise]] = {}
     for pixels in sorted({side, eval_side}):
         try:
@@ -163,6 +158,22 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
         parameters=frozenset(tuple(min(4, n) for n in p.shape) for p in model.parameters() if p.requires_grad),
         training_problem=_training_problem(model, purpose, loaded, side),
     )
+
+
+def build_or_say_why(network: Blueprint, build: Callable[[], nn.Module], /) -> nn.Module:
+    """Return what `build` makes of a network's blueprint. ValueError, in one line, for whatever goes wrong."""
+    try:
+        if is_own(network.callable):
+            check_arguments(inspect.unwrap(network.callable), network.options)
+        with torch.random.fork_rng(devices=[]):
+            return build()
+    except ValueError as error:
+        option = re.match(r"\w*", str(error))
+        is_option = option is not None and option[0] in network.options
+        raise ValueError(f"{'model.' if is_option else ''}{error}") from None
+    except (Exception, SystemExit) as error:  # whatever a user's network raises
+        what = f"{_what_and_where(error)}{_given_to(network, 'model')}"
+        raise ValueError(f"{network.target} can't be built: {what}") from None
 
 
 def _hint(network: Blueprint, data: ImageData, task: Task) -> str:
