@@ -162,6 +162,11 @@ def looks_like_attention(module: nn.Module, /) -> bool:
     return "attention" in type(module).__name__.lower() and _count_name(module) is not None
 
 
+def is_attention(module: nn.Module, /) -> bool:
+    """Whether a module is an attention layer, of a known form or by what it calls itself."""
+    return looks_like_attention(module) or find_heads(module) is not None
+
+
 def _count_name(module: nn.Module) -> str | None:
     """Return the attribute that says how many heads a module has, a positive integer."""
     return next((name for name in _COUNTS if type(vars(module).get(name)) is int and vars(module)[name] > 0), None)

@@ -35,6 +35,14 @@ _SIZES: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
 )
 
 
+class Passed(nn.Identity):
+    """Stands in the place of a removed module: returns its first input, whatever else it is called with."""
+
+    def forward(self, input: Tensor, *_others: Any, **_named: Any) -> Tensor:  # noqa: A002
+        """Return the input."""
+        return input
+
+
 class EditKind(IntEnum):
     """What an edit makes of a module. The numbers stand in files: append only."""
 
@@ -122,7 +130,7 @@ def edits_of(network: nn.Module, /) -> dict[str, Edit]:
 
 def remove_module(network: nn.Module, path: str, /) -> None:
     """Let the module at `path` return its input, in place. ValueError for the network itself."""
-    replace_module(network, path, nn.Identity())
+    replace_module(network, path, Passed())
 
 
 def replace_module(network: nn.Module, path: str, module: nn.Module, /) -> None:
