@@ -49,6 +49,8 @@ DEFAULTS = {
     "tracking.uri": "",
     "tracking.experiment": "effbench",
 }
+_OPTIONS = ("--config-dir", "--config-name", "--multirun", "--run")
+"""Options of a sweep that say where its configuration is, or change nothing."""
 _LARGEST_SIDE = 8192
 
 
@@ -117,7 +119,18 @@ def _subject(keys: Mapping[str, str], others: Sequence[str]) -> Subject:
     for key, value in where.items():
         if value != DEFAULTS[key]:
             raise ValueError(f"{key}: says where run= was logged; give run=, or leave it out")
-    return subject_of_command(others, side=side)
+    return subject_of_command(_without_options(others), side=side)
+
+
+def _without_options(arguments: Sequence[str]) -> Sequence[str]:
+    """Refuse options of a sweep that print something else: ValueError. Those that change nothing are left out."""
+    from effbench.config.options import read_options
+
+    options = read_options(arguments)
+    for name in options.values:
+        if name not in _OPTIONS:
+            raise ValueError(f"{name}: is an option of effbench sweep; see --help")
+    return options.remembered
 
 
 def _count(keys: Mapping[str, str], name: str, *, most: int | None = None) -> int | None:
