@@ -19,6 +19,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from effbench.config.command_line import CommandLine
 from effbench.config.keys import ENGINES
+from effbench.config.least_side import least_side
 from effbench.config.members import members
 from effbench.config.pretrained import is_pretrained
 from effbench.config.references import why_unresolved
@@ -56,13 +57,14 @@ def fresh_network(command: CommandLine, /, *, side: int | None = None, follows_d
     composed = command.configurations[0]
     with searching(command.search_path):
         check_target("model", composed.node["model"], nn.Module)
-        network = Blueprint.from_node(_resolved(composed.node, "model"))
+        model = _resolved(composed.node, "model")
+        network = Blueprint.from_node(model)
         name = _name(network, composed.choices.get("model", ""))
         if not follows_data:
             return _by_itself(network, name, side)
         data = read_data(Blueprint.from_node(_resolved(composed.node, "data")))
         offered = offered_to_networks(
-            read_task(task_blueprint(_resolved(composed.node, "task"))), data, side or data.side
+            read_task(task_blueprint(_resolved(composed.node, "task"))), data, side or max(data.side, least_side(model))
         )
         size = (data.channels, offered["input_side"], offered["input_side"])
         return FreshNetwork(network=_built(network, offered), name=name, input_size=size, data=data.name)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from effbench.config.command_line import read_command_line
+from effbench.config.fresh_network import fresh_network
 from effbench.config.least_side import least_side
 from effbench.config.read import read_sweep
 
@@ -29,3 +31,9 @@ def test_what_is_no_side_is_refused(declared):
 def test_networks_of_one_sweep_may_run_at_different_sides():
     plan = read_sweep(["model=alexnet,squeezenet1_1", "data.side=32", "train.epochs=0"]).plan
     assert [(point.network_name, point.chain.side) for point in plan.points] == [("alexnet", 63), ("squeezenet1_1", 32)]
+
+
+def test_a_profile_of_such_a_network_is_at_that_side():
+    command = read_command_line(["model=alexnet", "data=digits"])
+    assert fresh_network(command, follows_data=True).input_size == (1, 63, 63)
+    assert fresh_network(command, follows_data=True, side=70).input_size == (1, 70, 70)
