@@ -118,8 +118,15 @@ STAGES = {
 SMALL_CNN = {
     "alpha": 1.0,
     "kernel": 3,
+    "conv": "standard",
+    "groups": 4,
+    "shuffle": False,
+    "shortcut": False,
+    "octave": 0.0,
+    "bands": "none",
     "pooling": "even",
     "head": "gap",
+    "hidden": 500,
     "channels": (8, 16, 16, 32, 32, 64),
     "n_poolings": 2,
 }
