@@ -50,7 +50,6 @@ OTHERS = [
     Case("lenet_5", {"hidden": 80, "bands": "both"}),
     Case("lenet_300_100", {"hidden": "80-40", "bands": "low"}),
     Case("torchvision", {"name": "mnasnet1_0", "alpha": 0.5}),
-    Case("torchvision", {"name": "vgg11", "pooling": "early"}),
 ]
 CASES = [*map(Case, sorted(path.stem for path in (CONF / "model").glob("*.yaml"))), *KNOBS, *OTHERS]
 
@@ -62,10 +61,10 @@ def factory_and_options(config):
     return getattr(importlib.import_module(module), name), node
 
 
-def build(config, in_channels, num_classes=10):
+def build(config, in_channels, num_classes=10, side=SIDE):
     factory, options = factory_and_options(config)
     if "input_side" in inspect.signature(factory).parameters:
-        options["input_side"] = SIDE
+        options["input_side"] = side
     torch.manual_seed(0)
     return factory(**options, in_channels=in_channels, num_classes=num_classes)
 
@@ -175,19 +174,33 @@ def test_every_operation_is_known_to_the_counter(config, in_channels):
     assert float32_bytes(model) >= 4 * cost.params
 
 
-STAGES = ["prune", "prune_nm", "low_rank", "quantize", "quantize_inputs", "share", "bits_budget", "rate", "precision"]
-"""Every stage that makes any network smaller, but for `prune_channels`, which is above."""
+STAGES = ["prune", "prune_nm", "low_rank", "quantize", "quantize_inputs", "share", "precision"]
+"""Stages that make any network smaller; `prune_channels` is above, slower ones have grids as `quantize` has."""
 
 
 @pytest.mark.parametrize("config", KNOBS, ids=str)
 def test_every_stage_acts_on_it_and_its_file_gives_it_back(config, instantiate, toy_data, make_context):
-    context = make_context(toy_data, side=SIDE)
-    model = build(config, 1, toy_data.n_classes).eval()
-    images = torch.randn(2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    tiny = {"channels": [8, 8, 8, 8], "n_poolings": 1, **({"hidden": "10-6"} if "hidden" in config.options else {})}
+    config = Case(config.stem, {**config.options, **tiny})
+    context = make_context(toy_data)
+    model = build(config, 1, toy_data.n_classes, side=toy_data.side).eval()
+    images = torch.randn(2, 1, toy_data.side, toy_data.side, generator=torch.Generator().manual_seed(0))
     for name in [*STAGES, "fold_batch_norm"]:
         acted = instantiate(name).apply(model, context).eval()
-        restored = decode(encode(acted), build(config, 1, toy_data.n_classes)).eval()
+        restored = decode(encode(acted), build(config, 1, toy_data.n_classes, side=toy_data.side)).eval()
         with torch.no_grad():
             outputs = acted(images.to(next(acted.parameters()).dtype))
             assert torch.equal(restored(images.to(outputs.dtype)), outputs), name
-        assert count_cost(acted, (1, SIDE, SIDE)).unknown == (), name
+        assert count_cost(acted, (1, toy_data.side, toy_data.side)).unknown == (), name
+
+
+def test_shuffled_channels_that_are_added_again_stay_and_are_named(toy_data, make_context):
+    context = make_context(toy_data, side=SIDE)
+    model = build(Case("small_cnn", {"conv": "shuffle", "shortcut": True}), 1, toy_data.n_classes)
+    pruned = PruneChannels(ratio=0.5).apply(model, context)
+    kept = {row["layer"]: row["reason"] for row in context.findings.tables["kept_whole"]}
+    assert set(kept) == {
+        f"features.{name}" for name in ("conv2", "residual3.layers.conv3", "conv4", "residual5.layers.conv5")
+    }
+    assert all("a channel shuffle takes them" in reason for reason in kept.values())
+    assert pruned.features.conv6.out_channels == 32
