@@ -23,7 +23,7 @@ from effbench.config.layouts import as_trained, trainable
 from effbench.config.members import members, naming_the_file, users_members
 from effbench.config.overrides import flat
 from effbench.config.recipe import Recipe, make_stage, moving_value, short
-from effbench.config.recipe_checks import check_layers
+from effbench.config.recipe_checks import check_freeze, check_layers
 from effbench.config.resolve import resolved, task_blueprint
 from effbench.config.resolved_file import EMBEDDED, Described, described
 from effbench.config.search_path import searching
@@ -166,6 +166,7 @@ class _Builder:
         recipe = Recipe(self.axes, node, values, self.asked)
         steps = recipe.reference_steps() if reference is None else recipe.steps()
         check_layers(steps, trial.layers)
+        check_freeze(steps, trial.modules, trial.trained, trial.layers)
         chain = Chain(
             network=network,
             task=task,

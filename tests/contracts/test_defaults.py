@@ -46,6 +46,7 @@ TRAINING = {
     "ema": None,
     "stop_after": None,
     "keep": "last",
+    "freeze": None,
 }
 LESSON = {
     "labels": None,
@@ -88,8 +89,9 @@ STAGES = {
     "LowRank": (1, {"scheme": "tucker", "by": "share"}),
     "Precision": (1, {}),
     "Prune": (3, PRUNING),
-    "PruneBlocks": (1, {}),
+    "PruneBlocks": (2, {}),
     "PruneChannels": (3, {"criterion": "l1", "scope": "layer"}),
+    "PruneHeads": (1, {"criterion": "gradient"}),
     "PruneNM": (3, {"criterion": "magnitude"}),
     "Quantize": (2, {**GRID, "rounding": "nearest", "examples": 1000}),
     "Constrain": (2, {"rate": 32, "coder": "context", "small": 0.01, "biases": True}),

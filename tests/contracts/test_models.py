@@ -57,6 +57,7 @@ CASES = [*map(Case, sorted(path.stem for path in (CONF / "model").glob("*.yaml")
 def factory_and_options(config):
     node = config.node()
     del node["tasks"]
+    node.pop("least_side", None)
     module, _, name = node.pop("_target_").rpartition(".")
     return getattr(importlib.import_module(module), name), node
 

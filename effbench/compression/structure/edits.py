@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from effbench.compression.structure.attention_heads import find_heads, has_lost_heads, n_heads
 from effbench.compression.structure.factorized import Factored, Factorization, can_factor, n_ranks
 
 _MARK = "is_structural_edit"
@@ -34,6 +35,14 @@ _SIZES: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
 )
 
 
+class Passed(nn.Identity):
+    """Stands in the place of a removed module: returns its first input, whatever else it is called with."""
+
+    def forward(self, input: Tensor, *_others: Any, **_named: Any) -> Tensor:  # noqa: A002
+        """Return the input."""
+        return input
+
+
 class EditKind(IntEnum):
     """What an edit makes of a module. The numbers stand in files: append only."""
 
@@ -47,6 +56,8 @@ class EditKind(IntEnum):
     TUCKER = 4
     BIASED = 5
     """The same layer with a bias that it had not, and the sizes that the edit says, as of RESIZED."""
+    HEADS = 6
+    """The same attention layer with fewer heads. Layers within it may have edits of their own, which come after."""
 
 
 _FACTORIZATIONS: dict[EditKind, Factorization] = {
@@ -62,7 +73,7 @@ class Edit:
     """What stands in a module's place.
 
     widths, of RESIZED and BIASED: (in, out, groups) of a convolution, (in, out) of a linear layer, (n,) of a
-    normalisation. Of a chain: (in, ranks …, out). Of REMOVED: none.
+    normalisation. Of a chain: (in, ranks …, out). Of HEADS: how many are left. Of REMOVED: none.
     """
 
     kind: EditKind
@@ -88,14 +99,15 @@ class Edit:
 def places(network: nn.Module, /) -> Iterator[tuple[str, nn.Module]]:
     """Yield every module with its path, parents first; a shared one at each of its places; none inside an edited one.
 
-    An edited network and the one it was made of have the same places, but for those inside edited modules.
+    Inside of attention that has lost heads, and nothing else, all stand where they stood. An edited network and the one
+    it was made of have the same places, but for those inside edited modules.
     """
     yield from _places("", network)
 
 
 def _places(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     yield path, module
-    if not is_edited(module):
+    if not is_edited(module) or has_lost_heads(module):
         for name, child in module._modules.items():
             if child is not None and name != "parametrizations":
                 yield from _places(f"{path}.{name}" if path else name, child)
@@ -118,7 +130,7 @@ def edits_of(network: nn.Module, /) -> dict[str, Edit]:
 
 def remove_module(network: nn.Module, path: str, /) -> None:
     """Let the module at `path` return its input, in place. ValueError for the network itself."""
-    replace_module(network, path, nn.Identity())
+    replace_module(network, path, Passed())
 
 
 def replace_module(network: nn.Module, path: str, module: nn.Module, /) -> None:
@@ -184,6 +196,8 @@ def edit_at(module: nn.Module, /) -> Edit:
         return Edit(EditKind.REMOVED)
     if isinstance(module, Factored):
         return Edit(_KIND_OF[module.factorization], module.widths)
+    if has_lost_heads(module):
+        return Edit(EditKind.HEADS, (n_heads(module),))
     assert size_names(module) is not None, module
     return Edit(EditKind.BIASED if has_added_bias(module) else EditKind.RESIZED, widths_of(module))
 
@@ -192,6 +206,8 @@ def n_widths(kind: EditKind, module: nn.Module, /) -> int | None:
     """Return how many widths an edit of this kind has on this module; None where it can't be made."""
     if kind == EditKind.REMOVED:
         return 0
+    if kind == EditKind.HEADS:
+        return 1 if find_heads(module) is not None else None
     if kind == EditKind.BIASED and not can_have_bias(module):
         return None
     if kind in (EditKind.RESIZED, EditKind.BIASED):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
+from effbench.compression.structure.attention_heads import find_heads, keep_heads
 from effbench.compression.structure.edits import (
     Edit,
     EditKind,
@@ -31,11 +33,9 @@ def apply_edits(network: nn.Module, edits: Mapping[str, Edit], /) -> None:
     ValueError for a path that is not there, and for an edit that does not fit the module or would make it larger:
     nothing larger than the network is ever allocated.
     """
+    n_weights = {path: _n_weights(network, path) for path in edits}  # before attention that they are in loses heads
     for path, edit in edits.items():
-        try:
-            module = network.get_submodule(path)
-        except AttributeError:
-            raise ValueError(f"{path}: the network has no such module to edit") from None
+        module = network.get_submodule(path)
         if is_edited(module) and edit_at(module) == edit:
             continue
         if edit.kind == EditKind.RESIZED:
@@ -47,9 +47,29 @@ def apply_edits(network: nn.Module, edits: Mapping[str, Edit], /) -> None:
             add_bias(module)
         elif edit.kind == EditKind.REMOVED:
             remove_module(network, path)
+        elif edit.kind == EditKind.HEADS:
+            _keep_first_heads(module, edit.widths, path)
         else:
-            _check_chain(module, edit, path)
+            _check_chain(module, edit, path, n_weights[path])
             replace_module(network, path, build_factored(module, edit.factorization, edit.widths))
+
+
+def _n_weights(network: nn.Module, path: str) -> int:
+    """Return how many weights the layer at a path has; 0 of other modules. ValueError where there is none."""
+    try:
+        weight = getattr(network.get_submodule(path), "weight", None)
+    except AttributeError:
+        raise ValueError(f"{path}: the network has no such module to edit") from None
+    return weight.numel() if isinstance(weight, Tensor) else 0
+
+
+def _keep_first_heads(module: nn.Module, widths: Sequence[int], path: str) -> None:
+    heads = find_heads(module)
+    if heads is None or len(widths) != 1 or not 1 <= widths[0] <= heads.n:
+        had = "none that are known" if heads is None else heads.n
+        raise ValueError(f"{path}: a {type(module).__name__} with {had} can't be left with {tuple(widths)} heads")
+    keep_heads(heads, torch.arange(widths[0]))
+    mark_edited(module)
 
 
 def _resize(module: nn.Module, widths: Sequence[int], path: str) -> None:
@@ -86,8 +106,8 @@ def _resized(module: nn.Module, tensor: Tensor, widths: Sequence[int]) -> tuple[
     return (n_out, n_in // groups, *tensor.shape[2:])
 
 
-def _check_chain(module: nn.Module, edit: Edit, path: str) -> None:
-    """Refuse a chain that is none of this layer, or that has more weights than it, before it is made."""
+def _check_chain(module: nn.Module, edit: Edit, path: str, most_weights: int) -> None:
+    """Refuse a chain that is none of this layer, or that has more weights than are allowed, before it is made."""
     if (
         not can_factor(module, edit.factorization)
         or len(edit.widths) != n_ranks(edit.factorization) + 2
@@ -100,7 +120,7 @@ def _check_chain(module: nn.Module, edit: Edit, path: str) -> None:
     assert isinstance(weight, Tensor)
     n_out, n_in = weight.shape[:2]
     n_weights = sum(prod(shape) for shape in factor_shapes(module, edit.factorization, edit.widths))
-    if edit.widths[0] > n_in or edit.widths[-1] > n_out or n_weights > weight.numel():
+    if edit.widths[0] > n_in or edit.widths[-1] > n_out or n_weights > most_weights:
         raise ValueError(
             f"{path}: factors of widths {edit.widths} are larger than the layer ({n_in} to {n_out}); edits only remove"
         )
