@@ -3,6 +3,7 @@
 import pytest
 
 from effbench.config.components import Components
+from effbench.config.configured import axes_of
 from effbench.config.members import declared_axes
 from effbench.data.digits import digits
 
@@ -10,7 +11,7 @@ NODE = {"model": {"_target_": "effbench.models.small_cnn"}, "data": {"_target_":
 
 
 def components(**asked):
-    return Components(declared_axes(), NODE, {name: [value] for name, value in asked.items()})
+    return Components(axes_of(NODE, declared_axes()), NODE, {name: [value] for name, value in asked.items()})
 
 
 def test_an_axis_sets_its_option_and_nothing_at_its_neutral_value():

@@ -41,12 +41,17 @@ class TestAxesOfTheNetwork:
                 ["model.alpha=0.5", "alpha=0.25,1"],
                 r"^model\.alpha=0\.5: is what alpha=0\.25,1 sweeps; give one of the two$",
             ),
-            (["model.pooling=late", "pooling=early"], r"^model\.pooling=late: is what pooling=early sweeps; give one"),
+            (["model.octave=0.5", "octave=0.25"], r"^model\.octave=0\.5: is what octave=0\.25 sweeps; give one"),
         ],
     )
     def test_what_an_axis_sweeps_can_not_be_fixed_to_another_value_as_well(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             plan(*arguments)
+
+    def test_where_the_networks_own_option_is_neutral_the_reference_has_it(self):
+        reference, early = plan("model.pooling=late", "pooling=early,late").points
+        assert reference.is_reference
+        assert [point.chain.network.options["pooling"] for point in (reference, early)] == ["late", "early"]
 
     def test_a_fixed_option_without_the_axis_is_an_option(self):
         (point,) = plan("model.alpha=0.5").points
