@@ -18,6 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from effbench.compression.structure.factorized import Factored, Factorization, can_factor, n_ranks
+from effbench.compression.structure.rewritten import N_WIDTHS, Rewritten, can_rewrite
 
 _MARK = "is_structural_edit"
 _BIAS_MARK = "has_added_bias"
@@ -47,6 +48,8 @@ class EditKind(IntEnum):
     TUCKER = 4
     BIASED = 5
     """The same layer with a bias that it had not, and the sizes that the edit says, as of RESIZED."""
+    REWRITTEN = 6
+    """A chain of cheaper convolutions (`rewritten`), which may be edited themselves."""
 
 
 _FACTORIZATIONS: dict[EditKind, Factorization] = {
@@ -62,7 +65,7 @@ class Edit:
     """What stands in a module's place.
 
     widths, of RESIZED and BIASED: (in, out, groups) of a convolution, (in, out) of a linear layer, (n,) of a
-    normalisation. Of a chain: (in, ranks …, out). Of REMOVED: none.
+    normalisation. Of a low-rank chain: (in, ranks …, out). Of REMOVED: none. Of REWRITTEN: see `rewritten.N_WIDTHS`.
     """
 
     kind: EditKind
@@ -81,24 +84,29 @@ class Edit:
 
     @property
     def factorization(self) -> Factorization:
-        """How a chain is made of the layer it replaces; the kind must be that of a chain."""
+        """How a low-rank chain is made of the layer it replaces; the kind must be that of one."""
         return _FACTORIZATIONS[self.kind]
 
 
 def places(network: nn.Module, /) -> Iterator[tuple[str, nn.Module]]:
     """Yield every module with its path, parents first; a shared one at each of its places; none inside an edited one.
 
-    An edited network and the one it was made of have the same places, but for those inside edited modules.
+    Only what is inside a rewritten convolution has places, too. Where a module is replaced while this goes on, it goes
+    on with the new one. An edited network and the one it was made of have the same places, but for those inside edited
+    modules.
     """
-    yield from _places("", network)
+    yield "", network
+    yield from _inside("", network)
 
 
-def _places(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    yield path, module
-    if not is_edited(module):
-        for name, child in module._modules.items():
-            if child is not None and name != "parametrizations":
-                yield from _places(f"{path}.{name}" if path else name, child)
+def _inside(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    if is_edited(module) and not isinstance(module, Rewritten):
+        return
+    for name in list(module._modules):
+        inner = f"{path}.{name}" if path else name
+        if name != "parametrizations" and (child := module._modules[name]) is not None:
+            yield inner, child
+            yield from _inside(inner, module.get_submodule(name))  # what stands there now
 
 
 def is_edited(module: nn.Module, /) -> bool:
@@ -122,8 +130,8 @@ def remove_module(network: nn.Module, path: str, /) -> None:
 
 
 def replace_module(network: nn.Module, path: str, module: nn.Module, /) -> None:
-    """Put an edited module (`Factored` or `nn.Identity`) where another is, at each of its places."""
-    assert isinstance(module, Factored | nn.Identity)
+    """Put an edited module (`Factored`, `Rewritten`, `nn.Identity`) where another is, at each of its places."""
+    assert isinstance(module, Factored | Rewritten | nn.Identity)
     if not path:
         raise ValueError(f"a network that is a single {type(network).__name__} can't be replaced as a whole")
     old = network.get_submodule(path)
@@ -184,6 +192,8 @@ def edit_at(module: nn.Module, /) -> Edit:
         return Edit(EditKind.REMOVED)
     if isinstance(module, Factored):
         return Edit(_KIND_OF[module.factorization], module.widths)
+    if isinstance(module, Rewritten):
+        return Edit(EditKind.REWRITTEN, module.widths)
     assert size_names(module) is not None, module
     return Edit(EditKind.BIASED if has_added_bias(module) else EditKind.RESIZED, widths_of(module))
 
@@ -197,6 +207,8 @@ def n_widths(kind: EditKind, module: nn.Module, /) -> int | None:
     if kind in (EditKind.RESIZED, EditKind.BIASED):
         names = size_names(module)
         return None if names is None else len(names)
+    if kind == EditKind.REWRITTEN:
+        return N_WIDTHS if isinstance(module, Rewritten) or can_rewrite(module) else None
     factorization = Edit(kind).factorization
     is_made = isinstance(module, Factored) and module.factorization == factorization
     return n_ranks(factorization) + 2 if is_made or can_factor(module, factorization) else None

@@ -23,6 +23,7 @@ from effbench.compression.structure.edits import (
     size_names,
 )
 from effbench.compression.structure.factorized import build_factored, can_factor, factor_shapes, n_ranks
+from effbench.compression.structure.rewritten import build_rewritten
 
 
 def apply_edits(network: nn.Module, edits: Mapping[str, Edit], /) -> None:
@@ -47,6 +48,12 @@ def apply_edits(network: nn.Module, edits: Mapping[str, Edit], /) -> None:
             add_bias(module)
         elif edit.kind == EditKind.REMOVED:
             remove_module(network, path)
+        elif edit.kind == EditKind.REWRITTEN:
+            try:
+                chain = build_rewritten(module, edit.widths)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
+            replace_module(network, path, chain)
         else:
             _check_chain(module, edit, path)
             replace_module(network, path, build_factored(module, edit.factorization, edit.widths))
