@@ -12,6 +12,11 @@ from effbench.checks.fields import check_fields, shown
 
 Value = float | int | str
 
+CONFIGURED = "configured"
+"""As an axis's neutral value: what the network is configured with, its own option or else its factory's default."""
+_TRUTHS = {"true": True, "false": False}
+Reader = Literal["stage", "network", "data"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
@@ -19,10 +24,13 @@ class Axis:
 
     name: str
     help: str
-    type: Literal["float", "int", "str"]
-    neutral: Value
-    """The value at which the axis does nothing: the reference's."""
-    reads: Literal["stage", "network", "data"]
+    type: Literal["float", "int", "str", "bool"]
+    """`bool`: the values are the texts "true" and "false", as the command line has them."""
+    neutral: Value | bool
+    """The value at which the axis does nothing: the reference's. `configured`: see `CONFIGURED`."""
+    reads: Reader | Sequence[Reader]
+    """Who takes the value. Of several the first that can: [network, stage] is for a network whose factory has an
+    argument of the axis's name, and for all others the stage that `target` names."""
     target: str
     """What the value becomes: "<stage>.<field>", an argument of the network, or of the data: "side" and "eval_side",
     of which the value is a multiplier, or one of the data set's options."""
@@ -62,10 +70,17 @@ class Axis:
     def __post_init__(self) -> None:
         """Refuse what is no declaration."""
         check_fields(self)
+        if isinstance(self.neutral, bool) and self.type == "bool":
+            object.__setattr__(self, "neutral", str(self.neutral).lower())
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """Who can take the value, in the order in which they are asked."""
+        return (self.reads,) if isinstance(self.reads, str) else tuple(self.reads)
 
     def check(self, value: object) -> Value:
         """Return `value` as the axis's type. ValueError names the value, what is allowed and an example."""
-        checked = self._typed(value)
+        checked = self.typed(value)
         if checked is None or not (checked == self.neutral or self._allows(checked)):
             given = "null" if value is None else value
             raise ValueError(f"{self.name}={given}: must be {self.allowed()}; for example {self.name}={self.example}")
@@ -75,8 +90,14 @@ class Axis:
         """Whether the axis does nothing at `value`."""
         return value == self.neutral
 
+    def option(self, value: Value) -> Value:
+        """Return a value as what reads it takes it: true and false are texts in a sweep alone."""
+        return _TRUTHS[str(value)] if self.type == "bool" else value
+
     def allowed(self) -> str:
         """Say what values are allowed, as in "an integer, 1 to 16, or 32"."""
+        if self.type == "bool":
+            return " or ".join(_TRUTHS)
         if self.type == "str":
             known = ", ".join(self.choices)
             return known if self.pattern is None else f"{known}, or {self.pattern_words}"
@@ -90,9 +111,14 @@ class Axis:
             if bound is not None:
                 parts.append(f"{word} {bound:g}")
         text = ", ".join(parts)
-        return text if self._allows(self.neutral) else f"{text}; or {shown(self.neutral)} for none"
+        is_named = self.neutral == CONFIGURED or self._allows(self.neutral)
+        return text if is_named else f"{text}; or {shown(self.neutral)} for none"
 
-    def _typed(self, value: object) -> Value | None:
+    def typed(self, value: object) -> Value | None:
+        """Return a value as the axis's type, in its range or not; None where it can't be that."""
+        if self.type == "bool":
+            text = str(value).lower()
+            return text if text in _TRUTHS else None
         if self.type == "str":
             # [1, 3] is another way to write 1-3.
             return "-".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
@@ -103,6 +129,8 @@ class Axis:
         return float(f"{value:.12g}")  # the third step of range(0.1, 0.5, 0.1) is 0.3, as if it had been written
 
     def _allows(self, value: Value) -> bool:
+        if self.type == "bool":
+            return value in _TRUTHS
         if isinstance(value, str):
             return value in self.choices or (self.pattern is not None and bool(re.fullmatch(self.pattern, value)))
         return (

@@ -12,7 +12,8 @@ from functools import lru_cache
 
 from hydra.errors import HydraException
 
-from effbench.config.axis import Axis
+from effbench.checks.fields import shown
+from effbench.config.axis import CONFIGURED, Axis
 from effbench.config.keys import GROUPS
 from effbench.config.members import declared_axes, members, users_files
 from effbench.config.overrides import parse, values_of
@@ -40,11 +41,11 @@ _BESIDE = ("hydra", "engines", "stage", "axis", "launched_point", *GROUPS)
 def check_axes() -> None:
     """Refuse an axis of the user's that could not be swept: ValueError names its file."""
     axes = declared_axes()
-    for name, (_, shown) in users_files("axis").items():
+    for name, (_, file) in users_files("axis").items():
         try:
             _check(axes[name], axes)
         except ValueError as error:
-            raise ValueError(f"{shown}: {error}") from None
+            raise ValueError(f"{file}: {error}") from None
 
 
 @lru_cache(maxsize=1)
@@ -60,7 +61,8 @@ def _check(axis: Axis, axes: Mapping[str, Axis]) -> None:
         raise ValueError(
             f"{axis.name} is a key or a column of effbench's own; call the file, and so the axis, otherwise"
         )
-    if axis.reads == "stage":
+    _check_readers(axis, where)
+    if "stage" in axis.readers:
         _check_stage(axis, axes, where)
     elif not axis.target.isidentifier():
         raise ValueError(f"{where}.target={axis.target}: must be the name of an argument of the {axis.reads}'s factory")
@@ -73,6 +75,14 @@ def _check(axis: Axis, axes: Mapping[str, Axis]) -> None:
             if value not in known:
                 raise ValueError(f"{where}.{field}={value}: must be among {', '.join(known)}")
     _check_values(axis, where)
+
+
+def _check_readers(axis: Axis, where: str) -> None:
+    """Refuse several readers but a network and, for those that have no such argument, a stage."""
+    if len(axis.readers) != 1 and axis.readers != ("network", "stage"):
+        raise ValueError(f"{where}.reads=[{', '.join(axis.readers)}]: must be stage, network, data or [network, stage]")
+    if axis.neutral == CONFIGURED and "stage" in axis.readers:
+        raise ValueError(f"{where}.neutral={CONFIGURED}: is for an axis of a network or the data, not of a stage")
 
 
 def _check_stage(axis: Axis, axes: Mapping[str, Axis], where: str) -> None:
@@ -106,10 +116,11 @@ def _check_values(axis: Axis, where: str) -> None:
 
     An example is needed: it stands in messages, and where a value is needed to try the stage out.
     """
-    kinds = {"float": (int, float), "int": (int,), "str": (str,)}[axis.type]
-    if isinstance(axis.neutral, bool) or not isinstance(axis.neutral, kinds):
-        word = {"float": "number", "int": "whole number", "str": "text"}[axis.type]
-        raise ValueError(f"{where}.neutral={axis.neutral}: must be a {word}, as type: {axis.type} says")
+    kinds = {"float": (int, float), "int": (int,), "str": (str,), "bool": (bool, str)}[axis.type]
+    fits = isinstance(axis.neutral, kinds) and isinstance(axis.neutral, bool) <= (axis.type == "bool")
+    if axis.neutral != CONFIGURED and (not fits or axis.typed(axis.neutral) is None):
+        word = {"float": "number", "int": "whole number", "str": "text", "bool": "truth value"}[axis.type]
+        raise ValueError(f"{where}.neutral={shown(axis.neutral)}: must be a {word}, as type: {axis.type} says")
     try:
         re.compile(axis.pattern or "")
     except re.error as error:

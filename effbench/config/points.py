@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from effbench.checks.fields import check_fields, shown
+from effbench.checks.fields import check_fields
 from effbench.checks.secrets import hide_in_values
 from effbench.codec.streams import Coder
 from effbench.config.axis import Axis, Value
 from effbench.config.command_line import CommandLine, Composed
 from effbench.config.component_keys import STATED
+from effbench.config.components import Components
+from effbench.config.configured import axes_of
 from effbench.config.hint_pairs import check_hints
 from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
 from effbench.config.members import members, naming_the_file, users_members
 from effbench.config.overrides import flat
-from effbench.config.recipe import Recipe, make_stage, moving_value, short, shown_axis
+from effbench.config.recipe import Recipe, make_stage, moving_value, short
 from effbench.config.recipe_checks import check_layers
 from effbench.config.resolve import resolved, task_blueprint
 from effbench.config.resolved_file import EMBEDDED, Described, described
@@ -33,18 +33,13 @@ from effbench.config.teachers import with_teachers
 from effbench.config.training import in_words
 from effbench.config.trial import check_shapes, check_training, read_data
 from effbench.config.typed import typed
-from effbench.data import ImageData
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain
 from effbench.plan.given import is_given, short_name
 from effbench.plan.point import Plan, Point
 from effbench.plan.sources import fingerprint_of
 from effbench.plan.sweep import Threads
-from effbench.plan.user_factory import options_of
 from effbench.plan.watching import WATCHED, Watching
-
-SIDES = ("side", "eval_side")
-"""What an axis that reads the data can multiply: the side at which a network is trained, and is evaluated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +70,9 @@ def plan_of(command: CommandLine, /) -> Plan:
 
 def _points(command: CommandLine) -> Iterator[Point]:
     for composed in command.configurations:
-        builder = _Builder(command.axes, composed, command.axis_values)
-        neutral = {name: command.axes[name].neutral for name in command.axis_values}
+        axes = axes_of(composed.node, command.axes)
+        builder = _Builder(axes, composed, command.axis_values)
+        neutral = {name: axes[name].neutral for name in command.axis_values}
         for seed in command.seeds:
             reference = builder.point(neutral, seed, None)
             yield reference
@@ -97,6 +93,7 @@ class _Builder:
     """Makes points from one composed configuration."""
 
     axes: Mapping[str, Axis]
+    """As this configuration has them."""
     composed: Composed
     asked: Mapping[str, Sequence[Value]]
     """The values of each axis of the sweep."""
@@ -137,8 +134,8 @@ class _Builder:
         fields = {}
         for axis in self.axes.values():
             name, _, field = axis.target.partition(".")
-            if axis.reads == "stage" and stage in (name, *axis.replaces.values()):
-                fields[field] = moving_value(axis, self.asked.get(axis.name, ()))
+            if "stage" in axis.readers and stage in (name, *axis.replaces.values()):
+                fields[field] = axis.option(moving_value(axis, self.asked.get(axis.name, ())))
         return fields
 
     def controls(self) -> Iterator[dict[str, Value]]:
@@ -160,10 +157,11 @@ class _Builder:
     def point(self, values: Mapping[str, Value], seed: int, reference: Point | None) -> Point:
         """Return the point at these axis values; `reference` is None for a reference itself."""
         node, label = self.node, self._label(values)
-        task, data = task_blueprint(node["task"]), self._data(values)
+        components = Components(self.axes, node, self.asked)
+        task, data = task_blueprint(node["task"]), components.data(values)
         loaded = read_data(data)
-        sides = self._sides(values, loaded)
-        network = self._network(values)
+        sides = components.sides(values, loaded)
+        network = components.network(values)
         trial = check_shapes(network, task, data, sides["side"], sides["eval_side"], where=label)
         recipe = Recipe(self.axes, node, values, self.asked)
         steps = recipe.reference_steps() if reference is None else recipe.steps()
@@ -212,84 +210,10 @@ class _Builder:
         steps = Recipe(self.axes, self.node, reference.axes, self.asked).steps()
         return trainable(dataclasses.replace(reference.chain, steps=steps), self.node)
 
-    def _data(self, values: Mapping[str, Value]) -> Blueprint:
-        """Return the data set, with the options that axes set."""
-        data = Blueprint.from_node(self.node["data"])
-        for name, axis in self._swept(values, "data"):
-            if axis.target in SIDES:
-                continue
-            if axis.target not in options_of(data):
-                raise ValueError(f"{self._shown(name)}: the data set {data.target} does not read {name}")
-            data = self._with_axis(data, "data", name, values[name])
-        return data
-
-    def _sides(self, values: Mapping[str, Value], data: ImageData) -> dict[str, int]:
-        """Return the sides in pixels at which the network is trained, and is evaluated."""
-        swept = {axis.target: name for name, axis in self._swept(values, "data") if axis.target in SIDES}
-        sides = {"side": data.side}
-        for target in SIDES:
-            name = swept.get(target)
-            if name is not None and not self.axes[name].is_neutral(values[name]):
-                sides[target] = _scaled_side(values[name], data.side, name)
-        return {"eval_side": sides["side"], **sides}
-
-    def _network(self, values: Mapping[str, Value]) -> Blueprint:
-        """Return the network, with the options that axes set. ValueError where it does not read one of them."""
-        network = Blueprint.from_node(self.node["model"])
-        for name, axis in self._swept(values, "network"):
-            if axis.target not in network.parameters:
-                of_networks = [a for a in self.axes.values() if a.reads == "network" and a.target in network.parameters]
-                others = [a.name for a in self.axes.values() if a.reads != "network"]
-                raise ValueError(
-                    f"{self._shown(name)}: the network {network.target} does not read {name}; "
-                    f"it can be swept over {', '.join([*(a.name for a in of_networks), *others])}"
-                )
-            network = self._with_axis(network, "model", name, values[name])
-        return network
-
-    def _with_axis(self, made: Blueprint, group: str, name: str, value: Value) -> Blueprint:
-        """Return a network or data set with what an axis sets: nothing at its neutral value, which is the default."""
-        axis = self.axes[name]
-        self._check_not_fixed(group, name)
-        default = inspect.signature(made.callable).parameters[axis.target].default
-        if not axis.is_neutral(value) or default is inspect.Parameter.empty:
-            return made.with_options(**{axis.target: value})
-        if axis.target not in made.options and default != axis.neutral:
-            neutral = shown(axis.neutral)
-            raise ValueError(
-                f"{self._shown(name)}: {name} is declared to do nothing at {neutral}, but {made.target} has "
-                f"{axis.target}={shown(default)} where none is given; give {group}.{axis.target}={neutral}, "
-                f"or declare neutral: {shown(default)}"
-            )
-        return made
-
-    def _check_not_fixed(self, group: str, name: str) -> None:
-        """Refuse a sweep of an option that the configuration sets to another value than the axis's neutral one."""
-        axis = self.axes[name]
-        fixed = self.node[group].get(axis.target, axis.neutral)
-        if fixed != axis.neutral:
-            raise ValueError(
-                f"{group}.{axis.target}={short(fixed)}: is what {self._shown(name)} sweeps; give one of the two"
-            )
-
-    def _swept(self, values: Mapping[str, Value], reads: str) -> Iterator[tuple[str, Axis]]:
-        return ((name, self.axes[name]) for name in values if self.axes[name].reads == reads)
-
-    def _shown(self, name: str) -> str:
-        return shown_axis(name, self.asked[name])
-
     def _label(self, values: Mapping[str, Value]) -> str:
         parts = [f"{key}={value}" for key, value in hide_in_values(self.composed.swept).items()]
         moved = [f"{name}={short(value)}" for name, value in values.items() if not self.axes[name].is_neutral(value)]
         return ", ".join([*parts, *(moved or ["reference"])])
-
-
-def _scaled_side(multiplier: Value, base: int, name: str) -> int:
-    """Return floor(multiplier · base + 1/2), at least one pixel."""
-    side = math.floor(float(multiplier) * base + 0.5)
-    if side < 1:
-        raise ValueError(f"{name}={multiplier}: nothing is left of images of {base} x {base}; use a larger {name}")
-    return side
 
 
 def _coder(value: object) -> Coder:

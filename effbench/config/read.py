@@ -77,7 +77,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None, file: Re
         dry_run=answers.dry_run,
         engines=engines,
         axes={
-            name: AxisFacts(neutral=axis.neutral, realised=axis.realised, moves=axis.moves)
+            name: AxisFacts(realised=axis.realised, moves=axis.moves)
             for name, axis in command.axes.items()
             if name in command.axis_values
         },

@@ -172,7 +172,7 @@ class Recipe:
             if axis.reads == "stage" and axis.phase in self._phases_in_groups() and axis.modifies is None:
                 stage_name, field = axis.target.split(".")
                 value = moving_value(axis, self.asked.get(axis.name, ()))
-                yield make_stage(stage_name, {**self.node["stage"][stage_name], field: value})
+                yield make_stage(stage_name, {**self.node["stage"][stage_name], field: axis.option(value)})
 
     def _stages_at(self, entry: str, position: int, n_rounds: int) -> Sequence[tuple[str, Stage]]:
         """Return the stages that stand at an entry of the recipe, in one of its rounds."""
@@ -190,9 +190,11 @@ class Recipe:
         taught = self.node["recipe"].get("taught", [entry])  # a recipe that does not say has them all taught
         for name, axis in self._swept_stages():
             if entry in axis.replaces and entry in taught and not axis.is_neutral(self.values[name]):
-                return axis.replaces[entry], {axis.target.split(".")[1]: self.values[name]}
+                return axis.replaces[entry], {axis.target.split(".")[1]: axis.option(self.values[name])}
         also = [(target.split("."), name) for name, axis in self._swept_stages() for target in axis.also]
-        return entry, {field: self.values[name] for (stage, field), name in also if stage == entry}
+        return entry, {
+            field: self.axes[name].option(self.values[name]) for (stage, field), name in also if stage == entry
+        }
 
     def _techniques(self, phase: str) -> Iterator[tuple[str, Stage]]:
         """Yield the techniques of a phase that an axis brings in, each with the fields that its axes set."""
@@ -202,7 +204,7 @@ class Recipe:
         for name, axis in sorted(self._swept_stages(), key=lambda swept: (swept[1].order, swept[0])):
             if axis.phase == phase and not axis.is_neutral(self.values[name]):
                 stage_name, field = axis.target.split(".")
-                fields.setdefault(stage_name, {})[field] = self.values[name]
+                fields.setdefault(stage_name, {})[field] = axis.option(self.values[name])
                 if axis.modifies is None:
                     brought_in.add(stage_name)
         for stage_name, given in fields.items():

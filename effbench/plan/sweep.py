@@ -110,8 +110,6 @@ class WorkerSettings:
 class AxisFacts:
     """What is known of a swept axis beside its values."""
 
-    neutral: object
-    """The value at which it does nothing."""
     realised: Mapping[str, str]
     """How real a saving is, by cost."""
     moves: Sequence[str]

@@ -30,10 +30,10 @@ def realised(
     What is removed without being declared (dead units, layers of a network that flattens smaller images) saves bytes.
     """
     found: dict[str, str] = {}
+    before = sweep.plan.reference_of(point).axes
     for axis, value in point.axes.items():
-        neutral = sweep.axes[axis].neutral
         reached = value if result is None else result.metrics.get(f"{axis}_reached", value)
-        if neutral not in (value, reached):  # rounds may have ended before the first
+        if before[axis] not in (value, reached):  # rounds may have ended before the first
             for cost, how in sweep.axes[axis].realised.items():
                 found[cost] = min(found.get(cost, how), how, key=REALNESS.index)
     if result is None or point.is_reference:

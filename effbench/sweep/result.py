@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from effbench.analysis import Counts, Quality, Saturation, pareto_front, plot_saturation, saturation_point
+from effbench.checks.fields import shown
 from effbench.codec import decode
 from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
@@ -187,7 +188,7 @@ class SweepResult:
         for name, value in where.items():
             points = [point for point in points if any(_is_equal(own, value) for own in _values(point, name))]
         for name in () if reference else plan.axes:
-            neutral = [p for p in points if _is_equal(p.axes.get(name), self._sweep.axes[name].neutral)]
+            neutral = [p for p in points if p.is_reference or p.axes[name] == plan.reference_of(p).axes[name]]
             points = neutral if name not in where and neutral else points
         if len(points) == 1:
             return points[0]
@@ -208,9 +209,9 @@ def _values(point: Point, name: str) -> list[Any]:
 
 
 def _is_equal(own: Any, value: Any) -> bool:
-    """Whether a point has a value: 1 is 1.0, and "0.5" of a swept key is 0.5."""
+    """Whether a point has a value: 1 is 1.0, "0.5" of a swept key 0.5, "true" True."""
     if isinstance(own, str) and not isinstance(value, str):
-        return own == str(value)
+        return own == shown(value)
     if isinstance(own, int | float) and isinstance(value, int | float):
         return math.isclose(own, value, rel_tol=1e-9)
     return bool(own == value)

@@ -94,7 +94,7 @@ def _defaults(technique: str, options: Mapping[str, Any]) -> dict[str, Any]:
     node = _stages()[technique]
     for axis in declared_axes().values():
         stage, _, field = axis.target.partition(".")
-        if axis.reads == "stage" and stage == technique and axis.modifies is None and field not in options:
+        if "stage" in axis.readers and stage == technique and axis.modifies is None and field not in options:
             if field not in node:
                 raise ValueError(f"{technique}: {field} must be given, as in apply({technique!r}, model, {field}=…)")
     return dict(node)

@@ -21,6 +21,7 @@ PLACE = Axis(
     target="place",
     example="late",
 )
+SWITCH = Axis(name="switch", help="", type="bool", neutral=True, reads="network", target="switch", example="true,false")
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,8 @@ PLACE = Axis(
         (PLACE, "1-3", "1-3"),
         (PLACE, [1, 3], "1-3"),
         (PLACE, 2, "2"),
+        (SWITCH, True, "true"),
+        (SWITCH, "False", "false"),
     ],
 )
 def test_an_axis_takes_what_it_declares(axis, value, checked):
@@ -50,6 +53,7 @@ def test_an_axis_takes_what_it_declares(axis, value, checked):
         *((NUMBER, value) for value in (0, -1, 2.1, float("nan"), float("inf"), "x", True, None, [0.5])),
         *((WIDTH, value) for value in (0, 17, 31, 3.5, float("nan"), "8", False)),
         *((PLACE, value) for value in ("early", "1-", "-1", "a-b", [], "")),
+        *((SWITCH, value) for value in (1, 0, "on", "", None, [True])),
     ],
 )
 def test_an_axis_refuses_the_rest_and_says_what_it_takes(axis, value):
@@ -66,6 +70,19 @@ def test_the_neutral_value_is_said_where_the_range_leaves_it_out():
     assert not WIDTH.is_neutral(16)
 
 
+def test_true_and_false_are_texts_until_they_are_read():
+    assert SWITCH.neutral == "true"
+    assert SWITCH.allowed() == "true or false"
+    assert [SWITCH.option(SWITCH.check(value)) for value in (True, False, "false")] == [True, False, False]
+    assert PLACE.option("true") == "true"
+
+
+def test_several_readers_are_asked_in_their_order():
+    assert NUMBER.readers == ("network",)
+    both = Axis(name="k", help="", type="int", neutral=1, reads=["network", "stage"], target="s.k", example="2")
+    assert both.readers == ("network", "stage")
+
+
 def test_both_sides_of_the_neutral_value_are_values():
     """Where a range leads across the neutral value, more is not more compression: there is no order."""
     assert [NUMBER.check(value) for value in (0.25, 1, 1.5)] == [0.25, 1.0, 1.5]
@@ -76,7 +93,7 @@ def test_both_sides_of_the_neutral_value_are_values():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"type": "bool"}, "type=bool: must be float, int or str"),
+        ({"type": "boolean"}, "type=boolean: must be float, int, str or bool"),
         ({"reads": "model"}, "reads=model: must be stage, network or data"),
         ({"compresses": "both"}, "compresses=both: must be up, down or no order"),
         ({"minimum": "low"}, "minimum=low: must be a number, or null"),

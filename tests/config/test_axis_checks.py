@@ -11,8 +11,12 @@ WRONG = {
     "hlep: x": "axis.amount.hlep: there is no such key; did you mean axis.amount.help?",
     "help: null": "axis.amount.help=null: must be text",
     "help:": "axis.amount.help: must be given",
-    "type: number": "axis.amount.type=number: must be float, int or str",
+    "type: number": "axis.amount.type=number: must be float, int, str or bool",
     "reads: stages": "axis.amount.reads=stages: must be stage, network or data",
+    "reads: [stage, network]": "axis.amount.reads=[stage, network]: must be stage, network, data or [network, stage]",
+    "reads: [data, stage]": "axis.amount.reads=[data, stage]: must be stage, network, data or [network, stage]",
+    "reads: []": "axis.amount.reads=[]: must be stage, network",
+    "neutral: configured": "axis.amount.neutral=configured: is for an axis of a network or the data, not of a stage",
     "compresses: sideways": "must be up, down or no order",
     "order: first": "axis.amount.order=first",
     "moves: size_bytes": "axis.amount.moves=size_bytes: must be a list",
@@ -60,6 +64,10 @@ GOOD = [
     {"target": "prune.criterion", "modifies": "prune", "type": "str", "neutral": "magnitude", "minimum": None}
     | {"choices": "[magnitude, random]", "example": "random"},
     {"reads": "network", "target": "units", "phase": None, "type": "int", "minimum": 1, "neutral": 16, "example": 4},
+    {"reads": "network", "target": "units", "phase": None, "type": "int", "neutral": "configured", "example": 4},
+    {"reads": "network", "target": "units", "phase": None, "type": "bool", "minimum": None, "neutral": "true"}
+    | {"example": "false"},
+    {"reads": "[network, stage]"},
     {"reads": "data", "target": "noise", "phase": None, "moves": "[]", "realised": None},
     {"reads": "data", "target": "side", "phase": None, "minimum": None, "above": 0, "neutral": 1, "example": "0.5"},
 ]

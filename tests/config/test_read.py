@@ -57,10 +57,9 @@ def test_models_are_logged_only_where_that_is_asked_for_and_no_key_knows():
         read_sweep(["tracking.log_model=maybe"])
 
 
-def test_of_every_swept_axis_the_neutral_value_and_the_realness_are_known():
+def test_of_every_swept_axis_the_realness_is_known():
     sweep = read_sweep(["prune=0.5", "alpha=0.5,2"])
     assert set(sweep.axes) == {"prune", "alpha"}
-    assert (sweep.axes["prune"].neutral, sweep.axes["alpha"].neutral) == (0, 1)
     assert sweep.axes["prune"].realised["macs"] == "masked"
     assert sweep.axes["alpha"].realised["macs"] == "removed"
 

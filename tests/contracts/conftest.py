@@ -20,7 +20,10 @@ def axes_of(stage):
     """Yield the axes that set a field of a stage."""
     for axis in declared_axes().values():
         targets = [axis.target, *axis.also]
-        if axis.reads == "stage" and stage in [*(target.split(".")[0] for target in targets), *axis.replaces.values()]:
+        if "stage" in axis.readers and stage in [
+            *(target.split(".")[0] for target in targets),
+            *axis.replaces.values(),
+        ]:
             yield axis
 
 

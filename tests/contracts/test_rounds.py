@@ -11,7 +11,7 @@ from effbench.config.read import read_sweep
 from effbench.run.making import make_model
 from effbench.run.store import Store
 
-AXES = {name: axis for name, axis in declared_axes().items() if axis.reads == "stage"}
+AXES = {name: axis for name, axis in declared_axes().items() if "stage" in axis.readers}
 TINY = [
     *("model.channels=[4,4,4,4]", "data.side=8", "train.fraction=0.05", "device=cpu", "train.precision=float32"),
     *("train.epochs=1", "finetune.epochs=1", "model.n_poolings=1"),

@@ -64,4 +64,4 @@ def test_what_can_be_is_taken_as_it_is():
     assert [StoreSettings(root="a", limit=limit).limit_bytes for limit in (None, 7, "20GB")] == [None, 7, 20 * 10**9]
     assert [WorkerSettings(jobs=jobs, timeout=None).jobs for jobs in ("auto", 3)] == ["auto", 3]
     assert WorkerSettings(jobs="auto", timeout=60).timeout == 60.0
-    assert AxisFacts(neutral=1.0, realised={"bytes": "removed"}, moves=["size_bytes"]).neutral == 1.0
+    assert AxisFacts(realised={"bytes": "removed"}, moves=["size_bytes"]).moves == ["size_bytes"]
