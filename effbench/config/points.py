@@ -23,8 +23,8 @@ from effbench.config.layouts import as_trained, trainable
 from effbench.config.members import members, naming_the_file, users_members
 from effbench.config.overrides import flat
 from effbench.config.recipe import Recipe, make_stage, moving_value, short
-from effbench.config.recipe_checks import check_layers
-from effbench.config.resolve import resolved, task_blueprint
+from effbench.config.recipe_checks import check_layers, tell_of_lost_weights
+from effbench.config.resolve import done_before, resolved, task_blueprint
 from effbench.config.resolved_file import EMBEDDED, Described, described
 from effbench.config.search_path import searching
 from effbench.config.short_forms import function_form
@@ -166,6 +166,8 @@ class _Builder:
         recipe = Recipe(self.axes, node, values, self.asked)
         steps = recipe.reference_steps() if reference is None else recipe.steps()
         check_layers(steps, trial.layers)
+        if done_before(node["model"]):
+            tell_of_lost_weights(steps, where=label)
         chain = Chain(
             network=network,
             task=task,

@@ -78,8 +78,8 @@ class Context:
     """What a network costs for one input: its multiply-adds and parameters."""
     progress: StepProgress | None = None
     snapshot: Callable[[str], nn.Module] = _no_snapshot
-    """The network as it was after an earlier step of this name; "init" is the fresh one. A new object every time. A
-    stage that asks names the steps in its `asks_for`."""
+    """The network as it was after an earlier step of this name; "init" is the fresh one, its convolutions replaced
+    where the recipe begins so. A new object every time. A stage that asks names the steps in its `asks_for`."""
     teacher: Callable[[], Teacher] = _no_teacher
     """The network that the stage learns from, as its `teacher_request` asked for it."""
     validate: Callable[[nn.Module], Evaluation] = _no_evaluation

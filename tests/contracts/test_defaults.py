@@ -108,6 +108,7 @@ STAGES = {
         },
     ),
     "QuantizeInputs": (3, {"range": "max", "percentile": 99.9, "scale": "real", "examples": 1000}),
+    "ReplaceConvolutions": (1, {"groups": 4, "first": False}),
     "RemoveDead": (2, {}),
     "Rewind": (1, {"to": "init"}),
     "Share": (2, SHARING),

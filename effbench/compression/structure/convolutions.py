@@ -11,7 +11,6 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
-from torch.utils._pytree import tree_leaves
 
 from effbench.compression.constraints.described import describe
 from effbench.compression.constraints.layer_inputs import InputConstraint
@@ -111,7 +110,8 @@ class _Reasons:
         self._own = {found["module"] for found in describe(network) if found.get("kind") == "own"}
         self._uses = Counter(
             id(tensor)
-            for module in network.modules()
+            for path, module in network.named_modules()
+            if "parametrizations" not in path.split(".")
             for name in parameter_names(module)
             for tensor in originals(module, name)
         )
@@ -145,4 +145,4 @@ class _Reasons:
 
 def _hooks(layer: nn.Module) -> list[Any]:
     hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
-    return tree_leaves([list(known.values()) for known in hooks])  # type: ignore[no-any-return]
+    return [hook for known in hooks for hook in known.values()]

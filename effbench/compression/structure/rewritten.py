@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from effbench.compression.structure.factorized import convolution_options, make_unset
@@ -47,8 +48,8 @@ class Norm:
     @classmethod
     def like(cls, norm: nn.Module, /) -> Norm:
         """Return the settings of a batch norm; one whose momentum moves nothing, or is none, has torch's 0.1."""
+        assert isinstance(norm, _BatchNorm)
         eps, momentum = norm.eps, norm.momentum or 0.1
-        assert isinstance(eps, float) and isinstance(momentum, float)
         return cls(min(max(1, round(eps * 10**9)), 10**9), min(max(1, round(momentum * 10**6)), 10**6))
 
     @property
@@ -77,7 +78,7 @@ def can_rewrite(layer: nn.Module, /) -> bool:
     own = parametrize.type_before_parametrizations(layer)
     return (
         all(getattr(own, name) is getattr(kind, name) for name in ("forward", "_conv_forward"))
-        and layer.groups == 1
+        and bool(layer.groups == 1)
         and prod(_kernel(layer)) > 1
         and not [name for name in layer._modules if name != "parametrizations"]
         and {*layer._parameters, *layer._buffers} <= {"weight", "bias"}
@@ -129,8 +130,8 @@ def build_rewritten(layer: nn.Module, widths: Sequence[int], /) -> Rewritten:
     else:
         chain.add_module("depthwise", make_unset(kind, n_in, n_in, groups=n_in, bias=False, **whole, **place))
         if epsilon:
-            settings = {"eps": epsilon / 10**9, "momentum": momentum / 10**6}
-            chain.add_module("norm", _NORMS[dimensions](n_in, **settings, **place))
+            norm = _NORMS[dimensions](n_in, eps=epsilon / 10**9, momentum=momentum / 10**6, **place)
+            chain.add_module("norm", norm)
         chain.add_module("pointwise", make_unset(kind, n_in, n_out, bias=bias, **point, **place))
     chain.widths = tuple(widths)
     with torch.no_grad():
