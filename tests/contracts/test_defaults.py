@@ -63,6 +63,7 @@ LESSON = {
     "hint_epochs": 2,
 }
 PRUNING = {
+    "examples": 250,
     "criterion": "magnitude",
     "scope": "global",
     "granularity": "weight",
@@ -90,7 +91,7 @@ STAGES = {
     "Prune": (3, PRUNING),
     "PruneBlocks": (1, {}),
     "PruneChannels": (3, {"criterion": "l1", "scope": "layer"}),
-    "PruneNM": (3, {"criterion": "magnitude"}),
+    "PruneNM": (3, {"criterion": "magnitude", "examples": 250}),
     "Quantize": (2, {**GRID, "rounding": "nearest", "examples": 1000}),
     "Constrain": (2, {"rate": 32, "coder": "context", "small": 0.01, "biases": True}),
     "Rate": (
