@@ -47,8 +47,8 @@ def score_weights(
         if unseen:
             raise ValueError(
                 f"criterion=activation: what {few_names(unseen)} is multiplied with is not seen while the network runs "
-                "(recurrent layers, and what it does not call, show nothing); have such layers skipped by layers=, or "
-                "give criterion=magnitude"
+                "(layers that it does not call, packed sequences, parts of attention's weights); have such layers "
+                "skipped by layers=, or give criterion=magnitude"
             )
         return [weight.value().cpu().abs() * norms[weight.name] for weight in weights]
     places = [place for weight in weights for place in _different_tensors(weight)]

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from effbench.compression.layers import Weight
 from effbench.compression.modes import evaluating
+from effbench.training.recurrent_inputs import CELLS, SEQUENCES, recurrent_factors
 
 Moments = Mapping[str, Tensor]
 """By the weight's name, float64 (groups, columns, columns) on the CPU: sums over places, means over examples.
@@ -73,9 +74,9 @@ def input_norms(
     """Return ||x||₂ of what each number of `weights` is multiplied with, by the weight's name, in its shape.
 
     Over all examples and places, float32 on the CPU: of the diagonal of `input_moments`, which says how the network
-    runs and what is seen. Weights of any size are, and those of transposed convolutions, whose every number is taken to
-    meet all of its channel (at the borders some meet less). ValueError, with the weight's name, where an input is not
-    finite.
+    runs and what is seen. Here weights of any size are, those of recurrent layers (`recurrent_inputs`), and those of
+    transposed convolutions, whose every number is taken to meet all of its channel (at the borders some meet less).
+    ValueError, with the weight's name, where an input is not finite.
     """
     weights, totals = list(weights), dict[str, Tensor]()
     shapes = {weight.name: weight.value().shape for weight in weights}
@@ -162,7 +163,7 @@ def _watching(
 ) -> Iterator[None]:
     """While entered, the network is on `device` and in evaluation mode, and each use of a weight is noted.
 
-    sees_all: also of transposed convolutions, and of weights of more than `MOST_COLUMNS`.
+    sees_all: also of transposed convolutions, recurrent layers, and weights of more than `MOST_COLUMNS`.
     """
     by_weight = {}
     network.to(device)
@@ -174,7 +175,7 @@ def _watching(
                 tensor = getattr(*weight.places[0])
                 if sees_all or tensor[0].numel() <= MOST_COLUMNS:
                     by_weight[tensor.data_ptr(), tensor.shape] = weight.name
-            with _Watch(by_weight, note, sees_transposed=sees_all):
+            with _Watch(by_weight, note, sees_all=sees_all):
                 yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
@@ -191,9 +192,9 @@ class _Watch(TorchFunctionMode):
     A part of a weight may begin at its address.
     """
 
-    def __init__(self, by_weight: Mapping[tuple[int, torch.Size], str], note: Note, *, sees_transposed: bool) -> None:
+    def __init__(self, by_weight: Mapping[tuple[int, torch.Size], str], note: Note, *, sees_all: bool) -> None:
         super().__init__()
-        self.sees_transposed = sees_transposed
+        self.sees_all = sees_all
         self.by_weight = by_weight
         self.note = note
 
@@ -210,7 +211,10 @@ class _Watch(TorchFunctionMode):
         output = function(*args, **kwargs)
         if function in _CONVOLUTIONS:
             self._note(*_factors(*args, **kwargs), output, lambda: _windows(*args, **kwargs))
-        if function in _TRANSPOSED and self.sees_transposed:
+        if function in (*SEQUENCES, *CELLS) and self.sees_all:
+            for weight, factor in recurrent_factors(function, args):
+                self._note(factor, weight, factor, partial(_rows, factor))
+        if function in _TRANSPOSED and self.sees_all:
             images, weight = _factors(*args, **kwargs)
             channel = images.ndim - weight.ndim + 1  # of a single image, too
             self._note(images, weight, output, lambda: iter([images.movedim(channel, 0).flatten(1)]))
@@ -218,13 +222,17 @@ class _Watch(TorchFunctionMode):
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
         output = _LINEAR(input, weight, bias)
-        self._note(input, weight, output, lambda: iter([input.reshape(1, -1, input.shape[-1])]))
+        self._note(input, weight, output, partial(_rows, input))
         return output
 
     def _note(self, factor: Tensor, weight: Tensor, output: Tensor, parts: Callable[[], Iterator[Tensor]]) -> None:
         name = self.by_weight.get((weight.data_ptr(), weight.shape))
         if name is not None:
             self.note(name, factor, output, parts)
+
+
+def _rows(factor: Tensor) -> Iterator[Tensor]:
+    return iter([factor.reshape(1, -1, factor.shape[-1])])
 
 
 def _windows(

@@ -84,14 +84,14 @@ def test_norms_of_a_transposed_convolution_are_those_of_its_channels(groups):
     assert torch.allclose(norms, images.square().sum((0, 2, 3)).sqrt()[:, None, None, None].expand_as(norms))
 
 
-def test_norms_are_seen_of_weights_of_any_size_and_of_attention_but_not_of_recurrent_layers(monkeypatch):
+def test_norms_are_seen_of_weights_of_any_size_of_attention_and_of_recurrent_layers(monkeypatch):
     monkeypatch.setattr("effbench.training.input_moments.MOST_COLUMNS", 20)
     network = nn.Sequential(
         nn.Flatten(2), nn.TransformerEncoderLayer(49, 7, 16, dropout=0.0, batch_first=True), nn.LSTM(49, 3)
     )
     weights = list(weights_of(network))
     seen = input_norms(network, weights, torch.randn(10, 6, 7, 7).split(5), device=CPU)
-    assert set(seen) == {weight.name for weight in weights if not weight.name.startswith("2.")}
+    assert set(seen) == {weight.name for weight in weights}
     with pytest.raises(ValueError, match=r"the input of 1\.self_attn\.in_proj_weight is not finite"):
         input_norms(network, weights, [torch.full((2, 6, 7, 7), torch.nan)], device=CPU)
 
