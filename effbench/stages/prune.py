@@ -57,7 +57,9 @@ class Prune(Stage):
     criterion: WeightCriterion = "magnitude"
     examples: Annotated[int, Field(ge=1)] = 250
     """Of criterion=activation: training examples seen; all of them where there are fewer."""
-    scope: Scope = "global"
+    scope: Scope | None = None
+    """None: `adaptive` with criterion=activation, as the inputs of layers are no more alike than their sizes; else
+    `global`. Written out it is the same stage."""
     granularity: GroupShape = "weight"
     schedule: Schedule = "at_once"
     ramp: Annotated[float, Field(gt=0, le=1, description="a share of the training's steps")] = 0.6
@@ -74,6 +76,8 @@ class Prune(Stage):
     def __post_init__(self) -> None:
         """Refuse what can't be pruned to."""
         super().__post_init__()
+        if self.scope == self._own_scope:
+            object.__setattr__(self, "scope", None)
         if list(self.ladder) != sorted(set(self.ladder)):
             raise ValueError(f"ladder={list(self.ladder)}: must be ascending shares in (0, 1), as in [0.5,0.8,0.9]")
         if self.schedule == "cubic" and self.criterion != "magnitude":
@@ -84,6 +88,10 @@ class Prune(Stage):
             raise ValueError(
                 "scope=row: must be global, layer or adaptive with granularity=row, which takes whole rows"
             )
+
+    @property
+    def _own_scope(self) -> Scope:
+        return "adaptive" if self.criterion == "activation" else "global"
 
     @property
     def n_rounds(self) -> int | None:
@@ -126,9 +134,10 @@ class Prune(Stage):
             input_norms=partial(context.input_norms, n_examples=self.examples),
         )
         groups = {weight: self._groups(weight, score) for weight, score in zip(ratios, scores, strict=True)}
-        if self.scope == "adaptive":
+        scope = self.scope or self._own_scope
+        if scope == "adaptive":
             groups = {w: dataclasses.replace(group, scores=adapted(group.scores)) for w, group in groups.items()}
-        if self.scope == "row":
+        if scope == "row":
             groups = {
                 w: dataclasses.replace(group, scores=ranks_in_row(w, group.scores)) for w, group in groups.items()
             }
@@ -173,7 +182,7 @@ class Prune(Stage):
         if classifier is not None:
             groups[classifier].scores.fill_(math.inf)
         whole = together(groups)
-        if self.scope in ("global", "adaptive"):
+        if self.scope not in ("layer", "row"):
             n_kept = whole.n_weights - math.floor(self.ratio * whole.n_weights + 0.5)
             if whole.n_fixed > n_kept:
                 raise self._too_far(1 - whole.n_fixed / whole.n_weights)

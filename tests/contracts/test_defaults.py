@@ -65,7 +65,7 @@ LESSON = {
 PRUNING = {
     "examples": 250,
     "criterion": "magnitude",
-    "scope": "global",
+    "scope": None,  # for criterion=magnitude it is what "global" was, under the same key
     "granularity": "weight",
     "schedule": "at_once",
     "ramp": 0.6,

@@ -274,3 +274,28 @@ def test_of_each_row_the_same_share_goes_and_rows_do_not_go_together_with_rows(t
         assert int(zeros.max() - zeros.min()) <= 1
     with pytest.raises(ValueError, match="scope=row: must be global, layer or adaptive with granularity=row"):
         Prune(ratio=0.5, scope="row", granularity="row")
+
+
+def test_a_scope_that_is_written_out_is_the_same_stage_where_it_is_the_criterions_own():
+    assert Prune(ratio=0.5, scope="global") == Prune(ratio=0.5)
+    assert Prune(ratio=0.5, scope="global").identity()["fields"] == {"ratio": 0.5}
+    assert Prune(ratio=0.5, criterion="activation", scope="adaptive") == Prune(ratio=0.5, criterion="activation")
+    assert Prune(ratio=0.5, criterion="activation", scope="global").scope == "global"
+    assert Prune(ratio=0.5, scope="adaptive").scope == "adaptive"
+
+
+def test_activation_beats_magnitude_where_inputs_differ_in_size_by_their_own_scope(toy_data, make_context):
+    """A channel that hardly anything goes through has weights as large as those of the others."""
+    network = nn.Sequential(nn.Conv2d(1, 8, 3, bias=False), nn.ReLU(), nn.Conv2d(8, 8, 3, bias=False))
+    with torch.no_grad():
+        network[0].weight[:4] *= 1e-3
+    images = next(toy_data.batches("val", side=8, batch_size=50))[0]
+    with torch.no_grad():
+        expected = network(images)
+        errors = {
+            criterion: float(
+                (Prune(ratio=0.5, criterion=criterion).apply(network, make_context(toy_data))(images) - expected).norm()
+            )
+            for criterion in ("magnitude", "activation")
+        }
+    assert errors["activation"] < 0.7 * errors["magnitude"]
