@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from effbench import models
-    from effbench.analysis import Counts, Saturation, pareto_front, plot_saturation, saturation_point
+    from effbench.analysis import Counts, Saturation, pareto_front, plot_saturation, profile_figure, saturation_point
     from effbench.codec import decode, encode
     from effbench.measure.compute import Cost, count_cost
     from effbench.measure.latency import measure_latency
+    from effbench.measure.profile import profile_layers
     from effbench.sweep.load_model import load_model
     from effbench.sweep.result import SweepResult
     from effbench.sweep.run_sweep import SweepPlan, plan_sweep, run_sweep
@@ -41,6 +42,8 @@ __all__ = [
     "pareto_front",
     "plan_sweep",
     "plot_saturation",
+    "profile_figure",
+    "profile_layers",
     "run_sweep",
     "saturation_point",
 ]
@@ -62,6 +65,8 @@ _HOMES = {
     "pareto_front": "effbench.analysis",
     "plan_sweep": "effbench.sweep.run_sweep",
     "plot_saturation": "effbench.analysis",
+    "profile_figure": "effbench.analysis",
+    "profile_layers": "effbench.measure.profile",
     "run_sweep": "effbench.sweep.run_sweep",
     "saturation_point": "effbench.analysis",
 }

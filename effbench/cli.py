@@ -14,6 +14,7 @@ A bench for one question: where does compressing a neural network stop being fre
 commands
   sweep    sweep compression, log every run to MLflow, say where it stops being free: effbench sweep +prune=0.1,0.5,0.9
   store    list what is kept of sweeps, or clear it: effbench store clear=unused
+  profile  where a network's cost sits, layer by layer, trained or not: effbench profile model=vgg16
   latency  time a tracked sweep again, on other engines or machines: effbench latency sweep=1f2e3d engine=openvino
   export   a tracked run's network as an engine's file, verified: effbench export run=1f2e3d engine=onnxruntime
   replay   make a tracked run again from its logged configuration, and say what differs: effbench replay run=1f2e3d
@@ -22,7 +23,7 @@ commands
 effbench COMMAND --help says more; effbench --version says which this is. `python -m effbench.sweep …` is the same as
 `effbench sweep …`, and so on: modules in the working folder are found by both (not with PYTHONSAFEPATH, as ever)."""
 
-COMMANDS = ("sweep", "store", "latency", "export", "replay", "new")
+COMMANDS = ("sweep", "store", "profile", "latency", "export", "replay", "new")
 WRONG_INPUT = 2
 
 
@@ -44,6 +45,10 @@ def main() -> int:
         from effbench.store import command as store
 
         return store(others)
+    if name == "profile":
+        from effbench.profile import command as profile
+
+        return profile(others)
     if name == "latency":
         from effbench.latency import command as latency
 

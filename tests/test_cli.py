@@ -42,7 +42,10 @@ def test_version(run):
         (["+prune=0.5", "+bits=4"], "did you mean effbench sweep +prune=0.5 +bits=4?"),
         (["--config-dir", "conf"], "did you mean effbench sweep --config-dir conf?"),
         (["tracking.uri=http://me:hunter2@there"], "did you mean effbench sweep tracking.uri=http://me:***@there?"),
-        (["--verbose"], "--verbose: there is no such command; there are: sweep, store, latency, export, replay, new"),
+        (
+            ["--verbose"],
+            "--verbose: there is no such command; there are: sweep, store, profile, latency, export, replay, new",
+        ),
         ([""], ": there is no such command"),
     ],
 )

@@ -4,6 +4,7 @@ A frame has one row per run. Lower costs are better; which qualities are better,
 """
 
 from effbench.analysis.answers import Answer, answers
+from effbench.analysis.correlation import rank_correlations
 from effbench.analysis.costs import varying_costs
 from effbench.analysis.counts import Counts, QualityKind, quality_from_sums
 from effbench.analysis.groups import split_groups
@@ -11,6 +12,8 @@ from effbench.analysis.nominal import nominal_and_real, not_faster, plot_nominal
 from effbench.analysis.panels import answers_figure, answers_png
 from effbench.analysis.pareto import pareto_front, undominated
 from effbench.analysis.plot import plot_saturation
+from effbench.analysis.profile import chosen_layers, profile_summary, with_shares
+from effbench.analysis.profile_figure import profile_figure, short_count
 from effbench.analysis.quality import Quality
 from effbench.analysis.saturation import Saturation, saturation_point
 from effbench.analysis.sensitivity import plot_sensitivity
@@ -26,6 +29,7 @@ __all__ = [
     "answers",
     "answers_figure",
     "answers_png",
+    "chosen_layers",
     "detail_sentences",
     "nominal_and_real",
     "not_faster",
@@ -34,11 +38,16 @@ __all__ = [
     "plot_saturation",
     "plot_sensitivity",
     "points_table",
+    "profile_figure",
+    "profile_summary",
     "quality_from_sums",
+    "rank_correlations",
     "saturation_point",
     "saturation_sentence",
+    "short_count",
     "split_groups",
     "undominated",
     "varying_costs",
     "verdicts",
+    "with_shares",
 ]

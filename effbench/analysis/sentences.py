@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from effbench.analysis.columns import parse_numbers
+from effbench.analysis.correlation import correlation_sentences
 from effbench.analysis.costs import chosen_cost, cost_words
 from effbench.analysis.counts import Counts
 from effbench.analysis.curve import Curve, control_curve, curve_of
@@ -113,13 +114,13 @@ def detail_sentences(
     tolerance: float = DEFAULT_TOLERANCE,
     model: str | None = None,
 ) -> list[str]:
-    """Say what else is known of the answer on one cost: up to three lines.
+    """Say what else is known of the answer on one cost: some lines.
 
     frame, cost, quality, tolerance, model and the errors: as for `saturation_sentence`. First, on the test split, what
     else became of the quality at the saturation point, with the reference's in brackets. What the frame does not have
     (of `secondary_columns`) is not mentioned. There is no such line without a saturation point, or where it is the
     reference. Then what named controls lose: uncompressed networks with an axis that moves no cost. Where nothing has a
-    reference, the front.
+    reference, the front, and how far times follow what is counted (`rank_correlations`).
 
     >>> runs = pd.DataFrame(
     ...     {"point": ["reference", "prune=0.5", "prune=0.9"], "size_bytes": [400, 164, 60],
@@ -138,6 +139,7 @@ def detail_sentences(
     if curve.base == "most accurate" and len(curve) > 1:
         front = ", ".join(curve.labels[row] for row in front_rows(curve))
         lines.append(f"on the front of {cost_words(curve.cost).title}, from the cheapest: {front}")
+        lines += correlation_sentences(runs)
     return lines
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from effbench.codec.wire import Reader, damaged, varint
 from effbench.compression.structure.edits import Edit, EditKind, edits_of, n_widths, places
-from effbench.compression.structure.rebuild import apply_edits
+from effbench.compression.structure.rebuild import apply_edits, layer_sizes
 
 _MAX_KINDS = 8
 _MAX_WIDTH = 2**31 - 1
@@ -38,7 +38,7 @@ def read_edits(reader: Reader, network: nn.Module, /) -> None:
     """Make the edits of the next section on `network`, in place. ValueError for what does not fit it."""
     # A rewritten convolution has up to three places inside, which may be edited in their turn.
     most = 4 * sum(1 for _ in places(network))
-    walk = places(network)
+    walk, sizes = places(network), layer_sizes(network)
     for _ in range(reader.varint("the number of structural edits", at_most=most)):
         head = reader.varint("the place of a structural edit", at_most=most * _MAX_KINDS - 1)
         passed, number = divmod(head, _MAX_KINDS)
@@ -51,4 +51,6 @@ def read_edits(reader: Reader, network: nn.Module, /) -> None:
         if n is None or not path:
             raise damaged(f"a {type(module).__name__} can't be {EditKind(number).name.lower()}")
         widths = tuple(reader.varint("a width in a structural edit", at_most=_MAX_WIDTH) for _ in range(n))
-        apply_edits(network, {path: Edit(EditKind(number), widths)})  # the walk goes on through what that makes
+        apply_edits(
+            network, {path: Edit(EditKind(number), widths)}, sizes=sizes
+        )  # the walk goes on through what it makes

@@ -10,6 +10,7 @@ from typing import Any
 
 from effbench.checks.fields import shown
 from effbench.config.axis import CONFIGURED, Axis, Value
+from effbench.config.least_side import least_side
 from effbench.config.recipe import short, shown_axis
 from effbench.data import ImageData
 from effbench.plan.blueprint import Blueprint
@@ -42,13 +43,13 @@ class Components:
         return data
 
     def sides(self, values: Mapping[str, Value], data: ImageData) -> dict[str, int]:
-        """Return the sides in pixels at which the network is trained, and is evaluated."""
+        """Return the sides in pixels at which the network is trained, and is evaluated: its `least_side` at least."""
         swept = {axis.target: name for name, axis in self._swept(values, "data") if axis.target in SIDES}
-        sides = {"side": data.side}
+        sides = {"side": max(data.side, least := least_side(self.node["model"]))}
         for target in SIDES:
             name = swept.get(target)
             if name is not None and not self.axes[name].is_neutral(values[name]):
-                sides[target] = _scaled_side(values[name], data.side, name)
+                sides[target] = max(_scaled_side(values[name], data.side, name), least)
         return {"eval_side": sides["side"], **sides}
 
     def network(self, values: Mapping[str, Value]) -> Blueprint:

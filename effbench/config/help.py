@@ -35,6 +35,7 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
   train=            {trainings}: how networks are trained; each says in conf/train where it is from
   train.*           epochs, lr, batch_size, weight_decay, precision, layout, threads, fraction; decay_norms,
                     warm_up_epochs, label_smoothing, mixup, cutmix, clip, ema
+                    freeze=backbone trains the classifier alone; or patterns, as in freeze=[features.*]
                     stop_after=5 ends it after so many epochs no better on validation, keep=best takes the best one
                     curves=training, validation or none: what is logged by epoch while a run goes on; checkpoint=60: the
                     seconds between checkpoints, from which a training that was ended goes on (null: none)

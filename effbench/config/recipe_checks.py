@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from effbench.data.paths import remark
 from effbench.plan.chain import Rounds, Step, Steps
 from effbench.plan.layer_values import assign
+from effbench.training import freezing
+from effbench.training.freezing import as_patterns
 
 
 def check_layers(steps: Steps, layers: Sequence[str], /) -> None:
@@ -16,6 +18,21 @@ def check_layers(steps: Steps, layers: Sequence[str], /) -> None:
             assign(step.stage.layers, layers, default=None)
         except ValueError as error:
             raise ValueError(f"stage.{step.name}.{error}") from None
+        if step.stage.RENAMES_LAYERS:
+            return
+
+
+def check_freeze(steps: Steps, modules: Sequence[str], parameters: Sequence[str], layers: Sequence[str], /) -> None:
+    """Refuse patterns of what is frozen that meet nothing of the network. ValueError names the stage.
+
+    modules, parameters, layers: the names of the network's modules, trained parameters, and layers with weights.
+    """
+    for step in _each_step(steps):
+        try:
+            patterns = as_patterns(getattr(step.stage, "freeze", None))
+            freezing.check_freeze(patterns, modules, parameters, layers[-1] if layers else "")
+        except ValueError as error:
+            raise ValueError(f"{step.name.partition('/')[0]}.{error}") from None
         if step.stage.RENAMES_LAYERS:
             return
 

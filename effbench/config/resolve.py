@@ -11,6 +11,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from effbench.checks.errors import kind_and_line
 from effbench.checks.fields import check_arguments, shown
 from effbench.config.keys import ENGINES
+from effbench.config.least_side import least_side
 from effbench.config.members import naming_the_file
 from effbench.config.pretrained import is_pretrained
 from effbench.config.references import why_unresolved
@@ -122,7 +123,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 def _suited_precision(node: Node) -> TrainingPrecision:
     """Return the precision in which the uncompressed network is trained best: one for all points."""
     data = Blueprint.from_node(node["data"])
-    side = read_data(data).side
+    side = max(read_data(data).side, least_side(node["model"]))
     network, task = Blueprint.from_node(node["model"]), task_blueprint(node["task"])
     trial = check_shapes(network, task, data, side, side, where="reference")
     return suited_precision(resolve_device(str(node["device"])), is_grouped=trial.is_grouped)

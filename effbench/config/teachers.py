@@ -94,8 +94,10 @@ def _another_network(another: TeacherNetwork, request: TeacherRequest, reference
     training = next((step for step in reference.plain_steps if step.stage.TRAINS), None)
     if training is None and not as_it_is:
         raise ValueError(f"{where}.teacher={request.name}: the recipe trains no reference, as its teacher would be")
-    if training is not None and request.epochs is not None:
-        training = dataclasses.replace(training, stage=training.stage.with_training(epochs=request.epochs))
+    if training is not None:
+        # What is frozen is named as the student's modules are.
+        own = {} if request.epochs is None else {"epochs": request.epochs}
+        training = dataclasses.replace(training, stage=training.stage.with_training(freeze=None, **own))
     teacher = dataclasses.replace(
         reference,
         network=network,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -89,6 +90,10 @@ class Trial:
     """Its strided 1 x 1 convolutions at the side at which it is trained, which torch may not train in any layout."""
     layers: tuple[str, ...]
     """The names of its convolution and linear layers, and of its other weights: attention's, recurrent ones."""
+    modules: tuple[str, ...]
+    """The names of its modules."""
+    trained: tuple[str, ...]
+    """The names of its trained parameters."""
     parameters: frozenset[tuple[int, ...]]
     """The shapes of its trained parameters, no dimension larger than 4."""
     training_problem: str
@@ -120,15 +125,9 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
     """Return what a trial shows of a network, or why it can't be run."""
     loaded, purpose = load_data(data), read_task(task)
     try:
-        if is_own(network.callable):
-            check_arguments(inspect.unwrap(network.callable), network.options)
-        with torch.random.fork_rng(devices=[]):
-            model = build_network(network, purpose, loaded, side)
+        model = build_or_say_why(network, lambda: build_network(network, purpose, loaded, side))
     except ValueError as error:
-        option = re.match(r"\w*", str(error))
-        return f"{'model.' if option and option[0] in network.options else ''}{error}"
-    except (Exception, SystemExit) as error:  # whatever a user's network raises
-        return f"{network.target} can't be built: {_what_and_where(error)}{_given_to(network, 'model')}"
+        return str(error)
     strided: dict[int, set[StridedPointwise]] = {}
     for pixels in sorted({side, eval_side}):
         try:
@@ -154,9 +153,27 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
                 ]
             )
         ),
+        modules=tuple(name for name, _module in model.named_modules()),
+        trained=tuple(name for name, parameter in model.named_parameters() if parameter.requires_grad),
         parameters=frozenset(tuple(min(4, n) for n in p.shape) for p in model.parameters() if p.requires_grad),
         training_problem=_training_problem(model, purpose, loaded, side),
     )
+
+
+def build_or_say_why(network: Blueprint, build: Callable[[], nn.Module], /) -> nn.Module:
+    """Return what `build` makes of a network's blueprint. ValueError, in one line, for whatever goes wrong."""
+    try:
+        if is_own(network.callable):
+            check_arguments(inspect.unwrap(network.callable), network.options)
+        with torch.random.fork_rng(devices=[]):
+            return build()
+    except ValueError as error:
+        option = re.match(r"\w*", str(error))
+        is_option = option is not None and option[0] in network.options
+        raise ValueError(f"{'model.' if is_option else ''}{error}") from None
+    except (Exception, SystemExit) as error:  # whatever a user's network raises
+        what = f"{_what_and_where(error)}{_given_to(network, 'model')}"
+        raise ValueError(f"{network.target} can't be built: {what}") from None
 
 
 def _hint(network: Blueprint, data: ImageData, task: Task) -> str:

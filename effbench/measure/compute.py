@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from effbench.measure.meta_run import countable, run_once
 from effbench.measure.tally import Tally
 from effbench.measure.tensors import Place, count_nonzero, parameter_places, standing_modules
 
+AnyTally = TypeVar("AnyTally", bound=Tally)
 COUNTS = ["macs", "macs_effective", "params", "params_nonzero"]
 
 
@@ -80,16 +82,23 @@ def count_cost(model: nn.Module, input_size: Sequence[int], /) -> Cost:
     >>> cost.macs, cost.params
     (86704128, 1728)
     """
+    return counted_by(Tally, model, input_size)[0]
+
+
+def counted_by(
+    watch: Callable[[nn.Module, Mapping[int, Weight]], AnyTally], model: nn.Module, input_size: Sequence[int], /
+) -> tuple[Cost, AnyTally]:
+    """Count the cost of a model as `count_cost` does, by a tally that may note more; return that one, too."""
     size = checked_size(input_size)
     model = countable(model)
     counted = [_count(place) for place in parameter_places(model)]
     constrained = [parameter for parameter in counted if parameter.is_constrained]
     double = meta_double(model, {(p.layer, p.tensor): p.stand_in for p in constrained})
-    tally = Tally(double, _buffers(model, double) | _weights(double, counted))
+    tally = watch(double, _buffers(model, double) | _weights(double, counted))
     run_once(double, tally, size)
     by_layer = _by_layer(model, counted, tally)
     totals = {name: int(by_layer[name].sum()) for name in COUNTS}
-    return Cost(**totals, by_layer=by_layer, unknown=tuple(sorted(tally.unknown)))
+    return Cost(**totals, by_layer=by_layer, unknown=tuple(sorted(tally.unknown))), tally
 
 
 @dataclass(frozen=True, kw_only=True)

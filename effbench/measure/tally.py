@@ -48,15 +48,23 @@ class Tally(Watch):  # type: ignore[no-untyped-call]
         if macs is None:
             self.unknown.add(str(operation._overloadpacket))
         elif macs:
-            self._add(macs, operands)
+            self.count(macs, operation, operands, outcome)
         self._derived.follow(operation, operands, outcome)
 
-    def _add(self, macs: int, operands: list[Tensor]) -> None:
-        """Add multiply-adds to the layer of the largest parameter among the operands (the others are biases)."""
+    def count(self, macs: int, operation: Any, operands: list[Tensor], outcome: object) -> None:
+        """Add the multiply-adds of one operation (at least one) to the layer that they belong to."""
+        layer, weight = self.owner(operands)
+        self.macs[layer] += macs
+        self.macs_effective[layer] += macs if weight is None else weight.effective(macs)
+
+    def owner(self, operands: list[Tensor], /) -> tuple[str, Weight | None]:
+        """Return the layer of the largest parameter among the operands (the others are biases), and that one.
+
+        Without a parameter it is the innermost running layer, and None.
+        """
         weights = [weight for tensor in operands if (weight := self._derived.weight(tensor)) and weight.layers]
         weight = max(weights, key=lambda weight: weight.numel, default=None)
         layer = self.layer
         if weight is not None and layer not in weight.layers:
             layer = weight.layers[0]
-        self.macs[layer] += macs
-        self.macs_effective[layer] += macs if weight is None else weight.effective(macs)
+        return layer, weight

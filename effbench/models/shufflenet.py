@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from effbench.models.arguments import require_positive_integers, require_width
+from effbench.models.arguments import require_flags, require_positive_integers, require_width
 
 VERSION = 1  # bumped when equal options build another network
 
@@ -23,6 +24,7 @@ def shufflenet_v1(
     groups: int = 3,
     scale: float = 1.0,
     shuffle: bool = True,
+    shortcut: bool = True,
     alpha: float = 1.0,
     num_classes: int = 1000,
     in_channels: int = 3,
@@ -43,13 +45,17 @@ def shufflenet_v1(
         1×; how it rounds at others it does not say.
     shuffle
         False: the channels are left where they are, the control of section 4.1.2 (table 3). No parameter moves.
+    shortcut
+        False: units of stride 1 don't add their input. Those of stride 2 keep the averaged input, which is a part of
+        their output's channels, so that no parameter and no multiply-add moves.
     alpha
         Multiplies `scale`: the width multiplier as an axis.
 
     Raises
     ------
     ValueError
-        For groups that table 1 does not have, a width that is not finite and above 0, or a count under 1.
+        For groups that table 1 does not have, one group without the shuffle that it never has, a width that is not
+        finite and above 0, or a count under 1.
 
     Examples
     --------
@@ -61,8 +67,9 @@ def shufflenet_v1(
     require_positive_integers(num_classes=num_classes, in_channels=in_channels)
     if isinstance(groups, bool) or groups not in STAGE_2_CHANNELS:
         raise ValueError(f"groups must be one of {', '.join(map(str, STAGE_2_CHANNELS))}, got {groups!r}")
-    if not isinstance(shuffle, bool):
-        raise ValueError(f"shuffle must be true or false, got {shuffle!r}")
+    require_flags(shuffle=shuffle, shortcut=shortcut)
+    if groups == 1 and not shuffle:
+        raise ValueError("shuffle=false does nothing with groups=1: one group is never shuffled; give more groups")
     width = rounded_width(scale * alpha * STEM_CHANNELS, multiple=groups)
     channels = rounded_width(scale * alpha * STAGE_2_CHANNELS[groups], multiple=4 * groups)
     layers: OrderedDict[str, nn.Module] = OrderedDict(
@@ -71,7 +78,13 @@ def shufflenet_v1(
     for stage, n_units in enumerate(N_UNITS, start=2):
         first_groups = 1 if stage == 2 else groups
         layers[f"stage{stage}"] = _stage(
-            width, channels, n_units=n_units, groups=groups, first_groups=first_groups, shuffle=shuffle
+            width,
+            channels,
+            n_units=n_units,
+            groups=groups,
+            first_groups=first_groups,
+            shuffle=shuffle,
+            shortcut=shortcut,
         )
         width, channels = channels, 2 * channels
     return nn.Sequential(
@@ -97,10 +110,13 @@ class Unit(nn.Module):
     """A ShuffleNet unit (figure 2 b; with stride 2, c): its input beside a bottleneck of grouped convolutions.
 
     Input (N, n_in, H, W). With stride 1 the two are added, and n_out = n_in; with stride 2 the input is averaged
-    (3 × 3) and the two are concatenated: (N, n_out, ceil(H / 2), ceil(W / 2)).
+    (3 × 3) and the two are concatenated: (N, n_out, ceil(H / 2), ceil(W / 2)). Without a shortcut one with stride 1 is
+    the bottleneck alone.
     """
 
-    def __init__(self, n_in: int, n_out: int, *, stride: int, groups: int, first_groups: int, shuffle: bool) -> None:
+    def __init__(
+        self, n_in: int, n_out: int, *, stride: int, groups: int, first_groups: int, shuffle: bool, shortcut: bool
+    ) -> None:
         super().__init__()
         n_branch = n_out if stride == 1 else n_out - n_in
         n_inner = n_out // 4
@@ -109,24 +125,32 @@ class Unit(nn.Module):
         self.depthwise = _convolution(n_inner, n_inner, kernel=3, stride=stride, groups=n_inner, rectify=False)
         self.expand = _convolution(n_inner, n_branch, kernel=1, stride=1, groups=groups, rectify=False)
         self.shortcut = nn.Identity() if stride == 1 else nn.AvgPool2d(3, stride=2, padding=1)
-        self.joins = "sum" if stride == 1 else "concatenation"
+        self.joins = "concatenation" if stride > 1 else "sum" if shortcut else "nothing"
         self.relu = nn.ReLU()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the rectified sum, or concatenation, of the shortcut and the bottleneck."""
         inner = self.expand(self.depthwise(self.shuffle(self.squeeze(images))))
-        shortcut = self.shortcut(images)
-        joined = shortcut + inner if self.joins == "sum" else torch.cat([shortcut, inner], dim=1)
+        match self.joins:
+            case "sum":
+                joined = self.shortcut(images) + inner
+            case "concatenation":
+                joined = torch.cat([self.shortcut(images), inner], dim=1)
+            case _:
+                joined = inner
         rectified: Tensor = self.relu(joined)
         return rectified
 
 
-def _stage(n_in: int, n_out: int, *, n_units: int, groups: int, first_groups: int, shuffle: bool) -> nn.Sequential:
+def _stage(
+    n_in: int, n_out: int, *, n_units: int, groups: int, first_groups: int, shuffle: bool, shortcut: bool
+) -> nn.Sequential:
     """Build a unit that halves the side and those that keep it. first_groups: of the very first convolution."""
-    first = Unit(n_in, n_out, stride=2, groups=groups, first_groups=first_groups, shuffle=shuffle)
+    unit = partial(Unit, groups=groups, shuffle=shuffle, shortcut=shortcut)
+    first = unit(n_in, n_out, stride=2, first_groups=first_groups)
     units: OrderedDict[str, nn.Module] = OrderedDict(unit1=first)
     for number in range(2, n_units + 1):
-        units[f"unit{number}"] = Unit(n_out, n_out, stride=1, groups=groups, first_groups=groups, shuffle=shuffle)
+        units[f"unit{number}"] = unit(n_out, n_out, stride=1, first_groups=groups)
     return nn.Sequential(units)
 
 

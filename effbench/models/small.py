@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from itertools import pairwise
-from typing import Literal, get_args
 
 from torch import nn
 
 from effbench.models.arguments import require_positive_integers, require_width, scaled_width
-from effbench.models.pooling import GlobalAveragePool
+from effbench.models.downsampling import pooling_layers, sides_of
+from effbench.models.haar import split_input, splitting
+from effbench.models.octave import octave_features, require_share
+from effbench.models.small_heads import HIDDEN, check_head, head_layers
+from effbench.models.small_layers import GROUPS, Layers, features, kernel_sizes
 
 VERSION = 1  # bumped when equal options build another network
-
-Placement = Literal["early", "even", "late"]
-Head = Literal["gap", "flatten"]
 
 
 def small_cnn(
     *,
     alpha: float = 1.0,
-    kernel: int = 3,
+    kernel: int | str = 3,
+    conv: str = "standard",
+    groups: int = GROUPS,
+    shuffle: bool = False,
+    shortcut: bool = False,
+    octave: float = 0.0,
+    bands: str = "none",
     pooling: str | int | Iterable[int] = "even",
     head: str = "gap",
+    hidden: int | str | Iterable[int] = HIDDEN,
     num_classes: int = 10,
     in_channels: int = 1,
     input_side: int = 28,
@@ -41,14 +47,32 @@ def small_cnn(
     alpha
         Width multiplier of `channels`: max(1, floor(alpha × c + ½)).
     kernel
-        Side of every convolution, odd.
+        Side of every convolution, odd, or two kernels for each: "3x1" is 3 × 1, then 1 × 3 (arXiv:1512.00567).
+    conv
+        All convolutions but the first: "standard"; "separable", depthwise and pointwise (arXiv:1704.04861); "grouped";
+        "shuffle", grouped with a channel shuffle between them (arXiv:1707.01083).
+    groups
+        Of grouped convolutions; where they don't divide a layer's channels, the most groups below that do.
+    shuffle
+        True: "grouped" is "shuffle".
+    shortcut
+        True: layers with as many output as input channels, but for the first, add their input before pooling and ReLU
+        (arXiv:1512.03385). Others have no shortcut, so that no parameter and no multiply-add comes with them.
+    octave
+        Share of the channels at half the side, 0 to 1 (arXiv:1904.05049); for whole convolutions with square kernels.
+    bands
+        What the network takes in, at half the side: "both", all bands of the input's Haar transform (four times its
+        channels), "low", the average of each 2 × 2 pixels alone; "none": the input. Odd sides are rounded up.
     pooling
         After which layers the poolings stand: "early" (after the first layers), "even", "late" (after the last ones),
         or the layers' numbers, counted from 1: "1-3" (the form for a command line: `+pooling=1-3,2-4,late`), a list
         [1, 3], or one number. Numbers given explicitly decide themselves how many poolings there are.
     head
-        "gap": global average pooling and a linear layer, for any input side. "flatten": a linear layer over the
-        flattened map, for `input_side` alone.
+        "gap": global average pooling and a linear layer, for any input side. "conv": a 1 × 1 convolution and global
+        average pooling (arXiv:1312.4400), for any. "linear": hidden fully connected layers over the flattened map, for
+        `input_side` alone; "flatten": the same without a hidden layer.
+    hidden
+        Width of the "linear" head's hidden layer, or of several: "300-100", [300, 100].
     channels
         Output channels of the layers at alpha = 1.
     n_poolings
@@ -57,7 +81,8 @@ def small_cnn(
     Raises
     ------
     ValueError
-        Where an argument is out of range, and where a pooling would leave nothing of the map.
+        Where an argument is out of range or does nothing beside the others, and where a pooling would leave nothing of
+        the map.
 
     Examples
     --------
@@ -67,87 +92,37 @@ def small_cnn(
     """
     channels = tuple(channels)
     require_width(alpha)
-    require_positive_integers(kernel=kernel, num_classes=num_classes, in_channels=in_channels, input_side=input_side)
+    require_positive_integers(num_classes=num_classes, in_channels=in_channels, input_side=input_side)
     if not channels:
         raise ValueError("channels must have at least one layer, got none")
     for width in channels:
         require_positive_integers(channels=width)
-    if kernel % 2 == 0:
-        raise ValueError(f"kernel must be odd (same padding keeps the side), got {kernel}")
-    if head not in get_args(Head):
-        raise ValueError(f"head must be one of {', '.join(get_args(Head))}, got {head!r}")
+    form = Layers(kernel=kernel, conv=conv, groups=groups, shuffle=shuffle, shortcut=shortcut)
+    check_head(head, hidden)
+    n_taken, side = split_input(bands, in_channels, input_side)
     poolings = pooling_layers(pooling, n_layers=len(channels), n_poolings=n_poolings)
-    final_side = side_after(poolings, input_side)
-    widths = [scaled_width(width, alpha) for width in channels]
-    classifier_inputs = widths[-1] if head == "gap" else widths[-1] * final_side**2
+    sides = sides_of(poolings, side, n_layers=len(channels))
+    widths = [n_taken, *(scaled_width(width, alpha) for width in channels)]
     return nn.Sequential(
         OrderedDict(
-            features=_features([in_channels, *widths], kernel=kernel, poolings=poolings),
-            pool=GlobalAveragePool() if head == "gap" else nn.Identity(),
-            flatten=nn.Flatten(),
-            classifier=nn.Linear(classifier_inputs, num_classes),
+            **splitting(bands),
+            features=_features(widths, form=form, octave=octave, poolings=poolings, sides=sides),
+            **head_layers(head, n_in=widths[-1], side=sides[-1], hidden=hidden, num_classes=num_classes),
         )
     )
 
 
-def pooling_layers(pooling: str | int | Iterable[int], /, *, n_layers: int, n_poolings: int) -> tuple[int, ...]:
-    """Return the numbers (from 1) of the layers after which a pooling stands, ascending.
-
-    >>> [pooling_layers(where, n_layers=6, n_poolings=2) for where in ("early", "even", "late", "1-3")]
-    [(1, 2), (2, 4), (5, 6), (1, 3)]
-    """
-    if pooling not in get_args(Placement):
-        return _explicit_layers(pooling, n_layers=n_layers)
-    if isinstance(n_poolings, bool) or not isinstance(n_poolings, int) or not 0 <= n_poolings <= n_layers:
-        raise ValueError(f"n_poolings must be an integer from 0 to {n_layers} (the layers), got {n_poolings!r}")
-    numbers = range(1, n_poolings + 1)
-    match pooling:
-        case "early":
-            return tuple(numbers)
-        case "late":
-            return tuple(n_layers - n_poolings + number for number in numbers)
-        case _:
-            # ceil(number × n_layers / (n_poolings + 1)) in integers: distinct even when every layer is pooled.
-            return tuple(-(-number * n_layers // (n_poolings + 1)) for number in numbers)
-
-
-def _explicit_layers(pooling: str | int | Iterable[int], *, n_layers: int) -> tuple[int, ...]:
-    """Read layer numbers from "1-3", 3 or [1, 3]. ValueError if they are not ascending numbers of layers."""
-    if isinstance(pooling, str):
-        numbers = tuple(int(part) if part.isdecimal() else 0 for part in pooling.split("-"))
-    else:
-        numbers = (pooling,) if isinstance(pooling, int) else tuple(pooling)
-    ascending = all(layer < following for layer, following in pairwise(numbers))
-    are_whole = all(isinstance(number, int) for number in numbers)
-    if not numbers or not are_whole or not ascending or numbers[0] < 1 or numbers[-1] > n_layers:
+def _features(
+    widths: list[int], *, form: Layers, octave: float, poolings: tuple[int, ...], sides: list[int]
+) -> nn.Module:
+    """Build the layers, plain or octave's. ValueError for octave convolutions of another form."""
+    require_share(octave)
+    if octave == 0:
+        return features(widths, form=form, poolings=poolings)
+    if not form.is_plain:
         raise ValueError(
-            f"pooling must be {', '.join(get_args(Placement))} or ascending layer numbers from 1 to {n_layers}, "
-            f"as in 1-3; got {pooling!r}"
+            f"octave={octave} can't be combined with conv={form.conv} kernel={form.kernel}: octave convolutions are "
+            "whole ones with square kernels; give conv=standard and a kernel such as 3"
         )
-    return numbers
-
-
-def side_after(poolings: tuple[int, ...], input_side: int) -> int:
-    """Return the side of the last map. ValueError if a pooling has nothing to pool."""
-    side = input_side
-    for layer in poolings:
-        if side < 2:
-            raise ValueError(
-                f"the pooling after layer {layer} would leave nothing: at input_side {input_side} the map there has "
-                f"side {side}; give a larger input or fewer poolings"
-            )
-        side //= 2
-    return side
-
-
-def _features(widths: list[int], *, kernel: int, poolings: tuple[int, ...]) -> nn.Sequential:
-    """Build the convolutional layers and the poolings among them, numbered from 1."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    for number, (n_in, n_out) in enumerate(pairwise(widths), start=1):
-        layers[f"conv{number}"] = nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2, bias=False)
-        layers[f"norm{number}"] = nn.BatchNorm2d(n_out)
-        if number in poolings:
-            layers[f"pool{number}"] = nn.MaxPool2d(2)
-        # After the pooling: the largest of the rectified is the rectified largest, on a quarter of the values.
-        layers[f"relu{number}"] = nn.ReLU(inplace=True)
-    return nn.Sequential(layers)
+    ((kernel, _),) = kernel_sizes(form.kernel)
+    return octave_features(widths, share=octave, kernel=kernel, poolings=poolings, sides=sides, shortcut=form.shortcut)

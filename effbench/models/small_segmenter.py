@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from effbench.models.arguments import require_positive_integers, require_width, scaled_width
-from effbench.models.small import pooling_layers, side_after
+from effbench.models.downsampling import pooling_layers, sides_of
 
 VERSION = 1  # bumped when equal options build another network
 
@@ -79,7 +79,7 @@ def small_segmenter(
         raise ValueError(f"upsample must be {' or '.join(get_args(Upsampling))}, got {upsample!r}")
     require_positive_integers(n_poolings=n_poolings)
     poolings = pooling_layers(pooling, n_layers=len(channels), n_poolings=n_poolings)
-    side_after(poolings, input_side)
+    sides_of(poolings, input_side, n_layers=len(channels))
     return Segmenter(
         widths=[in_channels, *(scaled_width(width, alpha) for width in channels)],
         poolings=poolings,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from effbench.models.arguments import require_positive_integers
+from effbench.models.torchvision_knobs import OWN, build_at_width, check_knobs, move_poolings
 from effbench.models.torchvision_weights import download, is_torchvisions, names_weights, renamed, without_prefix
 from effbench.models.weights import load_fitting, read_state_dict
 
@@ -18,6 +19,8 @@ VERSION = 1  # bumped when equal options build another network
 def torchvision_model(
     *,
     name: str,
+    alpha: float = 1.0,
+    pooling: str | int | Iterable[int] = OWN,
     weights: str | None = "none",
     weights_entry: str | None = None,
     class_rows: Sequence[int] = (),
@@ -31,6 +34,12 @@ def torchvision_model(
     ----------
     name
         As in `torchvision.models.list_models`: "mobilenet_v2", "resnet50", …
+    alpha
+        Width multiplier of the networks that have one: mobilenet_v2, mobilenet_v3_large, mobilenet_v3_small, and the
+        mnasnets, of whose own it is a multiple (mnasnet1_0 at 0.5 is mnasnet0_5).
+    pooling
+        Of the vgg networks, after which convolutions the poolings stand: "early", "even" or "late", as many as there
+        are, or the convolutions' numbers from 1, as in "2-4-7". "own": where torchvision has them.
     weights
         "none": fresh weights. "default", or a name such as "IMAGENET1K_V1": torchvision's, downloaded on first use.
         Otherwise the path of a file with a state_dict of this network, trained for any number of classes. Classifier
@@ -51,7 +60,7 @@ def torchvision_model(
     ------
     ValueError
         For an unknown name (the known ones are listed), other channels than 1 and 3, a side that the network refuses,
-        weights that are missing, are no state_dict or do not fit.
+        weights that are missing, are no state_dict or do not fit, and a width or poolings that the network has not.
 
     Examples
     --------
@@ -64,7 +73,10 @@ def torchvision_model(
     if in_channels not in (1, 3):
         raise ValueError(f"in_channels must be 3, or 1 (grey, repeated to three) for {name}, got {in_channels!r}")
     _require_known(name)
-    network = _build(name, input_side, num_classes=num_classes, **_without_auxiliary_heads(name))
+    check_knobs(name, alpha, pooling, weights)
+    network = _build(name, input_side, alpha, num_classes=num_classes, **_without_auxiliary_heads(name))
+    if pooling != OWN:
+        move_poolings(network, pooling, input_side)
     origin = str(weights)
     if names_weights(name, weights):
         pretrained = _pretrained(name, without_prefix(origin), input_side)
@@ -103,26 +115,23 @@ _HEADS = ("aux1.", "aux2.", "AuxLogits.")
 
 def _pretrained(name: str, weights: str, input_side: int) -> nn.Module:
     """Return torchvision's own 1000-class network with weights of a name, without auxiliary heads."""
-    network = download(name, weights, lambda: _build(name, input_side, weights=weights))
+    network = download(name, weights, lambda: _build(name, input_side, 1, weights=weights))
     for head in _HEADS:
         if hasattr(network, head[:-1]):
             setattr(network, head[:-1], None)
     return network
 
 
-def _build(name: str, input_side: int, **options: Any) -> nn.Module:
+def _build(name: str, input_side: int, alpha: float, **options: Any) -> nn.Module:
     """Call torchvision's builder, telling it the side where it asks for it. A side that it refuses is a ValueError."""
-    import torchvision
-
     if name.startswith("vit_"):
         options["image_size"] = input_side
     elif name.startswith("maxvit_"):
         options["input_size"] = (input_side, input_side)
     try:
-        network: nn.Module = torchvision.models.get_model(name, **options)
+        return build_at_width(name, alpha, **options)
     except (AssertionError, ValueError) as error:
         raise ValueError(f"{name} can't be built for input_side {input_side}: {error}") from error
-    return network
 
 
 def _repeat_grey(_network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

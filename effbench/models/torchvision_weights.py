@@ -39,6 +39,17 @@ def weights_of_torchvision(name: str, weights: str, /) -> Weights:
     )
 
 
+def usual_entry(name: str, /) -> Weights | None:
+    """Return the weights that torchvision has had longest for a network; None for a name that it does not know."""
+    import torchvision
+
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        return None
+    entries = torchvision.models.get_model_weights(name)
+    first: Weights | None = next(iter(entries), None)
+    return getattr(entries, "IMAGENET1K_V1", first)
+
+
 def names_weights(name: str, weights: str | None, /) -> bool:
     """Whether a text is a name of torchvision's weights, or can be nothing else. ValueError where it is none of them.
 

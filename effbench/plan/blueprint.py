@@ -20,8 +20,9 @@ from effbench.plan.given import given_object, is_given, name_of
 from effbench.plan.source_code import is_own, source_identity
 from effbench.plan.targets import find_target
 
-BESIDE_OPTIONS = ("_target_", "epochs", "tasks")
-"""Keys of a configuration's node that are no options of its target: what it is, how long to train on it, for what."""
+BESIDE_OPTIONS = ("_target_", "epochs", "tasks", "least_side")
+"""Keys of a configuration's node that are no options of its target: what it is, how long to train on it, for what, and
+the smallest images that it takes."""
 OFFERED = ("num_classes", "in_channels", "input_side")
 """Arguments that a network is offered where it is built: an option of that name replaces what was offered, also where
 its value is the default's."""

@@ -7,20 +7,12 @@ in "features.conv*"; "classifier.*" means the module classifier and all within i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
+
+from effbench.checks.patterns import matches
 
 SKIP = "skip"
 """The value of a layer that is left out."""
-
-
-def matches(pattern: str, name: str, /) -> bool:
-    """Whether a pattern meets a layer's name.
-
-    >>> [matches("classifier.*", name) for name in ("classifier", "classifier.1", "features.0")]
-    [True, True, False]
-    """
-    return fnmatchcase(name, pattern) or (pattern.endswith(".*") and fnmatchcase(name, pattern[:-2]))
 
 
 def assign(patterns: Mapping[str, Any], names: Sequence[str], /, *, default: Any) -> dict[str, Any]:

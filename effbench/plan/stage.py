@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Self
 from torch import nn
 
 from effbench.checks.fields import check_fields
+from effbench.checks.patterns import matches
 from effbench.checks.text import few_names
 from effbench.compression.layers import Weight, other_matrices, weight_layers, weights_of
 from effbench.plan.components import TargetComponent
 from effbench.plan.context import Context
-from effbench.plan.layer_values import SKIP, assign, check_patterns, matches
+from effbench.plan.layer_values import SKIP, assign, check_patterns
 from effbench.plan.source_code import is_own, source_identity
 from effbench.plan.teacher import TeacherRequest
 
@@ -124,7 +125,7 @@ class Stage(ABC):
         return self
 
     def with_training(self, **changes: Any) -> Self:
-        """Return the stage with other `epochs` or `fraction` of the training split; one that trains not, as it is."""
+        """Return the stage with other training options, such as `epochs`; one that trains not, as it is."""
         return dataclasses.replace(self, **changes) if self.TRAINS else self
 
     def values_by_layer(self, model: nn.Module, context: Context, /) -> dict[str, Any]:

@@ -88,6 +88,8 @@ class Distill(TrainingStage):
             )
         if read_pairs(self.hints) and not (self.is_neutral or 0 < self.hint_epochs < self.epochs):
             raise ValueError(f"hint_epochs={self.hint_epochs}: must be 1 to {self.epochs - 1}, fewer than the epochs")
+        if read_pairs(self.hints) and self.freeze:
+            raise ValueError(f"hints={self.hints}: must be none with freeze: hints train what comes before the outputs")
 
     def _check_labels(self) -> None:
         """Refuse labels beside a teacher, or beside what needs one."""

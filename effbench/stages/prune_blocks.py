@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from effbench.compression.duplicate import duplicate
 from effbench.compression.layers import weight_layers
 from effbench.compression.modes import evaluating
+from effbench.compression.structure.attention_heads import is_attention
 from effbench.compression.structure.edits import places, remove_module
-from effbench.compression.structure.watch import run_once
+from effbench.compression.structure.watch import fast_paths_off, run_once
 from effbench.plan.context import Context
 from effbench.plan.stage import Stage
 
@@ -24,13 +25,16 @@ from effbench.plan.stage import Stage
 class PruneBlocks(Stage):
     """Let whole residual blocks or layers return their input, the least harmful first.
 
-    A block is a child of an `nn.Sequential` that holds convolution or linear weights and whose output has the shape of
-    its input (Veit et al. 2016, arXiv:1605.06431, section 4.1, remove such blocks from trained residual networks); of
-    blocks within blocks the outermost counts. Greedy: each one left is removed on trial, and the one goes after
-    whose removal the accuracy on validation is highest; of equal ones, the one of most parameters.
+    A block is a child of an `nn.Sequential` or `nn.ModuleList` that holds convolution or linear weights and whose
+    output has the shape of its input, whatever else it is called with (Veit et al. 2016, arXiv:1605.06431, section 4.1,
+    remove such blocks from trained residual networks, Fan et al. 2019, arXiv:1909.11556, section 3.2, layers from
+    transformers). Of blocks within blocks the outermost counts, but a part that holds several blocks with attention is
+    none itself: these are (a stage of a Swin). Blocks that return a tuple stay. Greedy: each one left is removed on
+    trial, and the one goes after whose removal the accuracy on validation is highest; of equal ones, the one of most
+    parameters.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     count: Annotated[int, Field(ge=0)]
     """How many blocks are removed."""
@@ -52,7 +56,7 @@ class PruneBlocks(Stage):
             known = f" ({', '.join(candidates)})" if candidates else ""
             raise ValueError(
                 f"prune_blocks={self.count}: {type(model).__name__} has {len(candidates)} removable blocks{known}: "
-                "children of a Sequential with weights whose output has the shape of their input"
+                "children of a Sequential or ModuleList with weights whose output has the shape of their input"
             )
         for _ in range(self.count):
             worth = {path: _worth_without(pruned, path, context) for path in candidates}
@@ -68,30 +72,51 @@ def removable_blocks(network: nn.Module, images: Tensor, /) -> list[str]:
     images: (N, C, H, W), an input.
     """
     fitting = _shape_keepers(network, images)
+    candidates = [
+        path
+        for path, module in places(network)
+        if path and module in fitting and isinstance(_parent(network, path), nn.Sequential | nn.ModuleList)
+    ]
+    attending = [path for path in candidates if _holds_attention(network.get_submodule(path))]
     blocks: list[str] = []
-    for path, module in places(network):
-        parent = network.get_submodule(path.rpartition(".")[0])
-        within = any(path.startswith(f"{block}.") for block in blocks)
-        if path and not within and isinstance(parent, nn.Sequential) and module in fitting:
+    for path in candidates:
+        holds_several = sum(other.startswith(f"{path}.") for other in attending) > 1
+        if not holds_several and not any(path.startswith(f"{block}.") for block in blocks):
             blocks.append(path)
     return [path for path in blocks if _runs_without(network, path, images)]
 
 
+def _parent(network: nn.Module, path: str) -> nn.Module:
+    return network.get_submodule(path.rpartition(".")[0])
+
+
+def _holds_attention(module: nn.Module) -> bool:
+    """Whether a module has attention within it, and is more than that."""
+    return any(part is not module and is_attention(part) for part in module.modules())
+
+
 def _shape_keepers(network: nn.Module, images: Tensor) -> set[nn.Module]:
-    """Return the modules with weights that run once, on one tensor, and return another of its shape and type."""
+    """Return the modules with weights that run once and return a tensor of the shape and type of their first input.
+
+    Of those that are called with several such tensors it is not known which one they pass on: they are none.
+    """
     seen: dict[nn.Module, list[bool]] = {}
 
-    def note(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-        tensors = [value for value in (*inputs, output) if isinstance(value, Tensor)]
-        forms = {(tensor.shape, tensor.dtype) for tensor in tensors}
-        seen.setdefault(module, []).append(len(inputs) == 1 and len(tensors) == 2 and len(forms) == 1)
+    def note(module: nn.Module, inputs: tuple[object, ...], named: dict[str, object], output: object) -> None:
+        tensors = [value for value in (*inputs, *named.values()) if isinstance(value, Tensor)]
+        alike = [one for one in tensors if isinstance(output, Tensor) and _form(one) == _form(output)]
+        seen.setdefault(module, []).append(len(alike) == 1 and bool(inputs) and alike[0] is inputs[0])
 
     watched = [module for _, module in places(network) if any(True for _ in weight_layers(module))]
-    with ExitStack() as hooks, evaluating(network), torch.no_grad():
+    with ExitStack() as hooks, fast_paths_off(), evaluating(network), torch.no_grad():
         for module in dict.fromkeys(watched):
-            hooks.callback(module.register_forward_hook(note).remove)
+            hooks.callback(module.register_forward_hook(note, with_kwargs=True).remove)
         network(images)
     return {module for module, fits in seen.items() if fits == [True]}
+
+
+def _form(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
+    return tensor.shape, tensor.dtype
 
 
 def _runs_without(network: nn.Module, path: str, images: Tensor) -> bool:

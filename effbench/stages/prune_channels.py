@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from effbench.checks.patterns import matches
 from effbench.checks.text import few_names
 from effbench.compression.constraints.stack import bake
 from effbench.compression.duplicate import duplicate
@@ -21,7 +22,7 @@ from effbench.compression.structure.channel_groups import Channels
 from effbench.compression.structure.channels import Removal, remove_channels
 from effbench.compression.structure.edits import record_changes
 from effbench.plan.context import Context
-from effbench.plan.layer_values import SKIP, matches
+from effbench.plan.layer_values import SKIP
 from effbench.plan.stage import Stage
 
 ChannelCriterion = Literal["l1", "l2", "batch_norm", "taylor", "random"]

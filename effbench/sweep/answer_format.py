@@ -52,7 +52,7 @@ class Answering:
     """How a command answers: as a table on the terminal, or as a document that has stdout for itself."""
 
     def __init__(self, form: str, stream: TextIO | None) -> None:
-        self._form = form
+        self.form = form
         self._stream = stream
         self.is_document = stream is not None
 
@@ -63,15 +63,19 @@ class Answering:
             return
         from effbench.sweep.documents import answer_document
 
-        self._stream.write(answer_document(printout, self._form))
-        printout.show_beside(self._form)
+        self._stream.write(answer_document(printout, self.form))
+        printout.show_beside(self.form)
 
     def show_plan(self, plan: pd.DataFrame, /) -> None:
         """Write the plan of a dry run as a document."""
         from effbench.sweep.documents import plan_document
 
-        assert self._stream is not None, "a table is printed by print_plan"
-        self._stream.write(plan_document(plan, self._form))
+        self.write(plan_document(plan, self.form))
+
+    def write(self, document: str, /) -> None:
+        """Write a document of another door's."""
+        assert self._stream is not None, "a table is printed"
+        self._stream.write(document)
 
 
 def in_format(arguments: Sequence[str], run: Callable[[list[str], Answering], int], /) -> int:

@@ -17,6 +17,7 @@ from effbench.compression.structure.held_masks import HeldMasks, masked_after_st
 from effbench.data import ImageData
 from effbench.training.batch_changes import BatchChanges
 from effbench.training.evaluation import Evaluation
+from effbench.training.freezing import frozen
 from effbench.training.layout import set_layout
 from effbench.training.length import Length
 from effbench.training.options import TrainingOptions
@@ -86,32 +87,33 @@ def fit(
     model.train()
     length = Length.of(options, data)
     is_pressed = code_length is not None
-    trainer = Trainer(
-        model, options, length=length, loss=loss, generator=generator, device=device, is_pressed=is_pressed
-    )
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), fused(model), masked_after_steps(model) as masks:
-        # Layers with a random forward pass (dropout) draw from the global generator.
-        seed = int(torch.randint(2**62, (), generator=generator))
-        torch.manual_seed(seed)
-        changes = BatchChanges(options, data, side, seed, by_number=by_number)
-        run = _Run(trainer, data, side, changes, progress, validate, count, code_length)
-        state = None if checkpoint is None else checkpoint.load()
-        if state is not None:
-            _resume(trainer, state)
-        elif trainer.pressure is not None and code_length is not None:
-            trainer.pressure.calibrate(code_length)
-        while trainer.n_epochs_done < options.epochs and not trainer.stopping.is_over:
-            record = run.epoch(masks)
-            if on_epoch is not None:
-                on_epoch(record)
-            if not math.isfinite(record.loss):
-                raise FloatingPointError(
-                    f"the loss is {record.loss} in epoch {record.epoch}: a lower lr may help (lr={options.lr})"
-                )
-            if checkpoint is not None:
-                checkpoint.save(trainer.state_dict())
-        trainer.finish()
+    with frozen(model, options.freeze):
+        trainer = Trainer(
+            model, options, length=length, loss=loss, generator=generator, device=device, is_pressed=is_pressed
+        )
+        cuda = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda), fused(model), masked_after_steps(model) as masks:
+            # Layers with a random forward pass (dropout) draw from the global generator.
+            seed = int(torch.randint(2**62, (), generator=generator))
+            torch.manual_seed(seed)
+            changes = BatchChanges(options, data, side, seed, by_number=by_number)
+            run = _Run(trainer, data, side, changes, progress, validate, count, code_length)
+            state = None if checkpoint is None else checkpoint.load()
+            if state is not None:
+                _resume(trainer, state)
+            elif trainer.pressure is not None and code_length is not None:
+                trainer.pressure.calibrate(code_length)
+            while trainer.n_epochs_done < options.epochs and not trainer.stopping.is_over:
+                record = run.epoch(masks)
+                if on_epoch is not None:
+                    on_epoch(record)
+                if not math.isfinite(record.loss):
+                    raise FloatingPointError(
+                        f"the loss is {record.loss} in epoch {record.epoch}: a lower lr may help (lr={options.lr})"
+                    )
+                if checkpoint is not None:
+                    checkpoint.save(trainer.state_dict())
+            trainer.finish()
     if length.n_batches:
         trainer.settle()
     set_layout(model.to("cpu"), "contiguous")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
@@ -90,6 +90,8 @@ class TrainingOptions:
     """Epochs in a row without a better quality on validation after which training ends; None: all epochs are run."""
     keep: Literal["last", "best"] = "last"
     """The network of the last epoch, or of the one that was best on validation."""
+    freeze: str | Sequence[str] | None = None
+    """What is not trained: `backbone`, all but the classifier, or patterns of the names of modules and parameters."""
 
     def __post_init__(self) -> None:
         """Refuse what can't be trained with."""

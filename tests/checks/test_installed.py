@@ -14,6 +14,7 @@ DOORS = (
     ["effbench.sweep", "prune=0.5"],
     ["effbench.sweep", "--help"],
     ["effbench.store"],
+    ["effbench.profile", "model=vgg16"],
     ["effbench.new", "model", "x"],
 )
 

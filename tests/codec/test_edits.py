@@ -154,7 +154,6 @@ HUGE = varint(2**31 - 1)
 HOSTILE = {
     "at most": varint(2**40),
     "place of a structural edit": varint(1) + varint(8 * 10**6),
-    "unknown kind": varint(1) + varint(8 * 1 + 7),
     "can't be removed": varint(1) + varint(EditKind.REMOVED),
     "can't be resized": varint(1) + varint(8 * 2 + EditKind.RESIZED),
     "can't be spatial": varint(1) + varint(8 * 12 + EditKind.SPATIAL),
@@ -168,6 +167,29 @@ HOSTILE = {
     "a width": varint(1) + varint(8 * 1 + EditKind.TUCKER) + varint(2**63) * 4,
     "has no end": b"\xff" * 30,
 }
+
+
+ATTENTION = {
+    "can't be left with (0,) heads": varint(1) + varint(8 * 1 + EditKind.HEADS) + varint(0),
+    "can't be left with (3,) heads": varint(1) + varint(8 * 1 + EditKind.HEADS) + varint(3),
+    "can't be left with (2147483647,) heads": varint(1) + varint(8 * 1 + EditKind.HEADS) + HUGE,
+    "can't be heads": varint(1) + varint(8 * 2 + EditKind.HEADS) + varint(1),
+    "only remove": varint(2) + varint(8 * 1 + EditKind.HEADS) + varint(1) + varint(EditKind.RESIZED) + varint(8) * 2,
+}
+
+
+@pytest.mark.parametrize("message", ATTENTION)
+def test_hostile_sections_of_attention_are_refused(message):
+    template = nn.Sequential(nn.MultiheadAttention(8, 2), nn.Linear(8, 4))
+    small = encode(template)
+    cut = nn.Sequential(nn.MultiheadAttention(8, 2), nn.Linear(8, 4))
+    apply_edits(cut, {"0": Edit(EditKind.HEADS, (1,))})
+    right = encode(cut)
+    n = len(write_edits(cut))
+    assert len(right) < len(small)
+    with pytest.raises(ValueError) as caught:
+        decode(sealed(right[:EDITS_START] + ATTENTION[message] + right[EDITS_START + n : -4]), template)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("message", HOSTILE)

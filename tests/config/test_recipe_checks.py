@@ -1,5 +1,6 @@
 import pytest
 
+from effbench.config.read import read_sweep
 from effbench.config.recipe_checks import check_layers, check_training, tell_of_lost_weights
 from effbench.data.paths import remark
 from effbench.plan.chain import Rounds, Step, Until
@@ -57,3 +58,21 @@ def test_that_weights_are_lost_is_said_with_what_trains_anew(steps, said, caplog
     remark.cache_clear()
     tell_of_lost_weights(steps, where="conv=separable")
     assert [record.getMessage() for record in caplog.records] == ([f"conv=separable: {said}"] if said else [])
+
+
+def test_what_is_frozen_must_be_in_the_network():
+    assert read_sweep(["+prune=0.5", "train.freeze=backbone"]).plan.points
+    steps = read_sweep(["+prune=0.5", "train.freeze=[features.conv1]"]).plan.points[1].chain.plain_steps
+    assert [step.stage.freeze for step in steps if step.stage.TRAINS] == [["features.conv1"]] * 2
+    with pytest.raises(ValueError, match=r"^train\.freeze: layer4 meets no module of the network; must be backbone"):
+        read_sweep(["train.freeze=[layer4]"])
+    with pytest.raises(ValueError, match=r"^finetune\.freeze=\[\*\]: leaves nothing to train"):
+        read_sweep(["+prune=0.5", "finetune.freeze=*"])
+    with pytest.raises(ValueError, match=r"hints=\S+: must be none with freeze"):
+        read_sweep(["+distill=0.5", "train.freeze=backbone", "stage.distill.hints=features.relu4:features.relu4"])
+
+
+def test_another_teacher_is_trained_wholly():
+    command = ["+distill=0.5", "train.freeze=[features.conv1]", "stage.distill.teacher=lenet_5"]
+    (step,) = [s for s in read_sweep(command).plan.points[-1].chain.plain_steps if s.teacher is not None][:1]
+    assert [taught.stage.freeze for taught in step.teacher.plain_steps] == [None]

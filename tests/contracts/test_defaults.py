@@ -46,6 +46,7 @@ TRAINING = {
     "ema": None,
     "stop_after": None,
     "keep": "last",
+    "freeze": None,
 }
 LESSON = {
     "labels": None,
@@ -89,8 +90,9 @@ STAGES = {
     "LowRank": (1, {"scheme": "tucker", "by": "share"}),
     "Precision": (1, {}),
     "Prune": (3, PRUNING),
-    "PruneBlocks": (1, {}),
+    "PruneBlocks": (2, {}),
     "PruneChannels": (3, {"criterion": "l1", "scope": "layer"}),
+    "PruneHeads": (1, {"criterion": "gradient"}),
     "PruneNM": (3, {"criterion": "magnitude", "examples": 250}),
     "Quantize": (2, {**GRID, "rounding": "nearest", "examples": 1000}),
     "Constrain": (2, {"rate": 32, "coder": "context", "small": 0.01, "biases": True}),
@@ -120,8 +122,15 @@ STAGES = {
 SMALL_CNN = {
     "alpha": 1.0,
     "kernel": 3,
+    "conv": "standard",
+    "groups": 4,
+    "shuffle": False,
+    "shortcut": False,
+    "octave": 0.0,
+    "bands": "none",
     "pooling": "even",
     "head": "gap",
+    "hidden": 500,
     "channels": (8, 16, 16, 32, 32, 64),
     "n_poolings": 2,
 }
@@ -134,13 +143,16 @@ SMALL_SEGMENTER = {
     "n_poolings": 3,
 }
 FACTORIES = {
-    "lenet_300_100": (1, {}),
-    "lenet_5": (1, {"activation": "none"}),
-    "mobilenet_v1": (1, {"alpha": 1.0}),
-    "shufflenet_v1": (1, {"groups": 3, "scale": 1.0, "shuffle": True, "alpha": 1.0}),
+    "lenet_300_100": (1, {"hidden": (300, 100), "bands": "none"}),
+    "lenet_5": (1, {"hidden": 500, "bands": "none", "activation": "none"}),
+    "mobilenet_v1": (1, {"alpha": 1.0, "pooling": "1-3-5-7-13", "bands": "none"}),
+    "shufflenet_v1": (1, {"groups": 3, "scale": 1.0, "shuffle": True, "shortcut": True, "alpha": 1.0}),
     "small_cnn": (1, SMALL_CNN),
     "small_segmenter": (1, SMALL_SEGMENTER),
-    "torchvision_model": (1, {"weights": "none", "weights_entry": None, "class_rows": ()}),
+    "torchvision_model": (
+        1,
+        {"alpha": 1.0, "pooling": "own", "weights": "none", "weights_entry": None, "class_rows": ()},
+    ),
     "Classification": (1, {}),
     "Segmentation": (1, {}),
     "EagerEngine": (1, {"device": "cpu"}),

@@ -1,6 +1,7 @@
 """What every network in conf/model must do."""
 
 import copy
+import dataclasses
 import importlib
 import inspect
 import sys
@@ -17,28 +18,61 @@ from effbench.plan.blueprint import Blueprint
 from effbench.stages.prune_channels import PruneChannels
 
 CONF = Path(__file__).parents[2] / "conf"
-CONFIGS = sorted((CONF / "model").glob("*.yaml"))
 SIDE = 32
 
 
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A network of conf/model, with more options."""
+
+    stem: str
+    options: dict = dataclasses.field(default_factory=dict)
+
+    def __str__(self):
+        return ",".join([self.stem, *(f"{name}={value}" for name, value in self.options.items())])
+
+    def node(self):
+        return {**yaml.safe_load((CONF / "model" / f"{self.stem}.yaml").read_text()), **self.options}
+
+
+KNOBS = [
+    Case("small_cnn", {"kernel": "3x1", "head": "linear", "hidden": "40-20"}),
+    Case("small_cnn", {"conv": "separable", "bands": "both", "shortcut": True}),
+    Case("small_cnn", {"conv": "shuffle", "head": "conv"}),
+    Case("small_cnn", {"conv": "grouped", "groups": 2, "shortcut": True, "bands": "low"}),
+    Case("small_cnn", {"octave": 0.5, "kernel": 5}),
+    Case("small_cnn", {"octave": 0.25, "shortcut": True, "bands": "both", "head": "flatten"}),
+]
+"""Together every knob of the small network at another value than its default, and what it stands beside."""
+OTHERS = [
+    Case("shufflenet_v1", {"groups": 2, "scale": 0.5, "shuffle": False, "shortcut": False}),
+    Case("mobilenet_v1", {"pooling": "2-4-6", "bands": "both"}),
+    Case("lenet_5", {"hidden": 80, "bands": "both"}),
+    Case("lenet_300_100", {"hidden": "80-40", "bands": "low"}),
+    Case("torchvision", {"name": "mnasnet1_0", "alpha": 0.5}),
+]
+CASES = [*map(Case, sorted(path.stem for path in (CONF / "model").glob("*.yaml"))), *KNOBS, *OTHERS]
+
+
 def factory_and_options(config):
-    node = yaml.safe_load(config.read_text())
+    node = config.node()
     del node["tasks"]
+    node.pop("least_side", None)
     module, _, name = node.pop("_target_").rpartition(".")
     return getattr(importlib.import_module(module), name), node
 
 
-def build(config, in_channels, num_classes=10):
+def build(config, in_channels, num_classes=10, side=SIDE):
     factory, options = factory_and_options(config)
     if "input_side" in inspect.signature(factory).parameters:
-        options["input_side"] = SIDE
+        options["input_side"] = side
     torch.manual_seed(0)
     return factory(**options, in_channels=in_channels, num_classes=num_classes)
 
 
 def tasks_of(config):
     """Return the tasks that a network is for, by their names."""
-    names = yaml.safe_load(config.read_text())["tasks"]
+    names = config.node()["tasks"]
     targets = {name: yaml.safe_load((CONF / "task" / f"{name}.yaml").read_text())["_target_"] for name in names}
     return {name: Blueprint(target).build() for name, target in targets.items()}
 
@@ -50,7 +84,7 @@ def loss_of(task, outputs):
     return task.loss(outputs, targets)
 
 
-@pytest.fixture(params=CONFIGS, ids=lambda config: config.stem)
+@pytest.fixture(params=CASES, ids=str)
 def config(request):
     return request.param
 
@@ -61,7 +95,7 @@ def in_channels(request):
 
 
 def test_the_yaml_leaves_axes_and_data_alone(config):
-    factory, options = factory_and_options(config)
+    factory, options = factory_and_options(Case(config.stem))
     parameters = inspect.signature(factory).parameters
     assert set(options) <= set(parameters)
     assert not set(options) & {"alpha", "pooling", "num_classes", "in_channels", "input_side"}
@@ -139,3 +173,35 @@ def test_every_operation_is_known_to_the_counter(config, in_channels):
     assert cost.params == sum(parameter.numel() for parameter in model.parameters())
     assert cost.by_layer[["macs", "params"]].sum().tolist() == [cost.macs, cost.params]
     assert float32_bytes(model) >= 4 * cost.params
+
+
+STAGES = ["prune", "prune_nm", "low_rank", "quantize", "quantize_inputs", "share", "precision"]
+"""Stages that make any network smaller; `prune_channels` is above, slower ones have grids as `quantize` has."""
+
+
+@pytest.mark.parametrize("config", KNOBS, ids=str)
+def test_every_stage_acts_on_it_and_its_file_gives_it_back(config, instantiate, toy_data, make_context):
+    tiny = {"channels": [8, 8, 8, 8], "n_poolings": 1, **({"hidden": "10-6"} if "hidden" in config.options else {})}
+    config = Case(config.stem, {**config.options, **tiny})
+    context = make_context(toy_data)
+    model = build(config, 1, toy_data.n_classes, side=toy_data.side).eval()
+    images = torch.randn(2, 1, toy_data.side, toy_data.side, generator=torch.Generator().manual_seed(0))
+    for name in [*STAGES, "fold_batch_norm"]:
+        acted = instantiate(name).apply(model, context).eval()
+        restored = decode(encode(acted), build(config, 1, toy_data.n_classes, side=toy_data.side)).eval()
+        with torch.no_grad():
+            outputs = acted(images.to(next(acted.parameters()).dtype))
+            assert torch.equal(restored(images.to(outputs.dtype)), outputs), name
+        assert count_cost(acted, (1, toy_data.side, toy_data.side)).unknown == (), name
+
+
+def test_shuffled_channels_that_are_added_again_stay_and_are_named(toy_data, make_context):
+    context = make_context(toy_data, side=SIDE)
+    model = build(Case("small_cnn", {"conv": "shuffle", "shortcut": True}), 1, toy_data.n_classes)
+    pruned = PruneChannels(ratio=0.5).apply(model, context)
+    kept = {row["layer"]: row["reason"] for row in context.findings.tables["kept_whole"]}
+    assert set(kept) == {
+        f"features.{name}" for name in ("conv2", "residual3.layers.conv3", "conv4", "residual5.layers.conv5")
+    }
+    assert all("a channel shuffle takes them" in reason for reason in kept.values())
+    assert pruned.features.conv6.out_channels == 32

@@ -170,45 +170,47 @@ def test_two_identical_sweeps_at_once_do_not_double_it(folder, undisturbed):
     assert sum("waiting for it" in err for _, err in ended) <= 1
 
 
-@pytest.mark.parametrize("part", ["runs/*.json", "runs/*.effb", "runs/*.npz"])
-def test_a_damaged_result_is_named_and_computed_again(folder, sweep, caplog, part):
+def test_a_damaged_result_is_named_and_computed_again(folder, sweep, caplog):
     assert sweep("+prune=0.9")[0] == 0
     before = folder.results()
-    victim = sorted((folder.path / ".effbench" / "entries").glob(part))[0]
-    content = bytearray(victim.read_bytes())
-    content[len(content) // 2] ^= 0x10
-    victim.write_bytes(content)
-    caplog.clear()
-    status, _, _ = sweep("+prune=0.9")
-    assert status == 0
-    assert any(victim.name in record.getMessage() for record in caplog.records)
-    assert folder.results() == before
-    assert victim.read_bytes() != bytes(content)
+    for part in ("runs/*.json", "runs/*.effb", "runs/*.npz"):
+        victim = sorted((folder.path / ".effbench" / "entries").glob(part))[0]
+        content = bytearray(victim.read_bytes())
+        content[len(content) // 2] ^= 0x10
+        victim.write_bytes(content)
+        caplog.clear()
+        status, _, _ = sweep("+prune=0.9")
+        assert status == 0, part
+        assert any(victim.name in record.getMessage() for record in caplog.records)
+        assert folder.results() == before
+        assert victim.read_bytes() != bytes(content)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "emptied", "foreign", "another entry"])
-def test_a_kept_network_that_is_not_whole_is_trained_again(folder, sweep, caplog, damage, monkeypatch):
+DAMAGES = {
+    "truncated": lambda contents, number: contents[number][:-100],
+    "emptied": lambda contents, number: b"",
+    "foreign": lambda contents, number: b"not ours at all" * 10,
+    "another entry": lambda contents, number: contents[number - 1],
+}
+
+
+def test_a_kept_network_that_is_not_whole_is_trained_again(folder, sweep, caplog, monkeypatch):
     monkeypatch.setattr("effbench.run.making.WORTH_KEEPING_SECONDS", 0)
     assert sweep("+prune=0.9")[0] == 0
     before = folder.results()
-    models = sorted((folder.path / ".effbench" / "entries" / "models").iterdir())
-    contents = [path.read_bytes() for path in models]
-    for number, path in enumerate(models):
-        new = {
-            "truncated": contents[number][:-100],
-            "emptied": b"",
-            "foreign": b"not ours at all" * 10,
-            "another entry": contents[number - 1],
-        }
-        path.write_bytes(new[damage])
-    shutil.rmtree(folder.path / ".effbench" / "entries" / "runs")
-    caplog.clear()
-    status, _, _ = sweep("+prune=0.9")
-    assert status == 0
-    assert any("damaged" in record.getMessage() for record in caplog.records)
-    assert folder.results() == before
-    metrics = {run.data.tags["effbench.run_key"]: run.data.metrics["accuracy"] for run in folder.children()}
-    assert len(metrics) == 2
+    for damage, damaged in DAMAGES.items():
+        models = sorted((folder.path / ".effbench" / "entries" / "models").iterdir())
+        contents = [path.read_bytes() for path in models]
+        for number, path in enumerate(models):
+            path.write_bytes(damaged(contents, number))
+        shutil.rmtree(folder.path / ".effbench" / "entries" / "runs")
+        caplog.clear()
+        status, _, _ = sweep("+prune=0.9")
+        assert status == 0, damage
+        assert any("damaged" in record.getMessage() for record in caplog.records)
+        assert folder.results() == before
+        metrics = {run.data.tags["effbench.run_key"]: run.data.metrics["accuracy"] for run in folder.children()}
+        assert len(metrics) == 2
 
 
 def test_the_parent_gets_its_params_even_when_it_was_killed_right_after_its_creation(folder, sweep):

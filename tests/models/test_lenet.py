@@ -62,3 +62,46 @@ def test_lenet_5_may_rectify_after_its_poolings_with_the_same_weights():
     assert [type(layer).__name__ for layer in rectified][:6] == ["Conv2d", "MaxPool2d", "ReLU"] * 2
     with pytest.raises(ValueError, match="activation must be none or relu, got 'tanh'"):
         lenet_5(activation="tanh")
+
+
+@pytest.mark.parametrize(
+    ("factory", "hidden", "n_weights"),
+    [
+        (lenet_5, 100, 500 + 25_000 + 800 * 100 + 100 * 10),
+        (lenet_5, "50", 500 + 25_000 + 800 * 50 + 50 * 10),
+        (lenet_300_100, 50, 784 * 50 + 50 * 50 + 50 * 10),
+        (lenet_300_100, "200-80", 784 * 200 + 200 * 80 + 80 * 10),
+        (lenet_300_100, [300, 100], 266_200),
+    ],
+)
+def test_hidden_layers_have_the_widths_that_are_asked_for(factory, hidden, n_weights):
+    assert weights_without_biases(factory(hidden=hidden)) == n_weights
+
+
+@pytest.mark.parametrize(
+    ("factory", "hidden", "message"),
+    [
+        (lenet_5, "300-100", "hidden=300-100: the network has 1 hidden layer, and 2 widths are given"),
+        (lenet_300_100, "3-2-1", "hidden=3-2-1: the network has 2 hidden layers, and 3 widths are given"),
+        (lenet_5, 0, "hidden must be a width of at least 1"),
+    ],
+)
+def test_other_hidden_layers_are_refused(factory, hidden, message):
+    with pytest.raises(ValueError, match=message):
+        factory(hidden=hidden)
+
+
+@pytest.mark.parametrize("factory", [lenet_300_100, lenet_5])
+@pytest.mark.parametrize(("bands", "n_channels"), [("both", 4), ("low", 1)])
+@pytest.mark.parametrize("side", [27, 28])
+def test_lenets_take_bands_at_half_the_side(factory, bands, n_channels, side):
+    network = factory(bands=bands, in_channels=3, input_side=side)
+    assert network(torch.zeros(2, 3, side, side)).shape == (2, 10)
+    plain = factory(in_channels=3 * n_channels, input_side=14)
+    assert count_cost(network, (3, side, side)).macs == count_cost(plain, (3 * n_channels, 14, 14)).macs
+
+
+def test_lenet_5_says_which_side_is_too_small_for_bands():
+    assert lenet_5(bands="low", input_side=25)(torch.zeros(1, 1, 25, 25)).shape == (1, 10)
+    with pytest.raises(ValueError, match=r"input_side must be at least 25 for lenet_5 .*bands=low.*got 24"):
+        lenet_5(bands="low", input_side=24)

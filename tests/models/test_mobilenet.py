@@ -46,3 +46,37 @@ def test_depthwise_separable_costs_1_over_n_plus_1_over_k_squared(n_in, n_out, k
     )
     whole, cheap = (count_cost(layer, (n_in, side, side)).macs for layer in (standard, separable))
     assert cheap * n_out * kernel**2 == whole * (kernel**2 + n_out)
+
+
+def test_early_strides_cost_less_than_even_ones_than_late_ones():
+    costs = {
+        pooling: count_cost(mobilenet_v1(alpha=0.25, pooling=pooling), (3, 64, 64))
+        for pooling in ("early", "even", "late", "1-3-5-7-13")
+    }
+    assert len({cost.params for cost in costs.values()}) == 1
+    assert costs["early"].macs < costs["even"].macs < costs["late"].macs
+    assert costs["1-3-5-7-13"] == count_cost(mobilenet_v1(alpha=0.25), (3, 64, 64))
+
+
+@pytest.mark.parametrize(
+    ("pooling", "strided"),
+    [("early", [1, 2, 3, 4, 5]), ("even", [3, 5, 7, 10, 12]), ("late", [10, 11, 12, 13, 14]), ("2-14", [2, 14])],
+)
+def test_layers_of_stride_2(pooling, strided):
+    with torch.device("meta"):
+        layers = list(mobilenet_v1(alpha=0.25, pooling=pooling).features)
+    strides = [next(m for m in layer.modules() if isinstance(m, nn.Conv2d)).stride[0] for layer in layers]
+    assert [number for number, stride in enumerate(strides, start=1) if stride == 2] == strided
+
+
+def test_mobilenet_refuses_layers_that_it_has_not():
+    with pytest.raises(ValueError, match="ascending layer numbers from 1 to 14, as in 1-3; got '15'"):
+        mobilenet_v1(pooling="15")
+
+
+@pytest.mark.parametrize(("bands", "n_channels"), [("both", 12), ("low", 3)])
+def test_bands_are_what_the_stem_takes(bands, n_channels):
+    model = mobilenet_v1(alpha=0.25, bands=bands, num_classes=10)
+    plain = mobilenet_v1(alpha=0.25, in_channels=n_channels, num_classes=10)
+    one, other = count_cost(model, (3, 63, 63)), count_cost(plain, (n_channels, 32, 32))
+    assert (one.macs, one.params, one.unknown) == (other.macs, other.params, ())

@@ -65,6 +65,44 @@ def test_only_the_first_pointwise_convolution_of_stage_2_is_not_grouped():
     assert units[0].squeeze.conv.out_channels == 60
 
 
+def counted_by_hand(groups, scale, side=224):
+    """Return parameters and multiply-adds of 1000 classes from table 1 and figure 2, without the network."""
+    nearest = lambda n, multiple: multiple * max(1, int(n / multiple + 0.5))  # noqa: E731
+    width, channels = nearest(24 * scale, groups), nearest(STAGE_2_CHANNELS[groups] * scale, 4 * groups)
+    params, macs, side = 27 * width + 2 * width, 27 * width * (side // 2) ** 2, side // 4
+    for stage, n_units in enumerate((4, 8, 4), start=2):
+        for unit in range(n_units):
+            n_in, n_branch = (width, channels - width) if unit == 0 else (channels, channels)
+            squeeze = n_in * (channels // 4) // (1 if (stage, unit) == (2, 0) else groups)
+            depthwise, expand = 9 * (channels // 4), (channels // 4) * n_branch // groups
+            params += squeeze + depthwise + expand + 4 * (channels // 4) + 2 * n_branch
+            macs += squeeze * side**2
+            side = side // 2 if unit == 0 else side
+            macs += (depthwise + expand) * side**2
+        width, channels = channels, 2 * channels
+    return params + 1000 * width + 1000, macs + 1000 * width
+
+
+@pytest.mark.parametrize("groups", STAGE_2_CHANNELS)
+@pytest.mark.parametrize("scale", [0.25, 0.5, 1, 1.5, 2])
+def test_exact_counts_of_all_groups_and_scales(groups, scale):
+    cost = count_cost(on_meta(groups=groups, scale=scale), (3, 224, 224))
+    assert (cost.params, cost.macs, cost.unknown) == (*counted_by_hand(groups, scale), ())
+    assert (groups, scale) != (3, 1) or cost.params == 1_865_728
+
+
+def test_without_shortcuts_nothing_is_added_and_no_count_moves():
+    with_them, without = (seeded(scale=0.25, shortcut=value) for value in (True, False))
+    costs = [count_cost(model, (3, 64, 64)) for model in (with_them, without)]
+    assert costs[0] == costs[1]
+    assert list(with_them.state_dict()) == list(without.state_dict())
+    maps = torch.rand(1, with_them.features.stage2.unit2.squeeze.conv.in_channels, 8, 8)
+    added, alone = (model.features.stage2.unit2 for model in (with_them, without))
+    assert torch.equal(alone(maps), alone.expand(alone.depthwise(alone.shuffle(alone.squeeze(maps)))).relu())
+    assert not torch.equal(added(maps), alone(maps))
+    assert [model.features.stage2.unit1.joins for model in (with_them, without)] == ["concatenation"] * 2
+
+
 @pytest.mark.parametrize("groups", STAGE_2_CHANNELS)
 @pytest.mark.parametrize("scale", [0.25, 0.5, 1, 1.5, 2])
 def test_all_groups_and_scales_run_on_a_small_input(groups, scale):
@@ -132,6 +170,8 @@ def test_widths_are_the_nearest_multiple(channels, multiple):
         ({"alpha": float("nan")}, "alpha must be a finite number above 0"),
         ({"num_classes": 0}, "num_classes must be an integer of at least 1"),
         ({"shuffle": "yes"}, "shuffle must be true or false, got 'yes'"),
+        ({"shortcut": 0}, "shortcut must be true or false, got 0"),
+        ({"groups": 1, "shuffle": False}, "shuffle=false does nothing with groups=1"),
     ],
 )
 def test_wrong_arguments_are_named(options, message):

@@ -2,13 +2,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from effbench.measure.compute import count_cost
 from effbench.models import small_cnn
-from effbench.models.small import pooling_layers
 
 PLACEMENTS = ["early", "even", "late", "1-3", [3, 4], (2, 6)]
 
@@ -40,34 +37,6 @@ def test_pooling_moves_macs_and_no_parameter(head):
 
 
 @pytest.mark.parametrize(
-    ("pooling", "n_poolings", "layers"),
-    [
-        ("early", 2, (1, 2)),
-        ("even", 2, (2, 4)),
-        ("late", 2, (5, 6)),
-        ("even", 1, (3,)),
-        ("even", 6, (1, 2, 3, 4, 5, 6)),
-        ("late", 0, ()),
-        ("1-3", 2, (1, 3)),
-        ("4", 2, (4,)),
-        (4, 2, (4,)),
-        ([2, 5, 6], 2, (2, 5, 6)),
-    ],
-)
-def test_pooling_layers(pooling, n_poolings, layers):
-    assert pooling_layers(pooling, n_layers=6, n_poolings=n_poolings) == layers
-
-
-@given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))))
-def test_every_placement_places_as_many_poolings_as_asked(sizes):
-    n_layers, n_poolings = sizes
-    for pooling in ("early", "even", "late"):
-        layers = pooling_layers(pooling, n_layers=n_layers, n_poolings=n_poolings)
-        assert len(set(layers)) == n_poolings
-        assert all(1 <= layer <= n_layers for layer in layers)
-
-
-@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"alpha": 0}, "alpha must be a finite number above 0"),
@@ -76,7 +45,14 @@ def test_every_placement_places_as_many_poolings_as_asked(sizes):
         ({"alpha": float("inf")}, "got inf"),
         ({"kernel": 4}, "kernel must be odd"),
         ({"kernel": 0}, "kernel must be an integer of at least 1"),
-        ({"head": "max"}, "head must be one of gap, flatten, got 'max'"),
+        ({"head": "max"}, "head must be one of gap, flatten, linear, conv, got 'max'"),
+        ({"hidden": 100}, "hidden=100: head=gap has no hidden layer; give head=linear"),
+        ({"head": "linear", "hidden": "300-0"}, "hidden must be a width of at least 1, or one for each layer"),
+        ({"bands": "high"}, "bands must be none, both, low"),
+        ({"octave": 1.5}, "octave must be from 0 \\(none\\) to 1"),
+        ({"octave": True}, "octave must be from 0"),
+        ({"octave": 0.5, "conv": "separable"}, "octave=0.5 can't be combined with conv=separable"),
+        ({"octave": 0.5, "kernel": "3x1"}, "octave=0.5 can't be combined with conv=standard kernel=3x1"),
         ({"pooling": "middle"}, "early, even, late or ascending layer numbers from 1 to 6"),
         ({"pooling": "3-1"}, "got '3-1'"),
         ({"pooling": "2-2"}, "got '2-2'"),
@@ -127,3 +103,75 @@ def test_the_same_seed_gives_the_same_weights():
 
     assert torch.equal(build(3), build(3))
     assert not torch.equal(build(3), build(4))
+
+
+def seeded(**options):
+    torch.manual_seed(0)
+    return small_cnn(**options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"kernel": "3"}, {"octave": 0, "bands": "none"}, {"conv": "standard", "groups": 4}]
+)
+def test_options_at_their_defaults_leave_the_network_to_the_bit(options):
+    plain, other = seeded(), seeded(**options)
+    images = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert all(torch.equal(one, two) for one, two in zip(plain.parameters(), other.parameters(), strict=True))
+    assert list(plain.state_dict()) == list(other.state_dict())
+    assert torch.equal(plain(images), other(images))
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7, "1", "7"])
+def test_kernels_by_the_formula(kernel):
+    sides, widths, k = [28, 28, 14, 14, 7, 7], [1, 8, 16, 16, 32, 32, 64], int(kernel)
+    macs = sum(side**2 * k**2 * n_in * n_out for side, (n_in, n_out) in zip(sides, pairwise(widths), strict=True))
+    assert count_cost(small_cnn(kernel=kernel), (1, 28, 28)).macs == macs + 640
+
+
+def test_a_split_kernel_by_the_formula():
+    sides, widths = [28, 28, 14, 14, 7, 7], [1, 8, 16, 16, 32, 32, 64]
+    split = sum(3 * side**2 * (n_in + n) * n for side, (n_in, n) in zip(sides, pairwise(widths), strict=True))
+    assert count_cost(small_cnn(kernel="3x1"), (1, 28, 28)).macs == split + 640
+
+
+def test_separable_layers_cost_1_over_n_plus_1_over_k_squared():
+    # arXiv:1704.04861, section 3.1; the first layer is whole.
+    rows = {}
+    for conv in ("standard", "separable"):
+        table = count_cost(small_cnn(conv=conv), (1, 28, 28)).by_layer.set_index("layer").macs
+        names = table.index.str.extract(r"features\.(conv\d)", expand=False)
+        rows[conv] = table.groupby(names).sum()
+    assert rows["standard"]["conv1"] == rows["separable"]["conv1"]
+    for name, n_out in zip(("conv2", "conv3", "conv4", "conv5", "conv6"), (16, 16, 32, 32, 64), strict=True):
+        assert rows["separable"][name] * 9 * n_out == rows["standard"][name] * (n_out + 9)
+
+
+@pytest.mark.parametrize("bands", ["both", "low"])
+@pytest.mark.parametrize("head", ["gap", "flatten", "linear", "conv"])
+@pytest.mark.parametrize("side", [27, 28])
+def test_bands_halve_the_side(bands, head, side):
+    model = small_cnn(
+        bands=bands, head=head, input_side=side, in_channels=3, hidden="20-9" if head == "linear" else 500
+    )
+    assert model(torch.zeros(2, 3, side, side)).shape == (2, 10)
+    assert model.features.conv1.in_channels == (12 if bands == "both" else 3)
+    assert len(list(model.features(model.bands(torch.zeros(1, 3, side, side))).shape)) == 4
+    assert model.bands(torch.zeros(1, 3, side, side)).shape[-2:] == (14, 14)
+
+
+def test_heads_by_their_parameters():
+    features = n_parameters(small_cnn().features)
+    counted = {
+        "gap": n_parameters(small_cnn()),
+        "flatten": n_parameters(small_cnn(head="flatten")),
+        "linear": n_parameters(small_cnn(head="linear", hidden="300-100")),
+        "conv": n_parameters(small_cnn(head="conv")),
+    }
+    n = 64 * 7**2
+    assert {head: count - features for head, count in counted.items()} == {
+        "gap": 650,
+        "flatten": 10 * n + 10,
+        "linear": 300 * n + 300 + 100 * 300 + 100 + 10 * 100 + 10,
+        "conv": 650,
+    }
+    assert not any(isinstance(module, nn.Linear) for module in small_cnn(head="conv").modules())

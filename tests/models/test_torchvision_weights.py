@@ -7,7 +7,7 @@ import torch
 import torchvision
 
 from effbench.models import torchvision_model
-from effbench.models.torchvision_weights import download, names_weights, renamed, weights_of_torchvision
+from effbench.models.torchvision_weights import download, names_weights, renamed, usual_entry, weights_of_torchvision
 
 NAME = "squeezenet1_1"
 
@@ -83,3 +83,9 @@ def test_files_of_googlenet_come_with_heads_that_are_left_out(tmp_path):
         model = torchvision_model(name="googlenet", num_classes=3, weights=str(tmp_path / file))
         assert not any(parameter.any() for parameter in model.parameters())
         assert model.transform_input == is_turned, "as torchvision does with its own weights"
+
+
+def test_the_usual_entry_is_the_first_one_for_imagenet():
+    assert usual_entry("resnet50").name == "IMAGENET1K_V1"
+    assert usual_entry("regnet_y_128gf").name.startswith("IMAGENET1K_SWAG")
+    assert usual_entry("no such network") is None

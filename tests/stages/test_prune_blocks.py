@@ -3,10 +3,12 @@ import dataclasses
 import pytest
 import torch
 from torch import nn
+from torchvision.models import VisionTransformer
+from torchvision.models.swin_transformer import SwinTransformer
 
 from effbench import models
 from effbench.codec import decode, encode
-from effbench.compression.structure.edits import Edit, EditKind, edits_of
+from effbench.compression.structure.edits import Edit, EditKind, edits_of, remove_module
 from effbench.stages.prune_blocks import PruneBlocks, removable_blocks
 
 
@@ -124,3 +126,102 @@ class ReadsABlock(nn.Module):
 
 def test_a_block_whose_weights_are_used_elsewhere_stays():
     assert removable_blocks(ReadsABlock(), torch.randn(2, 1, 8, 8)) == ["blocks.1"]
+
+
+class Listed(nn.Module):
+    """Blocks in a list, called with more than their input."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(256, 4)
+        self.blocks = nn.ModuleList([Scaled(), Scaled(), Summed(), Paired(), Named()])
+
+    def forward(self, images):
+        maps = self.stem(images)
+        maps = self.blocks[0](maps, 0.5)
+        maps = self.blocks[1](maps, scale=torch.tensor(2.0))
+        maps = self.blocks[2](maps, maps + 1)
+        maps, _ = self.blocks[3](maps)
+        return self.head(self.blocks[4](maps=maps).flatten(1))
+
+
+class Scaled(Residual):
+    def __init__(self):
+        super().__init__(1.0)
+
+    def forward(self, images, scale):
+        return images + scale * self.conv(images)
+
+
+class Summed(Scaled):
+    """Takes two maps: it is not known which one it passes on."""
+
+    def forward(self, images, others):
+        return images + self.conv(others)
+
+
+class Paired(Scaled):
+    def forward(self, images):
+        return images + self.conv(images), None
+
+
+class Named(Scaled):
+    """Is given its input by name, which nothing in its place could know."""
+
+    def forward(self, maps):
+        return maps + self.conv(maps)
+
+
+def test_blocks_of_lists_with_other_arguments_are_found_and_come_back_from_the_file(toy_data, make_context):
+    images = torch.randn(2, 1, 8, 8)
+    assert removable_blocks(Listed(), images) == ["blocks.0", "blocks.1"]
+    pruned = PruneBlocks(count=2).apply(Listed(), make_context(toy_data)).eval()
+    assert set(edits_of(pruned)) == {"blocks.0", "blocks.1"}
+    restored = decode(encode(pruned), Listed()).eval()
+    with torch.no_grad():
+        assert torch.equal(restored(images), pruned(images))
+
+
+def swin():
+    sizes = {"patch_size": [2, 2], "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 4], "window_size": [2, 2]}
+    return SwinTransformer(**sizes, num_classes=4)
+
+
+def vit():
+    return VisionTransformer(
+        image_size=16, patch_size=4, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=8, num_classes=4
+    )
+
+
+class Encoder(nn.Module):
+    """Torch's own encoder: what it calls its first layer for, others can't give."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.stem, self.encoder = nn.Conv2d(3, 8, 4, 4), nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+
+    def forward(self, images):
+        return self.encoder(self.stem(images).flatten(2).transpose(1, 2)).mean(1)
+
+
+@pytest.mark.parametrize(
+    ("make", "blocks"),
+    [
+        (swin, ["features.1.0", "features.1.1", "features.3.0", "features.3.1"]),
+        (vit, ["encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_1"]),
+        (Encoder, ["encoder.layers.1", "encoder.layers.2"]),
+        (
+            lambda: models.small_vit(patch=4, depth=2, width=8, heads=2, in_channels=3, input_side=16),
+            ["blocks.0", "blocks.1"],
+        ),
+    ],
+    ids=["swin", "vit", "torch", "small_vit"],
+)
+def test_blocks_of_transformers_are_removable_one_by_one(make, blocks):
+    network, images = make().eval(), torch.randn(2, 3, 16, 16)
+    assert removable_blocks(network, images) == blocks
+    remove_module(network, blocks[-1])
+    restored = decode(encode(network), make()).eval()
+    with torch.no_grad():
+        assert torch.equal(restored(images), network(images))

@@ -21,6 +21,9 @@ module             what it does                                         what it 
 `shuffle` ...      which channels can go through a channel shuffle;     that every group keeps as many as the others
 `shuffled_...`     the same for the layers on both sides of it
 `dead_units`       `remove_dead_units`: without inputs or readers       that the outputs stay as they were
+`head_removal`     `remove_heads` of attention; which tensors go with   the outputs against those with zeros in the
+                   each: `attention_heads`; what runs with fewer where  place of the heads, layer by layer
+                   torch's attention can't: `attention_forwards`
 `factorized`       a layer as a chain of smaller ones (`Factored`)      the shapes, before anything is allocated
 `decomposition`    the weights of such a chain (SVD, spatial, Tucker)   that the weight is finite
 `rewritten`        a convolution as a chain of cheaper ones             the shapes, before anything is allocated

@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from effbench.compression.structure.attention_heads import find_heads, has_lost_heads, n_heads
 from effbench.compression.structure.factorized import Factored, Factorization, can_factor, n_ranks
 from effbench.compression.structure.rewritten import N_WIDTHS, Rewritten, can_rewrite
 
@@ -35,6 +36,14 @@ _SIZES: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
 )
 
 
+class Passed(nn.Identity):
+    """Stands in the place of a removed module: returns its first input, whatever else it is called with."""
+
+    def forward(self, input: Tensor, *_others: Any, **_named: Any) -> Tensor:  # noqa: A002
+        """Return the input."""
+        return input
+
+
 class EditKind(IntEnum):
     """What an edit makes of a module. The numbers stand in files: append only."""
 
@@ -48,7 +57,9 @@ class EditKind(IntEnum):
     TUCKER = 4
     BIASED = 5
     """The same layer with a bias that it had not, and the sizes that the edit says, as of RESIZED."""
-    REWRITTEN = 6
+    HEADS = 6
+    """The same attention layer with fewer heads. Layers within it may have edits of their own, which come after."""
+    REWRITTEN = 7
     """A chain of cheaper convolutions (`rewritten`), which may be edited themselves."""
 
 
@@ -65,7 +76,8 @@ class Edit:
     """What stands in a module's place.
 
     widths, of RESIZED and BIASED: (in, out, groups) of a convolution, (in, out) of a linear layer, (n,) of a
-    normalisation. Of a low-rank chain: (in, ranks …, out). Of REMOVED: none. Of REWRITTEN: see `rewritten.N_WIDTHS`.
+    normalisation. Of a low-rank chain: (in, ranks …, out). Of HEADS: how many are left. Of REMOVED: none. Of
+    REWRITTEN: see `rewritten.N_WIDTHS`.
     """
 
     kind: EditKind
@@ -91,16 +103,16 @@ class Edit:
 def places(network: nn.Module, /) -> Iterator[tuple[str, nn.Module]]:
     """Yield every module with its path, parents first; a shared one at each of its places; none inside an edited one.
 
-    Only what is inside a rewritten convolution has places, too. Where a module is replaced while this goes on, it goes
-    on with the new one. An edited network and the one it was made of have the same places, but for those inside edited
-    modules.
+    Inside of attention that has lost heads, and nothing else, all stand where they stood; inside of a rewritten
+    convolution are places, too. Where a module is replaced while this goes on, it goes on with the new one. An edited
+    network and the one it was made of have the same places, but for those inside edited modules.
     """
     yield "", network
     yield from _inside("", network)
 
 
 def _inside(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    if is_edited(module) and not isinstance(module, Rewritten):
+    if is_edited(module) and not isinstance(module, Rewritten) and not has_lost_heads(module):
         return
     for name in list(module._modules):
         inner = f"{path}.{name}" if path else name
@@ -126,7 +138,7 @@ def edits_of(network: nn.Module, /) -> dict[str, Edit]:
 
 def remove_module(network: nn.Module, path: str, /) -> None:
     """Let the module at `path` return its input, in place. ValueError for the network itself."""
-    replace_module(network, path, nn.Identity())
+    replace_module(network, path, Passed())
 
 
 def replace_module(network: nn.Module, path: str, module: nn.Module, /) -> None:
@@ -194,6 +206,8 @@ def edit_at(module: nn.Module, /) -> Edit:
         return Edit(_KIND_OF[module.factorization], module.widths)
     if isinstance(module, Rewritten):
         return Edit(EditKind.REWRITTEN, module.widths)
+    if has_lost_heads(module):
+        return Edit(EditKind.HEADS, (n_heads(module),))
     assert size_names(module) is not None, module
     return Edit(EditKind.BIASED if has_added_bias(module) else EditKind.RESIZED, widths_of(module))
 
@@ -202,6 +216,8 @@ def n_widths(kind: EditKind, module: nn.Module, /) -> int | None:
     """Return how many widths an edit of this kind has on this module; None where it can't be made."""
     if kind == EditKind.REMOVED:
         return 0
+    if kind == EditKind.HEADS:
+        return 1 if find_heads(module) is not None else None
     if kind == EditKind.BIASED and not can_have_bias(module):
         return None
     if kind in (EditKind.RESIZED, EditKind.BIASED):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
+from effbench.compression.structure.attention_heads import find_heads, keep_heads
 from effbench.compression.structure.edits import (
     Edit,
     EditKind,
@@ -17,6 +19,7 @@ from effbench.compression.structure.edits import (
     is_edited,
     mark_edited,
     own_tensors,
+    places,
     remove_module,
     replace_module,
     set_widths,
@@ -26,12 +29,14 @@ from effbench.compression.structure.factorized import build_factored, can_factor
 from effbench.compression.structure.rewritten import build_rewritten
 
 
-def apply_edits(network: nn.Module, edits: Mapping[str, Edit], /) -> None:
+def apply_edits(network: nn.Module, edits: Mapping[str, Edit], /, *, sizes: Mapping[str, int] | None = None) -> None:
     """Edit a fresh network (or one that has these edits already) in place. Its values are not to be relied on after.
 
     ValueError for a path that is not there, and for an edit that does not fit the module or would make it larger:
-    nothing larger than the network is ever allocated.
+    nothing larger than the network is ever allocated. sizes: `layer_sizes` of the network before its first edit, where
+    it has some of them already.
     """
+    sizes = layer_sizes(network) if sizes is None else sizes
     for path, edit in edits.items():
         try:
             module = network.get_submodule(path)
@@ -48,15 +53,40 @@ def apply_edits(network: nn.Module, edits: Mapping[str, Edit], /) -> None:
             add_bias(module)
         elif edit.kind == EditKind.REMOVED:
             remove_module(network, path)
+        elif edit.kind == EditKind.HEADS:
+            _keep_first_heads(module, edit.widths, path)
         elif edit.kind == EditKind.REWRITTEN:
-            try:
-                chain = build_rewritten(module, edit.widths)
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from None
-            replace_module(network, path, chain)
+            replace_module(network, path, _rewritten(module, edit.widths, path))
         else:
-            _check_chain(module, edit, path)
+            _check_chain(module, edit, path, sizes[path] if path in sizes else _n_weights(module))
             replace_module(network, path, build_factored(module, edit.factorization, edit.widths))
+
+
+def layer_sizes(network: nn.Module, /) -> dict[str, int]:
+    """Return how many weights the layers have, by path: as many as a chain may have, whatever heads go before it."""
+    return {path: _n_weights(module) for path, module in places(network)}
+
+
+def _n_weights(module: nn.Module) -> int:
+    """Return how many weights a layer has; 0 of other modules."""
+    weight = getattr(module, "weight", None)
+    return weight.numel() if isinstance(weight, Tensor) else 0
+
+
+def _rewritten(module: nn.Module, widths: Sequence[int], path: str) -> nn.Module:
+    try:
+        return build_rewritten(module, widths)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _keep_first_heads(module: nn.Module, widths: Sequence[int], path: str) -> None:
+    heads = find_heads(module)
+    if heads is None or len(widths) != 1 or not 1 <= widths[0] <= heads.n:
+        had = "none that are known" if heads is None else heads.n
+        raise ValueError(f"{path}: a {type(module).__name__} with {had} can't be left with {tuple(widths)} heads")
+    keep_heads(heads, torch.arange(widths[0]))
+    mark_edited(module)
 
 
 def _resize(module: nn.Module, widths: Sequence[int], path: str) -> None:
@@ -93,8 +123,8 @@ def _resized(module: nn.Module, tensor: Tensor, widths: Sequence[int]) -> tuple[
     return (n_out, n_in // groups, *tensor.shape[2:])
 
 
-def _check_chain(module: nn.Module, edit: Edit, path: str) -> None:
-    """Refuse a chain that is none of this layer, or that has more weights than it, before it is made."""
+def _check_chain(module: nn.Module, edit: Edit, path: str, most_weights: int) -> None:
+    """Refuse a chain that is none of this layer, or that has more weights than are allowed, before it is made."""
     if (
         not can_factor(module, edit.factorization)
         or len(edit.widths) != n_ranks(edit.factorization) + 2
@@ -107,7 +137,7 @@ def _check_chain(module: nn.Module, edit: Edit, path: str) -> None:
     assert isinstance(weight, Tensor)
     n_out, n_in = weight.shape[:2]
     n_weights = sum(prod(shape) for shape in factor_shapes(module, edit.factorization, edit.widths))
-    if edit.widths[0] > n_in or edit.widths[-1] > n_out or n_weights > weight.numel():
+    if edit.widths[0] > n_in or edit.widths[-1] > n_out or n_weights > most_weights:
         raise ValueError(
             f"{path}: factors of widths {edit.widths} are larger than the layer ({n_in} to {n_out}); edits only remove"
         )

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from effbench.compression.structure.edits import Edit, EditKind, edits_of
 from effbench.compression.structure.rebuild import apply_edits
@@ -54,6 +55,23 @@ def test_an_edit_that_does_not_fit_is_refused_before_anything_is_made(message, n
     path, edit = WRONG[message]
     with pytest.raises(ValueError, match=message):
         apply_edits(network(), {path: edit})
+
+
+@pytest.mark.parametrize("widths", [(), (0,), (5,), (2, 2), (2**31 - 1,)])
+def test_attention_keeps_some_of_the_heads_that_it_has(widths):
+    model = nn.Sequential(nn.MultiheadAttention(8, 4), nn.Linear(8, 2))
+    with pytest.raises(ValueError, match=r"0: a MultiheadAttention with 4 can't be left with .* heads"):
+        apply_edits(model, {"0": Edit(EditKind.HEADS, widths)})
+    with pytest.raises(ValueError, match="1: a Linear with none that are known can't be left"):
+        apply_edits(model, {"1": Edit(EditKind.HEADS, (1,))})
+
+
+def test_a_chain_within_attention_is_no_larger_than_the_layer_was_before_heads_went():
+    model = nn.Sequential(nn.MultiheadAttention(8, 4))
+    edits = {"0": Edit(EditKind.HEADS, (1,)), "0.out_proj": Edit(EditKind.SVD, (2, 6, 8))}
+    apply_edits(model, edits)  # 60 weights, of 16 that are left, of 64 that there were
+    with pytest.raises(ValueError, match="are larger than the layer"):
+        apply_edits(nn.Sequential(nn.MultiheadAttention(8, 4)), {**edits, "0.out_proj": Edit(EditKind.SVD, (2, 7, 8))})
 
 
 def test_a_bias_is_added_where_there_is_none_and_with_other_sizes(network):
