@@ -6,11 +6,13 @@ varints. Modules are counted as `structure.edits.places` yields them, so no name
 
 from __future__ import annotations
 
+from itertools import islice
+
 from torch import nn
 
 from effbench.codec.wire import Reader, damaged, varint
 from effbench.compression.structure.edits import Edit, EditKind, edits_of, n_widths, places
-from effbench.compression.structure.rebuild import apply_edits
+from effbench.compression.structure.rebuild import apply_edits, layer_sizes
 
 _MAX_KINDS = 8
 _MAX_WIDTH = 2**31 - 1
@@ -34,22 +36,21 @@ def write_edits(network: nn.Module, /) -> bytes:
 
 def read_edits(reader: Reader, network: nn.Module, /) -> None:
     """Make the edits of the next section on `network`, in place. ValueError for what does not fit it."""
-    every, at = list(places(network)), 0
-    edits: dict[str, Edit] = {}
-    for _ in range(reader.varint("the number of structural edits", at_most=len(every))):
-        head = reader.varint("the place of a structural edit", at_most=(len(every) - at) * _MAX_KINDS - 1)
+    # A rewritten convolution has up to three places inside, which may be edited in their turn.
+    most = 4 * sum(1 for _ in places(network))
+    walk, sizes = places(network), layer_sizes(network)
+    for _ in range(reader.varint("the number of structural edits", at_most=most)):
+        head = reader.varint("the place of a structural edit", at_most=most * _MAX_KINDS - 1)
         passed, number = divmod(head, _MAX_KINDS)
         if number not in list(EditKind):
             raise damaged(f"a structural edit has the unknown kind {number}")
-        path, module = every[at + passed]
+        path, module = next(islice(walk, passed, None), ("", None))
+        if module is None:
+            raise damaged("the place of a structural edit is behind the last of the network's")
         n = n_widths(EditKind(number), module)
         if n is None or not path:
             raise damaged(f"a {type(module).__name__} can't be {EditKind(number).name.lower()}")
-        widths = (reader.varint("a width in a structural edit", at_most=_MAX_WIDTH) for _ in range(n))
-        edits[path] = Edit(EditKind(number), tuple(widths))
-        at += passed + 1
-        if number == EditKind.HEADS:
-            continue  # what is inside may have edits, too
-        while at < len(every) and every[at][0].startswith(f"{path}."):  # what is inside comes right after
-            at += 1
-    apply_edits(network, edits)
+        widths = tuple(reader.varint("a width in a structural edit", at_most=_MAX_WIDTH) for _ in range(n))
+        apply_edits(
+            network, {path: Edit(EditKind(number), widths)}, sizes=sizes
+        )  # the walk goes on through what it makes

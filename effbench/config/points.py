@@ -20,11 +20,11 @@ from effbench.config.configured import axes_of
 from effbench.config.hint_pairs import check_hints
 from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
-from effbench.config.members import members, naming_the_file, users_members
+from effbench.config.members import declared_axes, members, naming_the_file, users_members
 from effbench.config.overrides import flat
 from effbench.config.recipe import Recipe, make_stage, moving_value, short
-from effbench.config.recipe_checks import check_freeze, check_layers
-from effbench.config.resolve import resolved, task_blueprint
+from effbench.config.recipe_checks import check_freeze, check_layers, tell_of_lost_weights
+from effbench.config.resolve import done_before, resolved, task_blueprint
 from effbench.config.resolved_file import EMBEDDED, Described, described
 from effbench.config.search_path import searching
 from effbench.config.short_forms import function_form
@@ -132,7 +132,7 @@ class _Builder:
     def _example_fields(self, stage: str) -> dict[str, Any]:
         """Return a value for the fields of a stage that axes give: one that is asked for, or else an example."""
         fields = {}
-        for axis in self.axes.values():
+        for axis in declared_axes().values():  # as they are declared: here a network may read one in a stage's place
             name, _, field = axis.target.partition(".")
             if "stage" in axis.readers and stage in (name, *axis.replaces.values()):
                 fields[field] = axis.option(moving_value(axis, self.asked.get(axis.name, ())))
@@ -167,6 +167,8 @@ class _Builder:
         steps = recipe.reference_steps() if reference is None else recipe.steps()
         check_layers(steps, trial.layers)
         check_freeze(steps, trial.modules, trial.trained, trial.layers)
+        if done_before(node["model"]):
+            tell_of_lost_weights(steps, where=label)
         chain = Chain(
             network=network,
             task=task,

@@ -23,6 +23,8 @@ from effbench.plan.stage import Stage
 
 Node = Mapping[str, Any]
 
+TRAIN = "train"
+"""Of the phases those before it stand at a recipe's beginning, whatever that is."""
 MAX_ROUNDS = 1000
 """More than any ladder has; each of them is planned."""
 
@@ -117,7 +119,8 @@ class Recipe:
         """The recipe's steps, with the phases that it does not name where `phases` has them.
 
         One that is not named stands directly before the next of `phases` that is, in a group where that one is in a
-        group; else at the end, as does one that `phases` does not have. What the recipe `excludes` has no place.
+        group; else at the end, as does one that `phases` does not have. Those before `train` stand before all that the
+        recipe has, as some begin otherwise. What the recipe `excludes` has no place.
         """
         named = {
             name: self.node["recipe"][name]
@@ -130,8 +133,9 @@ class Recipe:
         phases = [*self.node["phases"], *sorted(self._phases - set(self.node["phases"]))]
         excluded = self.node["recipe"].get("excludes", [])
         for number, phase in reversed(list(enumerate(phases))):
-            if phase not in _names(entries) and phase not in excluded:
-                entries = _with_phase(entries, phase, phases[number + 1 :])
+            if phase not in _names(entries) and phase not in excluded and phase != TRAIN:
+                is_first = TRAIN in phases[number:]
+                entries = [phase, *entries] if is_first else _with_phase(entries, phase, phases[number + 1 :])
         return entries
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from effbench.data.paths import remark
 from effbench.plan.chain import Rounds, Step, Steps
 from effbench.plan.layer_values import assign
 from effbench.training import freezing
@@ -55,3 +56,11 @@ def check_training(steps: Steps, /) -> None:
             asked = step.name, step.stage.asks_for_training
     if asked is not None:
         raise ValueError(f"recipe.steps: nothing trains after {asked[0]}: {asked[1]}")
+
+
+def tell_of_lost_weights(steps: Steps, /, *, where: str) -> None:
+    """Say that layers of a network that came with weights begin anew, and that nothing trains them, if nothing does."""
+    each = list(_each_step(steps))
+    if any(step.stage.DRAWS_WEIGHTS for step in each):
+        untrained = "" if any(step.stage.TRAINS for step in each) else "; nothing trains them: give finetune.epochs=5"
+        remark(f"{where}: the layers that are replaced begin at random, without the network's own weights{untrained}")

@@ -46,7 +46,7 @@ def _resolved(node: Node) -> dict[str, Any]:
     suited = config.data.get("epochs") or {"train": 10, "finetune": 3}
     for phase in ("train", "finetune"):
         if config[phase].epochs is None:
-            config[phase].epochs = 0 if phase in _done_before(config.model) else _suited(suited, phase)
+            config[phase].epochs = 0 if phase in done_before(config.model) else _suited(suited, phase)
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ValueError(f"{missing[0]}: must be given, as in {missing[0]}=…")
@@ -73,11 +73,11 @@ def _suited(epochs: Any, phase: str) -> int:
     return value
 
 
-def _done_before(model: DictConfig) -> tuple[str, ...]:
+def done_before(model: Mapping[Any, Any], /) -> tuple[str, ...]:
     """Return which trainings a network has behind it: with weights it is taken as it is, a trained one is recovered."""
     if model.get("weights") not in (None, "none") or is_pretrained(model):
         return ("train", "finetune")
-    target = model.get("_target_")
+    target = str(model.get("_target_"))
     return ("train",) if is_given(target) and given_object(target).is_trained else ()
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from effbench.codec import Coder, encode
+from effbench.compression.layers import Weight
 from effbench.data import ImageData
 from effbench.plan.findings import Findings
 from effbench.plan.keys import seed_of
@@ -18,6 +19,7 @@ from effbench.tasks import Task
 from effbench.training.calibration import first_images
 from effbench.training.evaluation import Evaluation
 from effbench.training.gradients import sum_gradients
+from effbench.training.input_moments import input_norms
 from effbench.training.watch import Unwatched, Watch
 
 if TYPE_CHECKING:
@@ -78,8 +80,8 @@ class Context:
     """What a network costs for one input: its multiply-adds and parameters."""
     progress: StepProgress | None = None
     snapshot: Callable[[str], nn.Module] = _no_snapshot
-    """The network as it was after an earlier step of this name; "init" is the fresh one. A new object every time. A
-    stage that asks names the steps in its `asks_for`."""
+    """The network as it was after an earlier step of this name; "init" is the fresh one, its convolutions replaced
+    where the recipe begins so. A new object every time. A stage that asks names the steps in its `asks_for`."""
     teacher: Callable[[], Teacher] = _no_teacher
     """The network that the stage learns from, as its `teacher_request` asked for it."""
     validate: Callable[[nn.Module], Evaluation] = _no_evaluation
@@ -124,6 +126,10 @@ class Context:
             device=self.device,
             generator=self.generator(),
         )
+
+    def input_norms(self, model: nn.Module, weights: Sequence[Weight], /, *, n_examples: int) -> dict[str, Tensor]:
+        """Return ||x||₂ of what weights of `model` are multiplied with: see `training.input_moments.input_norms`."""
+        return input_norms(model, weights, self.training_images(n_examples), device=self.device)
 
     def generator(self) -> torch.Generator:
         """Return the stage's own random generator: made from the seed and the step, whatever ran before."""

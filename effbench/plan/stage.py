@@ -42,6 +42,8 @@ class Stage(ABC):
     """Whether every network of a sweep has to have gone through it, references too, however little they are trained."""
     RENAMES_LAYERS: ClassVar[bool] = False
     """Whether layers have other names after it: those of later stages are then not known before anything runs."""
+    DRAWS_WEIGHTS: ClassVar[bool] = False
+    """Whether layers begin anew after it, at random: weights that the network came with are lost in them."""
 
     layers: Mapping[str, Any] = field(default_factory=dict)
     """Patterns of layer names to a value of `LAYER_FIELD` or "skip", as in {"conv1": 8, "classifier.*": "skip"}: see

@@ -254,12 +254,17 @@ class _Maker:
     def _snapshot(self, name: str, *, behind: Trail) -> nn.Module:
         """Return the network after an earlier step, from the store or made once more."""
         if name == "init":
-            return self.chain.fresh_network()
+            n_drawn = next((n for n, (step, _) in enumerate(behind) if not _draws_weights(step)), len(behind))
+            return replace(self, progress=None, tell=None).follow(behind[:n_drawn]).model
         for number, (step, _) in enumerate(behind):
             if str(step) == name:
                 return replace(self, progress=None, tell=None).follow(behind[: number + 1]).model
         known = ", ".join(["init", *(str(step) for step, _ in behind)])
         raise ValueError(f"{name}: is no step before; there are {known}")
+
+
+def _draws_weights(step: Step | Rounds) -> bool:
+    return isinstance(step, Step) and step.stage.DRAWS_WEIGHTS
 
 
 def _macs(model: nn.Module, chain: Chain) -> int | None:

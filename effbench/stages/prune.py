@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -21,7 +22,7 @@ from effbench.plan.context import Context
 from effbench.plan.stage import Stage
 from effbench.training.importance import WeightCriterion, score_weights
 
-Scope = Literal["global", "layer", "adaptive"]
+Scope = Literal["global", "layer", "adaptive", "row"]
 Schedule = Literal["at_once", "cubic"]
 
 
@@ -32,9 +33,11 @@ class Prune(Stage):
     Weights are those of convolutions, linear layers, attention and recurrent layers; a tied one counts once, and has
     its mask in all its places.
 
-    criterion: what makes a weight important: `magnitude`, `gradient` or `random` (see `training.importance`). scope:
-    `global` ranks the weights of all layers together, `layer` removes the same share of each, `adaptive` ranks together
-    what each weight adds to those of its layer that are more important (see `adapted`).
+    criterion: what makes a weight important: `magnitude`, `gradient`, `activation` or `random` (see
+    `training.importance`). scope: `global` ranks the weights of all layers together, `layer` removes the same share of
+    each, `row` the same of each output of each (as Sun et al. 2023, arXiv:2306.11695, section 3, have it with
+    `activation`), `adaptive` ranks together what each weight adds to those of its layer that are more important (see
+    `adapted`).
 
     granularity: what goes together: `weight`, `kernel` or `row` (see `compression.weight_groups`), ranked by its mean
     importance. Of kernels and rows each layer keeps one at least, and with `row` the classifier (the last layer that
@@ -52,7 +55,11 @@ class Prune(Stage):
     ratio: Annotated[float, Field(ge=0, lt=1)]
     """Share of the weights that are zero afterwards; those that were zero before count."""
     criterion: WeightCriterion = "magnitude"
-    scope: Scope = "global"
+    examples: Annotated[int, Field(ge=1)] = 250
+    """Of criterion=activation: training examples seen; all of them where there are fewer."""
+    scope: Scope | None = None
+    """None: `adaptive` with criterion=activation, as the inputs of layers are no more alike than their sizes; else
+    `global`. Written out it is the same stage."""
     granularity: GroupShape = "weight"
     schedule: Schedule = "at_once"
     ramp: Annotated[float, Field(gt=0, le=1, description="a share of the training's steps")] = 0.6
@@ -69,12 +76,22 @@ class Prune(Stage):
     def __post_init__(self) -> None:
         """Refuse what can't be pruned to."""
         super().__post_init__()
+        if self.scope == self._own_scope:
+            object.__setattr__(self, "scope", None)
         if list(self.ladder) != sorted(set(self.ladder)):
             raise ValueError(f"ladder={list(self.ladder)}: must be ascending shares in (0, 1), as in [0.5,0.8,0.9]")
         if self.schedule == "cubic" and self.criterion != "magnitude":
             raise ValueError(f"criterion={self.criterion}: must be magnitude with schedule=cubic, which ranks by that")
         if self.regrow and self.schedule != "cubic":
             raise ValueError("regrow=true: must be false with schedule=at_once; schedule=cubic lets weights come back")
+        if self.scope == "row" and self.granularity == "row":
+            raise ValueError(
+                "scope=row: must be global, layer or adaptive with granularity=row, which takes whole rows"
+            )
+
+    @property
+    def _own_scope(self) -> Scope:
+        return "adaptive" if self.criterion == "activation" else "global"
 
     @property
     def n_rounds(self) -> int | None:
@@ -114,10 +131,16 @@ class Prune(Stage):
             self.criterion,
             generator=context.generator(),
             sum_gradients=context.sum_gradients,
+            input_norms=partial(context.input_norms, n_examples=self.examples),
         )
         groups = {weight: self._groups(weight, score) for weight, score in zip(ratios, scores, strict=True)}
-        if self.scope == "adaptive":
+        scope = self.scope or self._own_scope
+        if scope == "adaptive":
             groups = {w: dataclasses.replace(group, scores=adapted(group.scores)) for w, group in groups.items()}
+        if scope == "row":
+            groups = {
+                w: dataclasses.replace(group, scores=ranks_in_row(w, group.scores)) for w, group in groups.items()
+            }
         alone = [weight for weight in ratios if self.has_own_value(weight)]
         shared = [weight for weight in ratios if weight not in alone]
         kept = {weight: self._choose_alone(groups[weight], ratios[weight]) for weight in alone}
@@ -159,7 +182,7 @@ class Prune(Stage):
         if classifier is not None:
             groups[classifier].scores.fill_(math.inf)
         whole = together(groups)
-        if self.scope != "layer":
+        if self.scope not in ("layer", "row"):
             n_kept = whole.n_weights - math.floor(self.ratio * whole.n_weights + 0.5)
             if whole.n_fixed > n_kept:
                 raise self._too_far(1 - whole.n_fixed / whole.n_weights)
@@ -212,6 +235,21 @@ def adapted(scores: Tensor, /) -> Tensor:
     shares = torch.empty_like(flat)
     shares[order] = (squares / squares.cumsum(0)).nan_to_num(0.0)
     return torch.where(flat.isfinite(), shares, flat).view(scores.shape)
+
+
+def ranks_in_row(weight: Weight, scores: Tensor, /) -> Tensor:
+    """Return each score's rank among those of its output, from 0, the lowest, to below 1, in the shape of `scores`.
+
+    Ranked so, a share of a layer is that share of each of its rows, to within one weight. Infinite scores stay.
+    """
+    dims = group_dims(weight, "row")
+    others = [d for d in range(scores.ndim) if d not in dims]
+    rows = scores.permute(*others, *dims).flatten(0, len(others) - 1).flatten(1)
+    ranks = rows.argsort(dim=1, stable=True).argsort(dim=1, stable=True).double() / rows.shape[1]
+    order = [scores.shape[d] for d in (*others, *dims)]
+    back = torch.tensor([*others, *dims]).argsort().tolist()
+    ranked = ranks.reshape(order).permute(*back).contiguous()
+    return torch.where(scores.isfinite(), ranked, scores.double())
 
 
 def _count(marks: Tensor, dims: tuple[int, ...]) -> Tensor:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import Annotated, ClassVar
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
@@ -38,6 +40,8 @@ class PruneNM(Stage):
     """"N:M" with 1 <= N < M."""
     criterion: WeightCriterion = "magnitude"
     """What makes a weight important: see `training.importance`."""
+    examples: Annotated[int, Field(ge=1)] = 250
+    """Of criterion=activation: training examples seen; all of them where there are fewer."""
 
     def __post_init__(self) -> None:
         """Refuse what is no pattern."""
@@ -51,7 +55,12 @@ class PruneNM(Stage):
         pruned = copy_network(model)
         patterns = self.values_by_weight(pruned, context)
         importance = score_weights(
-            pruned, list(patterns), self.criterion, generator=context.generator(), sum_gradients=context.sum_gradients
+            pruned,
+            list(patterns),
+            self.criterion,
+            generator=context.generator(),
+            sum_gradients=context.sum_gradients,
+            input_norms=partial(context.input_norms, n_examples=self.examples),
         )
         for weight, scores in zip(patterns, importance, strict=True):
             n_kept, n_group = map(int, patterns[weight].split(":"))

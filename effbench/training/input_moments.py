@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from effbench.compression.layers import Weight
 from effbench.compression.modes import evaluating
+from effbench.training.recurrent_inputs import CELLS, SEQUENCES, recurrent_factors
 
 Moments = Mapping[str, Tensor]
 """By the weight's name, float64 (groups, columns, columns) on the CPU: sums over places, means over examples.
@@ -35,6 +36,7 @@ MOST_COLUMNS = 8192
 """Of a weight with more columns the moments would take gigabytes."""
 _MOST_ENTRIES = 2**24
 _CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
+_TRANSPOSED = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)
 
 
 def input_moments(
@@ -64,6 +66,39 @@ def input_moments(
             network(images.to(device))
             n_examples += len(images)
     return {name: total / n_examples for name, total in totals.items()}
+
+
+def input_norms(
+    network: nn.Module, weights: Iterable[Weight], batches: Iterable[Tensor], /, *, device: torch.device
+) -> dict[str, Tensor]:
+    """Return ||x||₂ of what each number of `weights` is multiplied with, by the weight's name, in its shape.
+
+    Over all examples and places, float32 on the CPU: of the diagonal of `input_moments`, which says how the network
+    runs and what is seen. Here weights of any size are, those of recurrent layers (`recurrent_inputs`), and those of
+    transposed convolutions, whose every number is taken to meet all of its channel (at the borders some meet less).
+    ValueError, with the weight's name, where an input is not finite.
+    """
+    weights, totals = list(weights), dict[str, Tensor]()
+    shapes = {weight.name: weight.value().shape for weight in weights}
+
+    def add(name: str, factor: Tensor, _output: Tensor, parts: Callable[[], Iterator[Tensor]]) -> None:
+        if not bool(torch.isfinite(factor).all()):
+            raise ValueError(f"the input of {name} is not finite: it says nothing of what matters")
+        for rows in parts():
+            squares = rows.float().square().sum(dim=1).double().cpu()
+            totals[name] = totals[name] + squares if name in totals else squares
+
+    with _watching(network, weights, device, add, sees_all=True), torch.no_grad():
+        for images in batches:
+            network(images.to(device))
+    return {name: _in_shape(total.sqrt().float(), shapes[name]) for name, total in totals.items()}
+
+
+def _in_shape(norms: Tensor, shape: torch.Size) -> Tensor:
+    """Return norms, (groups, columns) or of a transposed convolution (n_in,), for each number of a weight."""
+    if norms.ndim == 1:
+        return norms.reshape(-1, *[1] * (len(shape) - 1)).expand(shape)
+    return norms.repeat_interleave(shape[0] // len(norms), dim=0).reshape(shape)
 
 
 def output_curvatures(
@@ -118,8 +153,18 @@ def _untrained(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _watching(network: nn.Module, weights: Iterable[Weight], device: torch.device, note: Note) -> Iterator[None]:
-    """While entered, the network is on `device` and in evaluation mode, and each use of a weight is noted."""
+def _watching(
+    network: nn.Module,
+    weights: Iterable[Weight],
+    device: torch.device,
+    note: Note,
+    *,
+    sees_all: bool = False,
+) -> Iterator[None]:
+    """While entered, the network is on `device` and in evaluation mode, and each use of a weight is noted.
+
+    sees_all: also of transposed convolutions, recurrent layers, and weights of more than `MOST_COLUMNS`.
+    """
     by_weight = {}
     network.to(device)
     fused = torch.backends.mha.get_fastpath_enabled()
@@ -128,9 +173,9 @@ def _watching(network: nn.Module, weights: Iterable[Weight], device: torch.devic
         with evaluating(network), parametrize.cached():
             for weight in weights:
                 tensor = getattr(*weight.places[0])
-                if tensor[0].numel() <= MOST_COLUMNS:
+                if sees_all or tensor[0].numel() <= MOST_COLUMNS:
                     by_weight[tensor.data_ptr(), tensor.shape] = weight.name
-            with _Watch(by_weight, note):
+            with _Watch(by_weight, note, sees_all=sees_all):
                 yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
@@ -147,8 +192,9 @@ class _Watch(TorchFunctionMode):
     A part of a weight may begin at its address.
     """
 
-    def __init__(self, by_weight: Mapping[tuple[int, torch.Size], str], note: Note) -> None:
+    def __init__(self, by_weight: Mapping[tuple[int, torch.Size], str], note: Note, *, sees_all: bool) -> None:
         super().__init__()
+        self.sees_all = sees_all
         self.by_weight = by_weight
         self.note = note
 
@@ -165,17 +211,28 @@ class _Watch(TorchFunctionMode):
         output = function(*args, **kwargs)
         if function in _CONVOLUTIONS:
             self._note(*_factors(*args, **kwargs), output, lambda: _windows(*args, **kwargs))
+        if function in (*SEQUENCES, *CELLS) and self.sees_all:
+            for weight, factor in recurrent_factors(function, args):
+                self._note(factor, weight, factor, partial(_rows, factor))
+        if function in _TRANSPOSED and self.sees_all:
+            images, weight = _factors(*args, **kwargs)
+            channel = images.ndim - weight.ndim + 1  # of a single image, too
+            self._note(images, weight, output, lambda: iter([images.movedim(channel, 0).flatten(1)]))
         return output
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
         output = _LINEAR(input, weight, bias)
-        self._note(input, weight, output, lambda: iter([input.reshape(1, -1, input.shape[-1])]))
+        self._note(input, weight, output, partial(_rows, input))
         return output
 
     def _note(self, factor: Tensor, weight: Tensor, output: Tensor, parts: Callable[[], Iterator[Tensor]]) -> None:
         name = self.by_weight.get((weight.data_ptr(), weight.shape))
         if name is not None:
             self.note(name, factor, output, parts)
+
+
+def _rows(factor: Tensor) -> Iterator[Tensor]:
+    return iter([factor.reshape(1, -1, factor.shape[-1])])
 
 
 def _windows(

@@ -81,6 +81,27 @@ def test_a_fresh_network_becomes_the_edited_one_bit_by_bit(coder):
     assert encode(decode(blob, network(1)), coder=coder) == blob
 
 
+def test_layers_inside_a_rewritten_convolution_come_back_with_their_own_edits():
+    rewritten = {
+        "0": Edit(EditKind.REWRITTEN, (1, 8, 0, 10, 10)),
+        "0.norm": Edit(EditKind.REMOVED),
+        "2.0": Edit(EditKind.REWRITTEN, (8, 8, 2, 0, 0)),
+        "3": Edit(EditKind.REWRITTEN, (8, 16, 0, 10_000, 100_000)),
+        "3.depthwise": Edit(EditKind.BIASED, (6, 6, 6)),
+        "3.norm": Edit(EditKind.RESIZED, (6,)),
+        "3.pointwise": Edit(EditKind.SVD, (6, 2, 16)),
+        "6": Edit(EditKind.RESIZED, (16, 16, 8)),
+        "9": Edit(EditKind.BIASED, (40, 4)),
+    }
+    model = network()
+    apply_edits(model, rewritten)
+    assert edits_of(model) == rewritten
+    for template in (network(1), model):
+        restored = decode(encode(model), template)
+        assert edits_of(restored) == rewritten
+        assert [repr(one) for one in restored.modules()] == [repr(one) for one in model.modules()]
+
+
 def test_the_template_is_left_alone(blob):
     template = network(1)
     state = {name: tensor.clone() for name, tensor in template.state_dict().items()}
@@ -133,12 +154,15 @@ HUGE = varint(2**31 - 1)
 HOSTILE = {
     "at most": varint(2**40),
     "place of a structural edit": varint(1) + varint(8 * 10**6),
-    "unknown kind": varint(1) + varint(8 * 1 + 7),
     "can't be removed": varint(1) + varint(EditKind.REMOVED),
     "can't be resized": varint(1) + varint(8 * 2 + EditKind.RESIZED),
     "can't be spatial": varint(1) + varint(8 * 12 + EditKind.SPATIAL),
     "can't be biased": varint(1) + varint(8 * 1 + EditKind.BIASED),
     "only remove": varint(1) + varint(8 * 1 + EditKind.RESIZED) + HUGE * 3,
+    "can't be rewritten": varint(1) + varint(8 * 12 + EditKind.REWRITTEN),
+    "is larger": varint(1) + varint(8 * 1 + EditKind.REWRITTEN) + varint(1) + HUGE + varint(0) * 3,
+    "do not fit": varint(1) + varint(8 * 1 + EditKind.REWRITTEN) + varint(1) + varint(8) + varint(0) + HUGE * 2,
+    "is behind the last": varint(1) + varint(8 * 30 + EditKind.RESIZED),
     "are larger": varint(1) + varint(8 * 1 + EditKind.TUCKER) + HUGE * 4,
     "a width": varint(1) + varint(8 * 1 + EditKind.TUCKER) + varint(2**63) * 4,
     "has no end": b"\xff" * 30,

@@ -12,7 +12,8 @@ from effbench.stages.low_rank import LowRank
 from effbench.stages.prune import Prune
 from effbench.stages.train import Train
 
-PHASES = ["structure", "prune", "share", "quantize", "precision"]
+LATER = ["structure", "prune", "share", "quantize", "precision"]
+PHASES = ["rewrite", "train", *LATER]
 
 
 def plan(*arguments):
@@ -31,27 +32,31 @@ class TestEntries:
     @pytest.mark.parametrize(
         ("steps", "excludes", "expected"),
         [
-            (["train"], [], ["train", *PHASES]),
+            (["train"], [], ["rewrite", "train", *LATER]),
             (
                 ["train", ["structure", "prune", "finetune"]],
                 [],
-                ["train", ["structure", "prune", "finetune"], "share", "quantize", "precision"],
+                ["rewrite", "train", ["structure", "prune", "finetune"], "share", "quantize", "precision"],
             ),
             # One that is not named stands before the next one that is, in its group as well.
             (
                 ["train", ["prune", "finetune"], "quantize"],
-                [],
+                ["rewrite"],
                 ["train", ["structure", "prune", "finetune"], "share", "quantize", "precision"],
             ),
             (
                 ["train", ["structure", "quantize", "finetune"]],
-                [],
+                ["rewrite"],
                 ["train", ["structure", "prune", "share", "quantize", "finetune"], "precision"],
             ),
-            (["precision", "train"], [], ["structure", "prune", "share", "quantize", "precision", "train"]),
-            (["train", "quantize", "finetune", "quantize"], ["precision", "structure"],
+            # What stands before the training does so in a recipe that begins otherwise, or has none.
+            (["early", ["prune", "train"]], LATER, ["rewrite", "early", ["prune", "train"]]),
+            ([["prune", "finetune"]], LATER, ["rewrite", ["prune", "finetune"]]),
+            (["train", ["rewrite", "train"]], LATER, ["train", ["rewrite", "train"]]),
+            (["precision", "train"], ["rewrite"], [*LATER, "train"]),
+            (["train", "quantize", "finetune", "quantize"], ["rewrite", "precision", "structure"],
              ["train", "prune", "share", "quantize", "finetune", "quantize"]),
-            (["train"], PHASES, ["train"]),
+            (["train"], ["rewrite", *LATER], ["train"]),
         ],
     )  # fmt: skip
     def test_phases_that_are_not_named_have_their_place(self, steps, excludes, expected):
@@ -89,7 +94,7 @@ class TestEntries:
     def test_what_a_recipe_excludes_can_not_be_asked_for(self):
         message = (
             r"^prune_channels=0\.5: the recipe has no step 'structure'; its steps are fold_batch_norm, precision, "
-            "prune, quantize, rewind, share, train$"
+            "prune, quantize, rewind, rewrite, share, train$"
         )
         with pytest.raises(ValueError, match=message):
             plan("prune_channels=0.5", "recipe=lottery_ticket")

@@ -1,11 +1,13 @@
 import pytest
 
 from effbench.config.read import read_sweep
-from effbench.config.recipe_checks import check_layers, check_training
+from effbench.config.recipe_checks import check_layers, check_training, tell_of_lost_weights
+from effbench.data.paths import remark
 from effbench.plan.chain import Rounds, Step, Until
 from effbench.stages.constrain import Constrain
 from effbench.stages.prune import Prune
 from effbench.stages.rate import Rate
+from effbench.stages.replace_convolutions import ReplaceConvolutions
 from effbench.stages.train import Train
 
 TRAIN = Step("finetune", Train(epochs=1, lr=1e-3))
@@ -38,6 +40,24 @@ def test_what_trains_after_an_end_is_refused(steps):
 def test_what_asks_for_a_training_and_gets_none_is_refused(steps):
     with pytest.raises(ValueError, match="nothing trains after constrain: it is training that brings"):
         check_training(steps)
+
+
+REWRITE = Step("replace_convolutions", ReplaceConvolutions(conv="separable"))
+LOST = "the layers that are replaced begin at random, without the network's own weights"
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ((REWRITE,), f"{LOST}; nothing trains them: give finetune.epochs=5"),
+        ((REWRITE, Rounds(((TRAIN,),), Until())), LOST),
+        ((TRAIN,), None),
+    ],
+)
+def test_that_weights_are_lost_is_said_with_what_trains_anew(steps, said, caplog):
+    remark.cache_clear()
+    tell_of_lost_weights(steps, where="conv=separable")
+    assert [record.getMessage() for record in caplog.records] == ([f"conv=separable: {said}"] if said else [])
 
 
 def test_what_is_frozen_must_be_in_the_network():

@@ -64,8 +64,9 @@ LESSON = {
     "hint_epochs": 2,
 }
 PRUNING = {
+    "examples": 250,
     "criterion": "magnitude",
-    "scope": "global",
+    "scope": None,  # for criterion=magnitude it is what "global" was, under the same key
     "granularity": "weight",
     "schedule": "at_once",
     "ramp": 0.6,
@@ -92,7 +93,7 @@ STAGES = {
     "PruneBlocks": (2, {}),
     "PruneChannels": (3, {"criterion": "l1", "scope": "layer"}),
     "PruneHeads": (1, {"criterion": "gradient"}),
-    "PruneNM": (3, {"criterion": "magnitude"}),
+    "PruneNM": (3, {"criterion": "magnitude", "examples": 250}),
     "Quantize": (2, {**GRID, "rounding": "nearest", "examples": 1000}),
     "Constrain": (2, {"rate": 32, "coder": "context", "small": 0.01, "biases": True}),
     "Rate": (
@@ -110,6 +111,7 @@ STAGES = {
         },
     ),
     "QuantizeInputs": (3, {"range": "max", "percentile": 99.9, "scale": "real", "examples": 1000}),
+    "ReplaceConvolutions": (1, {"groups": 4, "first": False}),
     "RemoveDead": (2, {}),
     "Rewind": (1, {"to": "init"}),
     "Share": (2, SHARING),

@@ -1,5 +1,6 @@
 """A chain's network, made: the same bits from the store and made anew, in rounds, and with a teacher."""
 
+import copy
 import dataclasses
 import math
 from typing import ClassVar
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from effbench.plan.chain import Until
+from effbench.plan.chain import Step, Until
 from effbench.plan.recipe import lay_out
 from effbench.plan.stage import Stage
 from effbench.run.making import make_model
@@ -127,6 +128,14 @@ class TestSnapshots:
             results.append(make(make_chain(steps), store).model)
         assert same_bits(*results)
 
+    def test_init_is_behind_what_draws_weights_at_the_beginning(self, make_chain, tmp_path):
+        drawn, later = Step("drawing", Drawing()), Step("drawing", Drawing(), 1)
+        train, rewind = (step for step in steps_of("train", "rewind"))
+        early = make(make_chain([drawn]), Store(tmp_path / "c")).model
+        rewound = make(make_chain([drawn, train, later, rewind]), Store(tmp_path)).model
+        assert torch.equal(first_layer(rewound).weight, first_layer(early).weight)
+        assert not torch.equal(first_layer(early).weight, first_layer(make_chain().fresh_network()).weight)
+
     def test_a_step_that_is_not_before_is_named(self, make_chain, tmp_path):
         chain = make_chain(
             dataclasses.replace(step, stage=Asking(name=name))
@@ -134,6 +143,17 @@ class TestSnapshots:
         )
         with pytest.raises(ValueError, match=r"^nowhere: is no step before; there are init, train$"):
             make(chain, Store(tmp_path))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Drawing(Stage):
+    VERSION: ClassVar[int] = 1
+    DRAWS_WEIGHTS: ClassVar[bool] = True
+
+    def apply(self, model, context, /):
+        drawn = copy.deepcopy(model)
+        nn.init.normal_(first_layer(drawn).weight, generator=context.generator())
+        return drawn
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

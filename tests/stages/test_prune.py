@@ -12,12 +12,12 @@ from torch.nn.utils import parametrize
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.quantizer import UniformQuantizer
 from effbench.compression.constraints.stack import bake, constraints_on
-from effbench.compression.layers import weight_layers
-from effbench.stages.prune import Prune, adapted
+from effbench.compression.layers import weight_layers, weights_of
+from effbench.stages.prune import Prune, adapted, ranks_in_row
 from effbench.stages.train import Train
 from effbench.training.evaluation import evaluate
 
-CRITERIA = ("magnitude", "gradient", "random")
+CRITERIA = ("magnitude", "gradient", "activation", "random")
 
 
 def zeros(model):
@@ -92,17 +92,18 @@ class WithoutLastInputs(nn.Module):
         return inputs
 
 
-def test_the_gradient_criterion_removes_the_weights_of_a_useless_input_first(toy_data, make_context):
+@pytest.mark.parametrize("criterion", ["gradient", "activation"])
+def test_a_criterion_that_sees_data_removes_the_weights_of_a_useless_input_first(toy_data, make_context, criterion):
     layer = nn.Linear(64, 4)
     with torch.no_grad():
         layer.weight.copy_(torch.randn(4, 64, generator=torch.Generator().manual_seed(0)))
         layer.weight[:, -20:] = 5.0  # useless, and the largest of all
     network = nn.Sequential(WithoutLastInputs(), layer)
-    by_gradient, by_magnitude = (
-        Prune(ratio=20 / 64, criterion=criterion).apply(network, make_context(toy_data))[1].weight == 0
-        for criterion in ("gradient", "magnitude")
+    by_data, by_magnitude = (
+        Prune(ratio=20 / 64, criterion=one).apply(network, make_context(toy_data))[1].weight == 0
+        for one in (criterion, "magnitude")
     )
-    assert by_gradient[:, -20:].all() and not by_gradient[:, :-20].any()
+    assert by_data[:, -20:].all() and not by_data[:, :-20].any()
     assert not by_magnitude[:, -20:].any()
 
 
@@ -244,3 +245,57 @@ class TestAdaptiveScope:
             assert total == round(0.1 * (54 + 384))
         assert kept["global"] == 0
         assert kept["adaptive"] > 10
+
+
+ROWS = {
+    "linear": lambda: nn.Linear(10, 4),
+    "convolution": lambda: nn.Conv2d(5, 4, 2),
+    "transposed": lambda: nn.ConvTranspose2d(5, 4, 2),
+    "recurrent": lambda: nn.RNN(10, 4),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_ranks_in_a_row_are_those_of_one_output(name):
+    weight = next(weights_of(ROWS[name]()))
+    scores = torch.randn(weight.value().shape, generator=torch.Generator().manual_seed(0))
+    ranks = ranks_in_row(weight, scores)
+    assert ranks.shape == scores.shape
+    by_output = (lambda t: t.transpose(0, 1).flatten(1)) if name == "transposed" else (lambda t: t.flatten(1))
+    for row, of_row in zip(by_output(scores), by_output(ranks), strict=True):
+        assert torch.equal(of_row.argsort(), row.argsort())
+        assert sorted(of_row.tolist()) == [n / len(row) for n in range(len(row))]
+
+
+def test_of_each_row_the_same_share_goes_and_rows_do_not_go_together_with_rows(toy_data, toy_network, make_context):
+    pruned = Prune(ratio=0.5, criterion="activation", scope="row").apply(toy_network(), make_context(toy_data))
+    for _, layer in weight_layers(pruned):
+        zeros = (layer.weight == 0).flatten(1).sum(1)
+        assert int(zeros.max() - zeros.min()) <= 1
+    with pytest.raises(ValueError, match="scope=row: must be global, layer or adaptive with granularity=row"):
+        Prune(ratio=0.5, scope="row", granularity="row")
+
+
+def test_a_scope_that_is_written_out_is_the_same_stage_where_it_is_the_criterions_own():
+    assert Prune(ratio=0.5, scope="global") == Prune(ratio=0.5)
+    assert Prune(ratio=0.5, scope="global").identity()["fields"] == {"ratio": 0.5}
+    assert Prune(ratio=0.5, criterion="activation", scope="adaptive") == Prune(ratio=0.5, criterion="activation")
+    assert Prune(ratio=0.5, criterion="activation", scope="global").scope == "global"
+    assert Prune(ratio=0.5, scope="adaptive").scope == "adaptive"
+
+
+def test_activation_beats_magnitude_where_inputs_differ_in_size_by_their_own_scope(toy_data, make_context):
+    """A channel that hardly anything goes through has weights as large as those of the others."""
+    network = nn.Sequential(nn.Conv2d(1, 8, 3, bias=False), nn.ReLU(), nn.Conv2d(8, 8, 3, bias=False))
+    with torch.no_grad():
+        network[0].weight[:4] *= 1e-3
+    images = next(toy_data.batches("val", side=8, batch_size=50))[0]
+    with torch.no_grad():
+        expected = network(images)
+        errors = {
+            criterion: float(
+                (Prune(ratio=0.5, criterion=criterion).apply(network, make_context(toy_data))(images) - expected).norm()
+            )
+            for criterion in ("magnitude", "activation")
+        }
+    assert errors["activation"] < 0.7 * errors["magnitude"]

@@ -108,5 +108,5 @@ def test_what_is_no_pattern_is_named(pattern):
 
 
 def test_an_unknown_criterion_is_named():
-    with pytest.raises(ValueError, match="criterion=size: must be magnitude, gradient or random"):
+    with pytest.raises(ValueError, match="criterion=size: must be magnitude, gradient, activation or random"):
         PruneNM(pattern="2:4", criterion="size")

@@ -27,11 +27,20 @@ def layers(toy_network):
     return network, [network[0], network[5]]
 
 
-def scored(layers, criterion, sum_gradients=no_gradients, *, seed=0):
+def row_norms(model, weights):
+    return {
+        weight.name: torch.arange(1.0, weight.value()[0].numel() + 1).reshape(weight.value()[0].shape)
+        for weight in weights
+    }
+
+
+def scored(layers, criterion, sum_gradients=no_gradients, *, seed=0, input_norms=row_norms):
     generator = torch.Generator().manual_seed(seed)
     network, wanted = layers
     weights = [next(weight for weight in weights_of(network) if weight.module is layer) for layer in wanted]
-    return score_weights(network, weights, criterion, generator=generator, sum_gradients=sum_gradients)
+    return score_weights(
+        network, weights, criterion, generator=generator, sum_gradients=sum_gradients, input_norms=input_norms
+    )
 
 
 def test_magnitude_is_that_of_the_weight_in_use(layers):
@@ -50,6 +59,18 @@ def test_gradient_is_that_times_the_mean_gradient_without_a_sign(layers):
         assert score.min() >= 0
 
 
+def test_activation_is_the_magnitude_times_the_norm_of_the_input(layers):
+    for layer, score in zip(layers[1], scored(layers, "activation"), strict=True):
+        norms = torch.arange(1.0, layer.weight[0].numel() + 1).reshape(layer.weight[0].shape)
+        assert torch.equal(score, layer.weight.detach().abs() * norms)
+
+
+def test_weights_whose_inputs_are_not_seen_are_named(layers):
+    message = r"^criterion=activation: what 0, 5 is multiplied with is not seen .*; have such layers skipped by layers="
+    with pytest.raises(ValueError, match=message):
+        scored(layers, "activation", input_norms=lambda model, weights: {})
+
+
 def test_random_is_drawn_from_the_generator_whatever_the_weights(layers):
     one, again, other = (scored(layers, "random", seed=seed) for seed in (0, 0, 1))
     assert all(map(torch.equal, one, again))
@@ -57,7 +78,7 @@ def test_random_is_drawn_from_the_generator_whatever_the_weights(layers):
     assert [score.shape for score in one] == [layer.weight.shape for layer in layers[1]]
 
 
-@pytest.mark.parametrize("criterion", ["magnitude", "gradient", "random"])
+@pytest.mark.parametrize("criterion", ["magnitude", "gradient", "activation", "random"])
 def test_nothing_of_no_layers(layers, criterion):
     assert scored((layers[0], []), criterion, fixed_gradients) == []
 

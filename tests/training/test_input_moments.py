@@ -6,7 +6,7 @@ from torch import nn
 
 from effbench.compression.feedback import output_error
 from effbench.compression.layers import weights_of
-from effbench.training.input_moments import input_moments, output_curvatures
+from effbench.training.input_moments import input_moments, input_norms, output_curvatures
 
 CPU = torch.device("cpu")
 
@@ -60,6 +60,40 @@ def test_the_error_that_they_predict_is_the_one_that_is_measured(kind):
     groups = (rows.reshape(len(moments), -1, rows.shape[1]) for rows in (plain, changed))
     predicted = output_error(*groups, moments)
     assert predicted == pytest.approx(measured, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_norms_are_those_of_what_each_number_is_multiplied_with(kind):
+    network, name = LAYERS[kind]
+    images = torch.randn(10, 6, 7, 7, generator=torch.Generator().manual_seed(0))
+    network.float()
+    (weight,) = weights_of(network)
+    moments = input_moments(network, [weight], images.split(4), device=CPU)[name]
+    norms = input_norms(network, [weight], images.split(4), device=CPU)[name]
+    assert norms.shape == weight.value().shape
+    each = (10 * moments.diagonal(dim1=1, dim2=2)).sqrt().float()
+    rows = norms.reshape(len(each), -1, each.shape[1])
+    assert torch.allclose(rows, each[:, None].expand_as(rows), rtol=1e-4)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_norms_of_a_transposed_convolution_are_those_of_its_channels(groups):
+    layer, images = nn.ConvTranspose2d(6, 9, 3, groups=groups), torch.randn(4, 6, 5, 5)
+    (norms,) = input_norms(layer, weights_of(layer), images.split(2), device=CPU).values()
+    assert norms.shape == layer.weight.shape
+    assert torch.allclose(norms, images.square().sum((0, 2, 3)).sqrt()[:, None, None, None].expand_as(norms))
+
+
+def test_norms_are_seen_of_weights_of_any_size_of_attention_and_of_recurrent_layers(monkeypatch):
+    monkeypatch.setattr("effbench.training.input_moments.MOST_COLUMNS", 20)
+    network = nn.Sequential(
+        nn.Flatten(2), nn.TransformerEncoderLayer(49, 7, 16, dropout=0.0, batch_first=True), nn.LSTM(49, 3)
+    )
+    weights = list(weights_of(network))
+    seen = input_norms(network, weights, torch.randn(10, 6, 7, 7).split(5), device=CPU)
+    assert set(seen) == {weight.name for weight in weights}
+    with pytest.raises(ValueError, match=r"the input of 1\.self_attn\.in_proj_weight is not finite"):
+        input_norms(network, weights, [torch.full((2, 6, 7, 7), torch.nan)], device=CPU)
 
 
 def test_attention_shows_the_inputs_of_both_projections():

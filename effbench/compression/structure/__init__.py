@@ -26,6 +26,8 @@ module             what it does                                         what it 
                    torch's attention can't: `attention_forwards`
 `factorized`       a layer as a chain of smaller ones (`Factored`)      the shapes, before anything is allocated
 `decomposition`    the weights of such a chain (SVD, spatial, Tucker)   that the weight is finite
+`rewritten`        a convolution as a chain of cheaper ones             the shapes, before anything is allocated
+`convolutions`     which can be; `redrawn`: values for the chains
 `edits`            `remove_module`, `replace_module`, `add_bias`,       that a changed layer can be rebuilt
                    `record_changes` after other surgery
 =================  ===================================================  =============================================

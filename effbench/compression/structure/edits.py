@@ -19,6 +19,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from effbench.compression.structure.attention_heads import find_heads, has_lost_heads, n_heads
 from effbench.compression.structure.factorized import Factored, Factorization, can_factor, n_ranks
+from effbench.compression.structure.rewritten import N_WIDTHS, Rewritten, can_rewrite
 
 _MARK = "is_structural_edit"
 _BIAS_MARK = "has_added_bias"
@@ -58,6 +59,8 @@ class EditKind(IntEnum):
     """The same layer with a bias that it had not, and the sizes that the edit says, as of RESIZED."""
     HEADS = 6
     """The same attention layer with fewer heads. Layers within it may have edits of their own, which come after."""
+    REWRITTEN = 7
+    """A chain of cheaper convolutions (`rewritten`), which may be edited themselves."""
 
 
 _FACTORIZATIONS: dict[EditKind, Factorization] = {
@@ -73,7 +76,8 @@ class Edit:
     """What stands in a module's place.
 
     widths, of RESIZED and BIASED: (in, out, groups) of a convolution, (in, out) of a linear layer, (n,) of a
-    normalisation. Of a chain: (in, ranks …, out). Of HEADS: how many are left. Of REMOVED: none.
+    normalisation. Of a low-rank chain: (in, ranks …, out). Of HEADS: how many are left. Of REMOVED: none. Of
+    REWRITTEN: see `rewritten.N_WIDTHS`.
     """
 
     kind: EditKind
@@ -92,25 +96,29 @@ class Edit:
 
     @property
     def factorization(self) -> Factorization:
-        """How a chain is made of the layer it replaces; the kind must be that of a chain."""
+        """How a low-rank chain is made of the layer it replaces; the kind must be that of one."""
         return _FACTORIZATIONS[self.kind]
 
 
 def places(network: nn.Module, /) -> Iterator[tuple[str, nn.Module]]:
     """Yield every module with its path, parents first; a shared one at each of its places; none inside an edited one.
 
-    Inside of attention that has lost heads, and nothing else, all stand where they stood. An edited network and the one
-    it was made of have the same places, but for those inside edited modules.
+    Inside of attention that has lost heads, and nothing else, all stand where they stood; inside of a rewritten
+    convolution are places, too. Where a module is replaced while this goes on, it goes on with the new one. An edited
+    network and the one it was made of have the same places, but for those inside edited modules.
     """
-    yield from _places("", network)
+    yield "", network
+    yield from _inside("", network)
 
 
-def _places(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    yield path, module
-    if not is_edited(module) or has_lost_heads(module):
-        for name, child in module._modules.items():
-            if child is not None and name != "parametrizations":
-                yield from _places(f"{path}.{name}" if path else name, child)
+def _inside(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    if is_edited(module) and not isinstance(module, Rewritten) and not has_lost_heads(module):
+        return
+    for name in list(module._modules):
+        inner = f"{path}.{name}" if path else name
+        if name != "parametrizations" and (child := module._modules[name]) is not None:
+            yield inner, child
+            yield from _inside(inner, module.get_submodule(name))  # what stands there now
 
 
 def is_edited(module: nn.Module, /) -> bool:
@@ -134,8 +142,8 @@ def remove_module(network: nn.Module, path: str, /) -> None:
 
 
 def replace_module(network: nn.Module, path: str, module: nn.Module, /) -> None:
-    """Put an edited module (`Factored` or `nn.Identity`) where another is, at each of its places."""
-    assert isinstance(module, Factored | nn.Identity)
+    """Put an edited module (`Factored`, `Rewritten`, `nn.Identity`) where another is, at each of its places."""
+    assert isinstance(module, Factored | Rewritten | nn.Identity)
     if not path:
         raise ValueError(f"a network that is a single {type(network).__name__} can't be replaced as a whole")
     old = network.get_submodule(path)
@@ -196,6 +204,8 @@ def edit_at(module: nn.Module, /) -> Edit:
         return Edit(EditKind.REMOVED)
     if isinstance(module, Factored):
         return Edit(_KIND_OF[module.factorization], module.widths)
+    if isinstance(module, Rewritten):
+        return Edit(EditKind.REWRITTEN, module.widths)
     if has_lost_heads(module):
         return Edit(EditKind.HEADS, (n_heads(module),))
     assert size_names(module) is not None, module
@@ -213,6 +223,8 @@ def n_widths(kind: EditKind, module: nn.Module, /) -> int | None:
     if kind in (EditKind.RESIZED, EditKind.BIASED):
         names = size_names(module)
         return None if names is None else len(names)
+    if kind == EditKind.REWRITTEN:
+        return N_WIDTHS if isinstance(module, Rewritten) or can_rewrite(module) else None
     factorization = Edit(kind).factorization
     is_made = isinstance(module, Factored) and module.factorization == factorization
     return n_ranks(factorization) + 2 if is_made or can_factor(module, factorization) else None

@@ -71,12 +71,12 @@ def build_factored(layer: nn.Module, factorization: Factorization, widths: Seque
     for position, (n_in, n_out) in enumerate(pairwise(widths)):
         bias = layer.bias is not None and position == len(widths) - 2
         if isinstance(layer, nn.Linear):
-            layers.append(_make(nn.Linear, n_in, n_out, bias=bias, **place))
+            layers.append(make_unset(nn.Linear, n_in, n_out, bias=bias, **place))
         else:
             assert isinstance(layer, nn.Conv1d | nn.Conv2d)
             kind = nn.Conv1d if isinstance(layer, nn.Conv1d) else nn.Conv2d
             options = _convolutions(layer, factorization)[position]
-            layers.append(_make(kind, n_in, n_out, bias=bias, **options, **place))
+            layers.append(make_unset(kind, n_in, n_out, bias=bias, **options, **place))
     chain = Factored(*layers).train(layer.training)
     chain.factorization = factorization
     with torch.no_grad():
@@ -86,8 +86,8 @@ def build_factored(layer: nn.Module, factorization: Factorization, widths: Seque
     return chain
 
 
-def _convolutions(layer: nn.Conv1d | nn.Conv2d, factorization: Factorization) -> list[dict[str, Any]]:
-    """Return kernel, stride, padding and dilation of each convolution of a chain."""
+def convolution_options(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, /) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return kernel, stride, padding and dilation of a convolution and, likewise, of a pointwise one."""
     n = len(layer.kernel_size)
     ones, zeros = (1,) * n, (0,) * n
     padding = layer.padding
@@ -98,7 +98,12 @@ def _convolutions(layer: nn.Conv1d | nn.Conv2d, factorization: Factorization) ->
         "dilation": tuple(layer.dilation),
         "padding_mode": layer.padding_mode,
     }
-    point: dict[str, Any] = {"kernel_size": ones, "stride": ones, "padding": zeros, "dilation": ones}
+    return whole, {"kernel_size": ones, "stride": ones, "padding": zeros, "dilation": ones}
+
+
+def _convolutions(layer: nn.Conv1d | nn.Conv2d, factorization: Factorization) -> list[dict[str, Any]]:
+    """Return kernel, stride, padding and dilation of each convolution of a chain."""
+    whole, point = convolution_options(layer)
     if factorization == "svd":
         return [whole, point]
     if factorization == "tucker":
@@ -110,7 +115,7 @@ def _convolutions(layer: nn.Conv1d | nn.Conv2d, factorization: Factorization) ->
     return [first, second]
 
 
-def _make(kind: type[nn.Module], n_in: int, n_out: int, **options: Any) -> nn.Module:
+def make_unset(kind: type[nn.Module], n_in: int, n_out: int, /, **options: Any) -> nn.Module:
     """Return a layer whose values are not set: setting them would draw random numbers."""
     layer = nn.utils.skip_init(kind, n_in, n_out, **options)  # type: ignore[no-untyped-call]
     assert isinstance(layer, nn.Module)

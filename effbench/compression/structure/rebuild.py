@@ -19,23 +19,29 @@ from effbench.compression.structure.edits import (
     is_edited,
     mark_edited,
     own_tensors,
+    places,
     remove_module,
     replace_module,
     set_widths,
     size_names,
 )
 from effbench.compression.structure.factorized import build_factored, can_factor, factor_shapes, n_ranks
+from effbench.compression.structure.rewritten import build_rewritten
 
 
-def apply_edits(network: nn.Module, edits: Mapping[str, Edit], /) -> None:
+def apply_edits(network: nn.Module, edits: Mapping[str, Edit], /, *, sizes: Mapping[str, int] | None = None) -> None:
     """Edit a fresh network (or one that has these edits already) in place. Its values are not to be relied on after.
 
     ValueError for a path that is not there, and for an edit that does not fit the module or would make it larger:
-    nothing larger than the network is ever allocated.
+    nothing larger than the network is ever allocated. sizes: `layer_sizes` of the network before its first edit, where
+    it has some of them already.
     """
-    n_weights = {path: _n_weights(network, path) for path in edits}  # before attention that they are in loses heads
+    sizes = layer_sizes(network) if sizes is None else sizes
     for path, edit in edits.items():
-        module = network.get_submodule(path)
+        try:
+            module = network.get_submodule(path)
+        except AttributeError:
+            raise ValueError(f"{path}: the network has no such module to edit") from None
         if is_edited(module) and edit_at(module) == edit:
             continue
         if edit.kind == EditKind.RESIZED:
@@ -49,18 +55,29 @@ def apply_edits(network: nn.Module, edits: Mapping[str, Edit], /) -> None:
             remove_module(network, path)
         elif edit.kind == EditKind.HEADS:
             _keep_first_heads(module, edit.widths, path)
+        elif edit.kind == EditKind.REWRITTEN:
+            replace_module(network, path, _rewritten(module, edit.widths, path))
         else:
-            _check_chain(module, edit, path, n_weights[path])
+            _check_chain(module, edit, path, sizes[path] if path in sizes else _n_weights(module))
             replace_module(network, path, build_factored(module, edit.factorization, edit.widths))
 
 
-def _n_weights(network: nn.Module, path: str) -> int:
-    """Return how many weights the layer at a path has; 0 of other modules. ValueError where there is none."""
-    try:
-        weight = getattr(network.get_submodule(path), "weight", None)
-    except AttributeError:
-        raise ValueError(f"{path}: the network has no such module to edit") from None
+def layer_sizes(network: nn.Module, /) -> dict[str, int]:
+    """Return how many weights the layers have, by path: as many as a chain may have, whatever heads go before it."""
+    return {path: _n_weights(module) for path, module in places(network)}
+
+
+def _n_weights(module: nn.Module) -> int:
+    """Return how many weights a layer has; 0 of other modules."""
+    weight = getattr(module, "weight", None)
     return weight.numel() if isinstance(weight, Tensor) else 0
+
+
+def _rewritten(module: nn.Module, widths: Sequence[int], path: str) -> nn.Module:
+    try:
+        return build_rewritten(module, widths)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _keep_first_heads(module: nn.Module, widths: Sequence[int], path: str) -> None:

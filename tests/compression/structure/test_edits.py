@@ -76,6 +76,7 @@ def test_the_numbers_of_kinds_stand_in_files():
         "TUCKER": 4,
         "BIASED": 5,
         "HEADS": 6,
+        "REWRITTEN": 7,
     }
     chains = {kind: Edit(kind).factorization for kind in (EditKind.SVD, EditKind.SPATIAL, EditKind.TUCKER)}
     assert chains == {EditKind.SVD: "svd", EditKind.SPATIAL: "spatial", EditKind.TUCKER: "tucker"}
@@ -96,17 +97,40 @@ def test_a_chain_is_told_by_its_kind(factorization):
 
 def test_only_what_can_be_edited_so_has_widths():
     with_bias, without, grouped = nn.Conv2d(4, 6, 3), nn.Linear(4, 6, bias=False), nn.Conv2d(4, 6, 3, groups=2)
-    assert [n_widths(kind, with_bias) for kind in EditKind] == [0, 3, None, 3, 4, None, None]
-    assert [n_widths(kind, without) for kind in EditKind] == [0, 2, 3, None, None, 2, None]
-    assert [n_widths(kind, grouped) for kind in EditKind] == [0, 3, None, None, None, None, None]
-    assert [n_widths(kind, nn.BatchNorm2d(4)) for kind in EditKind] == [0, 1, None, None, None, None, None]
-    assert [n_widths(kind, nn.ReLU()) for kind in EditKind] == [0, None, None, None, None, None, None]
+    assert [n_widths(kind, with_bias) for kind in EditKind] == [0, 3, None, 3, 4, None, None, 5]
+    assert [n_widths(kind, without) for kind in EditKind] == [0, 2, 3, None, None, 2, None, None]
+    assert [n_widths(kind, grouped) for kind in EditKind] == [0, 3, None, None, None, None, None, None]
+    assert [n_widths(kind, nn.BatchNorm2d(4)) for kind in EditKind] == [0, 1, None, None, None, None, None, None]
+    assert [n_widths(kind, nn.ReLU()) for kind in EditKind] == [0, None, None, None, None, None, None, None]
     assert n_widths(EditKind.HEADS, nn.MultiheadAttention(4, 2)) == 1
 
 
 def test_an_edited_network_has_the_places_of_the_one_it_was_made_of(edited, edits, network):
     inside = tuple(f"{path}." for path in edits)
     assert [path for path, _ in places(edited)] == [p for p, _ in places(network()) if not p.startswith(inside)]
+
+
+def test_what_is_inside_a_rewritten_convolution_has_places_and_edits_of_its_own(network):
+    model = network()
+    apply_edits(model, {"0": Edit(EditKind.REWRITTEN, (2, 8, 0, 0, 0))})
+    assert [path for path, _ in places(model)][1:4] == ["0", "0.depthwise", "0.pointwise"]
+    apply_edits(model, {"0.pointwise": Edit(EditKind.RESIZED, (2, 5, 1))})
+    assert edits_of(model) == {
+        "0": Edit(EditKind.REWRITTEN, (2, 8, 0, 0, 0)),
+        "0.pointwise": Edit(EditKind.RESIZED, (2, 5, 1)),
+    }
+
+
+def test_places_go_on_with_what_replaces_a_module_meanwhile(network):
+    model, seen = network(), []
+    for path, _ in places(model):
+        seen.append(path)
+        if path == "0":
+            apply_edits(model, {"0": Edit(EditKind.REWRITTEN, (2, 8, 0, 10, 10))})
+        if path == "2":
+            remove_module(model, "2")
+    assert seen[:6] == ["", "0", "0.depthwise", "0.norm", "0.pointwise", "1"]
+    assert not [path for path in seen if path.startswith("2.")]
 
 
 def test_layers_inside_of_attention_with_fewer_heads_are_places_and_have_edits_of_their_own():

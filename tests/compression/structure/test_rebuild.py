@@ -35,6 +35,17 @@ WRONG = {
     r"svd factors of widths \(8, 12\)": ("2.1", Edit(EditKind.SVD, (8, 12))),
     "larger than the layer": ("2.1", Edit(EditKind.SVD, (8, 5, 12))),
     "are larger": ("7", Edit(EditKind.SVD, (150, 2**40, 10))),
+    "a ConvTranspose2d can't be rewritten": ("4", Edit(EditKind.REWRITTEN, (12, 6, 0, 0, 0))),
+    "3: a Conv2d can't be rewritten": ("3", Edit(EditKind.REWRITTEN, (12, 12, 0, 0, 0))),
+    r"can't be rewritten with widths \(2,\)": ("0", Edit(EditKind.REWRITTEN, (2,))),
+    r"widths \(2, 8, 3, 0, 0\) do not fit": ("0", Edit(EditKind.REWRITTEN, (2, 8, 3, 0, 0))),
+    r"widths \(2, 8, 1, 0, 0\) do not fit": ("0", Edit(EditKind.REWRITTEN, (2, 8, 1, 0, 0))),
+    r"widths \(2, 8, 2, 1, 1\) do not fit": ("0", Edit(EditKind.REWRITTEN, (2, 8, 2, 1, 1))),
+    r"widths \(2, 8, 0, 1, 0\) do not fit": ("0", Edit(EditKind.REWRITTEN, (2, 8, 0, 1, 0))),
+    r"widths \(2, 8, 0, 1, 2147483647\) do not fit": ("0", Edit(EditKind.REWRITTEN, (2, 8, 0, 1, 2**31 - 1))),
+    r"widths \(0, 8, 0, 0, 0\) do not fit": ("0", Edit(EditKind.REWRITTEN, (0, 8, 0, 0, 0))),
+    r"widths \(2, 2147483648, 0, 0, 0\) is larger": ("0", Edit(EditKind.REWRITTEN, (2, 2**31, 0, 0, 0))),
+    r"widths \(4, 4, 2, 0, 0\) is larger": ("0", Edit(EditKind.REWRITTEN, (4, 4, 2, 0, 0))),
     "factors of widths .* are larger": ("0", Edit(EditKind.SPATIAL, (2, 2**31, 8))),
 }
 
