@@ -48,6 +48,6 @@ def read_edits(reader: Reader, network: nn.Module, /) -> None:
         widths = (reader.varint("a width in a structural edit", at_most=_MAX_WIDTH) for _ in range(n))
         edits[path] = Edit(EditKind(number), tuple(widths))
         at += passed + 1
-        while at < len(every) and every[at][0].startswith(f"{path}."):  # what is inside comes right after
+        while number != EditKind.MERGED and at < len(every) and every[at][0].startswith(f"{path}."):  # what is inside
             at += 1
     apply_edits(network, edits)

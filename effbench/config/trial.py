@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain
 from effbench.plan.source_code import is_own
 from effbench.plan.sources import build_network, load_data, load_task
+from effbench.plan.stage import Stage
 from effbench.tasks import Task
 from effbench.training.layout import StridedPointwise, WatchStridedPointwise
 
@@ -105,6 +107,12 @@ def check_shapes(
     return outcome
 
 
+def check_chain(chain: Chain, /, *, where: str) -> None:
+    """Refuse a chain that trains a network which can't be trained, and one with a stage that can't act on it."""
+    check_training(chain, where=where)
+    check_stages(chain, where=where)
+
+
 def check_training(chain: Chain, /, *, where: str) -> None:
     """Refuse a chain that trains a network which can't be trained: ValueError."""
     if any(step.stage.TRAINS for step in chain.plain_steps):
@@ -113,6 +121,37 @@ def check_training(chain: Chain, /, *, where: str) -> None:
             problem = f"{chain.network.target} {trial.training_problem}"
             raise ValueError(problem if where == "reference" else f"{where}: {problem}")
         check_options(chain, trial.parameters)
+
+
+def check_stages(chain: Chain, /, *, where: str) -> None:
+    """Refuse a chain with a stage that can't act on its network: ValueError. See `Stage.check_network`."""
+    for step in chain.plain_steps:
+        if type(step.stage).check_network is not Stage.check_network:
+            asked = _Asked(json.dumps(step.stage.identity()), step.stage)
+            problem = _problem_of(chain.network, chain.task, chain.data, chain.side, asked)
+            if problem:
+                raise ValueError(problem if where == "reference" else f"{where}: {problem}")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A stage that is asked, and what tells it from others."""
+
+    key: str
+    stage: Stage = field(compare=False)
+
+
+@lru_cache(maxsize=1024)
+def _problem_of(network: Blueprint, task: Blueprint, data: Blueprint, side: int, asked: _Asked) -> str:
+    """Return why a stage can't act on a network; "" where it can."""
+    loaded = load_data(data)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model = build_network(network, read_task(task), loaded, side)
+            asked.stage.check_network(model.eval(), torch.zeros(2, loaded.channels, side, side))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 @lru_cache(maxsize=1024)

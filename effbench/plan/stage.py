@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from torch import nn
+from torch import Tensor, nn
 
 from effbench.checks.fields import check_fields
 from effbench.checks.text import few_names
@@ -74,6 +74,13 @@ class Stage(ABC):
     @abstractmethod
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return the network that the stage makes of `model`, which it leaves alone."""
+
+    def check_network(self, network: nn.Module, images: Tensor, /) -> None:  # noqa: B027 (any network will do)
+        """Raise a ValueError, in one line, for a fresh network that the stage can't act on; asked before anything runs.
+
+        images: (2, C, H, W), an input in form, of no values that say anything. What a stage finds only in networks that
+        are trained, `apply` refuses.
+        """
 
     @property
     def is_neutral(self) -> bool:

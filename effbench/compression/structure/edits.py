@@ -18,6 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from effbench.compression.structure.factorized import Factored, Factorization, can_factor, n_ranks
+from effbench.compression.structure.merged_blocks import MergedBlocks, Merging, children_of_blocks, set_merging
 
 _MARK = "is_structural_edit"
 _BIAS_MARK = "has_added_bias"
@@ -47,6 +48,8 @@ class EditKind(IntEnum):
     TUCKER = 4
     BIASED = 5
     """The same layer with a bias that it had not, and the sizes that the edit says, as of RESIZED."""
+    MERGED = 7
+    """The same sequence of blocks, with tokens merged on the way (`merged_blocks`). What is inside is no part of it."""
 
 
 _FACTORIZATIONS: dict[EditKind, Factorization] = {
@@ -62,7 +65,7 @@ class Edit:
     """What stands in a module's place.
 
     widths, of RESIZED and BIASED: (in, out, groups) of a convolution, (in, out) of a linear layer, (n,) of a
-    normalisation. Of a chain: (in, ranks …, out). Of REMOVED: none.
+    normalisation. Of a chain: (in, ranks …, out). Of MERGED: those of `Merging`. Of REMOVED: none.
     """
 
     kind: EditKind
@@ -88,14 +91,15 @@ class Edit:
 def places(network: nn.Module, /) -> Iterator[tuple[str, nn.Module]]:
     """Yield every module with its path, parents first; a shared one at each of its places; none inside an edited one.
 
-    An edited network and the one it was made of have the same places, but for those inside edited modules.
+    An edited network and the one it was made of have the same places, but for those inside edited modules. Blocks whose
+    tokens are merged are the same blocks: these are places, too.
     """
     yield from _places("", network)
 
 
 def _places(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     yield path, module
-    if not is_edited(module):
+    if not is_edited(module) or isinstance(module, MergedBlocks):
         for name, child in module._modules.items():
             if child is not None and name != "parametrizations":
                 yield from _places(f"{path}.{name}" if path else name, child)
@@ -132,6 +136,12 @@ def replace_module(network: nn.Module, path: str, module: nn.Module, /) -> None:
         for name, child in parent._modules.items():
             if child is old:
                 parent._modules[name] = module
+
+
+def merge_blocks(blocks: nn.Module, merging: Merging, /) -> None:
+    """Let a sequence of blocks merge tokens, in place. ValueError where it is none of these blocks."""
+    set_merging(blocks, merging)
+    mark_edited(blocks)
 
 
 def add_bias(layer: nn.Module, /) -> None:
@@ -184,6 +194,8 @@ def edit_at(module: nn.Module, /) -> Edit:
         return Edit(EditKind.REMOVED)
     if isinstance(module, Factored):
         return Edit(_KIND_OF[module.factorization], module.widths)
+    if isinstance(module, MergedBlocks):
+        return Edit(EditKind.MERGED, module.merging.widths(module.block_children))
     assert size_names(module) is not None, module
     return Edit(EditKind.BIASED if has_added_bias(module) else EditKind.RESIZED, widths_of(module))
 
@@ -197,6 +209,9 @@ def n_widths(kind: EditKind, module: nn.Module, /) -> int | None:
     if kind in (EditKind.RESIZED, EditKind.BIASED):
         names = size_names(module)
         return None if names is None else len(names)
+    if kind == EditKind.MERGED:
+        children = children_of_blocks(module)
+        return None if children is None else Merging.n_widths(children)
     factorization = Edit(kind).factorization
     is_made = isinstance(module, Factored) and module.factorization == factorization
     return n_ranks(factorization) + 2 if is_made or can_factor(module, factorization) else None
