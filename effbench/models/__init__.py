@@ -11,6 +11,7 @@ from effbench.models.mobilenet import mobilenet_v1
 from effbench.models.shufflenet import shufflenet_v1
 from effbench.models.small import small_cnn
 from effbench.models.small_segmenter import small_segmenter
+from effbench.models.small_vit import small_vit
 from effbench.models.timm_networks import timm_model
 from effbench.models.torchvision_networks import torchvision_model
 
@@ -22,6 +23,7 @@ __all__ = [
     "shufflenet_v1",
     "small_cnn",
     "small_segmenter",
+    "small_vit",
     "timm_model",
     "torchvision_model",
 ]
