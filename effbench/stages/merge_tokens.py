@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from math import ceil, floor
+from math import floor
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -91,7 +91,8 @@ class MergeTokens(Stage):
         """Refuse a share that the blocks can't come to: each merges half of its tokens at most."""
         left = schedule(found.n_patches, merging.share, found.n_blocks)[-1]
         if left > max(1, floor(found.n_patches * self.tokens + 0.5)):
-            least = schedule(found.n_patches, 1, found.n_blocks)[-1] / found.n_patches
+            least = schedule(found.n_patches, 1, found.n_blocks)[-1]
             raise ValueError(
-                f"its {found.n_blocks} blocks can leave no fewer than {ceil(1000 * least) / 1000:g} of them"
+                f"its {found.n_blocks} blocks can leave no fewer than {least} of its {found.n_patches} patches, as each "
+                "merges half of them at most"
             )

@@ -12,6 +12,7 @@ from torch import nn
 from effbench.config.members import declared_axes
 from effbench.config.overrides import parse, values_of
 from effbench.config.recipe import make_stage
+from effbench.models import small_vit
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -68,6 +69,28 @@ def layer_values():
         return examples[0], examples[-1]
 
     return find
+
+
+FOR_TRANSFORMERS = {"merge_tokens"}
+"""Stages that act on what vision transformers alone have."""
+
+
+@pytest.fixture(scope="session")
+def toy_transformer():
+    """Return a factory of small vision transformers for the toy data."""
+
+    def make(seed=0):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return small_vit(patch=2, depth=5, heads=2, width=16, num_classes=4, input_side=8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def network_for(toy_network, toy_transformer):
+    """Return the factory of networks that stages are tried on, by their names."""
+    return lambda *names: toy_transformer if FOR_TRANSFORMERS & {*names} else toy_network
 
 
 @pytest.fixture(scope="session")

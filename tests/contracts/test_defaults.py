@@ -86,6 +86,7 @@ STAGES = {
     "FoldBatchNorm": (1, {"enabled": False}),
     "Load": (1, {}),
     "LowRank": (1, {"scheme": "tucker", "by": "share"}),
+    "MergeTokens": (1, {"proportional": True}),
     "Precision": (1, {}),
     "Prune": (3, PRUNING),
     "PruneBlocks": (1, {}),

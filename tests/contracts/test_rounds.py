@@ -16,8 +16,13 @@ TINY = [
     *("model.channels=[4,4,4,4]", "data.side=8", "train.fraction=0.05", "device=cpu", "train.precision=float32"),
     *("train.epochs=1", "finetune.epochs=1", "model.n_poolings=1"),
 ]
-OTHERWISE = {"rate": ["stage.rate.small=0", "model.channels=[16,16,16,16]"]}
-"""Of a stage after which something trains, and whose file needs more weights than biases."""
+VIT = ["model=small_vit", "model.channels=", "model.n_poolings=", "model.patch=2", "model.width=8", "model.heads=2"]
+OTHERWISE = {
+    # A stage after which something trains, and whose file needs more weights than biases.
+    "rate": ["stage.rate.small=0", "model.channels=[16,16,16,16]"],
+    "tokens": VIT,
+}
+"""Of some axes: keys beside those of TINY, or instead of them; an empty one is left out."""
 
 
 def value_of(axis):
@@ -43,6 +48,7 @@ def point(axis):
     otherwise = OTHERWISE.get(axis.name, [])
     keys = {argument.partition("=")[0] for argument in otherwise}
     tiny = [argument for argument in TINY if argument.partition("=")[0] not in keys]
+    otherwise = [argument for argument in otherwise if not argument.endswith("=")]
     return read_sweep([*tiny, *otherwise, *arguments_of(axis), steps, "recipe.rounds=3"]).plan.points[-1]
 
 

@@ -15,6 +15,7 @@ import effbench.stages
 from effbench.codec import decode, encode
 from effbench.compression.constraints.described import describe
 from effbench.compression.constraints.stack import bake
+from effbench.compression.structure.edits import edits_of
 from effbench.plan.chain import Step
 from effbench.plan.keys import prefix_keys
 from effbench.plan.stage import Stage
@@ -39,12 +40,14 @@ def stage(name, instantiate):
 
 
 @pytest.fixture(scope="module")
-def made(instantiate, toy_data, toy_network, make_context):
-    """Return what a stage of that name makes of the toy network: one for all tests, of which none may change it."""
+def made(instantiate, toy_data, network_for, make_context):
+    """Return what a stage of that name makes of its network: one for all tests, of which none may change it."""
 
     @functools.cache
-    def make(name):
-        return instantiate(name).apply(toy_network(), make_context(toy_data)).eval()
+    def make(name, beside=""):
+        network = network_for(name, beside)
+        context = make_context(toy_data, snapshot=lambda _: network(seed=99))
+        return instantiate(name).apply(network(), context).eval()
 
     return make
 
@@ -101,9 +104,9 @@ def test_classes_of_stages_are_told_apart_by_their_names_alone():
     assert not any(kind.__name__ == "Stage" for kind in kinds)
 
 
-def test_the_model_it_is_given_stays_as_it_is(stage, toy_data, toy_network, make_context):
-    model = toy_network().train()
-    model[1].eval()
+def test_the_model_it_is_given_stays_as_it_is(name, stage, toy_data, network_for, make_context):
+    model = network_for(name)().train()
+    next(module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)).eval()
     state, modes = snapshot(model), [module.training for module in model.modules()]
     kinds = [type(module) for module in model.modules()]
     result = stage.apply(model, make_context(toy_data))
@@ -116,21 +119,25 @@ def test_the_model_it_is_given_stays_as_it_is(stage, toy_data, toy_network, make
     assert not own & {tensor.data_ptr() for tensor in result.state_dict().values()}
 
 
-def test_changes_the_model_it_returns(stage, toy_data, toy_network, make_context):
-    model = toy_network()
+def test_changes_the_model_it_returns(name, stage, toy_data, network_for, make_context):
+    model = network_for(name)()
     if isinstance(stage, RemoveDead):  # which is for networks that have something dead
         model[9].weight.data[:, -16:] = 0
     result = stage.apply(model, make_context(toy_data))
-    assert not same_bits(bake(result).state_dict(), model.state_dict()) or describe(result) != describe(model)
+    assert not same_bits(bake(result).state_dict(), model.state_dict()) or is_changed(result, model)
 
 
-def test_a_seed_decides_every_bit_and_the_global_generator_has_no_say(stage, toy_data, toy_network, make_context):
+def is_changed(result, model):
+    return describe(result) != describe(model) or edits_of(result) != edits_of(model)
+
+
+def test_a_seed_decides_every_bit_and_the_global_generator_has_no_say(name, stage, toy_data, network_for, make_context):
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    one = stage.apply(toy_network(), make_context(toy_data))
+    one = stage.apply(network_for(name)(), make_context(toy_data))
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    other = stage.apply(toy_network(), make_context(toy_data))
+    other = stage.apply(network_for(name)(), make_context(toy_data))
     assert same_bits(one.state_dict(), other.state_dict())
 
 
@@ -144,17 +151,17 @@ def test_the_result_runs(name, made, toy_data):
 
 
 @pytest.mark.parametrize("coder", ["none", "huffman", "ans", "context"])
-def test_the_result_comes_back_from_its_file_bit_by_bit(name, made, toy_network, coder):
+def test_the_result_comes_back_from_its_file_bit_by_bit(name, made, network_for, coder):
     model = made(name)
-    restored = decode(encode(model, coder=coder), toy_network(seed=1))
+    restored = decode(encode(model, coder=coder), network_for(name)(seed=1))
     assert same_bits(restored.state_dict(), bake(model).state_dict())
 
 
 @pytest.mark.parametrize("later", STAGES)
 def test_any_stage_may_follow_and_leaves_the_earlier_result_alone(
-    name, later, made, instantiate, toy_data, toy_network, make_context
+    name, later, made, instantiate, toy_data, network_for, make_context
 ):
-    earlier = made(name)
+    earlier = made(name, later)
     inputs = next(toy_data.batches("val", side=8, batch_size=5))[0]
     state = snapshot(earlier)
     with torch.no_grad():
@@ -178,5 +185,5 @@ def test_any_stage_may_follow_and_leaves_the_earlier_result_alone(
         assert torch.equal(bake(model)(inputs), logits)
         assert torch.equal(copy.deepcopy(model)(inputs), logits)
     assert same_bits(earlier.state_dict(), state)
-    restored = decode(encode(model), toy_network(seed=1))
+    restored = decode(encode(model), network_for(name, later)(seed=1))
     assert same_bits(restored.state_dict(), bake(model).state_dict())

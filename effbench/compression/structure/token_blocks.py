@@ -53,7 +53,8 @@ def find_token_blocks(network: nn.Module, images: Tensor, /) -> TokenBlocks:
         calls = _calls_of_blocks(double, images)
         if not calls:
             raise ValueError(
-                "it has no sequence of blocks that each take and give tokens, (images, tokens, features), alone"
+                "it has no sequence of blocks that take tokens alone, (images, tokens, features), and give such, as "
+                "vision transformers have (vit_b_16, small_vit)"
             )
         if len(calls) > 1:
             raise ValueError(
@@ -114,14 +115,18 @@ def _halves(block: nn.Module, tokens: Tensor) -> tuple[tuple[str, ...], tuple[st
         block(tokens)
     begins = [number for number, ((_, _, before), (_, given, _)) in enumerate(pairwise(called)) if given is not before]
     if len(begins) != 1:
-        raise ValueError(f"a {kind} does not consist of two chains of modules, each added to the tokens it is given")
+        raise ValueError(
+            f"a block ({kind}) does not consist of two chains of modules, each added to the tokens it is given"
+        )
     chain = [name for name, _, _ in called]
     first, second = tuple(chain[: begins[0] + 1]), tuple(chain[begins[0] + 1 :])
     attentions = _attentions(block, first, tokens)
     if attentions != [True] or _attentions(block, second, tokens):
-        raise ValueError(f"a {kind} has no attention in its first half alone that calls F.scaled_dot_product_attention")
+        raise ValueError(
+            f"a block ({kind}) has no attention in its first half alone that calls F.scaled_dot_product_attention"
+        )
     if not _gives_its_bits(block, first, second, tokens):
-        raise ValueError(f"a {kind} does more than to add what two chains of its modules make of the tokens")
+        raise ValueError(f"a block ({kind}) does more than to add what two chains of its modules make of the tokens")
     return first, second
 
 

@@ -65,6 +65,8 @@ def merge_tokens(
     n_merged, C) and the sizes: special tokens, what is left of the first set, then the second. No gradient goes through
     the choice.
     """
+    if n_merged == 0:
+        return tokens, sizes
     with torch.no_grad():
         features = keys.detach().float().mean(1)[:, n_special:]
         features = features / features.norm(dim=-1, keepdim=True).clamp_min(1e-12)
