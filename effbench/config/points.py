@@ -31,7 +31,7 @@ from effbench.config.short_forms import function_form
 from effbench.config.targets import check_targets
 from effbench.config.teachers import with_teachers
 from effbench.config.training import in_words
-from effbench.config.trial import check_chain, check_shapes, read_data
+from effbench.config.trial import check_shapes, for_its_network, read_data
 from effbench.config.typed import typed
 from effbench.data import ImageData
 from effbench.plan.blueprint import Blueprint
@@ -178,7 +178,7 @@ class _Builder:
             threads=typed(_TrainSettings, {"threads": node["train"]["threads"]}, where="train").threads,
             steps=with_teachers(steps, None if reference is None else self._as_teacher(reference)),
         )
-        check_chain(chain, where=label)
+        chain = for_its_network(chain, where=label)
         check_hints(chain, where=label)
         chain = trainable(chain, node)
         if reference is not None and chain == self._as_teacher(reference):

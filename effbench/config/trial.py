@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from effbench.config.training import check_options
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
 from effbench.plan.blueprint import Blueprint
-from effbench.plan.chain import Chain
+from effbench.plan.chain import Chain, Rounds, Step
 from effbench.plan.source_code import is_own
 from effbench.plan.sources import build_network, load_data, load_task
 from effbench.plan.stage import Stage
@@ -107,10 +107,30 @@ def check_shapes(
     return outcome
 
 
-def check_chain(chain: Chain, /, *, where: str) -> None:
-    """Refuse a chain that trains a network which can't be trained, and one with a stage that can't act on it."""
+def for_its_network(chain: Chain, /, *, where: str) -> Chain:
+    """Return a chain with its stages as they are for its network, see `Stage.for_network`.
+
+    ValueError for a stage that can't act on it, and where the chain trains a network which can't be trained.
+    """
     check_training(chain, where=where)
-    check_stages(chain, where=where)
+
+    def fitted(step: Step) -> Step:
+        if type(step.stage).for_network is Stage.for_network:
+            return step
+        asked = _Asked(json.dumps(step.stage.identity()), step.stage)
+        answer = _answer_of(chain.network, chain.task, chain.data, chain.side, asked)
+        if isinstance(answer, str):
+            raise ValueError(answer if where == "reference" else f"{where}: {answer}")
+        return step if answer == step.stage else replace(step, stage=answer)
+
+    steps: list[Step | Rounds] = []
+    for step in chain.steps:
+        if isinstance(step, Rounds):
+            inside = tuple(map(fitted, step.steps))
+            steps.append(step if inside == step.steps else replace(step, steps=inside))
+        else:
+            steps.append(fitted(step))
+    return chain if tuple(steps) == chain.steps else replace(chain, steps=tuple(steps))
 
 
 def check_training(chain: Chain, /, *, where: str) -> None:
@@ -123,16 +143,6 @@ def check_training(chain: Chain, /, *, where: str) -> None:
         check_options(chain, trial.parameters)
 
 
-def check_stages(chain: Chain, /, *, where: str) -> None:
-    """Refuse a chain with a stage that can't act on its network: ValueError. See `Stage.check_network`."""
-    for step in chain.plain_steps:
-        if type(step.stage).check_network is not Stage.check_network:
-            asked = _Asked(json.dumps(step.stage.identity()), step.stage)
-            problem = _problem_of(chain.network, chain.task, chain.data, chain.side, asked)
-            if problem:
-                raise ValueError(problem if where == "reference" else f"{where}: {problem}")
-
-
 @dataclass(frozen=True)
 class _Asked:
     """A stage that is asked, and what tells it from others."""
@@ -142,16 +152,15 @@ class _Asked:
 
 
 @lru_cache(maxsize=1024)
-def _problem_of(network: Blueprint, task: Blueprint, data: Blueprint, side: int, asked: _Asked) -> str:
-    """Return why a stage can't act on a network; "" where it can."""
+def _answer_of(network: Blueprint, task: Blueprint, data: Blueprint, side: int, asked: _Asked) -> Stage | str:
+    """Return a stage as it is for a network, or why it can't act on it."""
     loaded = load_data(data)
     try:
         with torch.random.fork_rng(devices=[]):
             model = build_network(network, read_task(task), loaded, side)
-            asked.stage.check_network(model.eval(), torch.zeros(2, loaded.channels, side, side))
+            return asked.stage.for_network(model.eval(), torch.zeros(2, loaded.channels, side, side))
     except ValueError as error:
         return str(error)
-    return ""
 
 
 @lru_cache(maxsize=1024)

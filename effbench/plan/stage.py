@@ -75,12 +75,14 @@ class Stage(ABC):
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return the network that the stage makes of `model`, which it leaves alone."""
 
-    def check_network(self, network: nn.Module, images: Tensor, /) -> None:  # noqa: B027 (any network will do)
-        """Raise a ValueError, in one line, for a fresh network that the stage can't act on; asked before anything runs.
+    def for_network(self, network: nn.Module, images: Tensor, /) -> Self:
+        """Return the stage as it is for a fresh network, by default as it is; asked before anything runs.
 
-        images: (2, C, H, W), an input in form, of no values that say anything. What a stage finds only in networks that
-        are trained, `apply` refuses.
+        What holds for some networks alone can so be a field that is in their keys, and in no others. ValueError, in one
+        line, for a network that the stage can't act on. images: (2, C, H, W), an input in form, of no values that say
+        anything.
         """
+        return self
 
     @property
     def is_neutral(self) -> bool:

@@ -53,10 +53,11 @@ class MergeTokens(Stage):
         """Return the stage for one of `n_rounds`: each leaves the same share of what the one before has left."""
         return dataclasses.replace(self, tokens=self.value_after(position, n_rounds))
 
-    def check_network(self, network: nn.Module, images: Tensor, /) -> None:
-        """Refuse a network whose tokens can't be merged, or not so far: ValueError."""
+    def for_network(self, network: nn.Module, images: Tensor, /) -> MergeTokens:
+        """Return the stage. ValueError for a network whose tokens can't be merged, or not so far."""
         if self.tokens < 1:
             self._merged(copy_network(network), images)
+        return self
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` that merges tokens. ValueError, with its name, where it has none that can be."""
@@ -93,6 +94,6 @@ class MergeTokens(Stage):
         if left > max(1, floor(found.n_patches * self.tokens + 0.5)):
             least = schedule(found.n_patches, 1, found.n_blocks)[-1]
             raise ValueError(
-                f"its {found.n_blocks} blocks can leave no fewer than {least} of its {found.n_patches} patches, as each "
-                "merges half of them at most"
+                f"its {found.n_blocks} blocks can leave no fewer than {least} of its {found.n_patches} patches, as "
+                "each merges half of them at most"
             )

@@ -108,7 +108,7 @@ STAGES = {
             "examples": 300,
         },
     ),
-    "QuantizeInputs": (3, {"range": "max", "percentile": 99.9, "scale": "real", "examples": 1000}),
+    "QuantizeInputs": (3, {"range": "max", "percentile": 99.9, "scale": "real", "examples": 1000, "products": "auto"}),
     "RemoveDead": (2, {}),
     "Rewind": (1, {"to": "init"}),
     "Share": (2, SHARING),

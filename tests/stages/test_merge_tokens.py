@@ -99,8 +99,8 @@ def test_what_it_can_not_do_is_said_with_the_least_share(toy_data, make_context,
     with pytest.raises(ValueError, match=r"its 4 blocks can leave no fewer than 2 of its 16 patches"):
         MergeTokens(tokens=0.05).apply(transformer(), context)
     with pytest.raises(ValueError, match="Sequential can't merge tokens: it has no sequence of blocks"):
-        MergeTokens(tokens=0.5).check_network(toy_network(), context.example())
-    MergeTokens(tokens=1).check_network(toy_network(), context.example())
+        MergeTokens(tokens=0.5).for_network(toy_network(), context.example())
+    MergeTokens(tokens=1).for_network(toy_network(), context.example())
 
 
 class TakesAll(nn.Module):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from effbench.compression.structure.attention_calls import AttentionCalls
+from effbench.compression.attention_calls import AttentionCalls
 from effbench.compression.structure.token_merging import MILLION, merge_tokens, schedule
 
 _MOST_SPECIAL = 1000

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from effbench.compression.structure.attention_calls import AttentionCalls
+from effbench.compression.attention_calls import AttentionCalls
 
 
 class Noting(AttentionCalls):
