@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any, cast
 
@@ -31,7 +31,7 @@ def _seen_inside(function: FunctionType) -> FunctionType:
 
 _MULTIHEAD = F.multi_head_attention_forward
 _MULTIHEAD_INSIDE = _seen_inside(cast("FunctionType", _MULTIHEAD))
-OPERATIONS = [F.scaled_dot_product_attention]
+OPERATIONS: list[Callable[..., Tensor]] = [F.scaled_dot_product_attention]
 """What computes attention; what stands for it elsewhere joins it."""
 _PARTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 """The arguments of `F.scaled_dot_product_attention` that may be given by their place."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 import traceback
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,16 +14,15 @@ from torch import Tensor, nn
 
 from effbench.checks.errors import first_line, kind_and_line
 from effbench.checks.fields import check_arguments, shown
-from effbench.compression.layers import weight_layers, weights_of
+from effbench.compression.layers import tables_of, weight_layers, weights_of
 from effbench.config.keys import MOVED_OPTIONS
 from effbench.config.training import check_options
 from effbench.data import ImageData
 from effbench.measure.size import float32_bytes
 from effbench.plan.blueprint import Blueprint
-from effbench.plan.chain import Chain, Rounds, Step
+from effbench.plan.chain import Chain
 from effbench.plan.source_code import is_own
 from effbench.plan.sources import build_network, load_data, load_task
-from effbench.plan.stage import Stage
 from effbench.tasks import Task
 from effbench.training.layout import StridedPointwise, WatchStridedPointwise
 
@@ -91,6 +89,8 @@ class Trial:
     """Its strided 1 x 1 convolutions at the side at which it is trained, which torch may not train in any layout."""
     layers: tuple[str, ...]
     """The names of its convolution and linear layers, and of its other weights: attention's, recurrent ones."""
+    tables: tuple[str, ...]
+    """The names of its embeddings, position tables and such."""
     parameters: frozenset[tuple[int, ...]]
     """The shapes of its trained parameters, no dimension larger than 4."""
     training_problem: str
@@ -107,32 +107,6 @@ def check_shapes(
     return outcome
 
 
-def for_its_network(chain: Chain, /, *, where: str) -> Chain:
-    """Return a chain with its stages as they are for its network, see `Stage.for_network`.
-
-    ValueError for a stage that can't act on it, and where the chain trains a network which can't be trained.
-    """
-    check_training(chain, where=where)
-
-    def fitted(step: Step) -> Step:
-        if type(step.stage).for_network is Stage.for_network:
-            return step
-        asked = _Asked(json.dumps(step.stage.identity()), step.stage)
-        answer = _answer_of(chain.network, chain.task, chain.data, chain.side, asked)
-        if isinstance(answer, str):
-            raise ValueError(answer if where == "reference" else f"{where}: {answer}")
-        return step if answer == step.stage else replace(step, stage=answer)
-
-    steps: list[Step | Rounds] = []
-    for step in chain.steps:
-        if isinstance(step, Rounds):
-            inside = tuple(map(fitted, step.steps))
-            steps.append(step if inside == step.steps else replace(step, steps=inside))
-        else:
-            steps.append(fitted(step))
-    return chain if tuple(steps) == chain.steps else replace(chain, steps=tuple(steps))
-
-
 def check_training(chain: Chain, /, *, where: str) -> None:
     """Refuse a chain that trains a network which can't be trained: ValueError."""
     if any(step.stage.TRAINS for step in chain.plain_steps):
@@ -141,26 +115,6 @@ def check_training(chain: Chain, /, *, where: str) -> None:
             problem = f"{chain.network.target} {trial.training_problem}"
             raise ValueError(problem if where == "reference" else f"{where}: {problem}")
         check_options(chain, trial.parameters)
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A stage that is asked, and what tells it from others."""
-
-    key: str
-    stage: Stage = field(compare=False)
-
-
-@lru_cache(maxsize=1024)
-def _answer_of(network: Blueprint, task: Blueprint, data: Blueprint, side: int, asked: _Asked) -> Stage | str:
-    """Return a stage as it is for a network, or why it can't act on it."""
-    loaded = load_data(data)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            model = build_network(network, read_task(task), loaded, side)
-            return asked.stage.for_network(model.eval(), torch.zeros(2, loaded.channels, side, side))
-    except ValueError as error:
-        return str(error)
 
 
 @lru_cache(maxsize=1024)
@@ -202,6 +156,7 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
                 ]
             )
         ),
+        tables=tuple(name for table in tables_of(model) for name in table.names),
         parameters=frozenset(tuple(min(4, n) for n in p.shape) for p in model.parameters() if p.requires_grad),
         training_problem=_training_problem(model, purpose, loaded, side),
     )

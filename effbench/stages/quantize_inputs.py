@@ -48,13 +48,13 @@ class QuantizeInputs(Stage):
     fixed-point numbers; biases and batch norms stay floats."""
     examples: Annotated[int, Field(ge=1)] = 1000
     """Training examples seen; all of them where there are fewer."""
-    products: Literal["auto", "on", "off"] = "auto"
+    products: bool | Literal["auto"] = "auto"
     """Whether operands of products of activations are rounded; auto: where there are any, which a key then says."""
 
     def for_network(self, network: nn.Module, images: Tensor, /) -> QuantizeInputs:
-        """Return the stage, with `products` on for a network that has such."""
+        """Return the stage, with `products` true for a network that has such."""
         if self.products == "auto" and modules_that_multiply(copy_network(network), images):
-            return dataclasses.replace(self, products="on")
+            return dataclasses.replace(self, products=True)
         return self
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
@@ -64,7 +64,7 @@ class QuantizeInputs(Stage):
         layers = {name: quantized.get_submodule(name) for name in bits}
         for module in quantized.modules():
             clear_input(module, ProductGrids)
-        found = [] if self.products == "off" else modules_that_multiply(quantized, context.example())
+        found = [] if self.products is False else modules_that_multiply(quantized, context.example())
         modules = {name: quantized.get_submodule(name) for name in found if self._bits_of(name) is not None}
         for layer in layers.values():
             clear_input(layer, InputGrid)

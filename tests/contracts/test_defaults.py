@@ -92,7 +92,7 @@ STAGES = {
     "PruneBlocks": (1, {}),
     "PruneChannels": (3, {"criterion": "l1", "scope": "layer"}),
     "PruneNM": (3, {"criterion": "magnitude"}),
-    "Quantize": (2, {**GRID, "rounding": "nearest", "examples": 1000}),
+    "Quantize": (2, {**GRID, "rounding": "nearest", "examples": 1000, "tables": "auto"}),
     "Constrain": (2, {"rate": 32, "coder": "context", "small": 0.01, "biases": True}),
     "Rate": (
         1,

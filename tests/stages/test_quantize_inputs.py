@@ -194,7 +194,7 @@ def test_what_attention_multiplies_is_rounded_too(toy_data, make_context):
     shares = product_grids_on(rounded.get_submodule(MODULES[0])).grids[2]
     assert shares.zero_point == 0 and 0 < shares.scale * 7 <= 1
     assert context.findings.words["products/stage"] == "blocks.0.attention, blocks.1.attention"
-    plain = QuantizeInputs(bits=3, products="off").apply(model, context)
+    plain = QuantizeInputs(bits=3, products=False).apply(model, context)
     images = context.example()
     assert not torch.equal(plain(images), rounded(images))
     for other in (
@@ -207,7 +207,7 @@ def test_what_attention_multiplies_is_rounded_too(toy_data, make_context):
     imposed = transformer()
     impose(imposed, json.loads(json.dumps(describe(rounded))))
     assert torch.equal(imposed(images), rounded(images))
-    assert encode(QuantizeInputs(bits=3, products="off").apply(rounded, context)) == encode(plain)
+    assert encode(QuantizeInputs(bits=3, products=False).apply(rounded, context)) == encode(plain)
     rounded.train()(images).sum().backward()
     assert all(bool(parameter.grad.isfinite().all()) for parameter in rounded.parameters())
 
@@ -223,6 +223,6 @@ def test_only_networks_with_products_have_them_in_their_keys(toy_network, toy_da
     stage, images = QuantizeInputs(bits=8), torch.zeros(2, 1, 8, 8)
     assert stage.for_network(toy_network(), images) is stage
     assert stage.identity()["fields"] == {"bits": 8}
-    assert stage.for_network(transformer(), images).identity()["fields"] == {"bits": 8, "products": "on"}
-    off = QuantizeInputs(bits=8, products="off")
+    assert stage.for_network(transformer(), images).identity()["fields"] == {"bits": 8, "products": True}
+    off = QuantizeInputs(bits=8, products=False)
     assert off.for_network(transformer(), images) is off

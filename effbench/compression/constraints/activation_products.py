@@ -75,9 +75,9 @@ def attention_of(
     Who watches attention (`attention_calls`) sees it as that function.
     """
     if has_torch_function((query,)):
-        options = {"attn_mask": attn_mask, "dropout_p": dropout_p, "is_causal": is_causal, "scale": scale}
+        given = (query, key, value, attn_mask, dropout_p, is_causal)
         outcome: Tensor = handle_torch_function(
-            attention_of, (query,), query, key, value, **options, enable_gqa=enable_gqa, operand=operand
+            attention_of, (query,), *given, scale=scale, enable_gqa=enable_gqa, operand=operand
         )
         return outcome
     if enable_gqa:
@@ -126,7 +126,7 @@ def modules_that_multiply(network: nn.Module, images: Tensor, /) -> list[str]:
 
     with ExitStack() as stack:
         for name, module in network.named_modules():
-            before = module.register_forward_pre_hook(lambda *_, name=name: running.append(name))  # type: ignore[misc]
+            before = module.register_forward_pre_hook(lambda *_, name=name: running.append(name))
             stack.callback(before.remove)
             after = module.register_forward_hook(lambda *_: running.pop() and None, always_call=True)
             stack.callback(after.remove)
