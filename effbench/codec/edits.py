@@ -1,7 +1,8 @@
 """The structural edits of a network as bytes: which modules, by their place, and what they became.
 
-varint number of edits, then for each: varint 8 × (modules passed over since the last edit) + kind, then its widths as
-varints. Modules are counted as `structure.edits.places` yields them, so no name is in the file.
+varint number of edits, then for each: varint 8 × (modules passed over since the last edit) + kind, its widths as
+varints. A kind of 7 or more is 7 there, and before the widths comes varint kind - 7. Modules are counted as
+`structure.edits.places` yields them, so no name is in the file.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from effbench.compression.structure.edits import Edit, EditKind, edits_of, n_wid
 from effbench.compression.structure.rebuild import apply_edits, layer_sizes
 
 _MAX_KINDS = 8
+_FURTHER = _MAX_KINDS - 1
+"""In the place of a kind that has no room there."""
 _MAX_WIDTH = 2**31 - 1
 
 
@@ -29,7 +32,8 @@ def write_edits(network: nn.Module, /) -> bytes:
         if edit is None:
             passed += 1
             continue
-        parts += [varint(passed * _MAX_KINDS + edit.kind), *map(varint, edit.widths)]
+        further = [varint(edit.kind - _FURTHER)] if edit.kind >= _FURTHER else []
+        parts += [varint(passed * _MAX_KINDS + min(edit.kind, _FURTHER)), *further, *map(varint, edit.widths)]
         passed = 0
     return b"".join(parts)
 
@@ -42,6 +46,8 @@ def read_edits(reader: Reader, network: nn.Module, /) -> None:
     for _ in range(reader.varint("the number of structural edits", at_most=most)):
         head = reader.varint("the place of a structural edit", at_most=most * _MAX_KINDS - 1)
         passed, number = divmod(head, _MAX_KINDS)
+        if number == _FURTHER:
+            number += reader.varint("the kind of a structural edit", at_most=_MAX_WIDTH)
         if number not in list(EditKind):
             raise damaged(f"a structural edit has the unknown kind {number}")
         path, module = next(islice(walk, passed, None), ("", None))

@@ -142,6 +142,36 @@ def other_matrices(model: nn.Module, /) -> dict[str, int]:
     return matrices
 
 
+def tables_of(model: nn.Module, /) -> Iterator[Weight]:
+    """Yield the tables of a network that are no weights, in the order of the modules, each once.
+
+    Embeddings, and parameters that the network's own modules hold beside their layers and that are rows of numbers:
+    position tables, class tokens, bias tables of windows. What has one dimension, or a last one of 1 (scales), is none.
+
+    >>> model = nn.Sequential(nn.Linear(4, 4), nn.Embedding(3, 2))
+    >>> [table.name for table in tables_of(model)]
+    ['1']
+    """
+    seen = {id(tensor) for weight in weights_of(model) for tensor in originals(*weight.places[0])}
+    places: dict[object, list[tuple[str, nn.Module, str]]] = defaultdict(list)
+    for name, module in model.named_modules():
+        if "parametrizations" in name.split("."):
+            continue
+        is_embedding = isinstance(module, nn.Embedding | nn.EmbeddingBag)
+        if not is_embedding and parametrize.type_before_parametrizations(module).__module__.startswith("torch.nn."):
+            continue
+        for tensor_name in parameter_names(module):
+            behind = tuple(map(id, originals(module, tensor_name)))
+            value = constrained_value(module, tensor_name)
+            is_table = value.ndim > 1 and value.shape[-1] > 1 and value.is_floating_point()
+            if is_table and not seen & {*behind}:
+                places[behind].append((name, module, tensor_name))
+    for everywhere in places.values():
+        yield Weight(
+            tuple(_name(*place) for place in everywhere), tuple((module, name) for _, module, name in everywhere)
+        )
+
+
 def weight_layers(model: nn.Module, /) -> Iterator[tuple[str, nn.Module]]:
     """Yield the convolution and linear layers with their names, in the order of the modules; a shared one once.
 

@@ -28,10 +28,11 @@ from effbench.config.resolve import done_before, resolved, task_blueprint
 from effbench.config.resolved_file import EMBEDDED, Described, described
 from effbench.config.search_path import searching
 from effbench.config.short_forms import function_form
+from effbench.config.suited_stages import suit_to_network
 from effbench.config.targets import check_targets
 from effbench.config.teachers import with_teachers
 from effbench.config.training import in_words
-from effbench.config.trial import check_shapes, check_training, read_data
+from effbench.config.trial import check_shapes, read_data
 from effbench.config.typed import typed
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Chain
@@ -165,7 +166,7 @@ class _Builder:
         trial = check_shapes(network, task, data, sides["side"], sides["eval_side"], where=label)
         recipe = Recipe(self.axes, node, values, self.asked)
         steps = recipe.reference_steps() if reference is None else recipe.steps()
-        check_layers(steps, trial.layers)
+        check_layers(steps, trial.layers, trial.tables)
         check_freeze(steps, trial.modules, trial.trained, trial.layers)
         if done_before(node["model"]):
             tell_of_lost_weights(steps, where=label)
@@ -179,7 +180,7 @@ class _Builder:
             threads=typed(_TrainSettings, {"threads": node["train"]["threads"]}, where="train").threads,
             steps=with_teachers(steps, None if reference is None else self._as_teacher(reference)),
         )
-        check_training(chain, where=label)
+        chain = suit_to_network(chain, where=label)
         check_hints(chain, where=label)
         chain = trainable(chain, node)
         if reference is not None and chain == self._as_teacher(reference):

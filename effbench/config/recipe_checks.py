@@ -11,11 +11,14 @@ from effbench.training import freezing
 from effbench.training.freezing import as_patterns
 
 
-def check_layers(steps: Steps, layers: Sequence[str], /) -> None:
-    """Refuse a pattern of a stage's `layers` that meets none of the network's. ValueError names the stage."""
+def check_layers(steps: Steps, layers: Sequence[str], tables: Sequence[str] = (), /) -> None:
+    """Refuse a pattern of a stage's `layers` that meets none of the network's. ValueError names the stage.
+
+    tables: the names of the network's embeddings and position tables, for stages that act on these, too.
+    """
     for step in _each_step(steps):
         try:
-            assign(step.stage.layers, layers, default=None)
+            assign(step.stage.layers, [*layers, *(tables if step.stage.ACTS_ON_TABLES else ())], default=None)
         except ValueError as error:
             raise ValueError(f"stage.{step.name}.{error}") from None
         if step.stage.RENAMES_LAYERS:

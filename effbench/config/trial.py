@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from effbench.checks.errors import first_line, kind_and_line
 from effbench.checks.fields import check_arguments, shown
-from effbench.compression.layers import weight_layers, weights_of
+from effbench.compression.layers import tables_of, weight_layers, weights_of
 from effbench.config.keys import MOVED_OPTIONS
 from effbench.config.training import check_options
 from effbench.data import ImageData
@@ -90,6 +90,8 @@ class Trial:
     """Its strided 1 x 1 convolutions at the side at which it is trained, which torch may not train in any layout."""
     layers: tuple[str, ...]
     """The names of its convolution and linear layers, and of its other weights: attention's, recurrent ones."""
+    tables: tuple[str, ...]
+    """The names of its embeddings, position tables and such."""
     modules: tuple[str, ...]
     """The names of its modules."""
     trained: tuple[str, ...]
@@ -153,6 +155,7 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
                 ]
             )
         ),
+        tables=tuple(name for table in tables_of(model) for name in table.names),
         modules=tuple(name for name, _module in model.named_modules()),
         trained=tuple(name for name, parameter in model.named_parameters() if parameter.requires_grad),
         parameters=frozenset(tuple(min(4, n) for n in p.shape) for p in model.parameters() if p.requires_grad),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from effbench.compression.constraints.layer_inputs import InputGrid, clear_input
+from effbench.compression.constraints.layer_inputs import InputGrid, ProductGrids, clear_input
 from effbench.measure.derived import storage_key
 from effbench.measure.input_size import checked_size
 from effbench.measure.meta_run import Watch, countable, double_of, run_once, tensors_in
@@ -75,6 +75,7 @@ def peak_memory(model: nn.Module, input_size: Sequence[int], /) -> PeakMemory:
     double = double_of(model)
     for module in double.modules():
         clear_input(module, InputGrid)
+        clear_input(module, ProductGrids)
     live = _LiveStorages(double)
     run_once(double, live, size)
     return PeakMemory(weights=tensor_bytes(model), activations=live.peak_bytes, layer=live.peak_layer)

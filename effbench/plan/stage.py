@@ -10,12 +10,12 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from torch import nn
+from torch import Tensor, nn
 
 from effbench.checks.fields import check_fields
 from effbench.checks.patterns import matches
 from effbench.checks.text import few_names
-from effbench.compression.layers import Weight, other_matrices, weight_layers, weights_of
+from effbench.compression.layers import Weight, other_matrices, tables_of, weight_layers, weights_of
 from effbench.plan.components import TargetComponent
 from effbench.plan.context import Context
 from effbench.plan.layer_values import SKIP, assign, check_patterns
@@ -36,6 +36,8 @@ class Stage(ABC):
     """Bumped when the results of equal fields, or the default of a field, change."""
     LAYER_FIELD: ClassVar[str | None] = None
     """The field of which a layer may have a value of its own; None: the stage acts on no layer by itself."""
+    ACTS_ON_TABLES: ClassVar[bool] = False
+    """Whether it acts on embeddings and position tables, too (`layers.tables_of`), which `layers` may then name."""
     TRAINS: ClassVar[bool] = False
     """Whether it trains the network on the training split, as `with_training` then says how."""
     FORMS_THE_NETWORK: ClassVar[bool] = False
@@ -77,6 +79,15 @@ class Stage(ABC):
     @abstractmethod
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return the network that the stage makes of `model`, which it leaves alone."""
+
+    def for_network(self, network: nn.Module, images: Tensor, /) -> Self:
+        """Return the stage as it is for a fresh network, by default as it is; asked before anything runs.
+
+        What holds for some networks alone can so be a field that is in their keys, and in no others. ValueError, in one
+        line, for a network that the stage can't act on. images: (2, C, H, W), an input in form, of no values that say
+        anything.
+        """
+        return self
 
     @property
     def is_neutral(self) -> bool:
@@ -150,7 +161,8 @@ class Stage(ABC):
         """
         assert self.LAYER_FIELD is not None
         weights = list(weights_of(model))
-        assign(self.layers, [name for weight in weights for name in weight.names], default=None)
+        named = [*weights, *(tables_of(model) if self.ACTS_ON_TABLES else ())]
+        assign(self.layers, [name for weight in named for name in weight.names], default=None)
         own = getattr(self, self.LAYER_FIELD)
         values = {weight: next(self._own_values(weight), own) for weight in weights}
         values = {weight: value for weight, value in values.items() if value != SKIP}
@@ -172,7 +184,11 @@ class Stage(ABC):
         sizes = {weight: weight.value().numel() for weight in weights_of(model)}
         n_acted = sum(size for weight, size in sizes.items() if any(name in acted for name in weight.names))
         left = {weight.name: size for weight, size in sizes.items() if not any(name in acted for name in weight.names)}
-        left |= other_matrices(model)
+        others = other_matrices(model)
+        n_acted += sum(size for name, size in others.items() if name in acted)
+        left |= {name: size for name, size in others.items() if name not in acted}
+        context.findings.metrics.pop(f"acted_share/{context.step}", None)  # of what was known before
+        context.findings.words.pop(f"left/{context.step}", None)
         if left:
             context.findings.note(f"acted_share/{context.step}", n_acted / (n_acted + sum(left.values())))
             context.findings.say(f"left/{context.step}", few_names(list(left)))

@@ -16,6 +16,7 @@ from effbench.compression.layers import weight_layers
 from effbench.compression.modes import evaluating
 from effbench.compression.structure.attention_heads import is_attention
 from effbench.compression.structure.edits import places, remove_module
+from effbench.compression.structure.merged_blocks import merging_off
 from effbench.compression.structure.watch import fast_paths_off, run_once
 from effbench.plan.context import Context
 from effbench.plan.stage import Stage
@@ -71,7 +72,8 @@ def removable_blocks(network: nn.Module, images: Tensor, /) -> list[str]:
 
     images: (N, C, H, W), an input.
     """
-    fitting = _shape_keepers(network, images)
+    with merging_off(network):  # which calls the blocks one by one
+        fitting = _shape_keepers(network, images)
     candidates = [
         path
         for path, module in places(network)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
+from effbench.checks.text import few_names
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.feedback import takes_feedback
 from effbench.compression.grids import GridOptions
-from effbench.compression.layers import Weight
+from effbench.compression.layers import Weight, tables_of
 from effbench.plan.context import Context
+from effbench.plan.layer_values import SKIP
 from effbench.plan.stage import Stage, note_share
 from effbench.training.input_moments import Moments, input_moments
 
@@ -22,7 +25,9 @@ from effbench.training.input_moments import Moments, input_moments
 class Quantize(Stage, GridOptions):
     """Round the weights to `bits` bits (arXiv:1806.08342, sections 2 and 3).
 
-    Weights are those of convolutions, linear layers, attention and recurrent layers.
+    Weights are those of convolutions, linear layers, attention and recurrent layers. Tables are rounded as well:
+    embeddings, position tables, class tokens (`compression.layers.tables_of`), to the nearest level, with one grid for
+    each entry of their first dimension; a pattern of `layers` that meets a table's name counts for it.
 
     The grid is a constraint: where a recipe finetunes after this stage, training is quantisation-aware (the forward
     pass sees rounded weights, gradients pass straight through). Biases and batch norms stay in float32
@@ -41,6 +46,7 @@ class Quantize(Stage, GridOptions):
 
     VERSION: ClassVar[int] = 2
     LAYER_FIELD: ClassVar[str | None] = "bits"
+    ACTS_ON_TABLES: ClassVar[bool] = True
 
     bits: Annotated[int, Field(ge=1, le=16)]
     """Width of a weight; one bit is a scaled sign. 2 for a ternary scheme, 2 to 8 for powers of two."""
@@ -49,6 +55,8 @@ class Quantize(Stage, GridOptions):
     """To which level a weight goes."""
     examples: Annotated[int, Field(ge=1)] = 1000
     """Of rounding=feedback: training examples seen; all of them where there are fewer."""
+    tables: bool | Literal["auto"] = "auto"
+    """Whether tables are rounded; auto: where there are any, which a key then says."""
 
     def __post_init__(self) -> None:
         """Refuse what is no width or no grid."""
@@ -57,6 +65,12 @@ class Quantize(Stage, GridOptions):
         if self.rounding == "feedback" and self.scheme not in ("symmetric", "affine"):
             raise ValueError(f"rounding=feedback: must be nearest with scheme={self.scheme}, whose levels are not even")
         self.check_bits(self.bits, shown=f"bits={self.bits}")
+
+    def for_network(self, network: nn.Module, images: Tensor, /) -> Quantize:
+        """Return the stage, with `tables` true for a network that has such."""
+        if self.tables == "auto" and any(True for _ in tables_of(network)):
+            return dataclasses.replace(self, tables=True)
+        return self
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose weights are on their grids."""
@@ -69,6 +83,15 @@ class Quantize(Stage, GridOptions):
                 self.put_on_grid_with_feedback(weight, bits, moments[weight.name])
             else:
                 self.put_on_grid(weight, bits, generator=context.generator())
+        tables = list(tables_of(quantized)) if self.tables is not False else []
+        values = {table: next(self._own_values(table), self.bits) for table in tables}
+        values = {table: bits for table, bits in values.items() if bits != SKIP}
+        for table, bits in values.items():
+            self.put_on_grid(table, bits, generator=context.generator())
+        if values:
+            acted = [name for weight in (*bits_of, *values) for name in weight.names]
+            context.findings.say(f"tables/{context.step}", few_names([table.name for table in values]))
+            self.say_share(acted, quantized, context)
         return quantized
 
     def _moments(self, network: nn.Module, bits_of: Mapping[Weight, int], context: Context) -> Moments:

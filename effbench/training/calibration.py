@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from effbench.compression.constraints.layer_inputs import InputGrid, input_of
+from effbench.compression.constraints.activation_products import multiply_otherwise, run_plainly
+from effbench.compression.constraints.layer_inputs import MOST_OPERANDS, InputGrid, ProductGrids, input_of
 from effbench.compression.constraints.ranges import Range, ScaleKind, least_error
 from effbench.compression.modes import evaluating
+from effbench.compression.structure.watch import fast_paths_off
 
 N_BINS = 2048
 
@@ -89,18 +91,78 @@ def calibrate(
     ValueError where an input is not finite.
     """
     images = list(batches)
-    seen: dict[str, _Seen] = {}
 
-    def widen(name: str, values: Tensor) -> None:
+    def watch(note: Callable[[str, Tensor], None]) -> None:
+        _watch(model, layers, images, device, note)
+
+    return _grids(watch, lambda name: bits[name], covered, percentile, scale, what=lambda name: f"the input of {name}")
+
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+def _grids(
+    watch: Callable[[Callable[[_Key, Tensor], None]], None],
+    bits: Callable[[_Key], int],
+    covered: Range,
+    percentile: float,
+    scale: ScaleKind,
+    *,
+    what: Callable[[_Key], str],
+) -> dict[_Key, InputGrid]:
+    """Return the grids of what `watch` sees: it runs a network, and gives what it is called with a name and values."""
+    seen: dict[_Key, _Seen] = {}
+
+    def widen(key: _Key, values: Tensor) -> None:
         if not bool(torch.isfinite(values).all()):
-            raise ValueError(f"the input of {name} is not finite: it can't be quantised")
-        seen.setdefault(name, _Seen()).widen(values)
+            raise ValueError(f"{what(key)} is not finite: it can't be quantised")
+        seen.setdefault(key, _Seen()).widen(values)
 
-    _watch(model, layers, images, device, widen)
+    watch(widen)
     if covered != "max":
-        _watch(model, layers, images, device, lambda name, values: seen[name].count(values))
-    ends = {name: values.ends(covered, percentile, bits[name], scale) for name, values in seen.items()}
-    return {name: InputGrid.between(*of_layer, bits=bits[name], scale=scale) for name, of_layer in ends.items()}
+        watch(lambda key, values: seen[key].count(values))
+    ends = {key: values.ends(covered, percentile, bits(key), scale) for key, values in seen.items()}
+    return {key: InputGrid.between(*of_key, bits=bits(key), scale=scale) for key, of_key in ends.items()}
+
+
+def calibrate_products(
+    model: nn.Module,
+    modules: Mapping[str, nn.Module],
+    batches: Iterable[Tensor],
+    /,
+    *,
+    bits: Mapping[str, int],
+    covered: Range,
+    percentile: float,
+    scale: ScaleKind = "real",
+    device: torch.device,
+) -> dict[str, ProductGrids]:
+    """Return grids for the operands of the products in each of `modules` (of `model`) that multiplies, by name.
+
+    As `calibrate`. Of modules without products there are none.
+    """
+    images = list(batches)
+
+    def watch(note: Callable[[tuple[str, int], Tensor], None]) -> None:
+        def operand(name: str, number: int, values: Tensor) -> Tensor:
+            note((name, number), values.detach().float())
+            return values
+
+        with ExitStack() as ends, fast_paths_off():
+            for name, module in modules.items():
+                multiply_otherwise(module, partial(operand, name))
+                ends.callback(run_plainly, module)
+            _watch(model, {}, images, device, lambda *_: None)
+
+    grids = _grids(
+        watch, lambda key: bits[key[0]], covered, percentile, scale, what=lambda key: f"what {key[0]} multiplies"
+    )
+    numbers = {name: sorted(number for owner, number in grids if owner == name) for name in modules}
+    return {
+        name: ProductGrids(grids=tuple(grids[name, number] for number in found[:MOST_OPERANDS]))
+        for name, found in numbers.items()
+        if found
+    }
 
 
 def first_images(batches: Iterable[tuple[Tensor, Tensor]], n_examples: int, /) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ from torch import nn
 from effbench.codec import container, decode, encode
 from effbench.codec.layer_inputs import CAST_NUMBERS, write_inputs
 from effbench.codec.wire import varint
-from effbench.compression.constraints.layer_inputs import DTYPES, InputGrid, set_input
+from effbench.compression.constraints.layer_inputs import DTYPES, InputGrid, ProductGrids, product_grids_on, set_input
 
 
 def network():
@@ -34,6 +34,18 @@ def test_layers_are_counted_by_name():
     assert write_inputs(model) == bytes([0, 1]) + grid(skipped=2)
 
 
+def test_products_come_after_the_layers():
+    model = network()
+    held = InputGrid(bits=8, scale=0.5, zero_point=3)
+    set_input(model["c"], held)
+    set_input(model["a"], ProductGrids(grids=(held, held)))
+    section = bytes([128, 1]) + grid(skipped=2) + bytes([1, 1, 2]) + grid()[1:] * 2
+    assert write_inputs(model) == section
+    again = decode(encode(model), network())
+    assert product_grids_on(again["a"]) == ProductGrids(grids=(held, held))
+    assert product_grids_on(again["c"]) is None
+
+
 @pytest.mark.parametrize(
     ("section", "reason"),
     [
@@ -51,6 +63,15 @@ def test_layers_are_counted_by_name():
         (bytes([0, 1]) + grid(scale=-1.0), "scale -1"),
         (bytes([0, 1]) + grid(scale=0.0), "scale 0"),
         (bytes([0, 1]) + grid(bits=4, zero_point=16), "zero point is 16, at most 15"),
+        (bytes([128, 0]), "more bytes|at most|no end"),
+        (bytes([131, 0, 1]), "unknown type 3"),
+        (bytes([128, 0, 0]), "section on products imposes nothing"),
+        (bytes([128, 0, 5]), "modules with products is 5, at most 4"),
+        (bytes([128, 0, 1, 4]), "modules without products is 4, at most 3"),
+        (bytes([128, 0, 1, 1, 0]), "a Linear has grids on 0 operands"),
+        (bytes([128, 0, 1, 0, 1]) + grid()[1:], "a ModuleDict has grids on 1 operands"),
+        (bytes([128, 0, 1, 1, 65]), "number of operands is 65, at most 64"),
+        (bytes([128, 0, 1, 1, 1]) + grid(bits=17)[1:], "17 bits"),
     ],
 )
 def test_made_up_sections_say_what_is_wrong(section, reason):

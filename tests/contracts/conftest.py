@@ -74,7 +74,7 @@ def layer_values():
     return find
 
 
-FOR_TRANSFORMERS = {"prune_heads"}
+FOR_TRANSFORMERS = {"merge_tokens", "prune_heads"}
 """Stages that act on what vision transformers alone have."""
 
 
@@ -85,15 +85,15 @@ def toy_transformer():
     def make(seed=0):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return small_vit(patch=2, depth=3, heads=2, width=8, num_classes=4, input_side=8)
+            return small_vit(patch=2, depth=5, heads=2, width=16, num_classes=4, input_side=8)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def network_for(toy_network, toy_transformer):
-    """Return the factory of networks that a stage is tried on, by its name."""
-    return lambda name: toy_transformer if name in FOR_TRANSFORMERS else toy_network
+    """Return the factory of networks that stages are tried on, by their names."""
+    return lambda *names: toy_transformer if FOR_TRANSFORMERS & {*names} else toy_network
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ OTHERWISE = {
     # A stage after which something trains, and whose file needs more weights than biases.
     "rate": ["stage.rate.small=0", "model.channels=[16,16,16,16]"],
     "prune_heads": VIT,
+    "tokens": VIT,
 }
 """Of some axes: keys beside those of TINY, or instead of them; an empty one is left out."""
 

@@ -39,9 +39,9 @@ def test_builds_with_its_options_and_with_what_it_takes_of_the_offered():
 
 
 def test_a_node_says_target_and_options_beside_what_is_none():
-    node = {"_target_": "blueprint_targets.area", "width": 3, "epochs": {"train": 1}, "tasks": ["a"]}
+    node = {"_target_": "blueprint_targets.area", "width": 3, "epochs": {"train": 1}, "tasks": ["a"], "least_side": 3}
     assert Blueprint.from_node(node) == blueprint("area", width=3)
-    assert set(BESIDE_OPTIONS) == {"_target_", "epochs", "tasks"}
+    assert set(BESIDE_OPTIONS) == {"_target_", "epochs", "tasks", "least_side"}
     assert Blueprint.from_node(node, leave_out=("_target_", "width")).options == {
         "epochs": {"train": 1},
         "tasks": ["a"],

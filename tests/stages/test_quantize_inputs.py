@@ -1,4 +1,5 @@
 import copy
+import json
 
 import pytest
 import torch
@@ -8,9 +9,10 @@ from torch import nn
 
 from effbench.codec import decode, encode
 from effbench.compression.constraints.described import describe, impose
-from effbench.compression.constraints.layer_inputs import InputGrid, grid_on, set_input
+from effbench.compression.constraints.layer_inputs import InputGrid, grid_on, product_grids_on, set_input
 from effbench.compression.constraints.stack import bake
 from effbench.compression.layers import weight_layers
+from effbench.models import small_vit
 from effbench.run.store import Store
 from effbench.stages.quantize import Quantize
 from effbench.stages.quantize_inputs import QuantizeInputs
@@ -174,3 +176,53 @@ def test_ranges_are_those_of_images_as_evaluation_sees_them(make_toy_data, toy_n
     )
     grids = [[grid_on(layer) for _, layer in weight_layers(network)] for network in (found, expected)]
     assert grids[0] == grids[1] and all(grids[0])
+
+
+def transformer(seed=0):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return small_vit(patch=2, depth=2, heads=2, width=8, num_classes=4, input_side=8).eval()
+
+
+MODULES = ["blocks.0.attention", "blocks.1.attention"]
+
+
+def test_what_attention_multiplies_is_rounded_too(toy_data, make_context):
+    context, model = make_context(toy_data), transformer()
+    rounded = QuantizeInputs(bits=3).apply(model, context)
+    assert [name for name in MODULES if product_grids_on(rounded.get_submodule(name))] == MODULES
+    shares = product_grids_on(rounded.get_submodule(MODULES[0])).grids[2]
+    assert shares.zero_point == 0 and 0 < shares.scale * 7 <= 1
+    assert context.findings.words["products/stage"] == "blocks.0.attention, blocks.1.attention"
+    plain = QuantizeInputs(bits=3, products=False).apply(model, context)
+    images = context.example()
+    assert not torch.equal(plain(images), rounded(images))
+    for other in (
+        decode(encode(rounded), transformer(1)),
+        decode(encode(rounded), QuantizeInputs(bits=5).apply(transformer(2), context)),
+        bake(rounded),
+        QuantizeInputs(bits=3).apply(QuantizeInputs(bits=8).apply(model, context), context),
+    ):
+        assert torch.equal(other(images), rounded(images))
+    imposed = transformer()
+    impose(imposed, json.loads(json.dumps(describe(rounded))))
+    assert torch.equal(imposed(images), rounded(images))
+    assert encode(QuantizeInputs(bits=3, products=False).apply(rounded, context)) == encode(plain)
+    rounded.train()(images).sum().backward()
+    assert all(bool(parameter.grad.isfinite().all()) for parameter in rounded.parameters())
+
+
+def test_products_have_the_width_of_their_module(toy_data, make_context):
+    layers = {"blocks.0.*": "skip", "blocks.1.attention*": 4}
+    rounded = QuantizeInputs(bits=8, layers=layers).apply(transformer(), make_context(toy_data))
+    assert product_grids_on(rounded.get_submodule(MODULES[0])) is None
+    assert {grid.bits for grid in product_grids_on(rounded.get_submodule(MODULES[1])).grids} == {4}
+
+
+def test_only_networks_with_products_have_them_in_their_keys(toy_network, toy_data, make_context):
+    stage, images = QuantizeInputs(bits=8), torch.zeros(2, 1, 8, 8)
+    assert stage.for_network(toy_network(), images) is stage
+    assert stage.identity()["fields"] == {"bits": 8}
+    assert stage.for_network(transformer(), images).identity()["fields"] == {"bits": 8, "products": True}
+    off = QuantizeInputs(bits=8, products=False)
+    assert off.for_network(transformer(), images) is off

@@ -266,9 +266,15 @@ def test_stages_name_what_they_leave_alone(toy_data, make_context):
             return self.both(x, x)
 
     context = make_context(toy_data)
-    Quantize(bits=4).apply(Bare(), context)
+    Quantize(bits=4, tables=False).apply(Bare(), context)
     assert context.findings.metrics == {f"acted_share/{context.step}": 20 / (20 + 48 + 180)}
     assert context.findings.words == {f"left/{context.step}": "w, both.weight"}
+    Quantize(bits=4).apply(Bare(), context)
+    assert context.findings.metrics == {f"acted_share/{context.step}": (20 + 48) / (20 + 48 + 180)}
+    assert context.findings.words == {
+        f"left/{context.step}": "both.weight",
+        f"tables/{context.step}": "w, position",
+    }
 
 
 def test_a_network_of_layers_alone_has_nothing_left_to_say(toy_network, toy_data, make_context):
@@ -377,4 +383,7 @@ def test_inputs_that_no_layer_of_its_own_takes_are_named(toy_data, make_context)
     QuantizeInputs(bits=4).apply(Attention(), context)
     # Neither the projections, which are no layer, nor the last one, which attention does not call as one.
     assert context.findings.metrics == {f"acted_share/{context.step}": 32 / (32 + 4 * 64)}
-    assert context.findings.words == {f"left/{context.step}": "m.in_proj_weight, m.out_proj"}
+    assert context.findings.words == {
+        f"left/{context.step}": "m.in_proj_weight, m.out_proj",
+        f"products/{context.step}": "m",
+    }

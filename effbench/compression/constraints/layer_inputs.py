@@ -1,4 +1,4 @@
-"""What is imposed on the inputs of layers: a grid, or a floating type. Forward pre-hooks, as plain immutable data.
+"""What is imposed on the inputs of layers and of products: a grid, or a floating type. Forward pre-hooks, plain data.
 
 A constraint on a tensor is a parametrization (`stack`); an activation has no tensor to sit on, so what rounds it
 stands before the layer that takes it. It goes along with copies, `described.describe` tells of it, and the run's file
@@ -7,13 +7,14 @@ keeps it (`codec.layer_inputs`): the network that is read back computes what the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from effbench.compression.constraints.activation_products import multiply_otherwise, run_plainly
 from effbench.compression.constraints.powers_of_two import power_above
 from effbench.compression.constraints.ranges import ScaleKind
 
@@ -21,6 +22,8 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """The floating types that a network can be cast to, by name."""
 
 
+MOST_OPERANDS = 64
+"""Of the products in one module's own forward pass."""
 INPUT = "input"
 """The name that torch's layers give their input."""
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -104,12 +107,45 @@ class InputCast:
         return {"kind": "input_cast", "dtype": self.dtype}
 
 
-InputConstraint = InputGrid | InputCast
-_KINDS = {"input_grid": InputGrid, "input_cast": InputCast}
+@dataclass(frozen=True, kw_only=True)
+class ProductGrids:
+    """Rounds what a module multiplies with each other: queries and keys, say, and what attention makes of them.
+
+    It stands before the module as the others do, and lets its input pass; what rounds is the forward pass that the
+    module has in the meantime, see `activation_products`.
+    """
+
+    grids: tuple[InputGrid, ...]
+    """Of the operands, in the order in which they are met."""
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        """Let the arguments of a forward pass pass: this is a forward pre-hook with keywords."""
+        return args, kwargs
+
+    def operand(self, number: int, values: Tensor, /) -> Tensor:
+        """Return what is multiplied in the place of an operand; one that was never seen stays as it is."""
+        return self.grids[number].round(values) if number < len(self.grids) else values
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `impose_on_input` needs to make it again."""
+        return {"kind": "product_grids", "grids": [[one.bits, one.scale, one.zero_point] for one in self.grids]}
+
+    @classmethod
+    def of_settings(cls, *, grids: Sequence[Sequence[Any]]) -> ProductGrids:
+        """Return what `settings` describes."""
+        return cls(grids=tuple(InputGrid(bits=b, scale=scale, zero_point=zero) for b, scale, zero in grids))
+
+
+InputConstraint = InputGrid | InputCast | ProductGrids
+_KINDS: dict[str, Callable[..., InputConstraint]] = {
+    "input_grid": InputGrid,
+    "input_cast": InputCast,
+    "product_grids": ProductGrids.of_settings,
+}
 
 
 def constraints_on_inputs(model: nn.Module, /) -> Iterator[tuple[str, nn.Module, InputConstraint]]:
-    """Yield what is imposed on the inputs of modules, with the modules and their names."""
+    """Yield what is imposed on the inputs of modules, and on what they multiply, with the modules and their names."""
     for name, module in model.named_modules():
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, InputConstraint):
@@ -121,6 +157,11 @@ def grid_on(layer: nn.Module, /) -> InputGrid | None:
     return next((hook for hook in layer._forward_pre_hooks.values() if isinstance(hook, InputGrid)), None)
 
 
+def product_grids_on(module: nn.Module, /) -> ProductGrids | None:
+    """Return the grids on what a module multiplies, if there are such."""
+    return next((hook for hook in module._forward_pre_hooks.values() if isinstance(hook, ProductGrids)), None)
+
+
 def set_input(module: nn.Module, constraint: InputConstraint, /) -> None:
     """Impose a constraint on a module's input, in the place of one of its kind.
 
@@ -128,16 +169,20 @@ def set_input(module: nn.Module, constraint: InputConstraint, /) -> None:
     """
     clear_input(module, type(constraint))
     module.register_forward_pre_hook(constraint, prepend=isinstance(constraint, InputCast), with_kwargs=True)
+    if isinstance(constraint, ProductGrids):
+        multiply_otherwise(module, constraint.operand)
     if isinstance(constraint, InputCast):
         module.to(DTYPES[constraint.dtype])
 
 
-def clear_input(module: nn.Module, kind: type[InputGrid] | type[InputCast], /) -> None:
+def clear_input(module: nn.Module, kind: type[InputConstraint], /) -> None:
     """Take away what is imposed on a module's own input, if it is of that kind."""
     for number, hook in list(module._forward_pre_hooks.items()):
         if isinstance(hook, kind):
             del module._forward_pre_hooks[number]
             module._forward_pre_hooks_with_kwargs.pop(number, None)
+            if isinstance(hook, ProductGrids):
+                run_plainly(module)
 
 
 def impose_on_input(module: nn.Module, settings: dict[str, Any], /) -> None:

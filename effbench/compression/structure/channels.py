@@ -19,6 +19,7 @@ from effbench.checks.errors import kind_and_line
 from effbench.compression.modes import all_trainable, evaluating
 from effbench.compression.structure.channel_groups import Channels, find_channels
 from effbench.compression.structure.channel_trace import trace
+from effbench.compression.structure.merged_blocks import merging_off
 from effbench.compression.structure.resizing import Kept, Side, resize, silenced
 from effbench.compression.structure.watch import fast_paths_off, run_once
 
@@ -54,7 +55,7 @@ def remove_channels(network: nn.Module, images: Tensor, choose: ChannelChoice, /
     others that can't be followed. ValueError, without the network's name, where no channels can be removed.
     """
     images = images.to(next(network.parameters()).device)
-    with evaluating(network), all_trainable(network):
+    with evaluating(network), all_trainable(network), merging_off(network):
         try:
             traced = trace(network, images)
         except Exception as error:

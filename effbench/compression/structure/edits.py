@@ -19,6 +19,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from effbench.compression.structure.attention_heads import find_heads, has_lost_heads, n_heads
 from effbench.compression.structure.factorized import Factored, Factorization, can_factor, n_ranks
+from effbench.compression.structure.merged_blocks import MergedBlocks, Merging, children_of_blocks, set_merging
 from effbench.compression.structure.rewritten import N_WIDTHS, Rewritten, can_rewrite
 
 _MARK = "is_structural_edit"
@@ -61,6 +62,8 @@ class EditKind(IntEnum):
     """The same attention layer with fewer heads. Layers within it may have edits of their own, which come after."""
     REWRITTEN = 7
     """A chain of cheaper convolutions (`rewritten`), which may be edited themselves."""
+    MERGED = 8
+    """The same sequence of blocks, with tokens merged on the way (`merged_blocks`). What is inside is no part of it."""
 
 
 _FACTORIZATIONS: dict[EditKind, Factorization] = {
@@ -77,7 +80,7 @@ class Edit:
 
     widths, of RESIZED and BIASED: (in, out, groups) of a convolution, (in, out) of a linear layer, (n,) of a
     normalisation. Of a low-rank chain: (in, ranks …, out). Of HEADS: how many are left. Of REMOVED: none. Of
-    REWRITTEN: see `rewritten.N_WIDTHS`.
+    REWRITTEN: see `rewritten.N_WIDTHS`. Of MERGED: those of `Merging`.
     """
 
     kind: EditKind
@@ -103,16 +106,16 @@ class Edit:
 def places(network: nn.Module, /) -> Iterator[tuple[str, nn.Module]]:
     """Yield every module with its path, parents first; a shared one at each of its places; none inside an edited one.
 
-    Inside of attention that has lost heads, and nothing else, all stand where they stood; inside of a rewritten
-    convolution are places, too. Where a module is replaced while this goes on, it goes on with the new one. An edited
-    network and the one it was made of have the same places, but for those inside edited modules.
+    Inside of attention that has lost heads all stand where they stood, and so do blocks whose tokens are merged; inside
+    of a rewritten convolution are places, too. Where a module is replaced while this goes on, it goes on with the new
+    one. An edited network and the one it was made of have the same places, but for those inside edited modules.
     """
     yield "", network
     yield from _inside("", network)
 
 
 def _inside(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    if is_edited(module) and not isinstance(module, Rewritten) and not has_lost_heads(module):
+    if is_edited(module) and not isinstance(module, Rewritten | MergedBlocks) and not has_lost_heads(module):
         return
     for name in list(module._modules):
         inner = f"{path}.{name}" if path else name
@@ -152,6 +155,12 @@ def replace_module(network: nn.Module, path: str, module: nn.Module, /) -> None:
         for name, child in parent._modules.items():
             if child is old:
                 parent._modules[name] = module
+
+
+def merge_blocks(blocks: nn.Module, merging: Merging, /) -> None:
+    """Let a sequence of blocks merge tokens, in place. ValueError where it is none of these blocks."""
+    set_merging(blocks, merging)
+    mark_edited(blocks)
 
 
 def add_bias(layer: nn.Module, /) -> None:
@@ -208,6 +217,8 @@ def edit_at(module: nn.Module, /) -> Edit:
         return Edit(EditKind.REWRITTEN, module.widths)
     if has_lost_heads(module):
         return Edit(EditKind.HEADS, (n_heads(module),))
+    if isinstance(module, MergedBlocks):
+        return Edit(EditKind.MERGED, module.merging.widths(module.block_children))
     assert size_names(module) is not None, module
     return Edit(EditKind.BIASED if has_added_bias(module) else EditKind.RESIZED, widths_of(module))
 
@@ -225,6 +236,9 @@ def n_widths(kind: EditKind, module: nn.Module, /) -> int | None:
         return None if names is None else len(names)
     if kind == EditKind.REWRITTEN:
         return N_WIDTHS if isinstance(module, Rewritten) or can_rewrite(module) else None
+    if kind == EditKind.MERGED:
+        children = children_of_blocks(module)
+        return None if children is None else Merging.n_widths(children)
     factorization = Edit(kind).factorization
     is_made = isinstance(module, Factored) and module.factorization == factorization
     return n_ranks(factorization) + 2 if is_made or can_factor(module, factorization) else None

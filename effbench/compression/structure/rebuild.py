@@ -18,6 +18,7 @@ from effbench.compression.structure.edits import (
     edit_at,
     is_edited,
     mark_edited,
+    merge_blocks,
     own_tensors,
     places,
     remove_module,
@@ -26,6 +27,7 @@ from effbench.compression.structure.edits import (
     size_names,
 )
 from effbench.compression.structure.factorized import build_factored, can_factor, factor_shapes, n_ranks
+from effbench.compression.structure.merged_blocks import Merging, children_of_blocks
 from effbench.compression.structure.rewritten import build_rewritten
 
 
@@ -51,6 +53,8 @@ def apply_edits(network: nn.Module, edits: Mapping[str, Edit], /, *, sizes: Mapp
                 raise ValueError(f"{path}: a {type(module).__name__} that has a bias, or can't have one, gets none")
             _resize(module, edit.widths, path)
             add_bias(module)
+        elif edit.kind == EditKind.MERGED:
+            _merge(module, edit.widths, path)
         elif edit.kind == EditKind.REMOVED:
             remove_module(network, path)
         elif edit.kind == EditKind.HEADS:
@@ -108,6 +112,16 @@ def _resize(module: nn.Module, widths: Sequence[int], path: str) -> None:
         else:
             module._buffers[name] = kept
     mark_edited(module)
+
+
+def _merge(module: nn.Module, widths: Sequence[int], path: str) -> None:
+    children = children_of_blocks(module)
+    if children is None or len(widths) != Merging.n_widths(children) or min(widths) < 0:
+        raise ValueError(f"{path}: a {type(module).__name__} is no sequence of blocks whose tokens merge by {widths}")
+    try:
+        merge_blocks(module, Merging.from_widths(widths, children))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _resized(module: nn.Module, tensor: Tensor, widths: Sequence[int]) -> tuple[int, ...]:

@@ -77,6 +77,7 @@ def test_the_numbers_of_kinds_stand_in_files():
         "BIASED": 5,
         "HEADS": 6,
         "REWRITTEN": 7,
+        "MERGED": 8,
     }
     chains = {kind: Edit(kind).factorization for kind in (EditKind.SVD, EditKind.SPATIAL, EditKind.TUCKER)}
     assert chains == {EditKind.SVD: "svd", EditKind.SPATIAL: "spatial", EditKind.TUCKER: "tucker"}
@@ -95,13 +96,17 @@ def test_a_chain_is_told_by_its_kind(factorization):
     assert n_widths(edit.kind, layer) == n_widths(edit.kind, model[0]) == len(widths)
 
 
+KINDS = [kind for kind in EditKind if kind != EditKind.MERGED]
+"""Of layers; for sequences of blocks see test_merged_blocks."""
+
+
 def test_only_what_can_be_edited_so_has_widths():
     with_bias, without, grouped = nn.Conv2d(4, 6, 3), nn.Linear(4, 6, bias=False), nn.Conv2d(4, 6, 3, groups=2)
-    assert [n_widths(kind, with_bias) for kind in EditKind] == [0, 3, None, 3, 4, None, None, 5]
-    assert [n_widths(kind, without) for kind in EditKind] == [0, 2, 3, None, None, 2, None, None]
-    assert [n_widths(kind, grouped) for kind in EditKind] == [0, 3, None, None, None, None, None, None]
-    assert [n_widths(kind, nn.BatchNorm2d(4)) for kind in EditKind] == [0, 1, None, None, None, None, None, None]
-    assert [n_widths(kind, nn.ReLU()) for kind in EditKind] == [0, None, None, None, None, None, None, None]
+    assert [n_widths(kind, with_bias) for kind in KINDS] == [0, 3, None, 3, 4, None, None, 5]
+    assert [n_widths(kind, without) for kind in KINDS] == [0, 2, 3, None, None, 2, None, None]
+    assert [n_widths(kind, grouped) for kind in KINDS] == [0, 3, None, None, None, None, None, None]
+    assert [n_widths(kind, nn.BatchNorm2d(4)) for kind in KINDS] == [0, 1, None, None, None, None, None, None]
+    assert [n_widths(kind, nn.ReLU()) for kind in KINDS] == [0, None, None, None, None, None, None, None]
     assert n_widths(EditKind.HEADS, nn.MultiheadAttention(4, 2)) == 1
 
 
