@@ -23,6 +23,9 @@ module             what it does                                         what it 
 `dead_units`       `remove_dead_units`: without inputs or readers       that the outputs stay as they were
 `factorized`       a layer as a chain of smaller ones (`Factored`)      the shapes, before anything is allocated
 `decomposition`    the weights of such a chain (SVD, spatial, Tucker)   that the weight is finite
+`merged_blocks`    a sequence of blocks whose tokens merge on the way   that its blocks have the modules that are named
+                   (`token_merging`: how)
+`token_blocks`     finds such blocks, by what they do            that they give their bits as two halves
 `edits`            `remove_module`, `replace_module`, `add_bias`,       that a changed layer can be rebuilt
                    `record_changes` after other surgery
 =================  ===================================================  =============================================
@@ -34,6 +37,7 @@ the modules as they are where they can't do better.
 =================  ==================================================================================================
 `fusion`           `fused`: batch norm, pooling and ReLU in one pass over the maps (its loops: `fused_kernels`)
 `held_masks`       `masked_after_steps`: masks act after each step of the optimiser, not in every forward pass
+`merged_blocks`    `merging_off`: no tokens merge, blocks are called one by one
 `shuffled_...`     `shuffles_replaced`: channel shuffles return what they are told to while a network is followed
 =================  ==================================================================================================
 
