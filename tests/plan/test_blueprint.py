@@ -45,6 +45,7 @@ def test_a_node_says_target_and_options_beside_what_is_none():
     assert Blueprint.from_node(node, leave_out=("_target_", "width")).options == {
         "epochs": {"train": 1},
         "tasks": ["a"],
+        "least_side": 3,
     }
 
 

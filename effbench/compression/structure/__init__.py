@@ -28,6 +28,9 @@ module             what it does                                         what it 
 `decomposition`    the weights of such a chain (SVD, spatial, Tucker)   that the weight is finite
 `rewritten`        a convolution as a chain of cheaper ones             the shapes, before anything is allocated
 `convolutions`     which can be; `redrawn`: values for the chains
+`merged_blocks`    a sequence of blocks whose tokens merge on the way   that its blocks have the modules that are named
+                   (`token_merging`: how)
+`token_blocks`     finds such blocks, by what they do            that they give their bits as two halves
 `edits`            `remove_module`, `replace_module`, `add_bias`,       that a changed layer can be rebuilt
                    `record_changes` after other surgery
 =================  ===================================================  =============================================
@@ -39,6 +42,7 @@ the modules as they are where they can't do better.
 =================  ==================================================================================================
 `fusion`           `fused`: batch norm, pooling and ReLU in one pass over the maps (its loops: `fused_kernels`)
 `held_masks`       `masked_after_steps`: masks act after each step of the optimiser, not in every forward pass
+`merged_blocks`    `merging_off`: no tokens merge, blocks are called one by one
 `shuffled_...`     `shuffles_replaced`: channel shuffles return what they are told to while a network is followed
 =================  ==================================================================================================
 
