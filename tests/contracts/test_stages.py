@@ -23,7 +23,6 @@ from effbench.stages.constrain import Constrain
 from effbench.stages.rate import Rate
 from effbench.stages.remove_dead import RemoveDead
 
-FOR_TRANSFORMERS = {"prune_heads"}
 CONF = Path(__file__).parents[2] / "conf"
 
 
@@ -183,13 +182,11 @@ def test_any_stage_may_follow_and_leaves_the_earlier_result_alone(
     except ValueError as refusal:
         # Only one that brings back an earlier network may find that this one has had another form since, and only one
         # that is asked for a file of some length that what is left of the network is too small, or quantised already.
-        # What acts on transformers alone refuses other networks.
         brings_back = following.asks_for and "form" in str(refusal)
         is_too_small = isinstance(following, Rate | Constrain) and (
             "at least" in str(refusal) or "already" in str(refusal)
         )
-        is_for_others = later in FOR_TRANSFORMERS and name not in FOR_TRANSFORMERS and "transformer" in str(refusal)
-        assert brings_back or is_too_small or is_for_others
+        assert brings_back or is_too_small
         assert same_bits(earlier.state_dict(), state)
         return
     with torch.no_grad():
