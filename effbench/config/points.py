@@ -20,7 +20,7 @@ from effbench.config.configured import axes_of
 from effbench.config.hint_pairs import check_hints
 from effbench.config.keys import ENGINES
 from effbench.config.layouts import as_trained, trainable
-from effbench.config.members import declared_axes, members, naming_the_file, users_members
+from effbench.config.members import members, naming_the_file, users_members
 from effbench.config.overrides import flat
 from effbench.config.recipe import Recipe, make_stage, moving_value, short
 from effbench.config.recipe_checks import check_freeze, check_layers, tell_of_lost_weights
@@ -71,9 +71,8 @@ def plan_of(command: CommandLine, /) -> Plan:
 
 def _points(command: CommandLine) -> Iterator[Point]:
     for composed in command.configurations:
-        axes = axes_of(composed.node, command.axes)
-        builder = _Builder(axes, composed, command.axis_values)
-        neutral = {name: axes[name].neutral for name in command.axis_values}
+        builder = _Builder(command.axes, composed, command.axis_values)
+        neutral = {name: builder.axes[name].neutral for name in command.axis_values}
         for seed in command.seeds:
             reference = builder.point(neutral, seed, None)
             yield reference
@@ -93,11 +92,15 @@ def _grid(axis_values: Mapping[str, Sequence[Value]]) -> Iterator[dict[str, Valu
 class _Builder:
     """Makes points from one composed configuration."""
 
-    axes: Mapping[str, Axis]
-    """As this configuration has them."""
+    declared: Mapping[str, Axis]
     composed: Composed
     asked: Mapping[str, Sequence[Value]]
     """The values of each axis of the sweep."""
+
+    @cached_property
+    def axes(self) -> dict[str, Axis]:
+        """The axes as this configuration has them."""
+        return axes_of(self.node, self.declared)
 
     @cached_property
     def node(self) -> dict[str, Any]:
@@ -133,7 +136,7 @@ class _Builder:
     def _example_fields(self, stage: str) -> dict[str, Any]:
         """Return a value for the fields of a stage that axes give: one that is asked for, or else an example."""
         fields = {}
-        for axis in declared_axes().values():  # as they are declared: here a network may read one in a stage's place
+        for axis in self.declared.values():  # as they are declared: here a network may read one in a stage's place
             name, _, field = axis.target.partition(".")
             if "stage" in axis.readers and stage in (name, *axis.replaces.values()):
                 fields[field] = axis.option(moving_value(axis, self.asked.get(axis.name, ())))

@@ -27,6 +27,7 @@ from effbench.plan.sweep import Sweep
 from effbench.run.interruption import check
 from effbench.run.store import Store
 from effbench.sweep.answer_record import answer_record
+from effbench.sweep.budget import budget_lines
 from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.config_file import sweep_config_file
 from effbench.sweep.messages import say
@@ -83,6 +84,7 @@ def _answered(
             *outcome.shares,
             *not_faster(nominal),
             *outcome.engine_notes,
+            *budget_lines(sweep.plan.points),
         ],
         failures={name: error.summary for name, error in outcome.failures.items()},
         unmeasured=outcome.unmeasured,

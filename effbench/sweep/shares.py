@@ -35,7 +35,7 @@ def share_lines(
         for name, what in told.items():
             if name.startswith(REMOVED):
                 labels.setdefault(f"{name.removeprefix(REMOVED)} removed {what}", {})[point.label] = None
-    return [f"{_listed(list(found))}: {line}" for line, found in labels.items()]
+    return [f"{listed(list(found))}: {line}" for line, found in labels.items()]
 
 
 def _missed(step: str, times: float, point: Point, told: Mapping[str, str]) -> str:
@@ -56,6 +56,7 @@ def _percent(share: float) -> str:
     return f"{percent:.{digits}f} %"
 
 
-def _listed(labels: Sequence[str]) -> str:
+def listed(labels: Sequence[str], /) -> str:
+    """Write the labels of some points: the first three, and how many more there are."""
     more = len(labels) - _MOST_LABELS
     return "; ".join(labels[:_MOST_LABELS]) + (f" and {more} more" if more > 0 else "")
