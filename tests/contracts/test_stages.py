@@ -44,12 +44,11 @@ def made(instantiate, toy_data, network_for, make_context):
     """Return what a stage of that name makes of its network: one for all tests, of which none may change it."""
 
     @functools.cache
-    def make(name, beside=""):
-        network = network_for(name, beside)
+    def made_of(name, network):
         context = make_context(toy_data, snapshot=lambda _: network(seed=99))
         return instantiate(name).apply(network(), context).eval()
 
-    return make
+    return lambda name, beside="": made_of(name, network_for(name, beside))
 
 
 def snapshot(model):
