@@ -125,4 +125,6 @@ def _layers(network: nn.Module) -> list[nn.Module]:
 
 
 def _modules(network: nn.Module) -> list[nn.Module]:
-    return [module for _, module in sorted(network.named_modules(), key=lambda named: named[0])]
+    """Return the modules in the order of their names, but for constraints, which a file does not bring back."""
+    named = [(name, module) for name, module in network.named_modules() if "parametrizations" not in name.split(".")]
+    return [module for _, module in sorted(named, key=lambda one: one[0])]

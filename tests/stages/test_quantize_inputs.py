@@ -204,6 +204,8 @@ def test_what_attention_multiplies_is_rounded_too(toy_data, make_context):
         QuantizeInputs(bits=3).apply(QuantizeInputs(bits=8).apply(model, context), context),
     ):
         assert torch.equal(other(images), rounded(images))
+    narrow = QuantizeInputs(bits=3).apply(Quantize(bits=4).apply(model, context), context)  # with constraints within
+    assert torch.equal(decode(encode(narrow), transformer(1))(images), narrow(images))
     imposed = transformer()
     impose(imposed, json.loads(json.dumps(describe(rounded))))
     assert torch.equal(imposed(images), rounded(images))

@@ -71,8 +71,9 @@ def merge_tokens(
         features = keys.detach().float().mean(1)[:, n_special:]
         features = features / features.norm(dim=-1, keepdim=True).clamp_min(1e-12)
         likeness, partner = (features[:, 1::2] @ features[:, ::2].transpose(1, 2)).max(-1)
-        order = likeness.argsort(dim=-1, descending=True)
-        going, staying = order[:, :n_merged], order[:, n_merged:].sort(dim=-1).values
+        n_first = likeness.shape[-1]
+        order = likeness.topk(n_first).indices  # ExecuTorch has no sort
+        going, staying = order[:, :n_merged], order[:, n_merged:].topk(n_first - n_merged, largest=False).values
         to = partner.gather(1, going)
     wide = torch.promote_types(tokens.dtype, torch.float32)
     merged_sizes = _merged(sizes, going, staying, to, n_special)

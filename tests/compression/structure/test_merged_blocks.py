@@ -1,7 +1,9 @@
 """Blocks that merge tokens are the same blocks, run otherwise; what a file says of it is right, or refused."""
 
 import copy
+import zlib
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -10,6 +12,7 @@ from torch import nn
 from torchvision.models import VisionTransformer
 
 from effbench.codec import decode, encode
+from effbench.codec.edits import write_edits
 from effbench.compression.structure.edits import Edit, EditKind, edits_of, merge_blocks, remove_module
 from effbench.compression.structure.merged_blocks import MergedBlocks, Merging, merging_off
 from effbench.compression.structure.rebuild import apply_edits
@@ -161,3 +164,23 @@ def test_what_is_no_merging_is_refused(widths):
 def test_what_is_no_sequence_of_blocks_is_refused(path):
     with pytest.raises(ValueError, match="no sequence of blocks"):
         apply_edits(network(), {path: Edit(EditKind.MERGED, WIDTHS)})
+
+
+def test_whatever_the_bytes_say_is_merged_or_refused():
+    model, rng = merged(), np.random.default_rng(0)
+    blob, template = encode(model), network(seed=1)
+    section = write_edits(model)
+    start, outcomes = blob.index(section), set()
+    for _ in range(60):
+        changed = bytearray(section)
+        for _ in range(rng.integers(1, 3)):
+            changed[rng.integers(len(changed))] = rng.choice([0, 1, 5, 6, 7, 15, 127, 128, 255, rng.integers(256)])
+        body = blob[:start] + bytes(changed) + blob[start + len(section) : -4]
+        try:
+            decode(body + zlib.crc32(body).to_bytes(4, "little"), template)
+            outcomes.add("merged")
+        except ValueError as error:
+            assert "\n" not in str(error)
+            outcomes.add(str(error))
+    assert "merged" in outcomes
+    assert len(outcomes) > 5
