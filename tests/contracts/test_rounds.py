@@ -22,6 +22,8 @@ OTHERWISE = {
     "rate": ["stage.rate.small=0", "model.channels=[16,16,16,16]"],
     "prune_heads": VIT,
     "tokens": VIT,
+    # A network that does not read it itself.
+    "conv": ["model=lenet_5", "model.channels=", "model.n_poolings=", "data.side=28"],
 }
 """Of some axes: keys beside those of TINY, or instead of them; an empty one is left out."""
 
