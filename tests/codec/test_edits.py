@@ -151,6 +151,8 @@ def with_section(blob, section):
 
 
 HUGE = varint(2**31 - 1)
+REWRITTEN = varint(EditKind.REWRITTEN - 7)
+"""After a kind of 7, which stands for all that are larger."""
 HOSTILE = {
     "at most": varint(2**40),
     "place of a structural edit": varint(1) + varint(8 * 10**6),
@@ -161,9 +163,15 @@ HOSTILE = {
     "can't be spatial": varint(1) + varint(8 * 12 + EditKind.SPATIAL),
     "can't be biased": varint(1) + varint(8 * 1 + EditKind.BIASED),
     "only remove": varint(1) + varint(8 * 1 + EditKind.RESIZED) + HUGE * 3,
-    "can't be rewritten": varint(1) + varint(8 * 12 + EditKind.REWRITTEN),
-    "is larger": varint(1) + varint(8 * 1 + EditKind.REWRITTEN) + varint(1) + HUGE + varint(0) * 3,
-    "do not fit": varint(1) + varint(8 * 1 + EditKind.REWRITTEN) + varint(1) + varint(8) + varint(0) + HUGE * 2,
+    "can't be rewritten": varint(1) + varint(8 * 12 + 7) + REWRITTEN,
+    "is larger": varint(1) + varint(8 * 1 + 7) + REWRITTEN + varint(1) + HUGE + varint(0) * 3,
+    "do not fit": varint(1)
+    + varint(8 * 1 + 7)
+    + varint(EditKind.REWRITTEN - 7)
+    + varint(1)
+    + varint(8)
+    + varint(0)
+    + HUGE * 2,
     "is behind the last": varint(1) + varint(8 * 30 + EditKind.RESIZED),
     "are larger": varint(1) + varint(8 * 1 + EditKind.TUCKER) + HUGE * 4,
     "a width": varint(1) + varint(8 * 1 + EditKind.TUCKER) + varint(2**63) * 4,

@@ -172,6 +172,7 @@ def test_every_preset_is_a_training_that_says_its_source(preset):
         "default": (3e-3, None, 0.01),
         "sgd_cosine": (0.1, "torch.optim.SGD", 5e-4),
         "adamw": (1e-3, "torch.optim.AdamW", 0.05),
+        "small_vit": (3e-3, "torch.optim.AdamW", 0.05),
         "torchvision_classic": (0.1, "torch.optim.SGD", 1e-4),
     }
     assert (train.lr, train.optimizer and train.optimizer.target, train.weight_decay) == expected[preset]
