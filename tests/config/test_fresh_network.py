@@ -95,7 +95,7 @@ def test_what_asks_for_values_is_built_on_the_cpu(fresh):
         (["model=own_nets:nothing"], "gives a int, not a torch.nn.Module"),
         (["model=own_nets:missing"], "missing"),
         (["model=small_cnn", "model.kernel=2"], r"model.kernel must be odd"),
-        (["model=small_cnn", "model.kernel=x"], "model.kernel=x"),
+        (["model=small_cnn", "model.kernel=x"], r"model\.kernel must be an odd number, .*got 'x'"),
         (["model=mobilenet_v1", "model.alpha=${no.such.key}"], "model.alpha: .*no.such.key"),
         (["model=mobilenet_v1", "+model.alpha=???"], "model.alpha: must be given, as in model.alpha=…"),
     ],
