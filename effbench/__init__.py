@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from effbench.codec import decode, encode
     from effbench.measure.compute import Cost, count_cost
     from effbench.measure.latency import measure_latency
-    from effbench.measure.profile import profile_layers
+    from effbench.measure.layer_profile import profile_layers
     from effbench.sweep.load_model import load_model
     from effbench.sweep.result import SweepResult
     from effbench.sweep.run_sweep import SweepPlan, plan_sweep, run_sweep
@@ -66,7 +66,7 @@ _HOMES = {
     "plan_sweep": "effbench.sweep.run_sweep",
     "plot_saturation": "effbench.analysis",
     "profile_figure": "effbench.analysis",
-    "profile_layers": "effbench.measure.profile",
+    "profile_layers": "effbench.measure.layer_profile",
     "run_sweep": "effbench.sweep.run_sweep",
     "saturation_point": "effbench.analysis",
 }

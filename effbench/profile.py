@@ -76,8 +76,8 @@ def _work(arguments: Sequence[str], answering: Answering) -> int:
 
 def _profile(keys: Mapping[str, str], others: Sequence[str], answering: Answering) -> None:
     from effbench.analysis.profile import SORTS
+    from effbench.measure.layer_profile import profile_of
     from effbench.measure.memory import peak_memory
-    from effbench.measure.profile import profile_of
     from effbench.sweep.profile_page import ProfilePage, check_path
 
     paths = [Path(part).expanduser() for part in keys["out"].split(",") if part]

@@ -15,8 +15,8 @@ from effbench.analysis.profile import COSTS, chosen_layers, profile_summary, wit
 from effbench.analysis.profile_figure import profile_figure, short_count
 from effbench.checks.sizes import shown_size
 from effbench.measure.layer_kinds import GROUPS
+from effbench.measure.layer_profile import Profile
 from effbench.measure.memory import PeakMemory
-from effbench.measure.profile import Profile
 from effbench.sweep.documents import csv_text, json_text, markdown_table, records_of
 from effbench.sweep.fitting import GAP, Column
 from effbench.sweep.messages import plain

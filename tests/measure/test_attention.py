@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from effbench.measure.attention import Attention
-from effbench.measure.profile import profile_layers
+from effbench.measure.layer_profile import profile_layers
 
 WIDTH, TOKENS, HEADS = 8, 5, 2
 

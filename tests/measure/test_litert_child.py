@@ -23,3 +23,10 @@ def test_it_serves_until_it_is_told_to_quit(monkeypatch):
     litert_child.serve(io.StringIO("".join(json.dumps(line) + "\n" for line in lines)), answers)
     told = [json.loads(line) for line in answers.getvalue().splitlines()]
     assert told == [{"error": "KeyError: 1"}, {"error": "KeyError: 'fly'"}]
+
+
+def test_no_module_beside_it_has_the_name_of_one_of_pythons_own():
+    """Its folder is the first in which a script looks for modules: torch would import ours in the place of Python's."""
+    beside = {path.stem for path in Path(litert_child.__file__).parent.glob("*.py")}
+    assert "layer_profile" in beside
+    assert not beside & sys.stdlib_module_names

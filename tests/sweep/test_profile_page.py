@@ -12,8 +12,8 @@ from torch import nn
 
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.stack import register
+from effbench.measure.layer_profile import profile_of
 from effbench.measure.memory import peak_memory
-from effbench.measure.profile import profile_of
 from effbench.sweep.profile_page import ProfilePage, check_path
 
 SIZE = (1, 8, 8)

@@ -9,7 +9,7 @@ import effbench
 from effbench.compression.constraints.masks import Mask
 from effbench.compression.constraints.stack import register
 from effbench.measure.compute import COUNTS, count_cost
-from effbench.measure.profile import COLUMNS, profile_layers, profile_of
+from effbench.measure.layer_profile import COLUMNS, profile_layers, profile_of
 
 
 def conv(n_in, n_out, kernel, **options):
