@@ -166,10 +166,23 @@ def _literal(key: str, value: Any) -> str:
 
 
 def _name(text: str) -> str:
-    """Return the name of an entry of a mapping, where Hydra knows no quotes. ValueError beyond ASCII."""
+    """Return the name of an entry of a mapping, where Hydra knows no quotes. ValueError beyond ASCII.
+
+    What would be read as a number (1.10, a layer within a layer), or as true or null, is a text by a blank behind it,
+    which is no part of a name.
+    """
     if not text.isascii():
         raise ValueError(f"{text!r}: must be ASCII, as a name in a mapping; ? stands for any letter of a layer's name")
-    return re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", text)
+    return re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", text) + ("\\ " if _is_no_text(text) else "")
+
+
+def _is_no_text(text: str) -> bool:
+    """Whether Hydra reads a name as something that is written otherwise: 1.10 is 1.1, while 3 comes back from 3."""
+    try:
+        float(text)
+    except ValueError:
+        return text.lower() in _NO_TEXT
+    return not (text.isdecimal() and str(int(text)) == text)
 
 
 def _quoted(text: str) -> str:

@@ -14,7 +14,7 @@ from effbench.checks.fields import check_fields
 from effbench.config.axis import Axis, Value
 from effbench.config.component_keys import STATED
 from effbench.config.overrides import parse, values_of
-from effbench.config.recipe_checks import check_training
+from effbench.config.recipe_checks import check_training, layer_name
 from effbench.config.typed import typed, unknown_name
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.chain import Rounds, Steps, Until
@@ -73,8 +73,8 @@ def make_stage(name: str, node: Node, /) -> Stage:
         raise ValueError(f"stage.{name}._target_={blueprint.target}: must be a class derived from Stage")
     where = name if name in STATED else f"stage.{name}"
     options = dict(blueprint.options)
-    if isinstance(options.get("layers"), Mapping):  # a layer of nn.Sequential is called 3, which is read as a number
-        options["layers"] = {str(k) if type(k) is int else k: value for k, value in options["layers"].items()}
+    if isinstance(options.get("layers"), Mapping):
+        options["layers"] = {layer_name(key, where): value for key, value in options["layers"].items()}
     try:
         return typed(kind, options, where=where)
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from effbench.checks.fields import shown
 from effbench.data.paths import remark
 from effbench.plan.chain import Rounds, Step, Steps
 from effbench.plan.layer_values import assign
@@ -23,6 +24,18 @@ def check_layers(steps: Steps, layers: Sequence[str], tables: Sequence[str] = ()
             raise ValueError(f"stage.{step.name}.{error}") from None
         if step.stage.RENAMES_LAYERS:
             return
+
+
+def layer_name(key: object, where: str, /) -> str:
+    """Return the name or pattern of a layer that stands in `layers`, as it was read.
+
+    A layer of nn.Sequential is called 3, which is read as a number. ValueError for one that does not come back from it.
+    """
+    if isinstance(key, float | bool) or key is None:
+        raise ValueError(
+            f"{where}.layers={{{shown(key)}: …}}: is read as no text; write ? for one of its characters, as in 1?10"
+        )
+    return str(key).strip()
 
 
 def check_freeze(steps: Steps, modules: Sequence[str], parameters: Sequence[str], layers: Sequence[str], /) -> None:

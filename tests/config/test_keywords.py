@@ -12,6 +12,7 @@ from effbench.config.command_line import read_command_line
 from effbench.config.hydra_keys import environment_kept
 from effbench.config.keywords import arguments_of
 from effbench.config.overrides import parse, values_of
+from effbench.config.recipe_checks import layer_name
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,14 @@ NAMES = st.text(st.sampled_from("abcXYZ019.*?_-[]:= "), min_size=1)
 def test_names_of_layers_arrive_as_they_are(layers):
     (override,) = parse(arguments_of({"stage": {"prune": {"layers": layers}}}))
     (arrived,) = values_of(override)
-    assert {str(name): value for name, value in arrived.items()} == layers or any(not n.strip() for n in layers)
+    assert {layer_name(name, "stage.prune"): value for name, value in arrived.items()} == layers
+
+
+@pytest.mark.parametrize("name", ["3", "1.10", "1.0", "0.", "1e3", "007", "1_0", "-1", "true", "Null", "inf", "nan"])
+def test_names_that_look_like_something_else_stay_what_they_are(name):
+    (override,) = parse(arguments_of({"stage": {"prune": {"layers": {name: 0.5, "*": 0.1}}}}))
+    (arrived,) = values_of(override)
+    assert [layer_name(key, "stage.prune") for key in arrived] == [name, "*"]
 
 
 def test_they_compose_like_a_command():

@@ -76,3 +76,9 @@ def test_another_teacher_is_trained_wholly():
     command = ["+distill=0.5", "train.freeze=[features.conv1]", "stage.distill.teacher=lenet_5"]
     (step,) = [s for s in read_sweep(command).plan.points[-1].chain.plain_steps if s.teacher is not None][:1]
     assert [taught.stage.freeze for taught in step.teacher.plain_steps] == [None]
+
+
+@pytest.mark.parametrize("name", ["1.10", "true", "1e3"])
+def test_a_layer_whose_name_is_read_as_no_text_is_refused_with_what_to_write(name):
+    with pytest.raises(ValueError, match=r"^stage\.prune\.layers=\{\S+: …\}: is read as no text; write \? for one of"):
+        read_sweep(["prune=0.5", f"stage.prune.layers={{{name}: 0.1}}"])
