@@ -49,7 +49,7 @@ class Components:
         for target in SIDES:
             name = swept.get(target)
             if name is not None and not self.axes[name].is_neutral(values[name]):
-                sides[target] = max(_scaled_side(values[name], data.side, name), least)
+                sides[target] = _scaled_side(values[name], data.side, name, least=least)
         return {"eval_side": sides["side"], **sides}
 
     def network(self, values: Mapping[str, Value]) -> Blueprint:
@@ -103,9 +103,14 @@ class Components:
         return shown_axis(name, self.asked[name])
 
 
-def _scaled_side(multiplier: Value, base: int, name: str) -> int:
-    """Return floor(multiplier · base + 1/2), at least one pixel."""
+def _scaled_side(multiplier: Value, base: int, name: str, *, least: int) -> int:
+    """Return floor(multiplier · base + 1/2). ValueError where nothing is left, or less than the network takes."""
     side = math.floor(float(multiplier) * base + 0.5)
+    if 1 <= side < least:
+        raise ValueError(
+            f"{name}={multiplier}: images of {side} x {side} are smaller than the network takes (model.least_side: "
+            f"{least}); use a larger {name} or data.side"
+        )
     if side < 1:
         raise ValueError(f"{name}={multiplier}: nothing is left of images of {base} x {base}; use a larger {name}")
     return side

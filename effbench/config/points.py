@@ -139,7 +139,10 @@ class _Builder:
         for axis in self.declared.values():  # as they are declared: here a network may read one in a stage's place
             name, _, field = axis.target.partition(".")
             if "stage" in axis.readers and stage in (name, *axis.replaces.values()):
-                fields[field] = axis.option(moving_value(axis, self.asked.get(axis.name, ())))
+                asked = self.asked.get(axis.name, ())
+                # What changes a technique may not go with the rest: it is neutral where nothing else is asked for.
+                is_left = axis.modifies is not None and all(axis.is_neutral(value) for value in asked)
+                fields[field] = axis.option(axis.neutral if is_left else moving_value(axis, asked))
         return fields
 
     def controls(self) -> Iterator[dict[str, Value]]:
@@ -169,8 +172,8 @@ class _Builder:
         trial = check_shapes(network, task, data, sides["side"], sides["eval_side"], where=label)
         recipe = Recipe(self.axes, node, values, self.asked)
         steps = recipe.reference_steps() if reference is None else recipe.steps()
-        check_layers(steps, trial.layers, trial.tables)
-        check_freeze(steps, trial.modules, trial.trained, trial.layers)
+        check_layers(steps, trial.layers, trial.tables, trial.modules)
+        check_freeze(steps, trial.trained, trial.classifier)
         if done_before(node["model"]):
             tell_of_lost_weights(steps, where=label)
         chain = Chain(

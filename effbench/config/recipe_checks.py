@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from effbench.checks.fields import shown
+from effbench.config.component_keys import STATED
 from effbench.data.paths import remark
 from effbench.plan.chain import Rounds, Step, Steps
 from effbench.plan.layer_values import assign
+from effbench.plan.training_stage import TrainingStage
 from effbench.training import freezing
 from effbench.training.freezing import as_patterns
 
 
-def check_layers(steps: Steps, layers: Sequence[str], tables: Sequence[str] = (), /) -> None:
+def check_layers(
+    steps: Steps, layers: Sequence[str], tables: Sequence[str] = (), modules: Sequence[str] = (), /
+) -> None:
     """Refuse a pattern of a stage's `layers` that meets none of the network's. ValueError names the stage.
 
-    tables: the names of the network's embeddings and position tables, for stages that act on these, too.
+    tables: the names of the network's embeddings and position tables, for stages that act on these, too; modules:
+    those of all its modules, for stages that act on more than layers with weights.
     """
     for step in _each_step(steps):
+        stage = step.stage
+        known = [*layers, *(tables if stage.ACTS_ON_TABLES else ()), *(modules if stage.ACTS_ON_MODULES else ())]
         try:
-            assign(step.stage.layers, [*layers, *(tables if step.stage.ACTS_ON_TABLES else ())], default=None)
+            assign(stage.layers, known, default=None)
         except ValueError as error:
             raise ValueError(f"stage.{step.name}.{error}") from None
         if step.stage.RENAMES_LAYERS:
@@ -38,17 +45,17 @@ def layer_name(key: object, where: str, /) -> str:
     return str(key).strip()
 
 
-def check_freeze(steps: Steps, modules: Sequence[str], parameters: Sequence[str], layers: Sequence[str], /) -> None:
+def check_freeze(steps: Steps, parameters: Sequence[str], classifier: str, /) -> None:
     """Refuse patterns of what is frozen that meet nothing of the network. ValueError names the stage.
 
-    modules, parameters, layers: the names of the network's modules, trained parameters, and layers with weights.
+    parameters: the names of the network's trained parameters; classifier: that of the layer that gives its outputs.
     """
     for step in _each_step(steps):
-        try:
-            patterns = as_patterns(getattr(step.stage, "freeze", None))
-            freezing.check_freeze(patterns, modules, parameters, layers[-1] if layers else "")
-        except ValueError as error:
-            raise ValueError(f"{step.name.partition('/')[0]}.{error}") from None
+        if isinstance(step.stage, TrainingStage):
+            try:
+                freezing.check_freeze(as_patterns(step.stage.freeze), parameters, classifier)
+            except ValueError as error:
+                raise ValueError(f"{step.name if step.name in STATED else f'stage.{step.name}'}.{error}") from None
         if step.stage.RENAMES_LAYERS:
             return
 

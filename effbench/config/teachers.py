@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,6 +17,7 @@ from effbench.plan.chain import Chain, Rounds, Step, Steps, map_steps
 from effbench.plan.sources import fingerprint_of
 from effbench.plan.stage import Stage
 from effbench.plan.teacher import TeacherRequest
+from effbench.plan.training_stage import TrainingStage
 from effbench.plan.user_factory import options_of
 from effbench.stages.distill import Distill
 from effbench.stages.load import Load
@@ -95,9 +97,10 @@ def _another_network(another: TeacherNetwork, request: TeacherRequest, reference
     if training is None and not as_it_is:
         raise ValueError(f"{where}.teacher={request.name}: the recipe trains no reference, as its teacher would be")
     if training is not None:
+        own: dict[str, Any] = {} if request.epochs is None else {"epochs": request.epochs}
         # What is frozen is named as the student's modules are.
-        own = {} if request.epochs is None else {"epochs": request.epochs}
-        training = dataclasses.replace(training, stage=training.stage.with_training(freeze=None, **own))
+        own |= {"freeze": None} if isinstance(training.stage, TrainingStage) else {}
+        training = dataclasses.replace(training, stage=training.stage.with_training(**own)) if own else training
     teacher = dataclasses.replace(
         reference,
         network=network,

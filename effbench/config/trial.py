@@ -25,6 +25,7 @@ from effbench.plan.chain import Chain
 from effbench.plan.source_code import is_own
 from effbench.plan.sources import build_network, load_data, load_task
 from effbench.tasks import Task
+from effbench.training.freezing import classifier_of
 from effbench.training.layout import StridedPointwise, WatchStridedPointwise
 
 MAX_SIDE = 8192
@@ -96,6 +97,8 @@ class Trial:
     """The names of its modules."""
     trained: tuple[str, ...]
     """The names of its trained parameters."""
+    classifier: str
+    """The name of the layer that gives its outputs; "" where it has no layers."""
     parameters: frozenset[tuple[int, ...]]
     """The shapes of its trained parameters, no dimension larger than 4."""
     training_problem: str
@@ -158,6 +161,7 @@ def _try_out(network: Blueprint, task: Blueprint, data: Blueprint, side: int, ev
         tables=tuple(name for table in tables_of(model) for name in table.names),
         modules=tuple(name for name, _module in model.named_modules()),
         trained=tuple(name for name, parameter in model.named_parameters() if parameter.requires_grad),
+        classifier=classifier_of(model),
         parameters=frozenset(tuple(min(4, n) for n in p.shape) for p in model.parameters() if p.requires_grad),
         training_problem=_training_problem(model, purpose, loaded, side),
     )

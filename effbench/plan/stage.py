@@ -36,6 +36,8 @@ class Stage(ABC):
     """Bumped when the results of equal fields, or the default of a field, change."""
     LAYER_FIELD: ClassVar[str | None] = None
     """The field of which a layer may have a value of its own; None: the stage acts on no layer by itself."""
+    ACTS_ON_MODULES: ClassVar[bool] = False
+    """Whether `layers` may name modules that are no layers with weights, such as attention."""
     ACTS_ON_TABLES: ClassVar[bool] = False
     """Whether it acts on embeddings and position tables, too (`layers.tables_of`), which `layers` may then name."""
     TRAINS: ClassVar[bool] = False

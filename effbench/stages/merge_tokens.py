@@ -17,7 +17,7 @@ from effbench.compression.structure.edits import merge_blocks
 from effbench.compression.structure.merged_blocks import Merging
 from effbench.compression.structure.token_blocks import TokenBlocks, find_token_blocks
 from effbench.compression.structure.token_merging import MILLION, schedule
-from effbench.compression.structure.watch import run_once
+from effbench.compression.structure.watch import hooked, run_once
 from effbench.plan.context import Context
 from effbench.plan.stage import Stage
 
@@ -79,11 +79,16 @@ class MergeTokens(Stage):
                 perceptron=found.perceptron,
             )
             self._check_share(found, merging)
-            merge_blocks(network.get_submodule(found.path), merging)
+            blocks = network.get_submodule(found.path)
+            merge_blocks(blocks, merging)
+            calls: list[None] = []
             try:
-                run_once(network, images)
+                with hooked([blocks], after=lambda *_: calls.append(None)):
+                    run_once(network, images)
             except Exception as error:
                 raise ValueError(f"it does not run with fewer of them ({kind_and_line(error)})") from error
+            if len(calls) != 1:
+                raise ValueError(f"it takes the blocks out of {found.path} by their numbers, and merges none of them")
         except ValueError as error:
             raise ValueError(f"{type(network).__name__} can't merge tokens: {error}") from error
         return network, [found.n_patches, *schedule(found.n_patches, merging.share, found.n_blocks)]

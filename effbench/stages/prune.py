@@ -84,6 +84,8 @@ class Prune(Stage):
             raise ValueError(f"criterion={self.criterion}: must be magnitude with schedule=cubic, which ranks by that")
         if self.regrow and self.schedule != "cubic":
             raise ValueError("regrow=true: must be false with schedule=at_once; schedule=cubic lets weights come back")
+        if self.scope == "row" and self.schedule == "cubic":
+            raise ValueError("scope=row: must be global, layer or adaptive with schedule=cubic, which ranks layers")
         if self.scope == "row" and self.granularity == "row":
             raise ValueError(
                 "scope=row: must be global, layer or adaptive with granularity=row, which takes whole rows"

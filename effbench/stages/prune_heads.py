@@ -43,6 +43,7 @@ class PruneHeads(Stage):
 
     VERSION: ClassVar[int] = 1
     LAYER_FIELD: ClassVar[str | None] = "ratio"
+    ACTS_ON_MODULES: ClassVar[bool] = True
 
     ratio: Annotated[float, Field(ge=0, lt=1)]
     """Share of each layer's heads that is removed."""
@@ -60,7 +61,7 @@ class PruneHeads(Stage):
         """Return a copy of `model` with fewer heads. ValueError, with its name, where it can't lose any."""
         if self.ratio == 0 and not self.layers:
             return duplicate(model)
-        self.check_network(model, context.example())
+        self.for_network(model, context.example())
         pruned = bake(model)
         layers, unknown = attention_layers(pruned)
         ratios = assign(self.layers, list(layers), default=self.ratio)
@@ -77,15 +78,16 @@ class PruneHeads(Stage):
         self.say_share(acted, model, context)
         return pruned
 
-    def check_network(self, network: nn.Module, images: Tensor, /) -> None:
-        """Raise a ValueError, in one line, for a network without attention of a known form."""
+    def for_network(self, network: nn.Module, images: Tensor, /) -> PruneHeads:
+        """Return the stage. ValueError, in one line, for a network without attention of a known form."""
         layers, unknown = attention_layers(network)
-        if not layers:
+        if not layers and (self.ratio or self.layers):
             named = "".join(f"; {path}: {why}" for path, why in list(unknown.items())[:3])
             raise ValueError(
                 f"prune_heads: {type(network).__name__} has no attention whose heads can be removed, as vision "
                 f"transformers have{named}"
             )
+        return self
 
     def _importance(self, layers: Mapping[str, Heads], network: nn.Module, context: Context) -> dict[str, Tensor]:
         """Return the importance of the heads of each layer, (heads,); none for layers that it says nothing of."""

@@ -37,6 +37,7 @@ class QuantizeInputs(Stage):
 
     VERSION: ClassVar[int] = 3
     LAYER_FIELD: ClassVar[str | None] = "bits"
+    ACTS_ON_MODULES: ClassVar[bool] = True
 
     bits: Annotated[int, Field(ge=1, le=16)]
     """Width of an activation."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from torch import nn
@@ -26,34 +26,34 @@ def is_frozen(name: str, patterns: Collection[str], classifier: str, /) -> bool:
     [True, True, False]
     >>> [is_frozen(name, [BACKBONE], "head") for name in ("features.0.weight", "table", "head.bias")]
     [True, True, False]
+    >>> is_frozen("features.0.parametrizations.weight.original", ["features.0.weight"], "head")
+    True
     """
+    name = name.replace(".parametrizations.", ".")  # a constrained weight, and what constrains it, are that weight
     wholes = [name.rsplit(".", n)[0] for n in range(name.count(".") + 1)]
     if any(matches(pattern, whole) for pattern in patterns if pattern != BACKBONE for whole in wholes):
         return True
     return BACKBONE in patterns and classifier not in wholes
 
 
-def check_freeze(patterns: Sequence[str], places: Iterable[str], parameters: Sequence[str], classifier: str, /) -> None:
+def check_freeze(patterns: Sequence[str], parameters: Sequence[str], classifier: str, /) -> None:
     """Refuse patterns that meet nothing, and those that leave nothing to train: ValueError, which begins with `freeze`.
 
-    places: the names of the network's modules and parameters; parameters: those of the trained ones.
+    parameters: the names of those of the network that are trained.
     """
-    names = sorted({*places, *parameters} - {""})
     for pattern in patterns:
-        if pattern != BACKBONE and not any(matches(pattern, name) for name in names):
-            outermost = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
+        if pattern != BACKBONE and not any(is_frozen(name, [pattern], classifier) for name in parameters):
+            outermost = ", ".join(dict.fromkeys(name.partition(".")[0] for name in parameters))
             raise ValueError(
-                f"freeze: {pattern} meets no module of the network; must be {BACKBONE}, or patterns such as {outermost}"
+                f"freeze: {pattern} meets nothing that is trained; must be {BACKBONE}, or patterns such as {outermost}"
             )
     if patterns and all(is_frozen(name, patterns, classifier) for name in parameters):
         raise ValueError(f"freeze=[{', '.join(patterns)}]: leaves nothing to train")
 
 
 def classifier_of(network: nn.Module, /) -> str:
-    """Return the name of the layer that gives the outputs: the last convolution or linear layer."""
-    return (
-        [name for name, _layer in weight_layers(network)][-1:][0] if any(True for _ in weight_layers(network)) else ""
-    )
+    """Return the name of the layer that gives the outputs: the last convolution or linear layer; "" without any."""
+    return next(reversed([name for name, _layer in weight_layers(network)]), "")
 
 
 @contextmanager

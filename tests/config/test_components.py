@@ -34,18 +34,18 @@ def test_sides_are_rounded_half_up_and_evaluation_has_that_of_training_unless_it
 @pytest.mark.parametrize(
     ("model", "sides"),
     [
-        ({"least_side": 75}, [75, 75]),
-        ({"least_side": {"inception_v3": 75}, "name": "inception_v3"}, [75, 75]),
-        ({"least_side": {"inception_v3": 75}, "name": "resnet18"}, [8, 56]),
-        ({"least_side": {"inception_v3": 75}}, [8, 56]),
-        ({"least_side": 10}, [10, 56]),
+        ({"least_side": 75}, [75, 80]),
+        ({"least_side": {"inception_v3": 75}, "name": "inception_v3"}, [75, 80]),
+        ({"least_side": {"inception_v3": 75}, "name": "resnet18"}, [8, 80]),
+        ({"least_side": {"inception_v3": 75}}, [8, 80]),
+        ({"least_side": 10}, [10, 80]),
     ],
 )
 def test_a_network_has_no_smaller_images_than_it_takes(model, sides):
-    made = Components(declared_axes(), {**NODE, "model": {**NODE["model"], **model}}, {"rho": [7]})
+    made = Components(declared_axes(), {**NODE, "model": {**NODE["model"], **model}}, {"rho": [10]})
     data = digits(side=8)
-    assert [made.sides({"rho": value}, data)["side"] for value in (1, 7)] == sides
-    assert made.sides({"rho_eval": 7}, data)["eval_side"] == sides[1]
+    assert [made.sides({"rho": value}, data)["side"] for value in (1, 10)] == sides
+    assert made.sides({"rho_eval": 10}, data)["eval_side"] == sides[1]
     assert made.network({}).options.keys() == model.keys() - {"least_side"}
 
 

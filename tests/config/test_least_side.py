@@ -37,3 +37,12 @@ def test_a_profile_of_such_a_network_is_at_that_side():
     command = read_command_line(["model=alexnet", "data=digits"])
     assert fresh_network(command, follows_data=True).input_size == (1, 63, 63)
     assert fresh_network(command, follows_data=True, side=70).input_size == (1, 70, 70)
+
+
+@pytest.mark.parametrize("value", ["rho=0.5", "rho_eval=0.75"])
+def test_a_multiplier_that_leads_below_it_is_refused(value):
+    name, _, multiplier = value.partition("=")
+    side = int(float(multiplier) * 80 + 0.5)
+    with pytest.raises(ValueError, match=rf"^{value}: images of {side} x {side} are smaller than .*side: 63\); use"):
+        read_sweep(["model=alexnet", "data.side=80", "train.epochs=0", value])
+    assert read_sweep(["model=alexnet", "data.side=48", "train.epochs=0", f"{name}=1.5"]).plan.points[1].eval_side == 72

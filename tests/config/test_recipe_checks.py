@@ -1,9 +1,13 @@
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 
 from effbench.config.read import read_sweep
-from effbench.config.recipe_checks import check_layers, check_training, tell_of_lost_weights
+from effbench.config.recipe_checks import check_freeze, check_layers, check_training, tell_of_lost_weights
 from effbench.data.paths import remark
 from effbench.plan.chain import Rounds, Step, Until
+from effbench.plan.stage import Stage
 from effbench.stages.constrain import Constrain
 from effbench.stages.prune import Prune
 from effbench.stages.rate import Rate
@@ -64,7 +68,7 @@ def test_what_is_frozen_must_be_in_the_network():
     assert read_sweep(["+prune=0.5", "train.freeze=backbone"]).plan.points
     steps = read_sweep(["+prune=0.5", "train.freeze=[features.conv1]"]).plan.points[1].chain.plain_steps
     assert [step.stage.freeze for step in steps if step.stage.TRAINS] == [["features.conv1"]] * 2
-    with pytest.raises(ValueError, match=r"^train\.freeze: layer4 meets no module of the network; must be backbone"):
+    with pytest.raises(ValueError, match=r"^train\.freeze: layer4 meets nothing that is trained; must be backbone"):
         read_sweep(["train.freeze=[layer4]"])
     with pytest.raises(ValueError, match=r"^finetune\.freeze=\[\*\]: leaves nothing to train"):
         read_sweep(["+prune=0.5", "finetune.freeze=*"])
@@ -82,3 +86,25 @@ def test_another_teacher_is_trained_wholly():
 def test_a_layer_whose_name_is_read_as_no_text_is_refused_with_what_to_write(name):
     with pytest.raises(ValueError, match=r"^stage\.prune\.layers=\{\S+: …\}: is read as no text; write \? for one of"):
         read_sweep(["prune=0.5", f"stage.prune.layers={{{name}: 0.1}}"])
+
+
+@pytest.mark.parametrize("beside", ["", "bits=4", "prune_granularity=weight", "stage.prune.criterion=activation"])
+def test_a_scope_by_row_goes_with_all_that_takes_no_rows_itself(beside):
+    command = ["prune=0.5", "stage.prune.scope=row", *beside.split()]
+    (step,) = [s for s in read_sweep(command).plan.points[-1].chain.plain_steps if s.name == "prune"]
+    assert (step.stage.scope, step.stage.granularity) == ("row", "weight")
+    for other, message in (("prune_granularity=row", "granularity=row"), ("stage.prune.schedule=cubic", "cubic")):
+        with pytest.raises(ValueError, match=rf"scope=row: must be global, layer or adaptive with \w*=?{message}"):
+            read_sweep(["prune=0.5", "stage.prune.scope=row", other])
+
+
+def test_a_users_technique_may_have_a_field_of_that_name():
+    @dataclass(frozen=True, kw_only=True)
+    class Mine(Stage):
+        VERSION: ClassVar[int] = 1
+        freeze: bool = True
+
+        def apply(self, model, context, /):
+            return model
+
+    check_freeze([Step("mine", Mine())], ["conv1.weight"], "conv1")

@@ -25,6 +25,26 @@ def test_what_no_stage_can_do_to_the_network_is_refused_with_the_point(value):
     assert [stage.tokens for stage in stages_of([*VIT, "tokens=0.5"], "merge_tokens")] == [0.5]
 
 
+def test_heads_of_a_network_without_attention_are_refused_before_anything_runs():
+    with pytest.raises(ValueError, match=r"^prune_heads=0\.5: prune_heads: Sequential has no attention whose heads"):
+        read_sweep([*TINY, "prune_heads=0.5"])
+    assert [stage.ratio for stage in stages_of([*VIT, "prune_heads=0.5"], "prune_heads")] == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("axis", "stage"), [("prune_heads=0.5", "prune_heads"), ("act_bits=8", "quantize_inputs"), ("prune=0.5", "prune")]
+)
+def test_layers_may_name_attention_where_it_is_acted_on(axis, stage):
+    arguments = [*VIT, axis, f"stage.{stage}.layers={{blocks.0.attention:skip}}"]
+    if stage == "prune":
+        with pytest.raises(ValueError, match=r"^stage\.prune\.layers: the pattern blocks\.0\.attention meets no layer"):
+            read_sweep([*TINY, *arguments])
+    else:
+        assert [one.layers for one in stages_of(arguments, stage)] == [{"blocks.0.attention": "skip"}]
+    with pytest.raises(ValueError, match="meets no layer"):
+        read_sweep([*TINY, *VIT, axis, f"stage.{stage}.layers={{blocks.7.*:skip}}"])
+
+
 def test_keys_say_what_only_some_networks_have():
     arguments = ["bits=8", "act_bits=8"]
     for network, extra in (([], {}), (VIT, {"tables": True})):

@@ -133,3 +133,44 @@ def test_it_is_known_by_its_fields():
         != Step("merge_tokens", dataclasses.replace(stage, tokens=0.4)).identity()
     )
     assert stage.identity()["fields"] == {"tokens": 0.5}
+
+
+class Loops(nn.Module):
+    """A transformer whose forward pass calls its blocks one by one, in a way of its own."""
+
+    def __init__(self, way, container):
+        super().__init__()
+        self.way, self.inner = way, transformer()
+        self.inner.blocks = (
+            container(*self.inner.blocks) if container is nn.Sequential else container(self.inner.blocks)
+        )
+
+    def forward(self, images):
+        net = self.inner
+        maps = net.stem(images)
+        tokens = maps.flatten(2).transpose(1, 2) + net.position_table
+        for block in self.way(net.blocks):
+            tokens = block(tokens)
+        return net.classifier(net.norm(tokens).mean(1))
+
+
+WAYS = {
+    "iterated": iter,
+    "indexed": lambda blocks: (blocks[number] for number in range(len(blocks))),
+    "sliced": lambda blocks: blocks[:],
+    "children": lambda blocks: blocks.children(),
+}
+
+
+@pytest.mark.parametrize("container", [nn.Sequential, nn.ModuleList])
+@pytest.mark.parametrize("way", WAYS)
+def test_blocks_that_are_called_one_by_one_are_merged_or_it_is_refused(way, container, toy_data, make_context):
+    network, context = Loops(WAYS[way], container).eval(), make_context(toy_data)
+    if way == "iterated":
+        merged = MergeTokens(tokens=0.5).apply(network, context)
+        assert count_cost(merged, (1, 8, 8)).macs < count_cost(network, (1, 8, 8)).macs
+        restored = decode(encode(merged), Loops(WAYS[way], container).eval())
+        assert torch.equal(restored(context.example()), merged(context.example()))
+        return
+    with pytest.raises(ValueError, match=r"^Loops can't merge tokens: "):
+        MergeTokens(tokens=0.5).apply(network, context)

@@ -13,6 +13,7 @@ from effbench.compression.structure.attention_heads import find_heads
 from effbench.compression.structure.edits import Edit, EditKind, edits_of
 from effbench.models import small_vit
 from effbench.stages.low_rank import LowRank
+from effbench.stages.merge_tokens import MergeTokens
 from effbench.stages.prune_heads import PruneHeads
 
 
@@ -164,7 +165,7 @@ def test_networks_without_heads_are_refused(context, toy_network_without_attenti
     unknown = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
     unknown.attention = nn.MultiheadAttention(4, 2, add_zero_attn=True)
     with pytest.raises(ValueError, match="attention: MultiheadAttention: its form is none of those that are known"):
-        PruneHeads(ratio=0.5).check_network(unknown, context.example())
+        PruneHeads(ratio=0.5).for_network(unknown, context.example())
 
 
 @pytest.fixture
@@ -176,3 +177,13 @@ def test_wrong_values_are_named():
     for wrong in ({"ratio": 1.0}, {"ratio": -0.1}, {"ratio": 0.5, "criterion": "taylor"}):
         with pytest.raises(ValueError, match=next(reversed(wrong))):
             PruneHeads(**wrong)
+
+
+def test_heads_go_also_where_tokens_merge(toy_data, make_context, context):
+    merged = MergeTokens(tokens=0.5).apply(make_vit(depth=3), make_context(toy_data))
+    pruned = PruneHeads(ratio=0.5).apply(merged, context)
+    edits = left(pruned)
+    assert [edits[f"blocks.{number}.attention"] for number in range(3)] == [(2,)] * 3
+    assert "heads_kept_whole" not in context.findings.tables
+    restored = decode(encode(pruned), make_vit(depth=3))
+    assert torch.equal(restored.eval()(context.example()), pruned.eval()(context.example()))

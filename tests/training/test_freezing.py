@@ -1,5 +1,7 @@
 """Training with layers that stay as they are: which ones, their gradients, their norms, and what is refused."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -95,7 +97,8 @@ def test_a_parameter_that_was_not_trained_before_is_not_trained_after():
     assert model.features[3].weight.requires_grad
 
 
-def test_a_masked_weight_that_is_frozen_stays_masked(toy_data):
+@pytest.mark.parametrize("freeze", [BACKBONE, ["features.0.weight"], ["features.0"], ["*.0.weight"]])
+def test_a_masked_weight_that_is_frozen_stays_as_it_is(toy_data, freeze):
     model = made()
     mask = torch.ones(4, 1, 3, 3, dtype=torch.bool)
     mask[0] = False
@@ -104,7 +107,7 @@ def test_a_masked_weight_that_is_frozen_stays_masked(toy_data):
     fit(
         model,
         toy_data,
-        TrainingOptions(epochs=1, lr=0.1, batch_size=16, freeze=BACKBONE),
+        TrainingOptions(epochs=1, lr=0.1, batch_size=16, freeze=freeze),
         side=8,
         generator=torch.Generator().manual_seed(0),
         device=torch.device("cpu"),
@@ -121,13 +124,13 @@ def test_the_classifier_is_the_last_layer_with_weights():
 
 def test_what_meets_nothing_or_leaves_nothing_is_refused():
     model = made()
-    modules = [name for name, _ in model.named_modules()]
     parameters = [name for name, _ in model.named_parameters()]
     for good in (["features.*"], ["table"], [BACKBONE], ["*.1"], ["features", "table"]):
-        check_freeze(good, modules, parameters, "head")
-    with pytest.raises(ValueError, match=r"^freeze: feature meets no module of the network; must be backbone, or patt"):
-        check_freeze(["feature"], modules, parameters, "head")
+        check_freeze(good, parameters, "head")
+    for wrong in ("feature", "dropout", "features.2", "head.*.weight"):  # modules without parameters among them
+        with pytest.raises(ValueError, match=rf"^freeze: {re.escape(wrong)} meets nothing that is trained; must"):
+            check_freeze([wrong], parameters, "head")
     for all_of_it in (["*"], [BACKBONE, "head"], ["features", "table", "head.*"]):
         with pytest.raises(ValueError, match="leaves nothing to train"):
-            check_freeze(all_of_it, modules, parameters, "head")
+            check_freeze(all_of_it, parameters, "head")
     assert [as_patterns(freeze) for freeze in (None, "a", ["a", "b"])] == [(), ("a",), ("a", "b")]

@@ -18,6 +18,7 @@ from effbench.compression.duplicate import duplicate
 from effbench.compression.structure.attention_heads import Heads, find_heads, keep_heads, looks_like_attention
 from effbench.compression.structure.channels import differ
 from effbench.compression.structure.edits import mark_edited
+from effbench.compression.structure.merged_blocks import merging_off
 from effbench.compression.structure.watch import fast_paths_off, hooked, run_once
 
 _UNKNOWN = "its form is none of those that are known"
@@ -91,10 +92,14 @@ def _find_refusal(network: nn.Module, images: Tensor, going: Mapping[str, Tensor
 
 
 def _outputs(network: nn.Module, paths: Iterable[str], images: Tensor) -> list[Any]:
-    """Return what the modules at the paths give, call by call, and then the network, whose sum may hide them."""
+    """Return what the modules at the paths give, call by call, and then the network, whose sum may hide them.
+
+    No tokens are merged meanwhile: which ones are depends on the mean over the heads.
+    """
     outputs: list[Any] = []
     watched = [network.get_submodule(path) for path in paths]
-    with fast_paths_off(), hooked(watched, after=lambda _module, _inputs, output: outputs.append(output)):
+    noted = hooked(watched, after=lambda _module, _inputs, output: outputs.append(output))
+    with merging_off(network), fast_paths_off(), noted:
         last = run_once(network, images)
     return [*outputs, last]
 

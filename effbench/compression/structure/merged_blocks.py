@@ -96,6 +96,10 @@ class MergedBlocks(nn.Module):
 class MergedSequence(MergedBlocks, nn.Sequential):
     """An `nn.Sequential` of blocks."""
 
+    def __iter__(self) -> Iterator[nn.Module]:
+        """Yield what is to be called where a network calls one block after the other."""
+        return iter((self,)) if self.is_merging else super().__iter__()
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Return what the blocks make of tokens, (N, T, C)."""
         outcome: Tensor = self.run(tokens) if self.is_merging else super().forward(tokens)  # type: ignore[no-untyped-call]
