@@ -8,7 +8,7 @@ from effbench.checks.fields import shown
 from effbench.config.component_keys import STATED
 from effbench.data.paths import remark
 from effbench.plan.chain import Rounds, Step, Steps
-from effbench.plan.layer_values import assign
+from effbench.plan.layer_values import assign, beside
 from effbench.plan.training_stage import TrainingStage
 from effbench.training import freezing
 from effbench.training.freezing import as_patterns
@@ -24,9 +24,9 @@ def check_layers(
     """
     for step in _each_step(steps):
         stage = step.stage
-        known = [*layers, *(tables if stage.ACTS_ON_TABLES else ()), *(modules if stage.ACTS_ON_MODULES else ())]
+        known = [*layers, *(tables if stage.ACTS_ON_TABLES else ())]
         try:
-            assign(stage.layers, known, default=None)
+            assign(beside(stage.layers, known, modules if stage.ACTS_ON_MODULES else ()), known, default=None)
         except ValueError as error:
             raise ValueError(f"stage.{step.name}.{error}") from None
         if step.stage.RENAMES_LAYERS:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from effbench.models.arguments import require_positive_integers, require_width, scaled_width
+from effbench.models.arguments import require_choice, require_positive_integers, require_width, scaled_width
 from effbench.models.attention import SelfAttention
 
 VERSION = 1  # bumped when equal options build another network
@@ -75,8 +75,7 @@ def small_vit(
     require_positive_integers(num_classes=num_classes, in_channels=in_channels, input_side=input_side)
     if width % heads:
         raise ValueError(f"heads must divide the width ({width}), got {heads}")
-    if stem not in get_args(Stem):
-        raise ValueError(f"stem must be one of {', '.join(get_args(Stem))}, got {stem!r}")
+    require_choice(stem, get_args(Stem), name="stem")
     n_features = heads * scaled_width(width // heads, alpha)
     if stem == "convolutional":
         embedding, grid = _convolutional(in_channels, n_features, patch), math.ceil(input_side / patch)

@@ -32,6 +32,19 @@ def assign(patterns: Mapping[str, Any], names: Sequence[str], /, *, default: Any
     return {name: value for name, value in values.items() if value != SKIP}
 
 
+def beside(patterns: Mapping[str, Any], names: Sequence[str], further: Sequence[str], /) -> dict[str, Any]:
+    """Return the patterns but for those that meet none of `names`, and something of what a stage acts on `further`.
+
+    >>> beside({"fc*": 4, "attention": "skip", "head": 2}, ["fc1"], ["fc1", "attention"])
+    {'fc*': 4, 'head': 2}
+    """
+
+    def meets(pattern: str, known: Sequence[str]) -> bool:
+        return any(matches(pattern, name) for name in known)
+
+    return {p: value for p, value in patterns.items() if meets(p, names) or not meets(p, further)}
+
+
 def refuse_own_values(layers: Mapping[str, Any], why: str, /) -> None:
     """Refuse values of single layers but skip: ValueError says why."""
     if any(value != SKIP for value in layers.values()):

@@ -18,7 +18,7 @@ from effbench.checks.text import few_names
 from effbench.compression.layers import Weight, other_matrices, tables_of, weight_layers, weights_of
 from effbench.plan.components import TargetComponent
 from effbench.plan.context import Context
-from effbench.plan.layer_values import SKIP, assign, check_patterns
+from effbench.plan.layer_values import SKIP, assign, beside, check_patterns
 from effbench.plan.source_code import is_own, source_identity
 from effbench.plan.teacher import TeacherRequest
 
@@ -149,9 +149,9 @@ class Stage(ABC):
         that meets none.
         """
         assert self.LAYER_FIELD is not None
-        values = assign(
-            self.layers, [name for name, _ in weight_layers(model)], default=getattr(self, self.LAYER_FIELD)
-        )
+        names = [name for name, _ in weight_layers(model)]
+        further = [name for name, _ in model.named_modules()] if self.ACTS_ON_MODULES else []
+        values = assign(beside(self.layers, names, further), names, default=getattr(self, self.LAYER_FIELD))
         self.say_share(values, model, context)
         return values
 

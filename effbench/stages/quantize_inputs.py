@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from effbench.compression.constraints.ranges import Range, ScaleKind
 from effbench.plan.context import Context
 from effbench.plan.layer_values import SKIP
 from effbench.plan.stage import Stage
-from effbench.training.calibration import calibrate, calibrate_products
+from effbench.training.calibration import RangeRule, calibrate, calibrate_products
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,16 +68,15 @@ class QuantizeInputs(Stage):
         for module in quantized.modules():
             clear_input(module, ProductGrids)
         found = [] if self.products is False else modules_that_multiply(quantized, context.example())
-        modules = {name: quantized.get_submodule(name) for name in found if self._bits_of(name) is not None}
+        modules = {name: quantized.get_submodule(name) for name in self._outermost(found)}
         for layer in layers.values():
             clear_input(layer, InputGrid)
         images = list(context.training_images(self.examples))
-        ranges: dict[str, Any] = {name: getattr(self, name) for name in ("percentile", "scale")}
-        ranges |= {"covered": self.range, "device": context.device}
-        grids = calibrate(quantized, layers, images, bits=bits, **ranges)
+        rule = RangeRule(covered=self.range, percentile=self.percentile, scale=self.scale)
+        grids = calibrate(quantized, layers, images, bits=bits, rule=rule, device=context.device)
         if modules:
             widths = {name: self._bits_of(name) or self.bits for name in modules}
-            of_products = calibrate_products(quantized, modules, images, bits=widths, **ranges)
+            of_products = calibrate_products(quantized, modules, images, bits=widths, rule=rule, device=context.device)
             for name, grids_of_module in of_products.items():
                 set_input(modules[name], grids_of_module)
             context.findings.say(f"products/{context.step}", few_names(list(of_products)))
@@ -85,7 +85,23 @@ class QuantizeInputs(Stage):
         self.say_share(grids, quantized, context)
         return quantized
 
+    def _outermost(self, found: Sequence[str]) -> list[str]:
+        """Return the modules whose products are rounded: what stands within one of them multiplies as a part of it.
+
+        ValueError where a part is to have another width.
+        """
+        chosen = [name for name in found if self._bits_of(name) is not None]
+        parts = {part: whole for whole in chosen for part in found if _is_within(part, whole)}
+        for part, whole in parts.items():
+            if self._bits_of(part) != self._bits_of(whole):
+                raise ValueError(f"layers: {part} multiplies within {whole or 'the network'}: give both one value")
+        return [name for name in chosen if name not in parts]
+
     def _bits_of(self, name: str) -> int | None:
         """Return the width of what a module multiplies; None where it is skipped."""
         value = next((value for pattern, value in self.layers.items() if matches(pattern, name)), self.bits)
         return None if value == SKIP else value
+
+
+def _is_within(part: str, whole: str) -> bool:
+    return part != whole and part.startswith(f"{whole}." if whole else "")

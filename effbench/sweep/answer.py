@@ -137,7 +137,10 @@ def _files(found: Sequence[Answer], sweep: Sweep, outcome: SweepOutcome, store: 
 def _table(frame: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
     axes = [*sweep.plan.axes, *_swept(frame, sweep)]
     groups = group_columns(axes)
-    table = points_table(frame, axes=[*groups, *(axis for axis in axes if axis not in groups)])
+    # Networks that take no smaller images, and data sets, have sides of their own.
+    sides = {point.chain.side for point in sweep.plan.points if point.is_reference}
+    beside = ["side"] if len(sides) > 1 and "data.side" not in axes else []
+    table = points_table(frame, axes=[*groups, *beside, *(axis for axis in axes if axis not in groups)])
     table.attrs = {"quality": dataclasses.asdict(Quality.of_frame(frame)), "extras": frame.attrs["extra_qualities"]}
     return table
 

@@ -231,6 +231,7 @@ def _row(point: Point, metrics: Mapping[str, float]) -> dict[str, object]:
     """Return the row of a run, with the columns that the analysis reads."""
     return {
         **point.swept,
+        "side": point.chain.side,
         "point": point.label,
         "seed": point.seed,
         "reference": point.is_reference,

@@ -20,6 +20,16 @@ from effbench.compression.structure.watch import fast_paths_off
 N_BINS = 2048
 
 
+@dataclass(frozen=True, kw_only=True)
+class RangeRule:
+    """Which range of what was seen a grid covers."""
+
+    covered: Range
+    percentile: float
+    """Of `percentile`: how many percent of the entries of each sign lie within the range; zeros are left out."""
+    scale: ScaleKind = "real"
+
+
 @dataclass
 class _Seen:
     """What went into a layer: the ends of it (0 included), and how often each of `N_BINS` bins between them."""
@@ -37,15 +47,17 @@ class _Seen:
         counts = torch.histc(values[values != 0], bins=N_BINS, min=self.low, max=self.high).double().cpu()
         self.counts = counts if self.counts is None else self.counts + counts
 
-    def ends(self, covered: Range, percentile: float, bits: int, scale: ScaleKind) -> tuple[float, float]:
+    def ends(self, rule: RangeRule, bits: int) -> tuple[float, float]:
         """Return the ends of the layer's grid."""
         if self.counts is None or self.counts.sum() == 0:
             return self.low, self.high
         width = (self.high - self.low) / N_BINS
         centres = self.low + width * (torch.arange(N_BINS, dtype=torch.float64) + 0.5)
-        if covered == "percentile":
+        if rule.covered == "percentile":
             sides = (torch.where(centres * sign > 0, self.counts, 0) for sign in (-1, 1))
-            below, above = (_outermost(counts, percentile, sign) for counts, sign in zip(sides, (-1, 1), strict=True))
+            below, above = (
+                _outermost(counts, rule.percentile, sign) for counts, sign in zip(sides, (-1, 1), strict=True)
+            )
             return (
                 0.0 if below is None else min(0.0, self.low + width * below),
                 0.0 if above is None else max(0.0, self.low + width * (above + 1)),
@@ -53,7 +65,7 @@ class _Seen:
         counts = self.counts
 
         def error_at(share: Tensor) -> Tensor:
-            grid = InputGrid.between(self.low * float(share), self.high * float(share), bits=bits, scale=scale)
+            grid = InputGrid.between(self.low * float(share), self.high * float(share), bits=bits, scale=rule.scale)
             rounded = grid.round(centres.float()).double()
             return ((rounded - centres).square() * counts).sum().reshape(1)
 
@@ -78,9 +90,7 @@ def calibrate(
     /,
     *,
     bits: Mapping[str, int],
-    covered: Range,
-    percentile: float,
-    scale: ScaleKind = "real",
+    rule: RangeRule,
     device: torch.device,
 ) -> dict[str, InputGrid]:
     """Return a grid of `bits` for the input of each of `layers` (of `model`) that runs, by name.
@@ -95,7 +105,7 @@ def calibrate(
     def watch(note: Callable[[str, Tensor], None]) -> None:
         _watch(model, layers, images, device, note)
 
-    return _grids(watch, lambda name: bits[name], covered, percentile, scale, what=lambda name: f"the input of {name}")
+    return _grids(watch, lambda name: bits[name], rule, what=lambda name: f"the input of {name}")
 
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -104,9 +114,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 def _grids(
     watch: Callable[[Callable[[_Key, Tensor], None]], None],
     bits: Callable[[_Key], int],
-    covered: Range,
-    percentile: float,
-    scale: ScaleKind,
+    rule: RangeRule,
     *,
     what: Callable[[_Key], str],
 ) -> dict[_Key, InputGrid]:
@@ -119,10 +127,10 @@ def _grids(
         seen.setdefault(key, _Seen()).widen(values)
 
     watch(widen)
-    if covered != "max":
+    if rule.covered != "max":
         watch(lambda key, values: seen[key].count(values))
-    ends = {key: values.ends(covered, percentile, bits(key), scale) for key, values in seen.items()}
-    return {key: InputGrid.between(*of_key, bits=bits(key), scale=scale) for key, of_key in ends.items()}
+    ends = {key: values.ends(rule, bits(key)) for key, values in seen.items()}
+    return {key: InputGrid.between(*of_key, bits=bits(key), scale=rule.scale) for key, of_key in ends.items()}
 
 
 def calibrate_products(
@@ -132,14 +140,12 @@ def calibrate_products(
     /,
     *,
     bits: Mapping[str, int],
-    covered: Range,
-    percentile: float,
-    scale: ScaleKind = "real",
+    rule: RangeRule,
     device: torch.device,
 ) -> dict[str, ProductGrids]:
     """Return grids for the operands of the products in each of `modules` (of `model`) that multiplies, by name.
 
-    As `calibrate`. Of modules without products there are none.
+    As `calibrate`. Of modules without products there are none. ValueError for a module of too many.
     """
     images = list(batches)
 
@@ -154,12 +160,16 @@ def calibrate_products(
                 ends.callback(run_plainly, module)
             _watch(model, {}, images, device, lambda *_: None)
 
-    grids = _grids(
-        watch, lambda key: bits[key[0]], covered, percentile, scale, what=lambda key: f"what {key[0]} multiplies"
-    )
+    grids = _grids(watch, lambda key: bits[key[0]], rule, what=lambda key: f"what {key[0]} multiplies")
     numbers = {name: sorted(number for owner, number in grids if owner == name) for name in modules}
+    for name, found in numbers.items():
+        if len(found) > MOST_OPERANDS:
+            raise ValueError(
+                f"{name or 'the network itself'} multiplies {len(found)} activations with each other, of which no more "
+                f"than {MOST_OPERANDS} can be on grids; leave it out: layers={{{name or '…'}: skip}}, or products=false"
+            )
     return {
-        name: ProductGrids(grids=tuple(grids[name, number] for number in found[:MOST_OPERANDS]))
+        name: ProductGrids(grids=tuple(grids[name, number] for number in found))
         for name, found in numbers.items()
         if found
     }

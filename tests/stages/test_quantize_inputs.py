@@ -221,6 +221,13 @@ def test_products_have_the_width_of_their_module(toy_data, make_context):
     assert {grid.bits for grid in product_grids_on(rounded.get_submodule(MODULES[1])).grids} == {4}
 
 
+def test_a_module_that_multiplies_and_is_no_layer_may_be_named(toy_data, make_context):
+    rounded = QuantizeInputs(bits=8, layers={MODULES[0]: "skip"}).apply(transformer(), make_context(toy_data))
+    assert product_grids_on(rounded.get_submodule(MODULES[0])) is None
+    assert product_grids_on(rounded.get_submodule(MODULES[1])) is not None
+    assert grid_on(rounded.get_submodule(f"{MODULES[0]}.qkv")) is not None  # with .* it would be all within it
+
+
 def test_only_networks_with_products_have_them_in_their_keys(toy_network, toy_data, make_context):
     stage, images = QuantizeInputs(bits=8), torch.zeros(2, 1, 8, 8)
     assert stage.for_network(toy_network(), images) is stage
@@ -228,3 +235,37 @@ def test_only_networks_with_products_have_them_in_their_keys(toy_network, toy_da
     assert stage.for_network(transformer(), images).identity()["fields"] == {"bits": 8, "products": True}
     off = QuantizeInputs(bits=8, products=False)
     assert off.for_network(transformer(), images) is off
+
+
+class Nested(nn.Module):
+    """It multiplies activations itself, and holds modules that do, one of them `n_times`."""
+
+    def __init__(self, n_times=1):
+        super().__init__()
+        self.inner, self.head, self.n_times = Multiplies(), nn.Linear(8, 4), n_times
+
+    def forward(self, images):
+        rows = images.flatten(1, 2)
+        for _ in range(self.n_times):
+            rows = torch.matmul(self.inner(rows), rows.softmax(-1))
+        return self.head(rows.mean(1))
+
+
+class Multiplies(nn.Module):
+    def forward(self, rows):
+        return torch.matmul(rows, rows.transpose(1, 2)) / 8
+
+
+def test_what_multiplies_within_another_is_a_part_of_it(toy_data, make_context):
+    context, model = make_context(toy_data), Nested().eval()
+    rounded = QuantizeInputs(bits=4).apply(model, context)
+    assert len(product_grids_on(rounded).grids) == 4
+    assert product_grids_on(rounded.inner) is None
+    assert torch.equal(decode(encode(rounded), Nested())(context.example()), rounded(context.example()))
+    with pytest.raises(ValueError, match="layers: inner multiplies within the network: give both one value"):
+        QuantizeInputs(bits=4, layers={"inner": "skip"}).apply(model, context)
+
+
+def test_more_products_than_a_file_holds_are_refused_and_not_left_in_silence(toy_data, make_context):
+    with pytest.raises(ValueError, match=r"^the network itself multiplies 68 activations .* no more than 64 can"):
+        QuantizeInputs(bits=8).apply(Nested(n_times=17).eval(), make_context(toy_data))

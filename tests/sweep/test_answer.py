@@ -154,6 +154,13 @@ def test_networks_alone_are_compared_with_each_other(outcome_of, store, make_tra
     assert "on the front of " in out
 
 
+def test_where_networks_ran_at_different_sides_these_are_a_column(outcome_of, store, make_tracker, capsys):
+    give_answer(*outcome_of("model=alexnet,squeezenet1_1", "data.side=32", "train.epochs=0"), store, make_tracker())
+    header, *rows = capsys.readouterr().out.splitlines()[1:5]
+    assert header.split()[:2] == ["model", "side"]
+    assert [row.split()[:2] for row in rows if row.strip()] == [["alexnet", "63"], ["squeezenet1_1", "32"]]
+
+
 def test_on_which_share_of_the_weights_a_technique_acted_is_said_where_that_is_not_all(
     outcome_of, store, make_tracker, capsys, result_of
 ):

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from effbench.training.calibration import calibrate, first_images
+from effbench.training.calibration import RangeRule, calibrate, first_images
 
 CPU = torch.device("cpu")
-max_of = partial(calibrate, covered="max", percentile=100.0, device=CPU)
+max_of = partial(calibrate, rule=RangeRule(covered="max", percentile=100.0), device=CPU)
 
 
 def batches(data, n=60):
@@ -57,8 +57,7 @@ def test_a_range_without_outliers_serves_the_others(toy_data):
             {"layer": model.layer},
             batches(toy_data),
             bits={"layer": 4},
-            covered=kind,
-            percentile=98,
+            rule=RangeRule(covered=kind, percentile=98),
             device=CPU,
         )
         difference = grids["layer"].round(exact) - exact
@@ -71,7 +70,12 @@ def test_percentiles_are_those_of_each_sign_without_the_zeros():
     values = torch.cat([torch.zeros(900), torch.linspace(0.1, 10, 100), -torch.linspace(0.01, 1, 100)])
     layer = nn.Linear(1, 1)
     grids = calibrate(
-        layer, {"": layer}, [values[:, None]], bits={"": 8}, covered="percentile", percentile=90.0, device=CPU
+        layer,
+        {"": layer},
+        [values[:, None]],
+        bits={"": 8},
+        rule=RangeRule(covered="percentile", percentile=90.0),
+        device=CPU,
     )
     grid = grids[""]
     low, high = -grid.zero_point * grid.scale, (255 - grid.zero_point) * grid.scale
@@ -88,8 +92,7 @@ def test_batches_of_any_size_give_the_same_grids(toy_data, toy_network):
                 {"5": network[5]},
                 batches(toy_data, n),
                 bits={"5": 8},
-                covered=kind,
-                percentile=99.0,
+                rule=RangeRule(covered=kind, percentile=99.0),
                 device=CPU,
             )["5"]
             for n in (7, 203)
@@ -136,9 +139,17 @@ def test_the_first_images_are_as_many_as_wanted_or_all(toy_data, n_wanted, sizes
 def test_scales_that_are_powers_of_two(toy_data, toy_network, covered):
     network = toy_network().eval()
     layers = {"0": network[0], "5": network[5]}
-    given = {"bits": {"0": 8, "5": 4}, "covered": covered, "percentile": 99.0, "device": CPU}
-    real = calibrate(network, layers, batches(toy_data), **given)
-    fixed = calibrate(network, layers, batches(toy_data), scale="power_of_two", **given)
+    real, fixed = (
+        calibrate(
+            network,
+            layers,
+            batches(toy_data),
+            bits={"0": 8, "5": 4},
+            rule=RangeRule(covered=covered, percentile=99.0, scale=scale),
+            device=CPU,
+        )
+        for scale in ("real", "power_of_two")
+    )
     for name, grid in fixed.items():
         assert math.frexp(grid.scale)[0] == 0.5 and 0 <= grid.zero_point < 2**grid.bits
         if covered != "mse":  # which may cut more off
