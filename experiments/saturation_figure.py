@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(arguments[0])
     frame = runs_of(pd.read_csv(folder / (arguments[1] if len(arguments) > 1 else "table.csv")))
     found = answers(frame, tolerance=TOLERANCE)
-    (folder / "saturation.png").write_bytes(answers_png(found, tolerance=TOLERANCE))
+    (folder / "saturation.png").write_bytes(answers_png(found))
 
 
 def runs_of(table: pd.DataFrame) -> pd.DataFrame:

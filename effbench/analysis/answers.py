@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -11,9 +12,8 @@ from effbench.analysis.costs import costs_that_vary
 from effbench.analysis.counts import Counts
 from effbench.analysis.groups import split_groups
 from effbench.analysis.reached import ended_early, with_reached
-from effbench.analysis.saturation import Saturation, answer_of
-from effbench.analysis.sentences import detail_sentences, sentence_of
-from effbench.analysis.tolerance import DEFAULT_TOLERANCE
+from effbench.analysis.saturation import Found, Saturation, answer_of
+from effbench.analysis.sentences import details_of, sentence_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,23 +28,30 @@ class Answer:
     """None where no cost varies, and so nothing can be drawn."""
     sentence: str
     """It begins with the group."""
-    saturation: Saturation | None
+    found: Found | None
     """None where no cost varies."""
     details: tuple[str, ...] = ()
     """What else is known (`detail_sentences`), with the group's first cost only."""
+
+    @property
+    def saturation(self) -> Saturation | None:
+        """The saturation point, or why there is none; None where no cost varies."""
+        return None if self.found is None else self.found.saturation
 
 
 def answers(
     frame: pd.DataFrame,
     *,
     quality: str | None = None,
-    tolerance: float = DEFAULT_TOLERANCE,
+    method: str = "tolerance",
     counts: Counts | None = None,
+    test_counts: Counts | None = None,
+    **options: Any,
 ) -> list[Answer]:
     """Answer for every group of runs (`split_groups`) on every cost that varies in it (`varying_costs`).
 
-    frame, quality, tolerance, counts and the errors: as for `saturation_point`, but that there may be several groups.
-    A group in which no cost varies has one answer, that says so. No rows: no answers.
+    Parameters and errors: as for `saturation_point`, but that there may be several groups. A group in which no cost
+    varies has one answer, that says so. No rows: no answers.
 
     >>> runs = pd.DataFrame(
     ...     {"point": ["reference", "prune=0.5", "prune=0.9"] * 2, "reference": [True, False, False] * 2,
@@ -61,19 +68,26 @@ def answers(
         costs = costs_that_vary(runs)
         if not costs:
             sentence = f"{group}: {_why_none(runs)}" if group else _why_none(runs)
-            found.append(Answer(group=group, runs=runs, cost=None, sentence=sentence, saturation=None))
+            found.append(Answer(group=group, runs=runs, cost=None, sentence=sentence, found=None))
         for cost in costs:
-            answer = answer_of(runs, cost=cost, quality=quality, tolerance=tolerance, counts=counts, model=None)
-            details: list[str] = []
-            if cost == costs[0]:
-                details = detail_sentences(runs, cost=cost, quality=quality, tolerance=tolerance)
+            answer = answer_of(
+                runs,
+                cost=cost,
+                quality=quality,
+                method=method,
+                options=options,
+                counts=counts,
+                test_counts=test_counts,
+                model=None,
+            )
+            details = details_of(runs, answer) if cost == costs[0] else []
             found.append(
                 Answer(
                     group=group,
                     runs=runs,
                     cost=cost,
-                    sentence=begin + sentence_of(answer, tolerance),
-                    saturation=answer.saturation,
+                    sentence=begin + sentence_of(answer),
+                    found=answer,
                     details=tuple(f"{group}: {line}" if group else line for line in details),
                 )
             )

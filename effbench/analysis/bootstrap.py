@@ -1,4 +1,4 @@
-"""How firm a saturation point is: the same choice on examples, and seeds, drawn anew."""
+"""How firm a saturation point is: what points would lose on other examples, with other seeds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
-from effbench.analysis.columns import codes_of
 from effbench.analysis.counts import Counts, quality_from_sums
 from effbench.analysis.curve import Curve
+from effbench.analysis.seed_noise import SeedNoise
 
 LEVEL = 0.95
 N_RESAMPLES = 1000
@@ -23,37 +23,43 @@ _CLOSENESS = 1e-6
 
 
 def resampled_losses(
-    curve: Curve, counts: Counts, /, *, n_resamples: int = N_RESAMPLES, seed: int = 0
+    curve: Curve, counts: Counts, /, *, column: str | None = None, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Return what the points of a curve would lose against their references on examples drawn anew.
+    """Return what the points of a curve would lose against their references on other examples, with other seeds.
 
-    Paired bootstrap (Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 6): each resample draws as many
-    examples, with replacement, as there are, the same for every run; and of the seeds that a point and its reference
-    both have as many as these are, the same for both, and for all points that have the same ones. So what points have
-    in common cancels in their differences. With one seed, or unknown ones, only examples are drawn. As in the curve, a
-    loss is negative where a point is better. Resamples in which a loss is undefined (no example drawn has a
-    denominator) are left out.
+    Examples: paired bootstrap (Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 6). Each resample
+    draws as many examples, with replacement, as there are, the same for every run, so that what runs have in common
+    cancels in their differences. Seeds, of those that a point and its reference both have: a loss's mean over n seeds
+    is moved by Student's t with n - 1 degrees of freedom times its standard error, for all points by the same draws, so
+    that points whose losses go up and down together stay together. Few seeds drawn with replacement, as in an ordinary
+    bootstrap, would vary far too little (ibid., section 14.3). What seeds do not share of the error of sampling is in
+    their spread already, and is taken out of that of the examples. With one seed, or unknown ones, only examples are
+    drawn. As in the curve, a loss is negative where a point is better. Resamples in which a loss is undefined (no
+    example drawn has a denominator) are left out.
 
-    Returns (n_resamples, n_points). ValueError, which names a run, where its counts are missing, of another shape than
-    the others', or not those of the curve's quality.
+    column: of the runs, of which the counts are; None: the curve's quality. Returns (n_resamples, n_points).
+    ValueError, which names a run, where its counts are missing, of another shape than the others', or not those of the
+    column.
     """
+    name = curve.quality_column if column is None else column
     used = np.union1d(curve.pairs.runs, curve.pairs.reference_runs)
     qualities = np.full((n_resamples, len(curve.runs)), np.nan)
-    qualities[:, used] = resampled_qualities(
-        curve.runs.iloc[used], curve.quality_column, counts, n_resamples=n_resamples, seed=seed
-    )
+    qualities[:, used] = resampled_qualities(curve.runs.iloc[used], name, counts, n_resamples=n_resamples, seed=seed)
+    values = np.asarray(curve.runs[name], dtype=np.float64)
     losses = np.empty((n_resamples, len(curve)))
-    drawn_seeds = _SeedDraws(curve, n_resamples, seed)
+    seeds = SeedNoise(curve, n_resamples=n_resamples, seed=seed)
     with np.errstate(invalid="ignore"):  # infinite ones make their whole resample NaN, which leaves it out
         for point in range(len(curve)):
             own = curve.pairs.runs[curve.pairs.points == point]
             reference = curve.pairs.reference_runs[curve.pairs.compared_points == point]
-            weights = drawn_seeds.of(own, reference) if curve.pairs.is_paired else None
-            means = (_weighted_mean(qualities[:, rows], weights) for rows in (reference, own))
-            losses[:, point] = curve.sign * np.subtract(*means)
+            if curve.pairs.is_paired:
+                drawn = curve.sign * (qualities[:, reference] - qualities[:, own])
+                losses[:, point] = seeds.moved(drawn, curve.sign * (values[reference] - values[own]), own, reference)
+            else:
+                losses[:, point] = curve.sign * (qualities[:, reference].mean(axis=1) - qualities[:, own].mean(axis=1))
     defined = np.isfinite(losses).all(axis=1)
     if not defined.any():
-        raise ValueError(f"{curve.quality_column} is defined in no resample: too few examples have a denominator")
+        raise ValueError(f"{name} is defined in no resample: too few examples have a denominator")
     return np.asarray(losses[defined], dtype=np.float64)
 
 
@@ -124,34 +130,3 @@ def _draws(n_examples: int, n_resamples: int, seed: int) -> NDArray[np.uint8]:
         drawn = np.bincount(generator.integers(0, n_examples, n_examples, dtype=np.int32), minlength=n_examples)
         row[:] = np.minimum(drawn, 255)  # never in practice: the mean is 1
     return draws
-
-
-class _SeedDraws:
-    """How often each seed is drawn in each resample: once for each set of seeds that a point has."""
-
-    def __init__(self, curve: Curve, n_resamples: int, seed: int) -> None:
-        has_seeds = "seed" in curve.runs.columns and not curve.runs["seed"].isna().any()
-        self._seeds = codes_of(curve.runs["seed"]) if has_seeds else None
-        self._n_resamples, self._seed = n_resamples, seed
-        self._kept: dict[tuple[int, ...], NDArray[np.float64]] = {}
-
-    def of(self, runs: NDArray[np.int64], reference_runs: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return how often the seed of each of a point's runs is drawn: (n_resamples, n_runs).
-
-        Where no seeds are known, the references' runs tell them apart.
-        """
-        names, positions = np.unique(reference_runs if self._seeds is None else self._seeds[runs], return_inverse=True)
-        key = tuple(names.tolist())
-        if key not in self._kept:
-            is_all = self._seeds is not None and len(key) == len(np.unique(self._seeds))
-            generator = np.random.default_rng((self._seed, 1) if is_all else (self._seed, 1, *key))
-            drawn = generator.multinomial(len(key), np.full(len(key), 1 / len(key)), size=self._n_resamples)
-            self._kept[key] = drawn.astype(np.float64)
-        return self._kept[key][:, positions]
-
-
-def _weighted_mean(qualities: NDArray[np.float64], weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """Return the means over runs, (n_resamples,): qualities and weights (n_resamples, n_runs)."""
-    if weights is None:
-        return np.asarray(qualities.mean(axis=1), dtype=np.float64)
-    return np.asarray((qualities * weights).sum(axis=1) / weights.sum(axis=1), dtype=np.float64)

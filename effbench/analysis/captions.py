@@ -17,6 +17,7 @@ from effbench.analysis.marks import DARK_RED
 from effbench.analysis.names import shown_name
 from effbench.analysis.pareto import front_rows
 from effbench.analysis.placement import Box, Label, line_boxes, marker_boxes, pixels_per_point, place_labels, text_size
+from effbench.analysis.saturation import Saturation
 from effbench.analysis.series import series_of
 from effbench.analysis.words import amount, difference_unit, named, scale, share
 
@@ -31,12 +32,13 @@ _MOST_TITLE_LINES = 4
 
 
 def write_labels(
-    ax: Axes, curve: Curve, chosen: int | None, controls: Curve | None, *, legend: Sequence[Entry] = ()
+    ax: Axes, curve: Curve, saturation: Saturation, controls: Curve | None, *, legend: Sequence[Entry] = ()
 ) -> None:
     """Write the legend, then names: the saturation point and the reference always, others where there is room.
 
     legend: its entries; none where it stands elsewhere. The limits of the axes may grow for it.
     """
+    chosen = chosen_row(saturation)
     ax.autoscale_view()
     ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim())  # what is drawn from here on moves nothing
     tall = [control_label(controls, row) for row in _control_rows(controls)]
@@ -49,7 +51,7 @@ def write_labels(
         taken.append(place_legend(ax, legend, obstacles=obstacles, fontsize=size))
     thin_ticks(ax)
     anchors = [*zip(curve.costs.tolist(), curve.values.tolist(), strict=True), *((one.x, one.y) for one in tall)]
-    labels = [*_labels(curve, chosen), *tall]
+    labels = [*_labels(curve, saturation), *tall]
     place_labels(ax, labels, obstacles=[*obstacles(), *taken], fontsize=size, anchors=anchors)
 
 
@@ -59,15 +61,21 @@ def font_size(ax: Axes, /) -> float:
     return float(np.clip(FONT_SIZE * width / _WIDE_ENOUGH, _SMALLEST_FONT, FONT_SIZE))
 
 
-def _labels(curve: Curve, chosen: int | None) -> list[Label]:
+def chosen_row(saturation: Saturation, /) -> int | None:
+    """Return the row of the saturation point on its curve."""
+    return None if saturation.point is None else int(str(saturation.point.name))
+
+
+def _labels(curve: Curve, saturation: Saturation) -> list[Label]:
     """Return the names of points, the most important first."""
+    chosen = chosen_row(saturation)
     few = len(curve) <= _FEW_POINTS
     told = _told_by_legend(curve)
     needed = [row for row in (chosen, curve.reference) if row is not None]
     rest = list(range(len(curve))) if few else _thinned([int(row) for row in front_rows(curve)])
     return [
         Label(
-            text=_chosen_text(curve, row) if row == chosen else _name(curve, row, told.get(row, ())),
+            text=_chosen_text(curve, row, saturation) if row == chosen else _name(curve, row, told.get(row, ())),
             x=float(curve.costs[row]),
             y=float(curve.values[row]),
             optional=row not in needed,
@@ -161,11 +169,21 @@ def _name(curve: Curve, row: int, told: Sequence[str] = ()) -> str:
     )
 
 
-def _chosen_text(curve: Curve, row: int) -> str:
-    """Name the saturation point, and say under it what it saves and what it costs."""
+def _chosen_text(curve: Curve, row: int, saturation: Saturation) -> str:
+    """Name the saturation point, and say under it what it saves and what it costs, on test as well."""
     if row in curve.references or not curve.ratios[row] > 0:
         return _name(curve, row)
-    rise = -curve.sign * scale(curve) * float(curve.losses[row])
     saved = f"{share(float(curve.ratios[row]))} {cost_words(curve.cost).share}"
-    difference = f"{'−' if rise < 0 else '+'}{amount(curve, abs(rise))} {difference_unit(curve)}".rstrip()
-    return f"{_name(curve, row)}\n{textwrap.fill(saved, 24)},\n{difference}"
+    difference = f"{_rise(curve, float(curve.losses[row]))} {difference_unit(curve)}".rstrip()
+    lines = [_name(curve, row), f"{textwrap.fill(saved, 24)},", difference]
+    if saturation.test_loss is not None:
+        interval = saturation.test_loss_interval
+        about = "" if interval is None else f" ± {amount(curve, scale(curve) * (interval[1] - interval[0]) / 2)}"
+        lines.append(f"test: {_rise(curve, saturation.test_loss)}{about}")
+    return "\n".join(lines)
+
+
+def _rise(curve: Curve, loss: float) -> str:
+    """Write by how much a value changes: "−0.8"."""
+    rise = -curve.sign * scale(curve) * loss
+    return f"{'−' if rise < 0 else '+'}{amount(curve, abs(rise))}"

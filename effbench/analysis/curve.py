@@ -93,6 +93,13 @@ class Curve:
         """Return a column's mean over each point's seeds, and over the same seeds of its reference: (n_points,)."""
         return self.pairs.means_of(self.runs[column], len(self))
 
+    @property
+    def test_column(self) -> str | None:
+        """The column of the same quality on the test split; None where the curve is not of validation, or has none."""
+        if self.quality is None or self.quality_column != self.quality.column:
+            return None
+        return self.quality.name if self.quality.name in self.runs.columns else None
+
     @cached_property
     def ratios(self) -> NDArray[np.float64]:
         """(n_points,) cost as a share of the own reference's, on the seeds of both; NaN where that is not positive."""

@@ -1,43 +1,100 @@
-"""The literature's knee, guarded: Kneedle on the front."""
+"""Method "kneedle": the literature's knee, guarded, on the front."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from effbench.analysis.bend import stands_out
+from effbench.analysis.choice import NO_ROW, Choice
 from effbench.analysis.curve import Curve
-from effbench.analysis.pareto import front_rows
+from effbench.analysis.pareto import front_of, front_rows
 from effbench.analysis.words import at_chance
 
+CostAxis = Literal["linear", "log"]
+COST_AXES = ("linear", "log")
 # Below this distance from its chord (the unit square's diagonal) a front is straight, and a knee would be round-off.
 _STRAIGHT = 1e-9
 
 
-def knee_row(curve: Curve, /, *, sensitivity: float = 1.0) -> tuple[int | None, str]:
-    """Return the row of the front's knee (the first that Kneedle detects), and why; None when there is none.
+@dataclass(frozen=True, kw_only=True)
+class Kneedle:
+    """The knee of the front: the first one that Kneedle detects.
 
-    sensitivity: Kneedle's S, at least 0: how far the curve must flatten after a knee before it counts.
+    sensitivity: Kneedle's S, at least 0: how far the curve must flatten after a knee before it counts. cost_axis:
+    whether the front is drawn over the cost or over its logarithm, which moves the knee. ValueError for others. With
+    noise that is known (`drawn`), a knee must stand out from the straight line between the ends (`stands_out`).
     Source: Satopaa et al. 2011, "Finding a 'Kneedle' in a Haystack", doi:10.1109/ICDCSW.2011.20.
     """
-    if not (math.isfinite(sensitivity) and sensitivity >= 0):
-        raise ValueError(f"sensitivity must be a finite number of at least 0, got {sensitivity}")
-    front = front_rows(curve)
-    if len(front) < 3:
-        return None, f"3 points are needed on the front for a knee, it has {len(front)}"
-    if curve.above_chance[curve.reference] <= 0:
-        return None, at_chance(curve, curve.reference, 0)
-    above_chord = _above_chord(curve.costs[front], curve.qualities[front])
-    if above_chord.max() <= _STRAIGHT:
-        return None, "no knee: the front nowhere rises above the straight line between its ends"
-    for position in _kneedle(curve.costs[front], curve.qualities[front], sensitivity=sensitivity):
+
+    sensitivity: float = 1.0
+    cost_axis: CostAxis = "linear"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.sensitivity) and self.sensitivity >= 0):
+            raise ValueError(f"sensitivity must be a finite number of at least 0, got {self.sensitivity}")
+        if self.cost_axis not in COST_AXES:
+            raise ValueError(f"cost_axis={self.cost_axis}: must be {' or '.join(COST_AXES)}")
+
+    def choose(self, curve: Curve, drawn: NDArray[np.float64] | None = None, /) -> Choice:
+        """Choose the front's knee. drawn: losses, (n_resamples, n_points)."""
+        problem, row = self._problem(curve), None
+        if not problem:
+            front = front_rows(curve)
+            row = self._knee(curve, front, curve.qualities[front])
+            problem = "" if row is not None else self._why_none(curve, front)
+        if row is not None and drawn is not None and not stands_out(curve, drawn, row, is_log=self._is_log):
+            problem = f"no knee stands out from the noise: that at {curve.labels[row]} may be chance; add seeds"
+        return Choice(outcome="none", problem=problem) if problem else Choice(outcome="chosen", row=row)
+
+    def rows(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.int64]:
+        """Return the row that each resample chooses, `NO_ROW` for none: (n_resamples,); drawn (n_resamples, n_points).
+
+        Resamples whose fronts are the same to the bit are looked at once.
+        """
+        qualities = curve.qualities - (drawn - curve.losses)
+        distinct, places = np.unique(qualities, axis=0, return_inverse=True)
+        found = np.full(len(distinct), NO_ROW, dtype=np.int64)
+        for number, values in enumerate(distinct):
+            front = front_of(curve.costs, values)
+            row = self._knee(curve, front, values[front]) if len(front) > 2 else None
+            found[number] = NO_ROW if row is None else row
+        return found[places.ravel()]
+
+    @property
+    def _is_log(self) -> bool:
+        return self.cost_axis == "log"
+
+    def _problem(self, curve: Curve) -> str:
+        front = front_rows(curve)
+        if len(front) < 3:
+            return f"3 points are needed on the front for a knee, it has {len(front)}"
+        if self._is_log and curve.costs[front[0]] <= 0:
+            return f"{curve.cost} is not above 0 everywhere: it has no logarithm"
+        return at_chance(curve, curve.reference, 0) if curve.above_chance[curve.reference] <= 0 else ""
+
+    def _why_none(self, curve: Curve, front: NDArray[np.int64]) -> str:
+        if _above_chord(self._across(curve, front), curve.qualities[front]).max() <= _STRAIGHT:
+            return "no knee: the front nowhere rises above the straight line between its ends"
+        return f"no knee: the front of {len(front)} points bends too little for sensitivity {self.sensitivity:g}"
+
+    def _across(self, curve: Curve, front: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.log2(curve.costs[front]) if self._is_log else curve.costs[front]
+
+    def _knee(self, curve: Curve, front: NDArray[np.int64], qualities: NDArray[np.float64]) -> int | None:
+        """Return the row of the knee of a front (at least three rows) of these qualities; None for none."""
+        costs = self._across(curve, front)
+        above_chord = _above_chord(costs, qualities)
+        if above_chord.max() <= _STRAIGHT:
+            return None
+        knees = _kneedle(costs, qualities, sensitivity=self.sensitivity)
         # kneed counts the ends as maxima: a front that starts convex gets a "knee" at its first point.
-        if above_chord[position] > _STRAIGHT:
-            row = int(front[position])
-            return row, f"{curve.labels[row]} is the knee of the front of {len(front)} points"
-    return None, f"no knee: the front of {len(front)} points bends too little for sensitivity {sensitivity:g}"
+        return next((int(front[position]) for position in knees if above_chord[position] > _STRAIGHT), None)
 
 
 def _above_chord(costs: NDArray[np.float64], qualities: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,10 +12,10 @@ import numpy as np
 from effbench.analysis.answers import Answer
 from effbench.analysis.captions import FONT_SIZE, wrapped, write_labels
 from effbench.analysis.costs import cost_words
-from effbench.analysis.curve import Curve, control_curve, curve_of
+from effbench.analysis.curve import Curve, control_curve
 from effbench.analysis.legend import Entry, unique_entries, write_legend
-from effbench.analysis.plot import chosen_row, draw_panel, title_of
-from effbench.analysis.saturation import Saturation
+from effbench.analysis.plot import draw_panel
+from effbench.analysis.saturation import Found
 from effbench.analysis.series import series_of
 
 if TYPE_CHECKING:
@@ -36,20 +36,19 @@ class Panel:
     """What one panel shows."""
 
     answer: Answer
-    curve: Curve
-    saturation: Saturation
+    found: Found
     alike: tuple[str, ...] = ()
     """Costs that are in proportion to this one, whose panels would look the same."""
 
 
-def answers_png(found: Sequence[Answer], /, *, tolerance: float) -> bytes:
+def answers_png(found: Sequence[Answer], /) -> bytes:
     """Return the figure of answers with a cost (at least one) as a PNG: see `answers_figure`."""
     stream = io.BytesIO()
-    answers_figure(found, tolerance=tolerance).savefig(stream, format="png", dpi=_DPI)
+    answers_figure(found).savefig(stream, format="png", dpi=_DPI)
     return stream.getvalue()
 
 
-def answers_figure(found: Sequence[Answer], /, *, tolerance: float) -> Figure:
+def answers_figure(found: Sequence[Answer], /) -> Figure:
     """Draw a panel for each answer that has a cost: the quality against that.
 
     Where there are several groups, each panel has the name of its own. Costs of a group that are in proportion are one
@@ -60,12 +59,12 @@ def answers_figure(found: Sequence[Answer], /, *, tolerance: float) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
-    panels = _panels([answer for answer in found if answer.saturation is not None])
+    panels = _panels([answer for answer in found if answer.found is not None])
     n_columns = min(len(panels), 2)
     with context("default"):  # the user's own style may be dark
         drawing = Figure(figsize=(10, 10), facecolor="white")
         FigureCanvasAgg(drawing)
-        drawn = [_draw(drawing, panel, panels, tolerance) for panel in panels]
+        drawn = [_draw(drawing, panel, panels) for panel in panels]
         entries = unique_entries([entry for _, own, _ in drawn for entry in own])
         _lay_out(drawing, [(ax, n_lines) for ax, _, n_lines in drawn], n_columns, entries)
     return drawing
@@ -75,14 +74,13 @@ def _panels(found: Sequence[Answer]) -> list[Panel]:
     """Return the panels of answers, those of each group that look the same once."""
     panels: list[Panel] = []
     for answer in found:
-        assert answer.saturation is not None, "only what has a cost is drawn"
-        curve = curve_of(answer.runs, cost=str(answer.cost), quality=answer.saturation.quality)
-        new = Panel(answer=answer, curve=curve, saturation=answer.saturation)
-        same = [p for p in panels if p.answer.group == answer.group and in_proportion(p.curve, curve)]
+        assert answer.found is not None, "only what has a cost is drawn"
+        new, curve = Panel(answer=answer, found=answer.found), answer.found.curve
+        same = [p for p in panels if p.answer.group == answer.group and in_proportion(p.found.curve, curve)]
         if not same:
             panels.append(new)
-        elif (same[0].curve.cost, curve.cost) == ("macs_effective", "macs"):  # the plainer name
-            panels[panels.index(same[0])] = replace(new, alike=(same[0].curve.cost, *same[0].alike))
+        elif (same[0].found.curve.cost, curve.cost) == ("macs_effective", "macs"):  # the plainer name
+            panels[panels.index(same[0])] = replace(new, alike=(same[0].found.curve.cost, *same[0].alike))
         else:
             panels[panels.index(same[0])] = replace(same[0], alike=(*same[0].alike, curve.cost))
     return panels
@@ -96,20 +94,18 @@ def in_proportion(one: Curve, other: Curve, /) -> bool:
     return bool(np.ptp(ratios) <= _PROPORTIONAL * abs(float(ratios.mean())))
 
 
-def _draw(drawing: Figure, panel: Panel, panels: Sequence[Panel], tolerance: float) -> tuple[Axes, list[Entry], int]:
+def _draw(drawing: Figure, panel: Panel, panels: Sequence[Panel]) -> tuple[Axes, list[Entry], int]:
     """Draw a panel. Returns its axes, what the legend says, and the number of lines above the axes."""
     size = drawing.get_size_inches()
     ax = drawing.add_axes((0.1, 0.1, _WIDTH / size[0], _HEIGHT / size[1]))
-    names = list(dict.fromkeys(series.name for one in panels for series in series_of(one.curve)))
-    chosen = chosen_row(panel.saturation)
-    runs, curve = panel.answer.runs, panel.curve
-    title = title_of(curve, panel.saturation, "tolerance", {"tolerance": tolerance})
-    entries = draw_panel(ax, runs, curve, panel.saturation, title=title, tolerance=tolerance, names=names)
+    names = list(dict.fromkeys(series.name for one in panels for series in series_of(one.found.curve)))
+    runs, curve = panel.answer.runs, panel.found.curve
+    entries = draw_panel(ax, runs, panel.found, names=names)
     if panel.alike:
         alike = ", ".join(cost_words(cost).title for cost in panel.alike)
         lines = wrapped(ax, f"(in proportion: {alike})", ax.get_window_extent().width, fontsize=FONT_SIZE)
         ax.set_xlabel("\n".join([ax.get_xlabel(), *lines]))
-    write_labels(ax, curve, chosen, control_curve(runs, cost=curve.cost))
+    write_labels(ax, curve, panel.found.saturation, control_curve(runs, cost=curve.cost))
     lines = ax.get_title(loc="left").split("\n") if ax.get_title(loc="left") else []
     if panel.answer.group:
         width = ax.get_window_extent().width

@@ -92,12 +92,22 @@ def undominated(frame: pd.DataFrame, /, *, costs: Sequence[str]) -> NDArray[np.b
 
 def front_rows(curve: Curve, /) -> NDArray[np.int64]:
     """Return the rows of a curve that are on its front, ascending in cost: (n_front,)."""
-    if len(curve) == 0:
+    return front_of(curve.costs, curve.qualities)
+
+
+def front_of(costs: NDArray[np.float64], qualities: NDArray[np.float64], /) -> NDArray[np.int64]:
+    """Return which points are on the front, ascending in cost; higher qualities are better, costs ascend: (n_front,).
+
+    Of equal points the first one stays.
+    """
+    if len(costs) == 0:
         return np.zeros(0, dtype=np.int64)
     import moocore
 
-    objectives = np.column_stack([curve.costs, -curve.qualities])
-    # Of equal points the curve's order decides which stays, not the library's version.
-    repeated = np.r_[False, (objectives[1:] == objectives[:-1]).all(axis=1)]
-    distinct = np.flatnonzero(~repeated)
+    objectives = np.column_stack([costs, -qualities])
+    # The given order decides which of equal points stays, not the library's version.
+    order = np.lexsort([objectives[:, 1], costs])
+    ordered = objectives[order]
+    repeated = np.r_[False, (ordered[1:] == ordered[:-1]).all(axis=1)]
+    distinct = order[~repeated]
     return np.asarray(distinct[moocore.is_nondominated(objectives[distinct])], dtype=np.int64)

@@ -4,39 +4,49 @@ from __future__ import annotations
 
 import pandas as pd
 
+from effbench.analysis.choice import Choice
 from effbench.analysis.columns import parse_numbers
 from effbench.analysis.costs import cost_words
 from effbench.analysis.curve import Curve
 from effbench.analysis.jitter import noise
 from effbench.analysis.labels import label_axes
-from effbench.analysis.tolerance import Choice
 from effbench.analysis.words import allowance, change, change_on_test, level, named, scale, share
 
 _MOST_NAMES = 3
 
 
-def loss_and_test(curve: Curve, row: int, /, *, unit: bool = False) -> str:
-    """Write what a point loses on validation, and beside it on test: "loses 0.1; test: gains 0.5"."""
-    return "; ".join(filter(None, [change(curve, row, unit=unit), change_on_test(curve, row)]))
+Interval = tuple[float, float]
 
 
-def cheapest_is_acceptable(curve: Curve, row: int, tolerance: float, /, *, firmness: str = "") -> str:
+def loss_and_test(curve: Curve, row: int, /, *, most: str = "", test: Interval | None = None) -> str:
+    """Write what a point loses on validation, and beside it on test: "loses 0.1; test: gains 0.5 ± 0.2".
+
+    most: the largest loss to be expected, "loses 0.1, at most 0.6". test: 95 % of the loss on test, where it is known.
+    """
+    loses = change(curve, row, unit=False) + (f", at most {most}" if most else "")
+    return "; ".join(filter(None, [loses, change_on_test(curve, row, interval=test)]))
+
+
+def cheapest_is_acceptable(
+    curve: Curve, row: int, tolerance: float, /, *, firmness: str = "", most: str = "", interval: Interval | None = None
+) -> str:
     """Say that even the cheapest point is acceptable, what it costs and what is to be done.
 
-    firmness: how sure that is, in brackets after what it costs.
+    firmness: how sure that is, in brackets after what it costs. most: the largest loss to be expected. interval: of the
+    loss on test.
     """
-    test = change_on_test(curve, row)
-    loses = change(curve, row) + (f" ({test})" if test else "")
+    test = change_on_test(curve, row, interval=interval)
+    loses = change(curve, row) + (f", at most {most}" if most else "") + (f" ({test})" if test else "")
     text = (
         f"not reached: the cheapest, {named(curve, row)}, {saving(curve, row)}{firmness}, {loses}: still within "
         f"{scale(curve) * tolerance:g}"
     )
-    return text + _what_next(curve, row)
+    return text + what_next(curve, row)
 
 
 def cheapest_is_acceptable_in_short(curve: Curve, row: int, tolerance: float, /) -> str:
     """Say the same above a figure, which shows what the point costs and loses."""
-    return f"not reached: even {named(curve, row)} stays within {allowance(curve, tolerance)}{_what_next(curve, row)}"
+    return f"not reached: even {named(curve, row)} stays within {allowance(curve, tolerance)}{what_next(curve, row)}"
 
 
 def nothing_is_acceptable(curve: Curve, rival: int | None, tolerance: float, /, *, firmness: str = "") -> str:
@@ -55,6 +65,21 @@ def nothing_is_acceptable(curve: Curve, rival: int | None, tolerance: float, /, 
         than = f"nothing cheaper than {whose} reference stays within {within}"
     assert rival is not None, "what is not acceptable is cheaper"
     return f"{than}{firmness}: already {named(curve, rival)} {change(curve, rival, beyond=tolerance)}"
+
+
+def nothing_is_sure(curve: Curve, rival: int | None, tolerance: float, /, *, most: str, firmness: str = "") -> str:
+    """Say that of nothing cheaper it is sure that it is acceptable, and what the best of it may lose.
+
+    most: the largest loss of `rival` that is to be expected.
+    """
+    if rival is None:
+        return f"{named(curve, curve.reference)} is the most accurate and the cheapest"
+    whose = "its" if curve.has_several_references else "the"
+    than = "the most accurate one" if curve.base == "most accurate" else f"{whose} reference"
+    return (
+        f"of nothing cheaper than {than} it is sure that it stays within {allowance(curve, tolerance)}{firmness}: "
+        f"already {named(curve, rival)} {change(curve, rival)}, perhaps {most}"
+    )
 
 
 def saving(curve: Curve, row: int, /) -> str:
@@ -79,7 +104,7 @@ def remarks(curve: Curve, choice: Choice | None = None, /) -> list[str]:
     return [*found, *filter(None, [noise(curve)])]
 
 
-def _what_next(curve: Curve, row: int) -> str:
+def what_next(curve: Curve, row: int, /) -> str:
     """Say what stopped a sweep short of its answer."""
     if curve.ended_early[row]:
         return "; its rounds ended before what was asked"

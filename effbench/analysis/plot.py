@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from effbench.analysis.captions import write_labels, write_title
-from effbench.analysis.costs import chosen_cost
+from effbench.analysis.captions import chosen_row, write_labels, write_title
 from effbench.analysis.counts import Counts
-from effbench.analysis.curve import Curve, control_curve, curve_of
+from effbench.analysis.curve import control_curve
 from effbench.analysis.figure_axes import write_axes
 from effbench.analysis.groups import select_group
 from effbench.analysis.legend import Entry
 from effbench.analysis.marks import draw_chosen, draw_controls, draw_deviations, draw_points, draw_tolerance
 from effbench.analysis.overlay import plot_several
 from effbench.analysis.phrases import cheapest_is_acceptable_in_short
-from effbench.analysis.saturation import Saturation, saturation_point
-from effbench.analysis.tolerance import DEFAULT_TOLERANCE, choose_within
+from effbench.analysis.saturation import Found, answer_of
+from effbench.analysis.tolerance import Tolerance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +33,9 @@ def plot_saturation(
     method: str = "tolerance",
     legend: bool = True,
     counts: Counts | None = None,
+    test_counts: Counts | None = None,
     model: str | None = None,
-    **options: float,
+    **options: Any,
 ) -> Axes:
     """Draw quality against cost, with the front, the saturation point and the reference.
 
@@ -58,7 +58,7 @@ def plot_saturation(
         As for `saturation_point`; or several such frames, or results of `effbench.run_sweep`.
     labels
         What the legend calls each of several.
-    cost, quality, method, counts, model, **options
+    cost, quality, method, counts, test_counts, model, **options
         As for `saturation_point`; counts are for a single frame.
     legend
         Whether to write one; panels beside each other need it once.
@@ -106,65 +106,60 @@ def plot_saturation(
     if labels is not None:
         raise ValueError(f"labels={labels}: are for several frames, as in plot_saturation([a, b], labels=…)")
     runs = select_group(frame, model=model)
-    cost = chosen_cost(runs, cost)
-    saturation = saturation_point(runs, cost=cost, quality=quality, method=method, counts=counts, model=None, **options)
-    curve = curve_of(runs, cost=cost, quality=quality)
+    found = answer_of(
+        runs,
+        cost=cost,
+        quality=quality,
+        method=method,
+        options=options,
+        counts=counts,
+        test_counts=test_counts,
+        model=None,
+    )
+    curve, saturation = found.curve, found.saturation
     if len(curve) == 0:
         raise ValueError("the frame has no rows: there is nothing to draw")
     axes = _new_axes() if ax is None else ax
-    entries = draw_panel(
-        axes, runs, curve, saturation, title=title_of(curve, saturation, method, options),
-        tolerance=options.get("tolerance", DEFAULT_TOLERANCE) if method == "tolerance" else None,
-    )  # fmt: skip
+    entries = draw_panel(axes, runs, found)
     if ax is None:
         axes.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]  # final before text is placed
     write_labels(
-        axes, curve, chosen_row(saturation), control_curve(runs, cost=cost, quality=quality),
+        axes,
+        curve,
+        saturation,
+        control_curve(runs, cost=curve.cost, quality=quality),
         legend=entries if legend else (),
-    )  # fmt: skip
+    )
     return axes
 
 
-def chosen_row(saturation: Saturation, /) -> int | None:
-    """Return the row of the saturation point on its curve."""
-    return None if saturation.point is None else int(str(saturation.point.name))
-
-
-def draw_panel(
-    ax: Axes,
-    runs: pd.DataFrame,
-    curve: Curve,
-    saturation: Saturation,
-    *,
-    title: str,
-    tolerance: float | None,
-    names: Sequence[str] = (),
-) -> list[Entry]:
+def draw_panel(ax: Axes, runs: pd.DataFrame, found: Found, /, *, names: Sequence[str] = ()) -> list[Entry]:
     """Draw all but names and legend of one curve. Returns what the legend says.
 
-    title: why there is no saturation point, or why it is the reference. names: of the series of all panels.
+    names: of the series of all panels. Where there is no saturation point, or where it is the reference, the title says
+    why.
     """
+    curve, saturation, method = found.curve, found.saturation, found.method
     chosen = chosen_row(saturation)
     entries = draw_points(ax, curve, names)
     entries += draw_controls(ax, control_curve(runs, cost=curve.cost, quality=curve.quality_column))
     if chosen is not None:
         entries += draw_chosen(ax, curve, chosen, saturation.interval)
-    if tolerance is not None:
-        entries += draw_tolerance(ax, curve, tolerance)
+    if isinstance(method, Tolerance):
+        entries += draw_tolerance(ax, curve, method.tolerance)
     entries += draw_deviations(ax, curve)
     write_axes(ax, [curve])
     if chosen is None or chosen in curve.references:
-        write_title(ax, title)
+        write_title(ax, title_of(found))
     return entries
 
 
-def title_of(curve: Curve, saturation: Saturation, method: str, options: dict[str, float], /) -> str:
+def title_of(found: Found, /) -> str:
     """Return why there is no saturation point, or why it is the reference."""
-    if method == "tolerance":
-        choice = choose_within(curve, **options)
-        if choice.outcome == "not reached" and choice.row is not None:
-            return cheapest_is_acceptable_in_short(curve, choice.row, options.get("tolerance", DEFAULT_TOLERANCE))
-    return saturation.reason
+    choice, method = found.choice, found.method
+    if isinstance(method, Tolerance) and choice.outcome == "not reached" and choice.row is not None:
+        return cheapest_is_acceptable_in_short(found.curve, choice.row, method.tolerance)
+    return found.saturation.reason
 
 
 def _new_axes() -> Axes:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from effbench.analysis.bootstrap import interval_of, resampled_losses
+from effbench.analysis.choice import Choice
 from effbench.analysis.costs import chosen_cost
 from effbench.analysis.counts import Counts
 from effbench.analysis.curve import Curve, curve_of
+from effbench.analysis.firmness import Firmness, firmness_of
 from effbench.analysis.groups import select_group
-from effbench.analysis.knee import knee_row
-from effbench.analysis.phrases import cheapest_is_acceptable, nothing_is_acceptable, remarks
-from effbench.analysis.tolerance import DEFAULT_TOLERANCE, Choice, choose_within, tolerated_costs
-from effbench.analysis.words import change, named
-
-_OPTIONS = {"tolerance": DEFAULT_TOLERANCE, "sensitivity": 1.0}
-_METHODS = {"tolerance": "tolerance", "kneedle": "sensitivity"}
-"""The methods, and the option of each."""
+from effbench.analysis.methods import Method, method_of
+from effbench.analysis.phrases import remarks
+from effbench.analysis.reasons import reason_of
+from effbench.analysis.tolerance import ToleranceBound
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -42,8 +44,19 @@ class Saturation:
     quality: str
     """The column."""
     interval: tuple[float, float] | None = None
-    """95 % of the costs that the choice has on examples, and on seeds where there are several, drawn anew; where the
+    """95 % of the costs that the choice has on other examples, and with other seeds where there are several; where the
     counts were given. Where the cheapest point still is acceptable (not reached) that is its choice."""
+    shares: Mapping[str, float] | None = None
+    """Share of these choices that fell on each point, by its label, the most often chosen first."""
+    is_stable: bool | None = None
+    """Whether one point has at least half of them."""
+    covers: str = ""
+    """What they cover, as in "3 seeds" (and their examples), or "examples only, 1 seed"."""
+    loss_interval: tuple[float, float] | None = None
+    """95 % of what the chosen point loses, in what the quality's column holds."""
+    test_loss: float | None = None
+    """What it loses on the test split, where that was measured, and 95 % of it, where its counts were given."""
+    test_loss_interval: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         assert self.reason, "a saturation says why"
@@ -60,8 +73,9 @@ def saturation_point(
     quality: str | None = None,
     method: str = "tolerance",
     counts: Counts | None = None,
+    test_counts: Counts | None = None,
     model: str | None = None,
-    **options: float,
+    **options: Any,
 ) -> Saturation:
     """Find where compression stops being free.
 
@@ -80,16 +94,23 @@ def saturation_point(
         Column of the quality; None takes the frame's own (`quality_name`, else accuracy) on the validation split. A
         column of anything else is better when higher.
     method
-        "tolerance" (option `tolerance`, default 0.02): the cheapest point whose quality is within the tolerance of the
-        reference's, inclusive: the last acceptable one. "kneedle" (option `sensitivity`, default 1.0): the knee of the
-        front (Satopaa et al. 2011, doi:10.1109/ICDCSW.2011.20).
+        The definition; its options in brackets. "tolerance" (`tolerance`, 0.02): the cheapest point whose quality is
+        within the tolerance of the reference's, inclusive: the last acceptable one. "tolerance_bound" (`tolerance`;
+        needs counts): the cheapest one of which that is sure, by the upper end of the 95 % interval of what it loses.
+        "kneedle" (`sensitivity`, 1.0; `cost_axis`, linear or log): the knee of the front (Satopaa et al. 2011,
+        doi:10.1109/ICDCSW.2011.20). "marginal" (`rate`, 1.0): from where a doubling of the cost buys fewer points of
+        quality than `rate`. "price" (`price`): the least cost + price · points lost, where the price is what a point is
+        worth in the cost's unit.
     counts
-        The counts of the examples behind `quality`, by run key (`load_counts` reads them). Method "tolerance" then
-        gives an interval: the choice on 1,000 paired resamples.
+        The counts of the examples behind `quality`, by run key (`load_counts` reads them). The answer then says how
+        firm it is: the same choice on 1,000 paired resamples. With them, a knee or a marginal rate must stand out from
+        a straight line.
+    test_counts
+        Those of the test split, for the interval of what the chosen point loses there.
     model
         The network, where the frame has several, each with a reference of its own.
     **options
-        The method's own option.
+        The method's own options.
 
     Returns
     -------
@@ -114,21 +135,30 @@ def saturation_point(
     >>> saturation.point["point"], saturation.reason
     ('prune=0.5', 'prune=0.5 loses 0.8 points; the next cheaper, prune=0.9, loses 6.3 points')
     """
-    option = _checked_option(method, options)
-    if method == "tolerance":
-        return answer_of(frame, cost=cost, quality=quality, tolerance=option, counts=counts, model=model).saturation
-    runs = select_group(frame, model=model)
-    curve = curve_of(runs, cost=chosen_cost(runs, cost), quality=quality)
-    row, reason = knee_row(curve, sensitivity=option)
-    return _saturation(curve, row, "; ".join([reason, *remarks(curve)]), method=method)
+    found = answer_of(
+        frame,
+        cost=cost,
+        quality=quality,
+        method=method,
+        options=options,
+        counts=counts,
+        test_counts=test_counts,
+        model=model,
+    )
+    return found.saturation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ToleranceAnswer:
-    """What method "tolerance" came to, and what it looked at."""
+class Found:
+    """What a method came to, and what it looked at."""
 
     curve: Curve
     choice: Choice
+    method: Method
+    firmness: Firmness | None
+    """None without counts, and where there is no answer."""
+    drawn: NDArray[np.float64] | None
+    """(n_resamples, n_points) losses on other examples and with other seeds; None without counts."""
     saturation: Saturation
 
 
@@ -138,54 +168,54 @@ def answer_of(
     *,
     cost: str | None,
     quality: str | None,
-    tolerance: float,
+    method: str,
+    options: Mapping[str, Any],
     counts: Counts | None,
+    test_counts: Counts | None,
     model: str | None,
-) -> ToleranceAnswer:
-    """Find the saturation point by method "tolerance". Parameters and errors: as for `saturation_point`."""
+) -> Found:
+    """Find the saturation point. Parameters and errors: as for `saturation_point`."""
+    rule = method_of(method, options)
     runs = select_group(frame, model=model)
     curve = curve_of(runs, cost=chosen_cost(runs, cost), quality=quality)
-    choice = choose_within(curve, tolerance=tolerance)
-    interval = None
-    if counts is not None and choice.outcome != "none":
-        interval = interval_of(tolerated_costs(curve, resampled_losses(curve, counts), tolerance=tolerance))
-    reason = "; ".join([_reason(curve, choice, tolerance), *remarks(curve, choice)])
+    drawn = None if counts is None or len(curve) < 2 or curve.base == "missing" else resampled_losses(curve, counts)
+    if drawn is None and isinstance(rule, ToleranceBound) and len(curve) > 1:
+        raise ValueError(f"method {method!r} needs counts=, those of the examples: effbench.load_counts(runs)")
+    choice = rule.choose(curve, drawn)
+    firmness = None
+    if drawn is not None and choice.outcome != "none":
+        firmness = firmness_of(curve, choice.row, rule.rows(curve, drawn), drawn)
+    reason = "; ".join([reason_of(curve, choice, rule, drawn), *remarks(curve, choice)])
     row = None if choice.outcome == "not reached" else choice.row
-    saturation = _saturation(curve, row, reason, method="tolerance", interval=interval)
-    return ToleranceAnswer(curve=curve, choice=choice, saturation=saturation)
-
-
-def _reason(curve: Curve, choice: Choice, tolerance: float) -> str:
-    row, rival = choice.row, choice.rival
-    if row is None:
-        return choice.problem
-    if choice.outcome == "not reached":
-        return cheapest_is_acceptable(curve, row, tolerance)
-    if choice.outcome == "nothing" or (curve.base == "most accurate" and row == curve.reference):
-        return nothing_is_acceptable(curve, rival, tolerance)
-    chosen = f"{named(curve, row)} {change(curve, row)}"
-    if curve.base == "most accurate":
-        chosen += f" against the most accurate, {named(curve, curve.reference)}"
-    if rival is None:
-        return f"{chosen}; nothing is cheaper"
-    return f"{chosen}; the next cheaper, {named(curve, rival)}, {change(curve, rival, beyond=tolerance)}"
-
-
-def _saturation(
-    curve: Curve, row: int | None, reason: str, *, method: str, interval: tuple[float, float] | None = None
-) -> Saturation:
-    point = None if row is None else curve.points.iloc[row]
-    return Saturation(
-        point=point, reason=reason, method=method, cost=curve.cost, quality=curve.quality_column, interval=interval
+    saturation = Saturation(
+        point=None if row is None else curve.points.iloc[row],
+        reason=reason,
+        method=method,
+        cost=curve.cost,
+        quality=curve.quality_column,
     )
+    if firmness is not None:
+        saturation = replace(
+            saturation,
+            interval=firmness.interval,
+            shares=firmness.shares,
+            is_stable=firmness.is_stable,
+            covers=firmness.covers,
+            loss_interval=firmness.loss,
+        )
+    saturation = _with_test(saturation, curve, choice.row, test_counts)
+    return Found(curve=curve, choice=choice, method=rule, firmness=firmness, drawn=drawn, saturation=saturation)
 
 
-def _checked_option(method: str, options: dict[str, float]) -> float:
-    """Return the value of the method's option. ValueError for an unknown method or option."""
-    if method not in _METHODS:
-        raise ValueError(f"unknown method {method!r}; there are {sorted(_METHODS)}")
-    own = _METHODS[method]
-    for option in options:
-        if option != own:
-            raise ValueError(f"method {method!r} has no option {option!r}; it takes {[own]}")
-    return options.get(own, _OPTIONS[own])
+def _with_test(saturation: Saturation, curve: Curve, row: int | None, counts: Counts | None) -> Saturation:
+    """Return an answer with what its point loses on the test split."""
+    column = curve.test_column
+    if row is None or column is None:
+        return saturation
+    loss = float(curve.losses_of(column)[row])
+    if not np.isfinite(loss):
+        return saturation
+    interval = None
+    if counts is not None and row not in curve.references:
+        interval = interval_of(resampled_losses(curve, counts, column=column)[:, row])
+    return replace(saturation, test_loss=loss, test_loss_interval=interval)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from effbench.analysis.columns import parse_numbers
 from effbench.analysis.correlation import correlation_sentences
-from effbench.analysis.costs import chosen_cost, cost_words
+from effbench.analysis.costs import cost_words
 from effbench.analysis.counts import Counts
-from effbench.analysis.curve import Curve, control_curve, curve_of
+from effbench.analysis.curve import Curve, control_curve
 from effbench.analysis.groups import select_group
 from effbench.analysis.labels import label_axes, short_label
 from effbench.analysis.pareto import front_rows
@@ -18,12 +20,14 @@ from effbench.analysis.phrases import (
     cheapest_is_acceptable,
     loss_and_test,
     nothing_is_acceptable,
+    nothing_is_sure,
     remarks,
     saving,
 )
 from effbench.analysis.quality import Quality, secondary_columns
-from effbench.analysis.saturation import ToleranceAnswer, answer_of
-from effbench.analysis.tolerance import DEFAULT_TOLERANCE, choose_within
+from effbench.analysis.reasons import bounds_of, found_by
+from effbench.analysis.saturation import Found, answer_of
+from effbench.analysis.tolerance import Tolerance, ToleranceBound
 from effbench.analysis.words import allowance, change, named, quality_word, share
 
 
@@ -32,17 +36,19 @@ def saturation_sentence(
     *,
     cost: str,
     quality: str | None = None,
-    tolerance: float = DEFAULT_TOLERANCE,
+    method: str = "tolerance",
     counts: Counts | None = None,
+    test_counts: Counts | None = None,
     model: str | None = None,
+    **options: Any,
 ) -> str:
     """Say where compression stops being free on one cost, in one sentence.
 
-    frame, cost, quality, tolerance, counts, model and the errors: as for `saturation_point` with method "tolerance".
-    The plain name, "accuracy", is the validation's, on which points are chosen; quality="accuracy" is called "test
-    accuracy". What the chosen point loses is said of both. "Points" are percentage points. What stands after "95 %" are
-    the savings of 95 % of the choices on examples, and on as many seeds as it says, drawn anew. A point in brackets "(2
-    of 3 seeds)" was compared with its reference on those that did not fail.
+    Parameters and errors: as for `saturation_point`. The plain name, "accuracy", is the validation's, on which points
+    are chosen; quality="accuracy" is called "test accuracy". What the chosen point loses is said of both, of test with
+    half the width of its 95 % interval. "Points" are percentage points. What stands after "95 %" are the savings of 95
+    % of the choices on other examples, and with other seeds where it says how many; "unstable" where no point is chosen
+    in half of them. A point in brackets "(2 of 3 seeds)" was compared with its reference on those that did not fail.
 
     >>> runs = pd.DataFrame(
     ...     {"point": ["reference", "prune=0.5", "prune=0.9"], "size_bytes": [400, 164, 60],
@@ -55,28 +61,47 @@ def saturation_sentence(
     size_bytes: not reached: the cheapest, prune=0.9, at 0.15× the bytes, loses 6.3 points (test: loses 5.0): still \
 within 10; sweep further
     """
-    answer = answer_of(frame, cost=cost, quality=quality, tolerance=tolerance, counts=counts, model=model)
-    return sentence_of(answer, tolerance)
+    answer = answer_of(
+        frame,
+        cost=cost,
+        quality=quality,
+        method=method,
+        options=options,
+        counts=counts,
+        test_counts=test_counts,
+        model=model,
+    )
+    return sentence_of(answer)
 
 
-def sentence_of(answer: ToleranceAnswer, tolerance: float, /) -> str:
+def sentence_of(answer: Found, /) -> str:
     """Return the sentence of an answer, as `saturation_sentence` does."""
-    curve, choice = answer.curve, answer.choice
-    text = choice.problem if choice.row is None else _found(answer, choice.row, tolerance)
+    curve, choice, method = answer.curve, answer.choice, answer.method
+    if choice.row is None:
+        text = choice.problem
+    elif isinstance(method, Tolerance):
+        text = _within(answer, choice.row, method)
+    else:
+        losses = loss_and_test(curve, choice.row, test=answer.saturation.test_loss_interval)
+        at = "" if choice.outcome == "nothing" else f" ({losses}), {saving(curve, choice.row)}"
+        text = f"{found_by(curve, choice, method)}{at}{_firmness(answer, choice.row)}"
     subject = f"{curve.cost} (no reference)" if curve.base == "most accurate" and len(curve) > 1 else curve.cost
     return "; ".join([f"{subject}: {text}", *remarks(curve, choice)])
 
 
-def _found(answer: ToleranceAnswer, row: int, tolerance: float) -> str:
-    """Write what an answer with a row says."""
-    curve, rival = answer.curve, answer.choice.rival
-    firmness = _firmness(answer, row)
+def _within(answer: Found, row: int, method: Tolerance) -> str:
+    """Write what an answer by a tolerance says of its row."""
+    curve, rival, tolerance = answer.curve, answer.choice.rival, method.tolerance
+    is_bound, test = isinstance(method, ToleranceBound), answer.saturation.test_loss_interval
+    firmness, (most, of_rival) = _firmness(answer, row), _bounds(answer)
     if answer.choice.outcome == "not reached":
-        return cheapest_is_acceptable(curve, row, tolerance, firmness=firmness)
+        return cheapest_is_acceptable(curve, row, tolerance, firmness=firmness, most=most, interval=test)
     if answer.choice.outcome == "nothing" or (curve.base == "most accurate" and row == curve.reference):
+        if is_bound:
+            return nothing_is_sure(curve, rival, tolerance, most=of_rival, firmness=firmness)
         return nothing_is_acceptable(curve, rival, tolerance, firmness=firmness)
-    within = f"keeps {quality_word(curve)} within {allowance(curve, tolerance)}"
-    losses, at = f"({loss_and_test(curve, row)})", f"{saving(curve, row)}{firmness}"
+    within = f"{'surely ' * is_bound}keeps {quality_word(curve)} within {allowance(curve, tolerance)}"
+    losses, at = f"({loss_and_test(curve, row, most=most, test=test)})", f"{saving(curve, row)}{firmness}"
     if curve.base == "most accurate":
         at = f"{saving(curve, row).replace(' the ', ' its ', 1)}{firmness}"
         text = f"{named(curve, row)} {within} of the most accurate, {named(curve, curve.reference)} {losses}, {at}"
@@ -86,24 +111,28 @@ def _found(answer: ToleranceAnswer, row: int, tolerance: float) -> str:
     if rival is None:
         return f"{text}; nothing is cheaper"
     rejected = short_label(named(curve, rival), after=curve.labels[row])
+    if is_bound:
+        return f"{text}; {rejected} {change(curve, rival, unit=False)}, perhaps {of_rival}"
     return f"{text}; {rejected} {change(curve, rival, beyond=tolerance, unit=False)}"
 
 
-def _firmness(answer: ToleranceAnswer, row: int) -> str:
+def _bounds(answer: Found) -> tuple[str, str]:
+    """Write the largest losses to be expected of the row and of its rival, where the method looks at them."""
+    if not isinstance(answer.method, ToleranceBound) or answer.drawn is None:
+        return "", ""
+    return bounds_of(answer.curve, answer.choice, answer.drawn)
+
+
+def _firmness(answer: Found, row: int) -> str:
     """Write the interval of the cost that is chosen, as shares of the reference's, and what was drawn anew for it."""
-    curve, interval = answer.curve, answer.saturation.interval
+    curve, firmness = answer.curve, answer.firmness
     reference_cost = float(curve.costs[curve.references[row]])
-    if interval is None or reference_cost <= 0:
+    if firmness is None or firmness.interval is None or reference_cost <= 0:
         return ""
-    fewest, most = int(curve.n_seeds.min()), int(curve.n_seeds.max())
-    if most == 1:
-        covered = "examples only, 1 seed"
-    elif not curve.pairs.is_paired:
-        covered = "examples only, seeds unknown"
-    else:
-        covered = f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
-    low, high = (share(cost / reference_cost) for cost in interval)
-    return f" (95 %, {covered}: {low})" if low == high else f" (95 %, {covered}: {low} to {high})"
+    low, high = (share(cost / reference_cost) for cost in firmness.interval)
+    unstable = "" if firmness.is_stable else "; unstable: no point is chosen in half of them"
+    costs = low if low == high else f"{low} to {high}"
+    return f" (95 %, {firmness.covers}: {costs}{unstable})"
 
 
 def detail_sentences(
@@ -111,12 +140,14 @@ def detail_sentences(
     *,
     cost: str,
     quality: str | None = None,
-    tolerance: float = DEFAULT_TOLERANCE,
+    method: str = "tolerance",
+    counts: Counts | None = None,
     model: str | None = None,
+    **options: Any,
 ) -> list[str]:
     """Say what else is known of the answer on one cost: some lines.
 
-    frame, cost, quality, tolerance, model and the errors: as for `saturation_sentence`. First, on the test split, what
+    Parameters and errors: as for `saturation_sentence`. First, on the test split, what
     else became of the quality at the saturation point, with the reference's in brackets. What the frame does not have
     (of `secondary_columns`) is not mentioned. There is no such line without a saturation point, or where it is the
     reference. Then what named controls lose: uncompressed networks with an axis that moves no cost. Where nothing has a
@@ -129,13 +160,26 @@ def detail_sentences(
     >>> detail_sentences(runs, cost="size_bytes")
     ['at prune=0.5: worst class 91.2 % (reference 95.0 %), calibration error 1.2 points (0.8)']
     """
-    runs = select_group(frame, model=model)
-    curve = curve_of(runs, cost=chosen_cost(runs, cost), quality=quality)
-    choice = choose_within(curve, tolerance=tolerance)
+    answer = answer_of(
+        frame,
+        cost=cost,
+        quality=quality,
+        method=method,
+        options=options,
+        counts=counts,
+        test_counts=None,
+        model=model,
+    )
+    return details_of(select_group(frame, model=model), answer)
+
+
+def details_of(runs: pd.DataFrame, answer: Found, /) -> list[str]:
+    """Return what else is known of an answer on runs of one group, as `detail_sentences` does."""
+    curve, choice = answer.curve, answer.choice
     lines = []
     if choice.outcome == "chosen" and choice.row is not None and choice.row != curve.reference:
         lines += _secondary(runs, curve, choice.row)
-    lines += _controls(control_curve(runs, cost=curve.cost, quality=quality))
+    lines += _controls(control_curve(runs, cost=curve.cost, quality=curve.quality_column))
     if curve.base == "most accurate" and len(curve) > 1:
         front = ", ".join(curve.labels[row] for row in front_rows(curve))
         lines.append(f"on the front of {cost_words(curve.cost).title}, from the cheapest: {front}")

@@ -62,16 +62,19 @@ def change(curve: Curve, row: int, /, *, beyond: float | None = None, unit: bool
     return _change(curve, float(curve.losses[row]), beyond=beyond, unit=unit)
 
 
-def change_on_test(curve: Curve, row: int, /) -> str:
+def change_on_test(curve: Curve, row: int, /, *, interval: tuple[float, float] | None = None) -> str:
     """Write what a point that was chosen on validation loses or gains on test, as in "test: gains 0.5".
 
-    Empty where the curve is of another quality, or where it was not measured on test.
+    interval: 95 % of that loss, of which half its width is written: "test: loses 1.2 ± 0.4". Empty where the curve is
+    of another quality, or where it was not measured on test.
     """
-    quality = curve.quality
-    if quality is None or curve.quality_column != quality.column or quality.name not in curve.runs.columns:
+    if curve.test_column is None:
         return ""
-    loss = float(curve.losses_of(quality.name)[row])
-    return "" if math.isnan(loss) else f"test: {_change(curve, loss, unit=False)}"
+    loss = float(curve.losses_of(curve.test_column)[row])
+    if math.isnan(loss):
+        return ""
+    about = "" if interval is None else f" ± {amount(curve, scale(curve) * (interval[1] - interval[0]) / 2)}"
+    return f"test: {_change(curve, loss, unit=False)}{about}"
 
 
 def _change(curve: Curve, loss: float, *, beyond: float | None = None, unit: bool = True) -> str:

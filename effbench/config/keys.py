@@ -25,7 +25,7 @@ FREE_NODES = ("model.", "data.", "task.")
 """Nodes whose keys are the options of a factory: it says itself which it takes."""
 MEASURED_LISTS = ("measure.batch", "measure.threads")
 """Keys whose several values are measured within each run: they never multiply runs."""
-SINGLE = ("task", "device", "tolerance", "dry_run", "tracking", "measure", "sweep", "store", ENGINES)
+SINGLE = ("task", "device", "tolerance", "saturation", "dry_run", "tracking", "measure", "sweep", "store", ENGINES)
 """Keys, and nodes of keys, that are the whole sweep's."""
 SINGLE_KEYS = tuple(f"train.{name}" for name in WATCHED)
 """Keys that are so within a node that is not."""

@@ -23,6 +23,7 @@ from effbench.config.typed import typed
 from effbench.plan.sweep import (
     AxisFacts,
     MeasureSettings,
+    SaturationSettings,
     StoreSettings,
     Sweep,
     TrackingSettings,
@@ -65,6 +66,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None, file: Re
     return Sweep(
         device=resolve_device(str(node["device"])),
         tolerance=answers.tolerance,
+        saturation=typed(SaturationSettings, node.get("saturation", {}), where="saturation"),
         measure=typed(MeasureSettings, measure, where="measure"),
         tracking=typed(TrackingSettings, node["tracking"], where="tracking"),
         store=typed(StoreSettings, node["store"], where="store"),

@@ -23,7 +23,7 @@ from effbench.config.typed import unknown_name
 
 FREE = ("device", "coder", "tolerance", "dry_run")
 """Keys that nothing else in a configuration refers to: they may be given anew."""
-FREE_NODES = ("measure", "sweep", "store", "tracking", "engine")
+FREE_NODES = ("saturation", "measure", "sweep", "store", "tracking", "engine")
 
 
 def command_line_of(arguments: Sequence[str], file: ResolvedFile | None = None, /) -> CommandLine:

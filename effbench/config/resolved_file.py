@@ -28,6 +28,7 @@ NODES = (
     "finetune",
     "stage",
     "engine",
+    "saturation",
     "measure",
     "sweep",
     "store",

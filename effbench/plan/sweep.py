@@ -107,6 +107,34 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SaturationSettings:
+    """By which definition the saturation point is found; each takes the options that are its own."""
+
+    method: Literal["tolerance", "tolerance_bound", "kneedle", "marginal", "price"] = "tolerance"
+    sensitivity: Annotated[float, Field(ge=0)] = 1.0
+    """Of `kneedle`."""
+    cost_axis: Literal["linear", "log"] = "linear"
+    """Of `kneedle`: over which the front is drawn."""
+    rate: Annotated[float, Field(gt=0, description="points for a doubling of the cost")] = 1.0
+    """Of `marginal`."""
+    price: Annotated[float, Field(gt=0, description="units of the cost for a point of quality")] | None = None
+    """Of `price`."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no definition, and a price that is not given."""
+        check_fields(self)
+        if self.method == "price" and self.price is None:
+            raise ValueError("method=price: give saturation.price=, what a point of quality is worth, as in bytes")
+
+    def options(self, tolerance: float, /) -> dict[str, Any]:
+        """Return the options of the method, with a sweep's tolerance where it has one."""
+        own = {"kneedle": ("sensitivity", "cost_axis"), "marginal": ("rate",), "price": ("price",)}
+        if self.method not in own:
+            return {"tolerance": tolerance}
+        return {name: getattr(self, name) for name in own[self.method]}
+
+
+@dataclass(frozen=True, kw_only=True)
 class AxisFacts:
     """What is known of a swept axis beside its values."""
 
@@ -123,6 +151,7 @@ class Sweep:
     plan: Plan
     device: torch.device
     tolerance: float
+    saturation: SaturationSettings = SaturationSettings()
     engines: Mapping[str, Blueprint]
     measure: MeasureSettings
     tracking: TrackingSettings

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from effbench.analysis import (
     Answer,
-    Counts,
     Quality,
     answers,
     answers_png,
@@ -39,7 +38,7 @@ from effbench.tracking import names
 from effbench.tracking.location import for_writing, ui_command
 from effbench.tracking.tracker import RunStatus, Tracker, TrackingError
 
-FIGURE_VERSION = 4
+FIGURE_VERSION = 5
 """Bumped when the figure of equal values comes to be drawn in another way."""
 
 
@@ -67,7 +66,7 @@ def answer_so_far(sweep: Sweep, outcome: SweepOutcome, store: Store, /) -> Print
 def _answered(
     sweep: Sweep, outcome: SweepOutcome, store: Store
 ) -> tuple[Printout, Mapping[str, float], Mapping[str, bytes]]:
-    found, no_answer = _answers(outcome, sweep.tolerance)
+    found, no_answer = _answers(outcome, sweep)
     check()
     nominal = nominal_and_real(outcome.frame)
     files, metrics = _files(found, sweep, outcome, store), _metrics(found, sweep, outcome)
@@ -130,7 +129,7 @@ def _files(found: Sequence[Answer], sweep: Sweep, outcome: SweepOutcome, store: 
         files["table.csv"] = _table(outcome.frame, sweep).to_csv(index=False).encode()
     drawn = [answer for answer in found if answer.cost is not None]
     if drawn:
-        files["saturation.png"] = _kept_figure(drawn, sweep.tolerance, outcome.counts, store)
+        files["saturation.png"] = _kept_figure(drawn, sweep, outcome, store)
     return files
 
 
@@ -150,12 +149,19 @@ def _metrics(found: Sequence[Answer], sweep: Sweep, outcome: SweepOutcome) -> di
     return {"n_runs": len(sweep.plan.points), "n_failed": len(outcome.failures), **_saturation_metrics(drawn)}
 
 
-def _answers(outcome: SweepOutcome, tolerance: float) -> tuple[list[Answer], str]:
+def _answers(outcome: SweepOutcome, sweep: Sweep) -> tuple[list[Answer], str]:
     """Return the answers; none, and why, where the runs allow none: what was measured is not lost by that."""
     if not len(outcome.frame):
         return [], ""
     try:
-        return answers(outcome.frame, tolerance=tolerance, counts=outcome.counts), ""
+        found = answers(
+            outcome.frame,
+            method=sweep.saturation.method,
+            counts=outcome.counts,
+            test_counts=outcome.test_counts,
+            **sweep.saturation.options(sweep.tolerance),
+        )
+        return found, ""
     except ValueError as error:
         return [], str(error)
 
@@ -169,14 +175,16 @@ def _lines(found: Sequence[Answer]) -> list[str]:
     return lines
 
 
-def _kept_figure(found: Sequence[Answer], tolerance: float, counts: Counts | None, store: Store) -> bytes:
+def _kept_figure(found: Sequence[Answer], sweep: Sweep, outcome: SweepOutcome, store: Store) -> bytes:
     """Return the figure, drawn only where the store has none of these very values: drawing takes a second or two."""
-    digest = hashlib.sha256(f"{FIGURE_VERSION} {tolerance} {version('matplotlib')}".encode())
+    asked = (sweep.saturation.method, sweep.saturation.options(sweep.tolerance))
+    digest = hashlib.sha256(f"{FIGURE_VERSION} {asked} {version('matplotlib')}".encode())
     for answer in found:
         digest.update(f"\n{answer.group} {answer.cost}\n{answer.runs.to_csv()}".encode())
-    for key, values in sorted(() if counts is None else counts.by_run.items()):
-        digest.update(key.encode() + values.tobytes())
-    return _kept(f"figures/{digest.hexdigest()[:20]}.png", lambda: answers_png(found, tolerance=tolerance), store)
+    for counts in (outcome.counts, outcome.test_counts):
+        for key, values in sorted(() if counts is None else counts.by_run.items()):
+            digest.update(key.encode() + values.tobytes())
+    return _kept(f"figures/{digest.hexdigest()[:20]}.png", lambda: answers_png(found), store)
 
 
 def _nominal_figure(outcome: SweepOutcome, store: Store) -> bytes:
@@ -210,15 +218,18 @@ def _swept(frame: pd.DataFrame, sweep: Sweep) -> list[str]:
 
 
 def _saturation_metrics(found: Sequence[Answer]) -> dict[str, float]:
-    """Return the cost and quality at each saturation point there is, of a group under its name: ".../lenet_5"."""
+    """Return the cost and quality at each saturation point there is, and what it loses on test.
+
+    Those of a group are under its name: ".../lenet_5".
+    """
     metrics: dict[str, float] = {}
     for answer in found:
-        point = None if answer.saturation is None else answer.saturation.point
-        if point is None or answer.saturation is None:
+        saturation = answer.saturation
+        if saturation is None or saturation.point is None:
             continue
-        group = "".join(f"/{part.partition('=')[2]}" for part in answer.group.split(", ") if part)
-        metrics |= {
-            f"saturation/{answer.cost}{group}": float(point[str(answer.cost)]),
-            f"saturation_{answer.saturation.quality}/{answer.cost}{group}": float(point[answer.saturation.quality]),
-        }
+        where = f"{answer.cost}" + "".join(f"/{part.partition('=')[2]}" for part in answer.group.split(", ") if part)
+        metrics[f"saturation/{where}"] = float(saturation.point[str(answer.cost)])
+        metrics[f"saturation_{saturation.quality}/{where}"] = float(saturation.point[saturation.quality])
+        if saturation.test_loss is not None:
+            metrics[f"saturation_test_loss/{where}"] = saturation.test_loss
     return metrics

@@ -33,10 +33,21 @@ def _answer(answer: Answer) -> dict[str, Any]:
     saturation = answer.saturation
     if saturation is None:
         return {**said, "point": None, "reason": answer.sentence}
-    interval = None if saturation.interval is None else list(saturation.interval)
     point = None
     if saturation.point is not None:
         wanted = ("point", saturation.cost, saturation.quality, saturation.quality.removesuffix("_val"))
         point = {name: saturation.point[name] for name in dict.fromkeys(wanted) if name in saturation.point.index}
     method = {"method": saturation.method, "quality": saturation.quality, "reason": saturation.reason}
-    return dict(strict({**said, **method, "point": point, "interval_95": interval}))
+    firmness = {
+        "shares": None if saturation.shares is None else dict(saturation.shares),
+        "stable": saturation.is_stable,
+        "covers": saturation.covers or None,
+        "loss_interval_95": _ends(saturation.loss_interval),
+        "test_loss": saturation.test_loss,
+        "test_loss_interval_95": _ends(saturation.test_loss_interval),
+    }
+    return dict(strict({**said, **method, "point": point, "interval_95": _ends(saturation.interval), **firmness}))
+
+
+def _ends(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)

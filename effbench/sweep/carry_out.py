@@ -73,6 +73,8 @@ class SweepOutcome:
     """The errors of failed runs, by the point's name."""
     counts: Counts | None = None
     """What each validation example adds to the runs' quality; None where those of one data set differ."""
+    test_counts: Counts | None = None
+    """The same of the test examples."""
     shares: Sequence[str] = ()
     """On which share of the weights techniques acted, where that was not all: a line each."""
     n_unlogged: int = 0
@@ -122,13 +124,15 @@ def carry_out(
     words: dict[str, Mapping[str, str]] = {}
     failures: dict[str, RunError] = {}
     counts: dict[str, NDArray[np.int64]] = {}
+    test_counts: dict[str, NDArray[np.int64]] = {}
     for point, result in runs:
         if isinstance(result, RunError):
             if result.errno is not None and result.errno in STORAGE_ERRORS:
                 raise OSError(result.errno, os.strerror(result.errno))
             failures[str(point)] = result
         else:
-            metrics[point.key], counts[point.key] = result.metrics, result.counts_val
+            metrics[point.key] = result.metrics
+            counts[point.key], test_counts[point.key] = result.counts_val, result.counts_test
             words[point.key] = result.words
         log.log(point, result)
         display.run_ended(point, failed=isinstance(result, RunError))
@@ -158,6 +162,7 @@ def carry_out(
         frame,
         failures,
         counts=_counts(finished, counts),
+        test_counts=_counts(finished, test_counts),
         shares=share_lines(finished, metrics, words),
         n_unlogged=log.n_waiting,
         tracking_problem=log.problem,
@@ -180,6 +185,7 @@ def outcome_so_far(sweep: Sweep, store: Store, /) -> SweepOutcome:
     return SweepOutcome(
         frame,
         counts=_counts(finished, {key: result.counts_val for key, result in results.items()}),
+        test_counts=_counts(finished, {key: result.counts_test for key, result in results.items()}),
         shares=share_lines(finished, metrics, {key: result.words for key, result in results.items()}),
         n_missing=len(sweep.plan.points) - len(finished),
     )

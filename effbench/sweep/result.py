@@ -59,6 +59,7 @@ class SweepResult:
     n_missing: int
     """How many runs are not there because the sweep was interrupted; the same call goes on with them."""
     counts: Counts | None
+    test_counts: Counts | None
     """What each validation example adds to the runs' quality; None where these have not the same examples."""
     is_whole: bool
     """Whether every run is there, measured and logged."""
@@ -77,6 +78,7 @@ class SweepResult:
             failures={name: error.summary for name, error in outcome.failures.items()},
             n_missing=outcome.n_missing,
             counts=outcome.counts,
+            test_counts=outcome.test_counts,
             is_whole=outcome.is_whole and is_logged,
             _sweep=sweep,
             _printout=printout,
@@ -84,13 +86,14 @@ class SweepResult:
         )
 
     def saturation(
-        self, cost: str | None = None, *, model: str | None = None, method: str = "tolerance", **options: float
+        self, cost: str | None = None, *, model: str | None = None, method: str | None = None, **options: Any
     ) -> Saturation:
         """Return where compression stops being free: see `effbench.saturation_point`, also for its errors.
 
-        The tolerance is the sweep's own unless another is given; with the method "tolerance" it has an interval. Where
-        no run is finished there is no point, and the reason says so.
+        The method and the tolerance are the sweep's own unless others are given. Where no run is finished there is no
+        point, and the reason says so.
         """
+        method, options = self._with(method, options)
         if not len(self.runs):
             quality = quality_columns(self._sweep.plan.points[0])[f"{names.QUALITY}_name"]
             return Saturation(
@@ -101,7 +104,13 @@ class SweepResult:
                 quality=f"{quality}_val",
             )
         return saturation_point(
-            self.runs, cost=cost, model=model, method=method, counts=self._counts(method), **self._with(method, options)
+            self.runs,
+            cost=cost,
+            model=model,
+            method=method,
+            counts=self.counts,
+            test_counts=self.test_counts,
+            **options,
         )
 
     def front(self, cost: str | None = None, *, model: str | None = None) -> pd.DataFrame:
@@ -116,15 +125,22 @@ class SweepResult:
         *,
         ax: Axes | None = None,
         model: str | None = None,
-        method: str = "tolerance",
+        method: str | None = None,
         **options: Any,
     ) -> Axes:
         """Draw quality against cost: see `effbench.plot_saturation`, also for its errors."""
         if not len(self.runs):
             raise ValueError("no run is finished yet: the same call goes on, and there is something to draw then")
-        options = self._with(method, options)
+        method, options = self._with(method, options)
         return plot_saturation(
-            self.runs, cost=cost, ax=ax, model=model, method=method, counts=self._counts(method), **options
+            self.runs,
+            cost=cost,
+            ax=ax,
+            model=model,
+            method=method,
+            counts=self.counts,
+            test_counts=self.test_counts,
+            **options,
         )
 
     def model(self, *, reference: bool = False, **where: Any) -> nn.Module:
@@ -172,11 +188,14 @@ class SweepResult:
         rows = "" if table is None else _html(table)
         return f"<div><ul>{said}</ul>{image}{rows}<p>{html.escape(plain(self._printout.runs))}</p></div>"
 
-    def _counts(self, method: str) -> Counts | None:
-        return self.counts if method == "tolerance" else None
-
-    def _with(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        return {"tolerance": self._sweep.tolerance, **options} if method == "tolerance" else dict(options)
+    def _with(self, method: str | None, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return the sweep's own method with its options, or another one with the sweep's tolerance, if it has one."""
+        settings = self._sweep.saturation
+        asked = settings if method in (None, settings.method) else None
+        if asked is not None:
+            return asked.method, {**asked.options(self._sweep.tolerance), **options}
+        within = {"tolerance": self._sweep.tolerance} if str(method).startswith("tolerance") else {}
+        return str(method), {**within, **options}
 
     def _point(self, reference: bool, where: Mapping[str, Any]) -> Point:
         plan = self._sweep.plan

@@ -105,7 +105,7 @@ def test_all_resamples_of_few_examples():
 def with_shifts(accuracies, shifts, *, n=1000):
     """Runs whose accuracy differs between seeds: by point and seed, in examples."""
     frame, correct = sweep(accuracies, seeds=tuple(range(len(shifts[0]))), n=n)
-    frame = frame.sort_values("run_key").reset_index(drop=True)
+    frame = frame.sort_values("run_key", key=lambda keys: keys.str[3:].astype(int)).reset_index(drop=True)
     for row, (point, seed) in enumerate(itertools.product(range(len(accuracies)), range(len(shifts[0])))):
         key = frame["run_key"][row]
         correct[key] = np.arange(n) < round(accuracies[point] * n) + shifts[point][seed]
@@ -113,17 +113,29 @@ def with_shifts(accuracies, shifts, *, n=1000):
     return frame, correct
 
 
-def test_seeds_are_drawn_too_and_for_a_point_and_its_reference_alike():
+def test_seeds_vary_too_as_t_does_for_a_point_and_its_reference_alike():
     both, correct = with_shifts([0.9, 0.7], [(0, 60, -60)] * 2)
     drawn, _ = losses(both, correct, n_resamples=4000)
     assert drawn[:, 0].std() < 0.02  # they shift both
     alone, correct = with_shifts([0.9, 0.7], [(0, 0, 0), (0, 60, -60)])
-    drawn, _ = losses(alone, correct, n_resamples=4000)
-    # Of three seeds with deviations 0, ±0.06, three are drawn: variance 0.06² · 2/3 / 3, beside that of the examples.
-    spread = np.sqrt(0.06**2 * 2 / 9 + 0.2 * 0.8 / 1000)
-    assert drawn[:, 0].std() == pytest.approx(spread, rel=0.07)
+    drawn, curve = losses(alone, correct, n_resamples=40_000)
+    # Of three seeds with deviations 0, ±0.06 the mean has a standard error of 0.06 / √3, and 2 degrees of freedom.
+    low, high = np.quantile(drawn[:, 0], [0.025, 0.975]) - curve.losses[0]
+    assert (low, high) == pytest.approx((-4.303 * 0.06 / np.sqrt(3), 4.303 * 0.06 / np.sqrt(3)), rel=0.06)
     one_seed, _ = losses(alone[alone["seed"] == 0], correct, n_resamples=4000)
-    assert one_seed[:, 0].std() < 0.6 * spread
+    assert one_seed[:, 0].std() < 0.02
+
+
+@pytest.mark.parametrize(("n_seeds", "quantile"), [(2, 12.71), (3, 4.303), (5, 2.776)])
+def test_points_whose_losses_go_together_stay_together(n_seeds, quantile):
+    shifts = tuple(range(0, 20 * n_seeds, 20))
+    frame, correct = with_shifts([0.9, 0.8, 0.79], [(0,) * n_seeds, shifts, shifts], n=2000)
+    drawn, curve = losses(frame, correct, n_resamples=20_000)
+    # The two differ by one hundredth whatever the seed; their own losses vary by the t quantile of so many seeds.
+    assert np.quantile(np.abs(drawn[:, 0] - drawn[:, 1] - 0.01), 0.95) < 0.005
+    error = quantile * np.std(shifts, ddof=1) / 2000 / np.sqrt(n_seeds)
+    with_examples = np.hypot(error, 1.96 * np.sqrt(0.1 * 0.9 / 2000))
+    assert 0.95 * error <= np.quantile(np.abs(drawn[:, 0] - curve.losses[0]), 0.95) <= 1.05 * with_examples
 
 
 def test_a_point_that_lacks_a_seed_is_paired_with_its_reference_on_the_others():
@@ -196,7 +208,6 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
 def test_without_counts_there_is_no_interval():
     frame, correct = sweep([0.95, 0.945, 0.80])
     assert saturation_point(frame).interval is None
-    assert saturation_point(frame, method="kneedle", counts=Counts.of_correct(correct)).interval is None
     none = saturation_point(frame[frame["point"] != "prune=2"], counts=Counts.of_correct(correct))
     assert none.point is None and none.interval == (900, 1000)  # not reached, but not firmly so
     single = saturation_point(frame[frame["point"] == "reference"], counts=Counts.of_correct(correct))

@@ -9,6 +9,7 @@ from effbench.analysis import pareto_front
 from effbench.analysis.captions import font_size, write_labels, write_title
 from effbench.analysis.curve import control_curve, curve_of
 from effbench.analysis.legend import Entry
+from effbench.analysis.saturation import Saturation
 from tests.analysis.conftest import runs_of
 
 
@@ -19,10 +20,14 @@ def ax():
     return figure.subplots()
 
 
-def captions(ax, frame, chosen, *, controls=None, legend=False):
+def captions(ax, frame, chosen, *, controls=None, legend=False, **known):
     curve = curve_of(frame, cost="size_bytes")
     points = ax.scatter(curve.costs, curve.values)
-    write_labels(ax, curve, chosen, controls, legend=[Entry(points, "points")] if legend else ())
+    point = None if chosen is None else curve.points.iloc[chosen]
+    saturation = Saturation(
+        point=point, reason="so", method="tolerance", cost="size_bytes", quality=curve.quality_column, **known
+    )
+    write_labels(ax, curve, saturation, controls, legend=[Entry(points, "points")] if legend else ())
     return [text.get_text() for text in ax.texts]
 
 
@@ -30,6 +35,18 @@ def test_the_chosen_point_says_what_it_saves_and_loses_on_the_seeds_of_both(luck
     texts = captions(ax, lucky, 0)
     assert texts[0] == "prune=0.9 (2 of 3 seeds)\n0.1× the bytes,\n−3.0 points"
     assert sorted(texts[1:]) == ["prune=0.5", "reference"]
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({"test_loss": 0.012, "test_loss_interval": (0.009, 0.017)}, "test: −1.2 ± 0.4"),
+        ({"test_loss": -0.012}, "test: +1.2"),
+        ({"test_loss": 0.0, "test_loss_interval": (-0.001, 0.001)}, "test: +0.0 ± 0.1"),
+    ],
+)
+def test_the_chosen_point_says_what_it_loses_on_test(lucky, ax, known, said):
+    assert captions(ax, lucky, 0, **known)[0].splitlines()[-1] == said
 
 
 def test_a_reference_that_is_chosen_saves_nothing(lucky, ax):

@@ -92,7 +92,7 @@ def sweep(n, *, axis="prune", n_seeds=1, spread=0.004, decades=1.0, seed=0, mode
 def test_every_figure_of_one_axis_is_readable(n, n_seeds, decades, seed, axis):
     runs = sweep(n, n_seeds=n_seeds, decades=decades, seed=seed, axis=axis)
     found = [answer for answer in answers(runs) if answer.cost]
-    assert_readable(answers_figure(found, tolerance=0.02))
+    assert_readable(answers_figure(found))
 
 
 @pytest.mark.parametrize("n", [1, 5, 60])
@@ -115,7 +115,7 @@ def grid(*, latency=True):
 
 def test_a_grid_is_readable_and_has_a_line_for_each_combination():
     found = answers(grid(latency=False))
-    figure = answers_figure(found, tolerance=0.02)
+    figure = answers_figure(found)
     assert_readable(figure)
     assert [len([line for line in ax.lines if line.get_gid() == "front"]) for ax in figure.axes] == [9, 9, 9]
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -125,11 +125,11 @@ def test_a_grid_is_readable_and_has_a_line_for_each_combination():
 def test_costs_in_proportion_are_one_panel_that_says_so():
     runs = runs_of([("reference", 9000, 0.9), ("rho=0.5", 5000, 0.89), ("rho=0.2", 2000, 0.5)], seeds=(0,))
     runs["macs"] = runs["macs_effective"] = [4e6, 1e6, 2e5]
-    figure = answers_figure(answers(runs), tolerance=0.02)
+    figure = answers_figure(answers(runs))
     labels = [ax.get_xlabel() for ax in figure.axes]
     assert labels == ["file size (KB)", "multiply-adds (K MACs)\n(in proportion: effective multiply-adds)"]
     assert_readable(figure)
-    proportional = answers_figure(answers(runs.assign(macs=2 * runs["size_bytes"])), tolerance=0.02)
+    proportional = answers_figure(answers(runs.assign(macs=2 * runs["size_bytes"])))
     assert len(proportional.axes) == 2
 
 
@@ -137,7 +137,7 @@ def test_each_network_has_panels_with_its_name_and_no_place_is_empty():
     names = ("lenet_5", "torchvision_with_a_very_long_$name$_" + "x" * 60)
     runs = pd.concat([sweep(3, model=name).assign(macs=7) for name in names], ignore_index=True)
     runs["run_key"], runs["reference_key"] = runs["model"] + runs["run_key"], runs["model"] + runs["reference_key"]
-    figure = answers_figure(answers(runs), tolerance=0.02)
+    figure = answers_figure(answers(runs))
     titles = [text.get_text() for ax in figure.axes for text in ax.texts if text.get_gid() == "group"]
     assert titles[0] == "model=lenet_5" and titles[1].startswith("model=torchvision") and len(figure.axes) == 2
     assert_readable(figure)
@@ -147,7 +147,7 @@ def test_the_legend_stands_in_a_place_that_is_free_else_below():
     runs = sweep(2).assign(macs=[4e6, 3e6, 2e5], macs_effective=[4e6, 1e6, 9e5])
     three, widths = answers(runs), {}
     for n in (1, 2, 3):
-        figure = answers_figure(three[:n], tolerance=0.02)
+        figure = answers_figure(three[:n])
         figure.draw_without_rendering()
         lowest = min(ax.get_window_extent().y0 for ax in figure.axes)
         assert (legend_of(figure).y1 < lowest) == (n != 3)
@@ -162,7 +162,7 @@ def test_the_picture_is_white_whatever_the_users_style():
 
     runs = answers(sweep(2))
     with matplotlib.style.context("dark_background"):
-        picture = Image.open(io.BytesIO(answers_png(runs, tolerance=0.02))).convert("RGB")
+        picture = Image.open(io.BytesIO(answers_png(runs))).convert("RGB")
     assert picture.getpixel((2, 2)) == (255, 255, 255)
     assert np.asarray(picture.convert("L")).mean() > 230
 
@@ -170,4 +170,4 @@ def test_the_picture_is_white_whatever_the_users_style():
 @pytest.mark.parametrize("tolerance", [0.0001, 0.5])
 def test_a_reason_above_is_not_cut(tolerance):
     runs = sweep(4, axis="a" * 70)
-    assert_readable(answers_figure(answers(runs, tolerance=tolerance), tolerance=tolerance))
+    assert_readable(answers_figure(answers(runs, tolerance=tolerance)))

@@ -10,7 +10,7 @@ from effbench.analysis.phrases import (
     remarks,
     saving,
 )
-from effbench.analysis.tolerance import choose_within
+from effbench.analysis.tolerance import Tolerance
 from tests.analysis.conftest import runs_of
 
 
@@ -20,7 +20,8 @@ def curve(frame, **options):
 
 def test_losses_on_both_splits(runs):
     assert loss_and_test(curve(runs), 1) == "loses 0.8; test: loses 0.9"
-    assert loss_and_test(curve(runs), 1, unit=True) == "loses 0.8 points; test: loses 0.9"
+    told = loss_and_test(curve(runs), 1, most="1.4", test=(0.005, 0.013))
+    assert told == "loses 0.8, at most 1.4; test: loses 0.9 ± 0.4"
     assert loss_and_test(curve(runs, quality="accuracy"), 1) == "loses 0.9"
 
 
@@ -74,6 +75,6 @@ def test_a_weaker_reference_is_remarked():
         ]
     )
     on = curve(frame)
-    assert remarks(on, choose_within(on)) == ["its reference has 80.0 %, r=2, reference 90.0 %"]
+    assert remarks(on, Tolerance().choose(on)) == ["its reference has 80.0 %, r=2, reference 90.0 %"]
     equal = curve(frame.assign(accuracy_val=0.9))
-    assert remarks(equal, choose_within(equal)) == []
+    assert remarks(equal, Tolerance().choose(equal)) == []

@@ -50,7 +50,12 @@ def test_titles_have_units_and_every_point_its_name(runs, ax):
     plot_saturation(runs, ax=ax)
     assert ax.get_xlabel() == "file size (KB)"
     assert ax.get_ylabel() == "validation accuracy (%)"
-    assert set(texts(ax)) == {"prune=0.1", "prune=0.9", "reference", "prune=0.5\n0.41× the bytes,\n−0.8 points"}
+    assert set(texts(ax)) == {
+        "prune=0.1",
+        "prune=0.9",
+        "reference",
+        "prune=0.5\n0.41× the bytes,\n−0.8 points\ntest: −0.9",
+    }
     assert ax.xaxis.get_major_formatter()(200_000, 0) == "200"
     assert ax.yaxis.get_major_formatter()(0.95, 0) == "95"
 
@@ -201,7 +206,7 @@ def test_without_axes_one_figure_is_made_and_saved(runs, tmp_path):
 def test_a_mean_of_ratios_is_drawn_in_percent(segmented, ax):
     plot_saturation(segmented, ax=ax)
     assert ax.get_ylabel() == "validation miou (%)"
-    assert "prune=0.5\n0.41× the bytes,\n−0.8 mIoU points" in texts(ax)
+    assert "prune=0.5\n0.41× the bytes,\n−0.8 mIoU points\ntest: −0.9" in texts(ax)
     assert with_gid(ax, "tolerance")[0].get_label() == "reference − 2 mIoU points"
 
 
@@ -213,7 +218,7 @@ def test_where_lower_is_better_true_values_are_drawn(language, ax):
     assert with_gid(ax, "saturation")[0].get_offsets().tolist() == [[164_000, 21.3]]
     line = with_gid(ax, "tolerance")[0]
     assert (line.get_ydata()[0], line.get_label()) == (21.5, "reference + 0.5 nats")
-    assert "prune=0.5\n0.41× the bytes,\n+0.3 nats" in texts(ax)
+    assert "prune=0.5\n0.41× the bytes,\n+0.3 nats\ntest: +0.4" in texts(ax)
     assert ax.get_yscale() == "linear" and not ax.yaxis_inverted()
     for first, second in itertools.combinations(drawn_boxes(ax), 2):
         assert not first.overlaps(second)

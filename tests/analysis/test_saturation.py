@@ -139,11 +139,14 @@ def test_a_quality_that_is_no_fraction_is_written_in_its_own_unit():
 
 
 def test_unknown_names_are_refused(runs):
-    with pytest.raises(ValueError, match=r"unknown method 'elbow'; there are \['kneedle', 'tolerance'\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"unknown method 'elbow'; there are .'kneedle', 'marginal', 'price', 'tolerance', 'tolerance_bound'.",
+    ):
         saturation_point(runs, method="elbow")
     with pytest.raises(ValueError, match=r"no option 'sensitivity'; it takes \['tolerance'\]"):
         saturation_point(runs, sensitivity=1.0)
-    with pytest.raises(ValueError, match=r"no option 'tolerance'; it takes \['sensitivity'\]"):
+    with pytest.raises(ValueError, match=r"no option 'tolerance'; it takes \['sensitivity', 'cost_axis'\]"):
         saturation_point(runs, method="kneedle", tolerance=0.02)
     with pytest.raises(
         ValueError, match=r"no cost column 'bytes'; the frame has .*'size_bytes', 'macs_effective', 'macs'"

@@ -159,7 +159,8 @@ def test_who_stands_in_as_the_reference_is_said(runs):
 )
 def test_what_an_interval_covers_is_said(seeds, covered):
     generator = np.random.default_rng(0)
-    frame = runs_of([("reference", 100, 0.9), ("a=1", 50, 0.89), ("a=2", 20, 0.5)], seeds=seeds or [0, 1])
+    accuracies = [0.9, 0.88, 0.89][: len(seeds or [0, 1])]
+    frame = runs_of([("reference", 100, 0.9), ("a=1", 50, accuracies), ("a=2", 20, 0.5)], seeds=seeds or [0, 1])
     correct = {
         key: generator.permutation(np.arange(100) < 100 * value)
         for key, value in zip(frame["run_key"], frame["accuracy_val"], strict=True)

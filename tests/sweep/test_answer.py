@@ -34,7 +34,7 @@ def test_table_answer_and_figure_are_printed_and_logged(outcome_of, store, make_
     out = capsys.readouterr().out
     frame = outcome.frame
     for cost in ("size_bytes", "macs_effective"):
-        point = saturation_point(frame, cost=cost, tolerance=0.02).point["point"]
+        point = saturation_point(frame, cost=cost).point["point"]
         (sentence,) = [line for line in out.splitlines() if line.startswith(f"{cost}:")]
         assert point in sentence
     ((status, metrics, files),) = tracker.closed
@@ -177,8 +177,8 @@ def test_on_which_share_of_the_weights_a_technique_acted_is_said_where_that_is_n
 
 def test_the_figure_has_a_panel_for_each_cost(outcome_of):
     _, outcome = outcome_of("prune=0.1,0.5,0.9")
-    found = answers(outcome.frame, tolerance=0.02)
-    one, two = (Image.open(io.BytesIO(answers_png(found[:n], tolerance=0.02))) for n in (1, 2))
+    found = answers(outcome.frame)
+    one, two = (Image.open(io.BytesIO(answers_png(found[:n]))) for n in (1, 2))
     assert one.format == "PNG"
     assert two.width == 2 * one.width
 
