@@ -93,7 +93,7 @@ def _between(scale: Scale, good: float, end: float) -> float | None:
     """Return the middle of two values; None where there is no other value between them."""
     low, high = min(good, end), max(good, end)
     is_ratio = scale.is_geometric and low > 0
-    middle = math.sqrt(low * high) if is_ratio else (low + high) / 2
+    middle = math.sqrt(low) * math.sqrt(high) if is_ratio else (low + high) / 2
     if scale.first is not None and scale.strength(middle) < scale.strength(scale.first):
         middle = scale.first
     if scale.is_whole:
