@@ -6,7 +6,7 @@ Command: python benchmarks/refine.py [--axes prune,bits,rank,share,alpha,rho] [-
 [--tolerance 0.02] [--folder FOLDER] [--table table.csv]     Cost: on two cores two to five minutes for prune, bits,
 rank and share, which share one trained network; alpha and rho train one for each value: some minutes more.
 
-Each axis is swept on the shipped digits by `small_cnn` without finetuning. The full grid has 15 to 19 values; refining
+Each axis is swept on the shipped digits by `small_cnn` without finetuning. The full grid has 14 to 19 values; refining
 begins with two of them and may use a third of the grid's runs in all, references apart (they are the same). Bisection
 has the full grid's values to choose from, both ends first. Nothing is simulated: each run is trained or compressed,
 written to its file and read back; no latency is measured, as refining does not look at it.

@@ -74,4 +74,4 @@ def test_a_bisection_looks_at_both_ends_and_then_at_middles(load):
     assert script.n_bisected([True] * 9) == script.n_bisected([False] * 9) == 2
     assert [script.between([1, 2, 3, 4], (2, 3), cost) for cost in (1, 1.5, 3.5, 4)] == [False, True, True, False]
     for full, coarse in script.GRIDS.values():
-        assert set(coarse) <= set(full) and 15 <= len(full) <= 19
+        assert set(coarse) <= set(full) and 14 <= len(full) <= 19
