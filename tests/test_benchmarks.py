@@ -66,3 +66,12 @@ def test_copied_runs_are_read_as_runs_of_their_own(load, empty_database, tmp_pat
     runs = effbench.load_runs(tracking_uri=f"sqlite:///{path}")
     assert len(runs) == runs["run_id"].nunique() == runs["point"].nunique() == runs["loss"].nunique() + 1 == 40
     assert runs["sweep"].nunique() == script.N_SWEEPS  # the first of them is the one that was copied
+
+
+def test_a_bisection_looks_at_both_ends_and_then_at_middles(load):
+    script = load("refine")
+    assert script.n_bisected([True] * 10 + [False] * 9) == 6
+    assert script.n_bisected([True] * 9) == script.n_bisected([False] * 9) == 2
+    assert [script.between([1, 2, 3, 4], (2, 3), cost) for cost in (1, 1.5, 3.5, 4)] == [False, True, True, False]
+    for full, coarse in script.GRIDS.values():
+        assert set(coarse) <= set(full) and 14 <= len(full) <= 19

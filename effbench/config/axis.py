@@ -45,6 +45,8 @@ class Axis:
     """What the pattern allows, as in "layer numbers such as 1-3"."""
     compresses: Literal["up", "down", "no order"] = "no order"
     """Which way values compress more; "no order" also where both sides of the neutral value are swept."""
+    scale: Literal["linear", "geometric"] = "linear"
+    """What the middle of two values is when a sweep is refined; geometric: a step is a ratio, as of widths in bits."""
     phase: str | None = None
     """Where a stage's axis stands in a recipe."""
     replaces: Mapping[str, str] = field(default_factory=dict)

@@ -6,6 +6,7 @@ effbench's own are held to the same by a test.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -127,6 +128,8 @@ def _check_values(axis: Axis, where: str) -> None:
         raise ValueError(f"{where}.pattern={axis.pattern}: is no regular expression ({error})") from None
     if axis.pattern is not None and axis.pattern_words is None:
         raise ValueError(f"{where}.pattern_words: must be given: what the pattern allows, in words")
+    if axis.scale == "geometric" and (axis.type not in ("int", "float") or _lowest(axis) < 0):
+        raise ValueError(f"{where}.scale=geometric: is for numbers above 0; give minimum: or above:, 0 or more")
     if not axis.example:
         raise ValueError(f'{where}.example: must be given: values to sweep, as in example: "0.5,0.9"')
     try:
@@ -136,3 +139,8 @@ def _check_values(axis: Axis, where: str) -> None:
         raise ValueError(f"{where}.example={axis.example}: must be {axis.allowed()}") from None
     if all(axis.is_neutral(value) for value in values):
         raise ValueError(f"{where}.example={axis.example}: must have a value at which the axis does something")
+
+
+def _lowest(axis: Axis) -> float:
+    """Return the lower end of an axis's range; -inf where it has none."""
+    return max([bound for bound in (axis.minimum, axis.above) if bound is not None], default=-math.inf)

@@ -65,8 +65,11 @@ def telling(config: Mapping[str, Any], execute: Executor, /) -> Iterator[Executo
     with _hydra_config(whole):
         callbacks.on_multirun_start(config=whole, config_name=None)
 
+    numbers: dict[str, int] = {}
+
     def executor(points: Sequence[Point], store: Store, device: torch.device, observer: Observer) -> Outcomes:
-        numbers = {point.key: number for number, point in enumerate(points)}
+        for point in points:  # those that refining adds go on where the grid ended
+            numbers.setdefault(point.key, len(numbers))
         told = _Told(callbacks, lambda point: _of_run(whole, point, numbers[point.key]))
         return _telling_ends(execute(points, store, device, _Telling(observer, told)), told)
 

@@ -61,6 +61,7 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
   store.limit=20GB  a ceiling: networks that were not used for longest go first; results stay
   sweep.jobs=       runs at once: auto (default) or a number; hydra/launcher=joblib|ray|submitit_slurm spreads them
   sweep.timeout=    seconds that a run may take; one that takes longer fails, and the sweep goes on
+  sweep.refine=3    up to three more values for each ordered axis: where the grid's results ask for them
   dry_run=true      prints the plan: what is kept already, what would run, what would be measured
 
 your own (techniques with their axes, networks, data, tasks, engines, recipes, each a file of YAML; see CONTRIBUTING.md)

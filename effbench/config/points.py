@@ -71,7 +71,7 @@ def plan_of(command: CommandLine, /) -> Plan:
 
 def _points(command: CommandLine) -> Iterator[Point]:
     for composed in command.configurations:
-        builder = _Builder(command.axes, composed, command.axis_values)
+        builder = Builder(command.axes, composed, command.axis_values)
         neutral = {name: builder.axes[name].neutral for name in command.axis_values}
         for seed in command.seeds:
             reference = builder.point(neutral, seed, None)
@@ -89,7 +89,7 @@ def _grid(axis_values: Mapping[str, Sequence[Value]]) -> Iterator[dict[str, Valu
 
 
 @dataclass(frozen=True)
-class _Builder:
+class Builder:
     """Makes points from one composed configuration."""
 
     declared: Mapping[str, Axis]

@@ -16,6 +16,7 @@ from effbench.config.logging_settings import configure_logging
 from effbench.config.points import plan_of
 from effbench.config.redo import command_line_of
 from effbench.config.references import with_whole_sweep_resolved
+from effbench.config.refining import refinement_of
 from effbench.config.resolve import engine_blueprints
 from effbench.config.resolved_file import ResolvedFile
 from effbench.config.search_path import searching
@@ -63,6 +64,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None, file: Re
         engines = engine_blueprints(node, command.engines)
         callbacks = _callbacks(command)
     configure_logging(command.hydra)
+    plan = plan_of(command)
     return Sweep(
         device=resolve_device(str(node["device"])),
         tolerance=answers.tolerance,
@@ -70,7 +72,8 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None, file: Re
         measure=typed(MeasureSettings, measure, where="measure"),
         tracking=typed(TrackingSettings, node["tracking"], where="tracking"),
         store=typed(StoreSettings, node["store"], where="store"),
-        plan=plan_of(command),
+        plan=plan,
+        refinement=refinement_of(command, plan, workers.refine),
         jobs=None if workers.jobs == "auto" else int(workers.jobs),
         timeout=workers.timeout,
         launcher=command.launcher,

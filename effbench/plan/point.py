@@ -40,6 +40,8 @@ class Point:
     is_control: bool = False
     """Whether this is the uncompressed network with an axis that moves no cost: beside it, other points show what their
     techniques cost."""
+    is_refined: bool = False
+    """Whether this is none of the grid's, but was added where the grid's results asked for more (`sweep.refine`)."""
     config: Mapping[str, Any]
     resolved: Mapping[str, Any] = field(default_factory=dict)
     """The configuration that makes this run again, as its file holds it; it decides nothing here."""
@@ -111,8 +113,8 @@ class Plan:
 
     @cached_property
     def sweep_id(self) -> str:
-        """The same for the same set of runs, in whatever order they were asked for."""
-        return digest({"runs": sorted(point.key for point in self.points)})[:12]
+        """The same for the same grid of runs, in whatever order they were asked for, refined or not."""
+        return digest({"runs": sorted(point.key for point in self.points if not point.is_refined)})[:12]
 
     @cached_property
     def step_names(self) -> tuple[str, ...]:
@@ -123,6 +125,10 @@ class Plan:
     def axes(self) -> tuple[str, ...]:
         """The axes of the sweep."""
         return tuple(dict.fromkeys(axis for point in self.points for axis in point.axes))
+
+    def with_points(self, points: Iterable[Point], /) -> Plan:
+        """Return the plan with points that refining added, after its own; those whose keys it has are there already."""
+        return Plan.of([*self.points, *points])
 
     def reference_of(self, point: Point) -> Point:
         """Return the uncompressed control that a point is compared with."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -13,13 +13,17 @@ from pydantic import Field
 from effbench.checks.fields import check_fields
 from effbench.checks.sizes import n_bytes
 from effbench.plan.blueprint import Blueprint
-from effbench.plan.point import Plan
+from effbench.plan.point import Plan, Point
+from effbench.plan.refinement import Refinement
 
 MAX_THREADS = 256
 """More than any network of the bench profits from; a system stands still under thousands."""
 
 MAX_BATCH = 65_536
 """Inputs: more than any memory holds the activations of."""
+
+MAX_REFINED = 100
+"""More values than any bisection takes: a bracket is closed after seven."""
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 Threads = Annotated[int, Field(ge=1, le=MAX_THREADS)]
@@ -96,10 +100,12 @@ class StoreSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
-    """How the runs of a sweep are spread over the machine."""
+    """How the runs of a sweep are spread over the machine, and how many more follow from their results."""
 
     jobs: Literal["auto"] | AtLeastOne
     timeout: Annotated[float, Field(gt=0, description="seconds")] | None
+    refine: Annotated[int, Field(ge=0, le=MAX_REFINED)] = 0
+    """How many more values each ordered axis may have, between the grid's or beyond them."""
 
     def __post_init__(self) -> None:
         """Refuse what is no number of workers."""
@@ -176,3 +182,9 @@ class Sweep:
     """What runs it: a command line, or a call in Python."""
     arguments: tuple[str, ...] = ()
     """Those of the command line; of a call in Python, as that would say it. No secret is in them."""
+    refinement: Refinement = field(default_factory=Refinement)
+    """What may be added to the plan once its runs are done."""
+
+    def with_points(self, points: Iterable[Point], /) -> Sweep:
+        """Return the sweep with points that refining added; its id stays."""
+        return replace(self, plan=self.plan.with_points(points))

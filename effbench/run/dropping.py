@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 @contextmanager
 def use_of(store: Store, /, *, by: Sweep) -> Iterator[Use]:
     """Have the store know from before the work on what a sweep uses; in the end say if the store is too full."""
-    record = record_of(by)
-    keep_record(record, store)
+    use = Use(record_of(by), store, keeps_all=by.store.keep == "all")
+    keep_record(use.record, store)
     try:
-        yield Use(record, store, keeps_all=by.store.keep == "all")
+        yield use
     finally:
-        keep_record(record, store)
+        keep_record(use.record, store)
         over = 0 if store.limit is None else make_room(store.root, store.limit)
         if over:
             log.warning(
@@ -43,13 +43,18 @@ def use_of(store: Store, /, *, by: Sweep) -> Iterator[Use]:
             )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Use:
     """A sweep at work on a store."""
 
     record: SweepRecord
     store: Store
     keeps_all: bool
+
+    def extend(self, sweep: Sweep, /) -> None:
+        """Have the store know of the points that the sweep has by now."""
+        self.record = record_of(sweep)
+        keep_record(self.record, self.store)
 
     def follow(self, runs: Outcomes, /) -> Outcomes:
         """Pass on the runs of the sweep, and with each drop the networks that no run without a result needs.

@@ -91,7 +91,7 @@ def _run(arguments: Sequence[str], sweep: Sweep, answering: Answering) -> int:
                 answering.show(worked.printout)
             if not worked.is_whole:
                 return FAILED
-            keep_answer(arguments, sweep, worked.printout, use.store)
+            keep_answer(arguments, worked.sweep, worked.printout, use.store)
     except Refused as error:
         return _complain(error, WRONG_INPUT)
     except Stopped as error:

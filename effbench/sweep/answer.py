@@ -83,6 +83,7 @@ def _answered(
             *outcome.shares,
             *not_faster(nominal),
             *outcome.engine_notes,
+            *(() if outcome.refined is None else outcome.refined.notes),
             *budget_lines(sweep.plan.points),
         ],
         failures={name: error.summary for name, error in outcome.failures.items()},

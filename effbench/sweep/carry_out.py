@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
 from effbench.plan.user_factory import HOLDING
 from effbench.run.outcomes import STORAGE_ERRORS, Observer, Outcomes, RunError
-from effbench.run.results import load_result
+from effbench.run.results import RunResult, load_result
 from effbench.run.store import Store
 from effbench.sweep.chosen_points import points_to_measure
 from effbench.sweep.engine_facts import library_lines, version_tags
@@ -26,7 +27,8 @@ from effbench.sweep.model_log import log_models
 from effbench.sweep.note import note
 from effbench.sweep.params import sweep_params
 from effbench.sweep.realised import engine_tags
-from effbench.sweep.records import extra_qualities, quality_columns
+from effbench.sweep.refine import Refined, refine
+from effbench.sweep.run_frame import run_frame
 from effbench.sweep.run_log import RunLog
 from effbench.sweep.shares import share_lines
 from effbench.sweep.timing import Listener, kept_latencies, measure_points
@@ -56,6 +58,9 @@ class Display(Observer, Protocol):
 
     def run_ended(self, point: Point, *, failed: bool) -> None:
         """Show that a run ended."""
+
+    def expect(self, n_runs: int, /) -> None:
+        """Show that there are so many runs more than were planned."""
 
     def measuring(self, done: float, total: int) -> None:
         """Show how far the latency pass is."""
@@ -89,11 +94,43 @@ class SweepOutcome:
     """Files for the parent: all samples of the latency passes that were made."""
     n_missing: int = 0
     """How many runs there was no time for."""
+    refined: Refined | None = None
+    """The sweep with what refining added to it; None where nothing was to be added."""
 
     @property
     def is_whole(self) -> bool:
         """Whether all that was asked for is there."""
         return not self.failures and not self.unmeasured and not self.n_missing
+
+
+@dataclass
+class _Taken:
+    """What the runs of a sweep came to."""
+
+    metrics: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    """By key, as all here but the errors."""
+    words: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    test_counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    failures: dict[str, RunError] = field(default_factory=dict)
+
+    def take(self, runs: Outcomes, log: RunLog, display: Display) -> None:
+        """Take and log the runs as they end. OSError where the store can take no more."""
+        for point, result in runs:
+            if isinstance(result, RunError):
+                if result.errno is not None and result.errno in STORAGE_ERRORS:
+                    raise OSError(result.errno, os.strerror(result.errno))
+                self.failures[str(point)] = result
+            else:
+                self.metrics[point.key] = result.metrics
+                self.counts[point.key], self.test_counts[point.key] = result.counts_val, result.counts_test
+                self.words[point.key] = result.words
+            log.log(point, result)
+            display.run_ended(point, failed=isinstance(result, RunError))
+
+
+Computing = Callable[[Sweep, Sequence[Point]], AbstractContextManager[Outcomes]]
+"""Computes further points of a sweep, which has them among its own, while it is entered."""
 
 
 def carry_out(
@@ -105,10 +142,12 @@ def carry_out(
     /,
     *,
     began: float | None = None,
+    computing: Computing | None = None,
 ) -> SweepOutcome:
-    """Log the runs of a sweep as they go on, then measure latency. A failed run does not stop the others.
+    """Log the runs of a sweep as they go on, refine it, then measure latency. A failed run does not stop the others.
 
-    began: when the work did, in seconds since 1970: runs may have begun before the tracker was there.
+    began: when the work did, in seconds since 1970: runs may have begun before the tracker was there. computing: what
+    computes the points that refining adds; None adds none.
     """
     plan = sweep.plan
     tracker.open_sweep(
@@ -120,23 +159,27 @@ def carry_out(
     )
     log = RunLog(sweep, store, tracker, say=display.say)
     display.on_begin, display.on_epoch = log.note_begin, log.note_epoch
-    metrics: dict[str, Mapping[str, float]] = {}
-    words: dict[str, Mapping[str, str]] = {}
-    failures: dict[str, RunError] = {}
-    counts: dict[str, NDArray[np.int64]] = {}
-    test_counts: dict[str, NDArray[np.int64]] = {}
-    for point, result in runs:
-        if isinstance(result, RunError):
-            if result.errno is not None and result.errno in STORAGE_ERRORS:
-                raise OSError(result.errno, os.strerror(result.errno))
-            failures[str(point)] = result
-        else:
-            metrics[point.key] = result.metrics
-            counts[point.key], test_counts[point.key] = result.counts_val, result.counts_test
-            words[point.key] = result.words
-        log.log(point, result)
-        display.run_ended(point, failed=isinstance(result, RunError))
-    finished = [point for point in plan.points if point.key in metrics]
+    taken = _Taken()
+    taken.take(runs, log, display)
+    refined = Refined(sweep)
+    if computing is not None:
+
+        def compute(extended: Sweep, points: Sequence[Point]) -> bool:
+            display.expect(len(points))
+            with computing(extended, points) as more:
+                taken.take(more, log, display)
+            return True
+
+        refined = refine(sweep, taken.metrics, compute)
+    return replace(_measured(refined.sweep, store, tracker, display, log, taken), refined=refined)
+
+
+def _measured(
+    sweep: Sweep, store: Store, tracker: Tracker, display: Display, log: RunLog, taken: _Taken
+) -> SweepOutcome:
+    """Measure latency, and log what is to be logged of the finished runs together."""
+    metrics = taken.metrics
+    finished = [point for point in sweep.plan.points if point.key in metrics]
     unmeasured: list[str] = []
     notes: list[str] = []
     files: dict[str, bytes] = {}
@@ -152,7 +195,7 @@ def carry_out(
     latencies = measure_points(chosen, sweep, store, listener)
     notes += library_lines(sweep, store) if chosen else []
     log.log_waiting()
-    frame = _frame(sweep, metrics, latencies)
+    frame = run_frame(sweep, metrics, latencies)
     log.log_metrics(latencies)
     log.log_tags(engine_tags(frame))
     log.log_tags(version_tags(sweep, latencies))
@@ -160,10 +203,10 @@ def carry_out(
         log.problem = log_models(finished, store, tracker, say=display.say)
     return SweepOutcome(
         frame,
-        failures,
-        counts=_counts(finished, counts),
-        test_counts=_counts(finished, test_counts),
-        shares=share_lines(finished, metrics, words),
+        taken.failures,
+        counts=_counts(finished, taken.counts),
+        test_counts=_counts(finished, taken.test_counts),
+        shares=share_lines(finished, metrics, taken.words),
         n_unlogged=log.n_waiting,
         tracking_problem=log.problem,
         unmeasured=unmeasured,
@@ -174,13 +217,21 @@ def carry_out(
 
 def outcome_so_far(sweep: Sweep, store: Store, /) -> SweepOutcome:
     """Return what the store has of a sweep that was interrupted: the runs that were computed, and their latencies."""
-    results = {
-        point.key: result for point in sweep.plan.points if (result := load_result(point.key, store)) is not None
-    }
+    results: dict[str, RunResult] = {}
+    metrics: dict[str, Mapping[str, float]] = {}
+
+    def look_up(_extended: Sweep, points: Sequence[Point]) -> bool:
+        found = {point.key: result for point in points if (result := load_result(point.key, store)) is not None}
+        results.update(found)
+        metrics.update({key: result.metrics for key, result in found.items()})
+        return len(found) == len(points)
+
+    is_done = look_up(sweep, sweep.plan.points)
+    refined = refine(sweep, metrics, look_up) if is_done else Refined(sweep)
+    sweep = refined.sweep
     finished = [point for point in sweep.plan.points if point.key in results]
-    metrics = {key: result.metrics for key, result in results.items()}
     chosen = points_to_measure(finished, sweep, metrics)
-    frame = _frame(sweep, metrics, kept_latencies(chosen, sweep, store))
+    frame = run_frame(sweep, metrics, kept_latencies(chosen, sweep, store))
     frame.attrs["failed"] = []  # what is not there was not tried
     return SweepOutcome(
         frame,
@@ -188,32 +239,8 @@ def outcome_so_far(sweep: Sweep, store: Store, /) -> SweepOutcome:
         test_counts=_counts(finished, {key: result.counts_test for key, result in results.items()}),
         shares=share_lines(finished, metrics, {key: result.words for key, result in results.items()}),
         n_missing=len(sweep.plan.points) - len(finished),
+        refined=refined,
     )
-
-
-def _frame(
-    sweep: Sweep, metrics: Mapping[str, Mapping[str, float]], latencies: Mapping[str, Mapping[str, float]]
-) -> pd.DataFrame:
-    """Return the table of the runs whose metrics are there."""
-    plan = sweep.plan
-    finished = [point for point in plan.points if point.key in metrics]
-    frame = pd.DataFrame([_row(point, {**metrics[point.key], **latencies.get(point.key, {})}) for point in finished])
-    frame.attrs["extra_qualities"] = extra_qualities(plan.points[0])
-    frame.attrs["moves"] = {name: list(axis.moves) for name, axis in sweep.axes.items()}
-    frame.attrs["failed"] = [_failed(point) for point in plan.points if point.key not in metrics]
-    return frame
-
-
-def _failed(point: Point) -> dict[str, object]:
-    """Return what the analysis is to know of a run that failed."""
-    return {
-        "point": point.label,
-        "seed": point.seed,
-        "control": point.is_control,
-        "model": point.network_name,
-        "data": point.data_name,
-        "task": point.chain.loaded_task().name,
-    }
 
 
 def _counts(points: Sequence[Point], by_run: Mapping[str, NDArray[np.int64]]) -> Counts | None:
@@ -231,23 +258,3 @@ def _examples(point: Point) -> str:
     """Return what decides which examples a point is evaluated on: the data set, but for how its images are prepared."""
     data = point.chain.data
     return str((data.target, {name: value for name, value in data.options.items() if name not in PREPARING}))
-
-
-def _row(point: Point, metrics: Mapping[str, float]) -> dict[str, object]:
-    """Return the row of a run, with the columns that the analysis reads."""
-    return {
-        **point.swept,
-        "side": point.chain.side,
-        "point": point.label,
-        "seed": point.seed,
-        "reference": point.is_reference,
-        "control": point.is_control,
-        "run_key": point.key,
-        "reference_key": point.reference_key or point.key,
-        "model": point.network_name,
-        "data": point.data_name,
-        "task": point.chain.loaded_task().name,
-        **quality_columns(point),
-        **point.axes,
-        **metrics,
-    }

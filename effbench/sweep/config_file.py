@@ -23,12 +23,17 @@ from effbench.plan.sweep import Sweep
 
 # Where PyYAML has its dumper in C, that takes a tenth of the time.
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+REFINE = "sweep.refine"
+"""The key that adds runs to a sweep, which the command of one of its runs leaves out."""
 
 
 def config_file(point: Point, sweep: Sweep, /) -> bytes:
     """Return a run's config.yaml: `--config-dir` with its folder makes the run again."""
     command = command_of(point, sweep)
-    node = {**_with_engines(point.resolved, sweep), HEADER: {**_versions(), "run_key": point.key, "command": command}}
+    node = {
+        **_alone(_with_engines(point.resolved, sweep)),
+        HEADER: {**_versions(), "run_key": point.key, "command": command},
+    }
     node[HEADER] |= point.resolved.get(HEADER, {})
     lines = [
         f"The configuration of the run {point.key} ({point}), as effbench {_versions()['version']} resolved it.",
@@ -41,7 +46,7 @@ def config_file(point: Point, sweep: Sweep, /) -> bytes:
 
 def sweep_config_file(sweep: Sweep, /) -> bytes:
     """Return the config.yaml of a sweep's parent: what its runs have in common, all values of what they do not."""
-    points = sweep.plan.points
+    points = [point for point in sweep.plan.points if not point.is_refined]  # these follow from the others
     asked = [point for point in points if not (point.is_reference or point.is_control)] or points
     node = _with_engines(points[0].resolved, sweep)
     for axis in sweep.plan.axes:
@@ -57,6 +62,11 @@ def sweep_config_file(sweep: Sweep, /) -> bytes:
         f"The same sweep again: {command}",
     ]
     return _dumped(lines, {**node, HEADER: header})
+
+
+def _alone(node: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a run, which is made again without those that followed from its sweep's results."""
+    return {**node, "sweep": {**node["sweep"], "refine": 0}} if node["sweep"].get("refine") else node
 
 
 @lru_cache(maxsize=1)
@@ -111,6 +121,8 @@ def _arguments(values: Mapping[str, Any], sweep: Sweep) -> Iterator[str]:
     left = dict(values)
     for argument in sweep.arguments:
         key = _key_of(argument)
+        if values and key == REFINE:
+            continue
         if key in left:
             yield _argument(key, left.pop(key))
         elif key not in values:
@@ -150,6 +162,8 @@ def _keywords(values: Mapping[str, Any], sweep: Sweep) -> Iterator[str]:
             continue
         (override,) = parse([argument])
         key = override.key_or_group
+        if values and key == REFINE:
+            continue
         given = list(values_of(override))
         given = [hide_by_names(value, key) for value in given]
         shown = given[0] if not override.is_sweep_override() else given

@@ -28,6 +28,12 @@ def print_plan(sweep: Sweep, store: Store, console: Console | None = None) -> No
     print_rows(columns, console, justify="left")
     n_runs, n_kept = len(runs), int((runs["status"] == "kept").sum())
     print_line(f"sweep {sweep.plan.sweep_id}: {n_runs} runs, {n_kept} kept, {n_runs - n_kept} to run", console)
+    refinement = sweep.refinement
+    if refinement.most_runs:
+        axes = ", ".join(dict.fromkeys(curve.axis for curve in refinement.curves))
+        seeds = " and each seed" if any(len(curve.references) > 1 for curve in refinement.curves) else ""
+        each = f"{refinement.most} for each of {axes}{seeds}, where the results ask for them"
+        print_line(f"then up to {refinement.most_runs} more: {each}", console)
     measure = sweep.measure
     engines, batch, threads = ", ".join(sweep.engines), _listed(measure.batch), _listed(measure.threads)
     print_line(f"latency: {engines}; batch {batch}, {threads} threads, {measure.seconds:g} s a model", console)

@@ -43,6 +43,7 @@ class ProgressDisplay:
         """Show a sweep of that many runs; `clock` gives seconds."""
         console = _stderr_console() if console is None else console
         self.forecast = Forecast(len(plan.points), clock)
+        self._n_runs = len(plan.points)
         self._progress = Progress(*_columns(self, console), console=console, disable=not console.is_interactive)
         self.runs = self._progress.add_task("runs", total=len(plan.points))
         self._under_way: dict[str, TaskID] = {}
@@ -99,6 +100,12 @@ class ProgressDisplay:
         self._n_failed += failed
         self._progress.advance(self.runs)
         self._describe()
+
+    def expect(self, n_runs: int, /) -> None:
+        """Count runs that refining adds."""
+        self._n_runs += n_runs
+        self._progress.update(self.runs, total=self._n_runs)
+        self.forecast.expect(n_runs)
 
     def measuring(self, done: float, total: int) -> None:
         """Show the latency pass."""
@@ -193,6 +200,10 @@ class Forecast:
         self._began: dict[str, float] = {}
         self._working: set[str] = set()
         self._durations: deque[float] = deque(maxlen=_REMEMBERED)
+
+    def expect(self, n_runs: int) -> None:
+        """Note that there are more runs."""
+        self._n_waiting += n_runs
 
     def run_started(self, key: str) -> None:
         """Note that a run begins."""

@@ -54,6 +54,7 @@ def describe_run(
         names.MOVES: json.dumps({name: list(axis.moves) for name, axis in sweep.axes.items()}),
         **{name: str(value) for name, value in quality_columns(point).items()},
         **({names.CONTROL: "true"} if point.is_control else {}),
+        **({names.REFINED: "true"} if point.is_refined else {}),
         names.EXTRA_QUALITIES: ",".join(extra_qualities(point)),
         **_network_tag(point),
         names.STEPS: " → ".join(str(step) for step in point.chain.steps),

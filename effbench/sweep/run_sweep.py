@@ -101,9 +101,10 @@ def _run(sweep: Sweep, progress: bool) -> SweepResult:
             worked = work(sweep, use, uri, display, shows=False)
         except KeyboardInterrupt:
             outcome = outcome_so_far(sweep, use.store)
+            sweep = sweep if outcome.refined is None else outcome.refined.sweep
             say(f"interrupted: {outcome.n_missing} of {len(sweep.plan.points)} runs are missing; the same call goes on")
             return SweepResult.of(sweep, outcome, answer_so_far(sweep, outcome, use.store), use.store, is_logged=False)
-        return SweepResult.of(sweep, worked.outcome, worked.printout, use.store, is_logged=worked.is_logged)
+        return SweepResult.of(worked.sweep, worked.outcome, worked.printout, use.store, is_logged=worked.is_logged)
 
 
 class SweepPlan:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
+from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
 from effbench.run.dropping import Use, use_of
 from effbench.run.interruption import open_until_closed
-from effbench.run.outcomes import STORAGE_ERRORS, CannotBegin, Executor
+from effbench.run.outcomes import STORAGE_ERRORS, CannotBegin, Executor, Observer, Outcomes
 from effbench.run.store import Store
 from effbench.sweep.answer import give_answer
 from effbench.sweep.carry_out import Display, SweepOutcome, carry_out
@@ -35,6 +38,8 @@ class Stopped(RuntimeError):  # noqa: N818 (what happened: the sweep can be gone
 class Worked:
     """What came of a sweep."""
 
+    sweep: Sweep
+    """With the points that refining added."""
     outcome: SweepOutcome
     printout: Printout
     is_logged: bool
@@ -91,9 +96,21 @@ def work(sweep: Sweep, use: Use, uri: str, display: Display, /, *, shows: bool) 
 
             tracker = MlflowTracker(uri, sweep.tracking.experiment, artifacts=sweep.tracking.artifacts)
             until_the_end.enter_context(_abandoned_on_error(tracker))
-            outcome = carry_out(sweep, store, tracker, display, runs, began=began)
+            more = partial(_computing, use=use, execute=execute, display=display)
+            outcome = carry_out(sweep, store, tracker, display, runs, began=began, computing=more)
+        sweep = sweep if outcome.refined is None else outcome.refined.sweep
         printout, is_logged = give_answer(sweep, outcome, store, tracker, shows=shows)
-    return Worked(outcome=outcome, printout=printout, is_logged=is_logged)
+    return Worked(sweep=sweep, outcome=outcome, printout=printout, is_logged=is_logged)
+
+
+@contextmanager
+def _computing(
+    sweep: Sweep, points: Sequence[Point], *, use: Use, execute: Executor, display: Display
+) -> Iterator[Outcomes]:
+    """Compute further points of a sweep, which has them among its own, while entered."""
+    use.extend(sweep)
+    with closing(execute(points, use.store, sweep.device, display)) as computed, closing(use.follow(computed)) as runs:
+        yield runs
 
 
 @contextmanager
@@ -117,7 +134,15 @@ def _executor(sweep: Sweep, store: Store) -> Executor:
         return partial(run, timeout=sweep.timeout, jobs=sweep.jobs)
     from effbench.run.executors import choose_executor
 
-    return choose_executor(sweep.plan.points, store, sweep.device, jobs=sweep.jobs, timeout=sweep.timeout)
+    choose = partial(choose_executor, jobs=sweep.jobs, timeout=sweep.timeout)
+    of_the_grid = choose(sweep.plan.points, store, sweep.device)  # at once: workers begin while this process imports
+
+    def execute(points: Sequence[Point], store: Store, device: torch.device, observer: Observer) -> Outcomes:
+        is_grid = points is sweep.plan.points
+        run = of_the_grid if is_grid else choose(points, store, device)  # of a grid that was kept it is this process
+        return run(points, store, device, observer)
+
+    return execute
 
 
 @contextmanager

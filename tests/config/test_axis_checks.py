@@ -18,6 +18,7 @@ WRONG = {
     "reads: []": "axis.amount.reads=[]: must be stage, network",
     "neutral: configured": "axis.amount.neutral=configured: is for an axis of a network or the data, not of a stage",
     "compresses: sideways": "must be up, down or no order",
+    "scale: logarithmic": "axis.amount.scale=logarithmic: must be linear or geometric",
     "order: first": "axis.amount.order=first",
     "moves: size_bytes": "axis.amount.moves=size_bytes: must be a list",
     "moves: [size_byte]": "axis.amount.moves=size_byte: must be among size_bytes",

@@ -157,3 +157,12 @@ def test_checkpoints_that_were_left_go_where_no_run_of_any_sweep_may_need_them(s
     store.put_json("runs/r2.json", {})
     drop_left_checkpoints(["a", "b", "c"], ended, store)
     assert [has_checkpoint(key, store) for key in "abcd"] == [False, False, False, True]
+
+
+def test_the_store_knows_of_points_that_refining_adds(store, tiny_sweep):
+    sweep = tiny_sweep("prune=0.5", "sweep.refine=1")
+    with use_of(store, by=sweep) as use:
+        use.extend(sweep.with_points(sweep.refinement.curves[0].make(0.25)))
+        assert len(use.record.points) == 3
+    (record,), _ = read_records(store.root)
+    assert record.id == sweep.plan.sweep_id and record.points == use.record.points

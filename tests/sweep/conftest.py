@@ -103,6 +103,9 @@ class Silence:
     def run_ended(self, point, *, failed):
         self.ended.append((str(point), failed))
 
+    def expect(self, n_runs):
+        self.expected = getattr(self, "expected", 0) + n_runs
+
     def measuring(self, done, total): ...
 
     def say(self, line):

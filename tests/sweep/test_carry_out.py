@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -152,3 +153,28 @@ def test_when_every_run_failed_the_frame_is_empty(sweep, store, make_tracker, di
     assert isinstance(outcome.frame, pd.DataFrame) and outcome.frame.empty
     assert len(outcome.failures) == 3
     assert outcome.counts is None
+
+
+def test_what_refining_adds_is_computed_logged_and_measured_with_the_grid(
+    monkeypatch, store, make_tracker, display, runs, result_of
+):
+    measured = []
+    monkeypatch.setattr(
+        "effbench.sweep.carry_out.measure_points",
+        lambda points, *_: measured.extend(point.label for point in points) or {},
+    )
+    sweep = read_sweep(["+prune=0.1,0.5", "sweep.refine=2", "tolerance=0.03"])  # a tenth of the share is lost
+
+    @contextmanager
+    def computing(extended, points):
+        assert {point.key for point in points} <= {point.key for point in extended.plan.points}
+        yield ((point, result_of(point)) for point in points)
+
+    tracker = make_tracker()
+    outcome = carry_out(sweep, store, tracker, display, runs(sweep), computing=computing)
+    labels = ["reference", "prune=0.1", "prune=0.5", "prune=0.3", "prune=0.4"]
+    assert list(outcome.frame["point"]) == labels == measured and display.expected == 2
+    tags = {record.name: record.tags for record, _, _ in tracker.logged}
+    assert [names.REFINED in tags[f"{label}, seed=0"] for label in labels] == [False] * 3 + [True] * 2
+    assert outcome.refined.sweep.plan.sweep_id == sweep.plan.sweep_id == tracker.opened[0][0]
+    assert len(carry_out(sweep, store, make_tracker(), display, runs(sweep)).frame) == 3

@@ -92,3 +92,14 @@ def test_hundreds_of_files_take_no_composition_each():
     for point in sweep.plan.points:
         config_file(point, sweep)
     assert (time.process_time() - began) / len(sweep.plan.points) < 0.05  # about 0.006; a composition takes ten times
+
+
+@pytest.mark.parametrize("call", [None, "effbench.run_sweep(prune=[0.5], sweep={'refine': 2})"])
+def test_a_run_is_made_again_without_what_was_refined_and_a_sweep_with_it(call):
+    sweep = read_sweep([*TINY.split(), "+prune=0.5", "sweep.refine=2"], call=call)
+    sweep = sweep.with_points(sweep.refinement.curves[0].make(0.25))
+    point = sweep.plan.points[-1]
+    assert point.is_refined and "refine" not in command_of(point, sweep)
+    assert yaml.safe_load(config_file(point, sweep))["sweep"]["refine"] == 0
+    whole = yaml.safe_load(sweep_config_file(sweep))
+    assert (whole["prune"], whole["sweep"]["refine"]) == ([0.5], 2)

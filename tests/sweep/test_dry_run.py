@@ -45,3 +45,9 @@ def test_names_are_shown_as_they_are_and_do_nothing_to_the_terminal(store, capsy
     print_plan(dataclasses.replace(sweep, plan=dataclasses.replace(sweep.plan, points=points)), store)
     out = capsys.readouterr().out
     assert "[/bold]\\x1b[31m\\r\\n\\u202e[red]" in out and "\x1b" not in out
+
+
+def test_what_refining_may_add_is_said(store, capsys):
+    print_plan(read_sweep(["prune=0.5,0.9", "bits=8", "seed=0,1", "sweep.refine=3"]), store)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == "then up to 12 more: 3 for each of prune, bits and each seed, where the results ask for them"

@@ -186,3 +186,14 @@ def test_what_is_no_terminal_gets_no_bars_whatever_is_forced(monkeypatch, capsys
         display.say("a line")
     assert "a line" in capsys.readouterr().err
     assert capsys.readouterr().err == ""
+
+
+def test_runs_that_are_added_are_counted(clock):
+    forecast = Forecast(1, clock)
+    forecast.run_started("a")
+    forecast.run_worked("a")
+    clock.now = 4.0
+    forecast.run_computed("a")
+    assert forecast.seconds_left() == 0.0
+    forecast.expect(2)
+    assert forecast.seconds_left() == 8.0
