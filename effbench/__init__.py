@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from effbench import models
-    from effbench.analysis import Counts, Saturation, pareto_front, plot_saturation, profile_figure, saturation_point
+    from effbench.analysis import (
+        Counts,
+        Saturation,
+        compare,
+        pareto_front,
+        plot_saturation,
+        profile_figure,
+        recommend,
+        saturation_point,
+    )
     from effbench.codec import decode, encode
     from effbench.measure.compute import Cost, count_cost
     from effbench.measure.latency import measure_latency
@@ -31,6 +40,7 @@ __all__ = [
     "SweepResult",
     "__version__",
     "apply",
+    "compare",
     "count_cost",
     "decode",
     "encode",
@@ -44,6 +54,7 @@ __all__ = [
     "plot_saturation",
     "profile_figure",
     "profile_layers",
+    "recommend",
     "run_sweep",
     "saturation_point",
 ]
@@ -55,6 +66,7 @@ _HOMES = {
     "SweepPlan": "effbench.sweep.run_sweep",
     "SweepResult": "effbench.sweep.result",
     "apply": "effbench.sweep.technique",
+    "compare": "effbench.analysis",
     "count_cost": "effbench.measure.compute",
     "decode": "effbench.codec",
     "encode": "effbench.codec",
@@ -67,6 +79,7 @@ _HOMES = {
     "plot_saturation": "effbench.analysis",
     "profile_figure": "effbench.analysis",
     "profile_layers": "effbench.measure.layer_profile",
+    "recommend": "effbench.analysis",
     "run_sweep": "effbench.sweep.run_sweep",
     "saturation_point": "effbench.analysis",
 }

@@ -4,6 +4,7 @@ A frame has one row per run. Lower costs are better; which qualities are better,
 """
 
 from effbench.analysis.answers import Answer, answers
+from effbench.analysis.compare import compare
 from effbench.analysis.correlation import rank_correlations
 from effbench.analysis.costs import varying_costs
 from effbench.analysis.counts import Counts, QualityKind, quality_from_sums
@@ -15,6 +16,7 @@ from effbench.analysis.plot import plot_saturation
 from effbench.analysis.profile import chosen_layers, profile_summary, with_shares
 from effbench.analysis.profile_figure import profile_figure, short_count
 from effbench.analysis.quality import Quality
+from effbench.analysis.recommend import recommend
 from effbench.analysis.saturation import Saturation, saturation_point
 from effbench.analysis.sensitivity import plot_sensitivity
 from effbench.analysis.sentences import detail_sentences, saturation_sentence
@@ -30,6 +32,7 @@ __all__ = [
     "answers_figure",
     "answers_png",
     "chosen_layers",
+    "compare",
     "detail_sentences",
     "nominal_and_real",
     "not_faster",
@@ -42,6 +45,7 @@ __all__ = [
     "profile_summary",
     "quality_from_sums",
     "rank_correlations",
+    "recommend",
     "saturation_point",
     "saturation_sentence",
     "short_count",
