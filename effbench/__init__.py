@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from effbench.analysis import (
         Counts,
         Saturation,
+        axis_contributions,
         compare,
         pareto_front,
         plot_saturation,
@@ -40,6 +41,7 @@ __all__ = [
     "SweepResult",
     "__version__",
     "apply",
+    "axis_contributions",
     "compare",
     "count_cost",
     "decode",
@@ -66,6 +68,7 @@ _HOMES = {
     "SweepPlan": "effbench.sweep.run_sweep",
     "SweepResult": "effbench.sweep.result",
     "apply": "effbench.sweep.technique",
+    "axis_contributions": "effbench.analysis",
     "compare": "effbench.analysis",
     "count_cost": "effbench.measure.compute",
     "decode": "effbench.codec",

@@ -5,6 +5,7 @@ A frame has one row per run. Lower costs are better; which qualities are better,
 
 from effbench.analysis.answers import Answer, answers
 from effbench.analysis.compare import compare
+from effbench.analysis.contributions import axis_contributions, contributions_sentence
 from effbench.analysis.correlation import rank_correlations
 from effbench.analysis.costs import varying_costs
 from effbench.analysis.counts import Counts, QualityKind, quality_from_sums
@@ -31,8 +32,10 @@ __all__ = [
     "answers",
     "answers_figure",
     "answers_png",
+    "axis_contributions",
     "chosen_layers",
     "compare",
+    "contributions_sentence",
     "detail_sentences",
     "nominal_and_real",
     "not_faster",

@@ -62,9 +62,10 @@ def recommend(
         point, meets, missed (the largest miss), missed_<budget> (0 where it is met: a share of the budget, of
         max_drop a share of the reference's quality), quality and drop on validation and test, costs, axes, n_seeds.
         Those that meet all come in the order of the first cost with a budget (bytes, latency, MACs; without one the
-        first that varies); of equal ones the other costs decide, then the drop, then the label. Where none meets all, `meets` is False and
-        the smallest `missed` comes first. `.attrs`: "not_measured" has the labels that lack a value, "failed" and
-        "not_compared" those that have no finished run, or none with a reference; "ordered_by" the cost.
+        first that varies); of equal ones the other costs decide, then the drop, then the label. Where none meets all,
+        `meets` is False and the smallest `missed` comes first. `.attrs`: "not_measured" has the labels that lack a
+        value, "failed" and "not_compared" those that have no finished run, or none with a reference; "ordered_by" the
+        cost.
 
     Raises
     ------
