@@ -4,6 +4,7 @@ A frame has one row per run. Lower costs are better; which qualities are better,
 """
 
 from effbench.analysis.answers import Answer, answers
+from effbench.analysis.axes_figure import plot_axes
 from effbench.analysis.compare import compare
 from effbench.analysis.contributions import axis_contributions, contributions_sentence
 from effbench.analysis.correlation import rank_correlations
@@ -40,6 +41,7 @@ __all__ = [
     "nominal_and_real",
     "not_faster",
     "pareto_front",
+    "plot_axes",
     "plot_nominal",
     "plot_saturation",
     "plot_sensitivity",
