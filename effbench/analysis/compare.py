@@ -127,8 +127,8 @@ def _sweep(frame: pd.DataFrame, column: str, name: str) -> _Sweep:
     for row, full in enumerate(runs["point"].astype(str)):
         label = without_parts(full, shared)
         axes = label_axes(label)
-        is_reference = label.endswith("reference")
-        key: object = (frozenset(axes.items()), is_reference) if axes else label
+        # What stands before the first axis, as in "smaller: alpha=0.5", is part of what a point is.
+        key: object = (label[: label.index(f"{next(iter(axes))}=")], frozenset(axes.items())) if axes else label
         labels.setdefault(key, label)
         own = rows.setdefault(key, {})
         seed = seed_name(runs["seed"][row]) if "seed" in runs.columns else "0"

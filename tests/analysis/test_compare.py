@@ -36,6 +36,11 @@ def test_points_are_the_same_where_their_axes_are_and_others_are_listed():
     assert (table.attrs["only_a"], table.attrs["only_b"]) == (["reference"], ["prune=0.9"])
 
 
+def test_what_stands_before_the_axes_tells_points_apart():
+    frame = runs_of([("one: alpha=0.5, bits=4", 20, 0.8), ("two: alpha=0.5, bits=4", 10, 0.7)])
+    assert compare(frame, frame)["point"].tolist() == ["one: alpha=0.5, bits=4", "two: alpha=0.5, bits=4"]
+
+
 def test_seeds_are_paired_so_that_what_they_share_cancels():
     table = compare(*two())
     assert table["low"][0] == pytest.approx(0.02) and table["high"][0] == pytest.approx(0.02)
