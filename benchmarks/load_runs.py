@@ -1,8 +1,8 @@
-"""Reading the runs of an experiment: effbench.load_runs beside mlflow.search_runs, on the same database.
+"""Reading the runs of an experiment, beside mlflow.search_runs and a plain loop; and analysing a large sweep.
 
-Question: does a notebook wait for its runs?
+Question: does a notebook wait for its runs, or for what they say?
 
-Command: python benchmarks/load_runs.py [--runs 10000] [--rounds 5] [--quick]     Cost: 3 minutes.
+Command: python benchmarks/load_runs.py [--runs 10000] [--rounds 5] [--quick]     Cost: 5 minutes.
 Method: a sweep of ten runs (two prune ratios, two bit widths, two seeds) is run and logged by the command, without any
 training. What it logged is copied within MLflow's tables, by SQL, up to so many runs (each some 18 params, 33 metrics
 and 33 tags, in twenty sweeps), with run ids, keys, points and metrics of their own: logging them one by one would take
@@ -10,10 +10,13 @@ a quarter of an hour and give the same rows.
   load_runs               everything, and one of the twenty sweeps; after imports, pandas' included, none of MLflow's
   a fresh process         Python, its imports, and load_runs of everything
   mlflow.search_runs      everything, once, as it takes half a minute
+  a plain loop            MlflowClient.search_runs page by page, a dictionary a run, once
+  front, each method      of a drawn sweep of 50 points, 5 seeds and 10,000 examples: the front; each method of
+                          saturation_point on it, with 1,000 resamples where the method takes counts; and all together
 Medians in wall time and in processor time, which other work on the machine stretches less. The peak of memory is what
 tracemalloc sees of Python's and numpy's objects, in a reading of its own.
 Expected: at most 0.5 s for 10,000 runs on an idle machine, where mlflow.search_runs takes twenty; memory in proportion
-to the runs.
+to the runs. All of the analysis together at most 2 s.
 """
 
 from __future__ import annotations
@@ -32,11 +35,15 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from parts.sweeps import drawn_sweep
+
 import effbench
+from effbench.analysis import saturation
 from effbench.tracking import names
 
 SWEEP = ["+prune=0.3,0.6", "+bits=8,4", "+seed=0,1", "train.epochs=0", "finetune.epochs=0", "measure.seconds=0.01"]
 N_SWEEPS = 20
+SIZE = {"n_points": 50, "n_seeds": 5, "n_examples": 10_000}
 TABLES = ("params", "latest_metrics", "metrics", "tags")
 OWN = {
     names.SWEEP: lambda run, n_runs: f"{run * N_SWEEPS // n_runs:012x}",
@@ -140,6 +147,51 @@ def measure(path: Path, n_rounds: int) -> None:
         return mlflow.search_runs(experiment_names=["effbench"], max_results=10**5)
 
     row("mlflow.search_runs", search, 1)
+    row("a plain loop", lambda: plain_loop(uri), 1)
+
+
+def plain_loop(uri: str) -> list[dict[str, object]]:
+    """Return the finished runs as one would read them without a library: page by page, run by run."""
+    from mlflow.tracking import MlflowClient
+
+    client, rows, token = MlflowClient(uri), [], None
+    experiment = client.get_experiment_by_name("effbench").experiment_id
+    while True:
+        page = client.search_runs([experiment], max_results=1000, page_token=token)
+        for run in page:
+            if run.info.status == "FINISHED" and names.RUN_KEY in run.data.tags:
+                rows.append({"run_id": run.info.run_id, **run.data.params, **run.data.metrics})
+        token = page.token
+        if not token:
+            return rows
+
+
+def measure_analysis(n_rounds: int, *, n_points: int, n_seeds: int, n_examples: int) -> None:
+    """Time the front and every method, each with its interval, of a drawn sweep."""
+    runs, counts = drawn_sweep(n_points, n_seeds, n_examples)
+    print(f"\n{n_points} points, {n_seeds} seeds, {n_examples:,} examples")
+
+    def front() -> object:
+        return effbench.pareto_front(runs, cost="size_bytes")
+
+    def analysed(method: str) -> object:
+        try:
+            return effbench.saturation_point(runs, cost="size_bytes", method=method, counts=counts)
+        except ValueError as error:  # a method that has no interval refuses counts
+            if "counts" not in str(error):
+                raise
+            return effbench.saturation_point(runs, cost="size_bytes", method=method)
+
+    def everything() -> None:
+        front()
+        for method in saturation._METHODS:
+            analysed(method)
+
+    everything()  # imports of the methods' libraries
+    row("the front", front, n_rounds)
+    for method in saturation._METHODS:
+        row(f"saturation_point, {method}", lambda method=method: analysed(method), n_rounds)
+    row("all of these", everything, n_rounds, limit=2.0, note=f"peak {peak_of(everything) / 1e6:.0f} MB")
 
 
 def main() -> None:
@@ -154,6 +206,8 @@ def main() -> None:
         path = template(Path(folder))
         fill(path, 500 if options.quick else options.runs)
         measure(path, 1 if options.quick else options.rounds)
+    size = {"n_points": 10, "n_seeds": 2, "n_examples": 500} if options.quick else SIZE
+    measure_analysis(1 if options.quick else options.rounds, **size)
     print(f"\nload {os.getloadavg()[0]:.1f} at the end")
 
 

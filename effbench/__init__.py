@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from effbench import models
-    from effbench.analysis import Counts, Saturation, pareto_front, plot_saturation, profile_figure, saturation_point
+    from effbench.analysis import (
+        Counts,
+        Saturation,
+        axis_contributions,
+        compare,
+        pareto_front,
+        plot_axes,
+        plot_saturation,
+        profile_figure,
+        recommend,
+        saturation_point,
+    )
     from effbench.codec import decode, encode
     from effbench.measure.compute import Cost, count_cost
     from effbench.measure.latency import measure_latency
@@ -31,6 +42,8 @@ __all__ = [
     "SweepResult",
     "__version__",
     "apply",
+    "axis_contributions",
+    "compare",
     "count_cost",
     "decode",
     "encode",
@@ -41,9 +54,11 @@ __all__ = [
     "models",
     "pareto_front",
     "plan_sweep",
+    "plot_axes",
     "plot_saturation",
     "profile_figure",
     "profile_layers",
+    "recommend",
     "run_sweep",
     "saturation_point",
 ]
@@ -55,6 +70,8 @@ _HOMES = {
     "SweepPlan": "effbench.sweep.run_sweep",
     "SweepResult": "effbench.sweep.result",
     "apply": "effbench.sweep.technique",
+    "axis_contributions": "effbench.analysis",
+    "compare": "effbench.analysis",
     "count_cost": "effbench.measure.compute",
     "decode": "effbench.codec",
     "encode": "effbench.codec",
@@ -64,9 +81,11 @@ _HOMES = {
     "measure_latency": "effbench.measure.latency",
     "pareto_front": "effbench.analysis",
     "plan_sweep": "effbench.sweep.run_sweep",
+    "plot_axes": "effbench.analysis",
     "plot_saturation": "effbench.analysis",
     "profile_figure": "effbench.analysis",
     "profile_layers": "effbench.measure.layer_profile",
+    "recommend": "effbench.analysis",
     "run_sweep": "effbench.sweep.run_sweep",
     "saturation_point": "effbench.analysis",
 }

@@ -4,6 +4,9 @@ A frame has one row per run. Lower costs are better; which qualities are better,
 """
 
 from effbench.analysis.answers import Answer, answers
+from effbench.analysis.axes_figure import plot_axes
+from effbench.analysis.compare import compare
+from effbench.analysis.contributions import axis_contributions, contributions_sentence
 from effbench.analysis.correlation import rank_correlations
 from effbench.analysis.costs import varying_costs
 from effbench.analysis.counts import Counts, QualityKind, quality_from_sums
@@ -15,6 +18,7 @@ from effbench.analysis.plot import plot_saturation
 from effbench.analysis.profile import chosen_layers, profile_summary, with_shares
 from effbench.analysis.profile_figure import profile_figure, short_count
 from effbench.analysis.quality import Quality
+from effbench.analysis.recommend import recommend
 from effbench.analysis.saturation import Saturation, saturation_point
 from effbench.analysis.sensitivity import plot_sensitivity
 from effbench.analysis.sentences import detail_sentences, saturation_sentence
@@ -29,11 +33,15 @@ __all__ = [
     "answers",
     "answers_figure",
     "answers_png",
+    "axis_contributions",
     "chosen_layers",
+    "compare",
+    "contributions_sentence",
     "detail_sentences",
     "nominal_and_real",
     "not_faster",
     "pareto_front",
+    "plot_axes",
     "plot_nominal",
     "plot_saturation",
     "plot_sensitivity",
@@ -42,6 +50,7 @@ __all__ = [
     "profile_summary",
     "quality_from_sums",
     "rank_correlations",
+    "recommend",
     "saturation_point",
     "saturation_sentence",
     "short_count",

@@ -67,6 +67,11 @@ def point_numbers(runs: pd.DataFrame, /) -> NDArray[np.int64]:
     if "point" not in runs.columns:
         return np.arange(len(runs))
     keys = pd.DataFrame({name: codes_of(runs[name]) for name in POINT_KEYS if name in runs.columns})
+    if "run_key" in runs.columns:
+        again = keys.assign(run_key=runs["run_key"]).duplicated() & runs["run_key"].notna()
+        again &= runs["seed"].isna() if "seed" in runs.columns else True  # of known seeds the seed is what is named
+        for row in np.flatnonzero(again.to_numpy()):
+            raise ValueError(f"{runs['point'][row]!r} has two rows of run {runs['run_key'][row]}: keep one of them")
     if "seed" in runs.columns:
         for row in np.flatnonzero((keys.assign(seed=runs["seed"]).duplicated() & runs["seed"].notna()).to_numpy()):
             point, seed = runs["point"][row], runs["seed"][row]

@@ -34,7 +34,7 @@ def series_of(curve: Curve, /) -> list[Series]:
     Each point is in one. The axis along which lines go is the one of most values, but a width only where it is alone.
     Points with different references are never joined, nor are categories, nor networks.
     """
-    values = _axis_values(curve)
+    values = axis_values(curve)
     along = _along(values)
     others = [name for name in values.columns if name != along]
     keys = list(zip(curve.references.tolist(), *(values[name] for name in others), strict=True))
@@ -53,7 +53,7 @@ def series_of(curve: Curve, /) -> list[Series]:
     ]
 
 
-def _axis_values(curve: Curve) -> pd.DataFrame:
+def axis_values(curve: Curve, /) -> pd.DataFrame:
     """Return the axes that vary over the points, (n_points, n_axes), as text; "" where a point does not say."""
     points = curve.points
     labels = [str(label) for label in points["point"]] if "point" in points.columns else curve.labels

@@ -35,6 +35,8 @@ def runs_frame(logged: LoggedRuns, /, *, says_experiment: bool = False) -> pd.Da
     frame.attrs["extra_qualities"] = _listed(runs, names.EXTRA_QUALITIES)
     frame.attrs["failed"] = _failed(logged, finished)
     frame.attrs["unfinished"] = _unfinished(logged)
+    frame.attrs["repeated"] = _repeated(logged, finished)
+    frame.attrs["incomplete"] = _incomplete(frame)
     return frame
 
 
@@ -154,3 +156,33 @@ def _unfinished(logged: LoggedRuns) -> list[tuple[str, str, str, str]]:
         for run, status in enumerate(logged.statuses)
         if status != "FINISHED"
     ]
+
+
+def _repeated(logged: LoggedRuns, finished: Mapping[str, int]) -> list[tuple[str, str, str]]:
+    """Return the finished runs that are left out, as a later one has their key: (run_id, run_name, run_key)."""
+    keys, run_names = logged.tags.column(names.RUN_KEY), logged.tags.column(names.RUN_NAME, "")
+    return [
+        (logged.ids[run], run_names[run], keys[run])
+        for run, status in enumerate(logged.statuses)
+        if status == "FINISHED" and finished[keys[run]] != run
+    ]
+
+
+def _incomplete(frame: pd.DataFrame) -> list[tuple[str, str, list[str]]]:
+    """Return the finished runs that lack a number which every such run has: (run_id, run_name, what is missing).
+
+    These are the bytes of its file and its quality, on validation and on test.
+    """
+    if "quality_name" not in frame.columns:
+        return []
+    lacks: dict[int, list[str]] = {}
+    qualities = frame["quality_name"].astype(str).where(frame["quality_name"].notna(), "")
+    for quality in sorted(set(qualities) - {""}):
+        own = (qualities == quality).to_numpy(dtype=bool)
+        for name in (f"{quality}_val", quality, "size_bytes"):
+            there = np.zeros(len(frame), dtype=bool)
+            if name in frame.columns:
+                there = np.isfinite(pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64))
+            for row in np.flatnonzero(own & ~there).tolist():
+                lacks.setdefault(row, []).append(name)
+    return [(frame["run_id"].iloc[row], frame["run_name"].iloc[row], lacks[row]) for row in sorted(lacks)]

@@ -62,9 +62,10 @@ def load_runs(
     all that begin so. They are read from the runs' config.yaml.
 
     `.attrs`: "unfinished" lists the other runs as (run_id, run_name, status, error), "failed" the point, seed and group
-    of failed ones; "axes" names the axes that were swept, "moves" the costs that each of them changes,
-    "extra_qualities" what the task counts beside its own quality. ValueError where there is no database, experiment or
-    sweep of that name, or no such key.
+    of failed ones; "repeated" finished runs that a later one of their key replaces, as (run_id, run_name, run_key);
+    "incomplete" the rows that lack a finite quality or their bytes, as (run_id, run_name, what is missing); "axes"
+    names the axes that were swept, "moves" the costs that each of them changes, "extra_qualities" what the task counts
+    beside its own quality. ValueError where there is no database, experiment or sweep of that name, or no such key.
 
     >>> import effbench, torch
     >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))

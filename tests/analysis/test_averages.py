@@ -81,3 +81,11 @@ def test_groups_are_averaged_by_number(seeded):
     assert averages.means["accuracy_val"].tolist() == mean.tolist()
     assert averages.deviations["accuracy_val"].tolist() == deviation.tolist()
     assert mean_and_deviation(np.array([]), np.array([], dtype=int))[0].tolist() == []
+
+
+def test_a_run_given_twice_is_refused_also_where_its_seed_is_not_known():
+    frame = pd.DataFrame({"point": ["a", "b", "b"], "run_key": ["1", "2", "2"], "size_bytes": [3, 2, 2]})
+    for twice in (frame, frame.assign(seed=np.nan)):
+        with pytest.raises(ValueError, match="'b' has two rows of run 2: keep one of them"):
+            average_runs(twice)
+    assert len(average_runs(frame.assign(run_key=[None, None, None])).n_runs) == 2

@@ -1,6 +1,7 @@
 """The table of runs, beside one that is made run by run from MLflow's own objects."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -96,6 +97,34 @@ def test_what_failed_is_listed_once_and_not_where_it_was_finished(awkward):
     assert ("run f", "FAILED", "Boom: [x]") in [entry[1:] for entry in read(awkward).attrs["unfinished"]]
 
 
+def test_runs_that_a_later_one_replaces_are_named(awkward):
+    frame, (_, runs) = read(awkward), by_hand(awkward)
+    finished = [r.info.run_id for r in runs if r.info.status == "FINISHED" and r.data.tags[names.RUN_KEY] == "a"]
+    repeated = frame.attrs["repeated"]
+    assert {run_id for run_id, *_ in repeated} == set(finished) - set(frame["run_id"]) and len(repeated) == 2
+    assert {tuple(rest) for _, *rest in repeated} == {("run a", "a")}
+
+
+def test_finished_runs_that_lack_a_quality_or_their_bytes_are_named(uri, opened, record):
+    whole = {"accuracy": 0.5, "accuracy_val": 0.5, "size_bytes": 9.0}
+    kinds = {
+        "whole": whole,
+        "half": {"accuracy_val": 0.5, "size_bytes": 9.0},
+        "nan": whole | {"accuracy": float("nan")},
+    }
+    kinds |= {"none": {"loss": 1.0}}
+    tracker = opened(uri)
+    for key, metrics in kinds.items():
+        tracker.log_run(replace(record(key), metrics=metrics), status="FINISHED")
+    frame = read(uri)
+    lacking = {
+        frame.set_index("run_id").loc[run_id, "run_key"]: missing for run_id, _, missing in frame.attrs["incomplete"]
+    }
+    assert lacking == {
+        "half": ["accuracy"], "nan": ["accuracy"], "none": ["accuracy_val", "accuracy", "size_bytes"],
+    }  # fmt: skip
+
+
 def test_axes_are_listed_once_in_the_order_of_the_runs(awkward):
     assert set(read(awkward).attrs["axes"]) <= {"prune", "bits", "rho"}
     assert read(awkward, "Abc2").attrs["axes"] == ["bits", "rho"]
@@ -114,7 +143,8 @@ def test_a_later_run_says_what_an_axis_moves(uri, opened, record):
 def test_without_runs_it_is_empty(awkward, sweep):
     frame = runs_frame(Database(sqlite_path(awkward)).runs(["empty"], sweep))
     pd.testing.assert_frame_equal(frame, pd.DataFrame([]))
-    assert frame.attrs == {"axes": [], "moves": {}, "extra_qualities": [], "failed": [], "unfinished": []}
+    nothing = {"axes": [], "moves": {}, "extra_qualities": []}
+    assert frame.attrs == nothing | {name: [] for name in ("failed", "unfinished", "repeated", "incomplete")}
 
 
 def test_runs_of_an_older_effbench_have_fewer_tags(uri):
