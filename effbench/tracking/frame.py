@@ -35,6 +35,7 @@ def runs_frame(logged: LoggedRuns, /, *, says_experiment: bool = False) -> pd.Da
     frame.attrs["extra_qualities"] = _listed(runs, names.EXTRA_QUALITIES)
     frame.attrs["failed"] = _failed(logged, finished)
     frame.attrs["unfinished"] = _unfinished(logged)
+    frame.attrs["superseded"] = _superseded(logged, finished)
     return frame
 
 
@@ -153,4 +154,14 @@ def _unfinished(logged: LoggedRuns) -> list[tuple[str, str, str, str]]:
         (logged.ids[run], run_names[run], status, errors[run])
         for run, status in enumerate(logged.statuses)
         if status != "FINISHED"
+    ]
+
+
+def _superseded(logged: LoggedRuns, finished: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Return the finished runs (id, name) in whose place a later one with the same key stands in the table."""
+    kept, run_names = set(finished.values()), logged.tags.column(names.RUN_NAME, "")
+    return [
+        (logged.ids[run], run_names[run])
+        for run, status in enumerate(logged.statuses)
+        if status == "FINISHED" and run not in kept
     ]

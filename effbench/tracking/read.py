@@ -62,9 +62,10 @@ def load_runs(
     all that begin so. They are read from the runs' config.yaml.
 
     `.attrs`: "unfinished" lists the other runs as (run_id, run_name, status, error), "failed" the point, seed and group
-    of failed ones; "axes" names the axes that were swept, "moves" the costs that each of them changes,
-    "extra_qualities" what the task counts beside its own quality. ValueError where there is no database, experiment or
-    sweep of that name, or no such key.
+    of failed ones, "superseded" the finished ones (run_id, run_name) that a later one with the same key replaces;
+    "axes" names the axes that were swept, "moves" the costs that each of them changes, "extra_qualities" what
+    the task counts beside its own quality. ValueError where there is no database, experiment or sweep of that name, or
+    no such key.
 
     >>> import effbench, torch
     >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
