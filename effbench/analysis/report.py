@@ -6,6 +6,7 @@ All text reaches the page through a template that escapes it (jinja2, autoescape
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +23,7 @@ from effbench.analysis.method_table import method_rows
 from effbench.analysis.nominal import nominal_and_real, not_faster
 from effbench.analysis.report_figure import PageOf, panels_of
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TEMPLATE = "report.html"
 _VERDICTS = {"as predicted": "met", "partly": "partly", "none": "missing", "slower": "missing"}
 
@@ -69,7 +71,7 @@ class Report:
 def report_page(report: Report, /) -> str:
     """Return the page as HTML.
 
-    What is no valid text (half a letter of UTF-16) becomes a question mark. The same report gives the same page.
+    What is no valid text (half a letter of UTF-16, a control character) is replaced by a mark. The same report gives the same page.
     """
     nominal = nominal_and_real(report.frame)
     text = _template().render(
@@ -84,7 +86,7 @@ def report_page(report: Report, /) -> str:
         details=[line for answer in report.found for line in answer.details],
         has_seeds=_has_seeds(report.frame),
     )
-    return str(text).encode("utf-8", "replace").decode("utf-8")
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def strict_record(value: Any, /) -> Any:
