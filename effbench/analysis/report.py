@@ -71,7 +71,8 @@ class Report:
 def report_page(report: Report, /) -> str:
     """Return the page as HTML.
 
-    What is no valid text (half a letter of UTF-16, a control character) is replaced by a mark. The same report gives the same page.
+    What is no valid text (half a letter of UTF-16, a control character) is replaced by a mark. The same report gives
+    the same page.
     """
     nominal = nominal_and_real(report.frame)
     text = _template().render(

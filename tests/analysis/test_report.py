@@ -1,4 +1,4 @@
-"""The report: all of it is there, whatever names say nothing of theirs is markup, and a browser shows it as it should."""
+"""The report: all of it is there, nothing in a name is markup, and a browser shows it as it should."""
 
 import html
 import json

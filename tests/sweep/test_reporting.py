@@ -1,6 +1,4 @@
-"""The report at a sweep's end: what it says is what the sweep found, and it leads to the runs where there is a server."""
-
-import dataclasses
+"""The report at a sweep's end: it says what the sweep found, and leads to the runs where there is a server."""
 
 import numpy as np
 import pytest
@@ -61,4 +59,3 @@ def test_a_diverged_run_is_named_and_the_others_are_answered_for(told):
 
 def test_the_page_of_the_same_sweep_is_the_same(told):
     assert told()[0] == told()[0]
-    assert dataclasses.is_dataclass(Printout)

@@ -6,6 +6,8 @@ from effbench.tracking.parents import add_file, read_sweep_parent
 from effbench.tracking.read import load_file
 from effbench.tracking.write import MlflowTracker
 
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 
 @pytest.fixture
 def uri(tmp_path):
