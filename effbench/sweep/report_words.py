@@ -99,7 +99,8 @@ def problems_of(frame: pd.DataFrame, /) -> list[str]:
         wrong = without_numbers(frame)
         quality = Quality.of_frame(frame).name
         lines += [
-            f"diverged or not whole: {_name(frame, row)} has no finite {quality}" for row in np.flatnonzero(wrong)
+            f"diverged or not whole: {_name(frame, row)} has no finite {quality}"
+            for row in np.flatnonzero(wrong).tolist()
         ]
         lacking = _without_costs(frame) & ~wrong
         lines += [f"logged in part: {_name(frame, row)} has no size_bytes" for row in np.flatnonzero(lacking).tolist()]
