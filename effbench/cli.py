@@ -17,13 +17,14 @@ commands
   profile  where a network's cost sits, layer by layer, trained or not: effbench profile model=vgg16
   latency  time a tracked sweep again, on other engines or machines: effbench latency sweep=1f2e3d engine=openvino
   export   a tracked run's network as an engine's file, verified: effbench export run=1f2e3d engine=onnxruntime
+  report   a tracked sweep as one page to read and to pass on: effbench report sweep=1f2e3d
   replay   make a tracked run again from its logged configuration, and say what differs: effbench replay run=1f2e3d
   new      begin a technique, network, data set, task, engine or recipe of your own: effbench new model my_net
 
 effbench COMMAND --help says more; effbench --version says which this is. `python -m effbench.sweep …` is the same as
 `effbench sweep …`, and so on: modules in the working folder are found by both (not with PYTHONSAFEPATH, as ever)."""
 
-COMMANDS = ("sweep", "store", "profile", "latency", "export", "replay", "new")
+COMMANDS = ("sweep", "store", "profile", "latency", "export", "report", "replay", "new")
 WRONG_INPUT = 2
 
 
@@ -57,6 +58,10 @@ def main() -> int:
         from effbench.export import command as export
 
         return export(others)
+    if name == "report":
+        from effbench.report import command as report
+
+        return report(others)
     if name == "replay":
         from effbench.replay import command as replay
 

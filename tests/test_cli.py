@@ -44,7 +44,8 @@ def test_version(run):
         (["tracking.uri=http://me:hunter2@there"], "did you mean effbench sweep tracking.uri=http://me:***@there?"),
         (
             ["--verbose"],
-            "--verbose: there is no such command; there are: sweep, store, profile, latency, export, replay, new",
+            "--verbose: there is no such command; "
+            "there are: sweep, store, profile, latency, export, report, replay, new",
         ),
         ([""], ": there is no such command"),
     ],

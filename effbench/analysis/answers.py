@@ -14,6 +14,8 @@ from effbench.analysis.groups import split_groups
 from effbench.analysis.reached import ended_early, with_reached
 from effbench.analysis.saturation import Found, Saturation, answer_of
 from effbench.analysis.sentences import details_of, sentence_of
+from effbench.analysis.stability import stability_sentence
+from effbench.analysis.tolerance import DEFAULT_TOLERANCE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +65,7 @@ def answers(
     model=b, size_bytes: nothing cheaper than the reference stays within 2 points: already prune=0.5 loses 3.0 points
     """
     found = []
+    tolerance = options.get("tolerance", DEFAULT_TOLERANCE)
     for group, runs in split_groups(frame).items() if len(frame) else ():
         begin = f"{group}, " if group else ""
         costs = costs_that_vary(runs)
@@ -80,7 +83,9 @@ def answers(
                 test_counts=test_counts,
                 model=None,
             )
-            details = details_of(runs, answer) if cost == costs[0] else []
+            details = (
+                [*details_of(runs, answer), stability_sentence(runs, answer, tolerance)] if cost == costs[0] else []
+            )
             found.append(
                 Answer(
                     group=group,
@@ -88,7 +93,7 @@ def answers(
                     cost=cost,
                     sentence=begin + sentence_of(answer),
                     found=answer,
-                    details=tuple(f"{group}: {line}" if group else line for line in details),
+                    details=tuple(f"{group}: {line}" if group else line for line in details if line),
                 )
             )
     return found

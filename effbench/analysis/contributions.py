@@ -144,6 +144,12 @@ def axis_contributions(
     return table
 
 
+def owes_to_several(curve: Curve, /) -> bool:
+    """Whether a front may be taken apart by axes: several vary, each point has its reference, no cost is 0."""
+    has_references = curve.base == "reference" and len(curve) > 1 and bool((curve.costs > 0).all())
+    return has_references and len(moves_of(curve).axes) > 1
+
+
 def contributions_sentence(table: pd.DataFrame, /) -> str:
     """Say which axis the joint front owes most to, from `axis_contributions`; empty where one axis was swept.
 

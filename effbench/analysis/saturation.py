@@ -181,15 +181,27 @@ def answer_of(
     drawn = None if counts is None or len(curve) < 2 or curve.base == "missing" else resampled_losses(curve, counts)
     if drawn is None and isinstance(rule, ToleranceBound) and len(curve) > 1:
         raise ValueError(f"method {method!r} needs counts=, those of the examples: effbench.load_counts(runs)")
+    found = _found(curve, rule, method, drawn)
+    return replace(found, saturation=_with_test(found.saturation, curve, found.choice.row, test_counts))
+
+
+def by_other_method(found: Found, method: str, options: Mapping[str, Any], /) -> Found:
+    """Return what another method comes to on the same curve, by the same resamples; test is left out.
+
+    ValueError as for `saturation_point`.
+    """
+    return _found(found.curve, method_of(method, options), method, found.drawn)
+
+
+def _found(curve: Curve, rule: Method, method: str, drawn: NDArray[np.float64] | None) -> Found:
     choice = rule.choose(curve, drawn)
     firmness = None
     if drawn is not None and choice.outcome != "none":
         firmness = firmness_of(curve, choice.row, rule.rows(curve, drawn), drawn)
-    reason = "; ".join([reason_of(curve, choice, rule, drawn), *remarks(curve, choice)])
     row = None if choice.outcome == "not reached" else choice.row
     saturation = Saturation(
         point=None if row is None else curve.points.iloc[row],
-        reason=reason,
+        reason="; ".join([reason_of(curve, choice, rule, drawn), *remarks(curve, choice)]),
         method=method,
         cost=curve.cost,
         quality=curve.quality_column,
@@ -203,7 +215,6 @@ def answer_of(
             covers=firmness.covers,
             loss_interval=firmness.loss,
         )
-    saturation = _with_test(saturation, curve, choice.row, test_counts)
     return Found(curve=curve, choice=choice, method=rule, firmness=firmness, drawn=drawn, saturation=saturation)
 
 

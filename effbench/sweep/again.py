@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from effbench.run.store import Store
     from effbench.sweep.printout import Printout
 
-VERSION = 2
+VERSION = 3
 """Bumped when what is kept of an answer changes."""
 DEFAULT_ROOT = ".effbench"
 """The default of `store.root`."""

@@ -34,6 +34,7 @@ from effbench.sweep.note import note
 from effbench.sweep.page import page_of
 from effbench.sweep.params import asked_of_the_sweep
 from effbench.sweep.printout import Printout
+from effbench.sweep.reporting import REPORT, report_of_sweep
 from effbench.tracking import names
 from effbench.tracking.location import for_writing, ui_command
 from effbench.tracking.tracker import RunStatus, Tracker, TrackingError
@@ -49,7 +50,7 @@ def give_answer(
 
     Returns what is to be printed, which is done where it `shows`, and whether all is logged; if not, that is said.
     """
-    printout, metrics, files = _answered(sweep, outcome, store)
+    printout, metrics, files = _answered(sweep, outcome, store, tracker)
     if outcome.tracking_problem is None:
         printout = dataclasses.replace(printout, page=page_of(sweep, outcome.frame, tracker))
     if shows:
@@ -60,11 +61,11 @@ def give_answer(
 
 def answer_so_far(sweep: Sweep, outcome: SweepOutcome, store: Store, /) -> Printout:
     """Save table and figure of a sweep that is not finished; the tracker is not told."""
-    return _answered(sweep, outcome, store)[0]
+    return _answered(sweep, outcome, store, None)[0]
 
 
 def _answered(
-    sweep: Sweep, outcome: SweepOutcome, store: Store
+    sweep: Sweep, outcome: SweepOutcome, store: Store, tracker: Tracker | None
 ) -> tuple[Printout, Mapping[str, float], Mapping[str, bytes]]:
     found, no_answer = _answers(outcome, sweep)
     check()
@@ -73,9 +74,6 @@ def _answered(
     if len(nominal):
         files |= {"nominal.csv": nominal.to_csv(index=False).encode(), "nominal.png": _nominal_figure(outcome, store)}
     folder = store.root / "sweeps" / sweep.plan.sweep_id
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
     printout = Printout(
         table=_table(outcome.frame, sweep) if len(outcome.frame) else None,
         lines=[
@@ -91,8 +89,13 @@ def _answered(
         figure=str(folder / "saturation.png") if "saturation.png" in files else None,
         runs=ui_command(for_writing(sweep.tracking.uri)),
         command=sweep.command,
+        report=str(folder / REPORT),
         record=answer_record(outcome.frame, found, sweep_id=sweep.plan.sweep_id, tolerance=sweep.tolerance),
     )
+    files[REPORT] = report_of_sweep(sweep, outcome, found, printout, tracker)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
     return printout, metrics, files
 
 

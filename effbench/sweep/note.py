@@ -48,3 +48,13 @@ def _cell(value: Any) -> str:
 def _plain(text: str) -> str:
     """Return a text in which Markdown and HTML find nothing of theirs."""
     return text.replace("<", "&lt;").replace("*", "\\*").replace("`", "\\`")
+
+
+def command_of(text: str, /) -> str:
+    """Return the command that a note begins with; empty where it has none.
+
+    >>> command_of(note("python -m effbench.sweep +prune=0.5", ["size_bytes: …"]))
+    'python -m effbench.sweep +prune=0.5'
+    """
+    first = text.partition("\n\n")[0]
+    return first.strip("`").strip() if first.startswith("`") and first.endswith("`") else ""

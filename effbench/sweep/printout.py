@@ -34,6 +34,8 @@ class Printout:
     """Whose latency could not be measured, and why: a line each."""
     figure: str | None
     """The figure's path."""
+    report: str | None = None
+    """The path of the page that says all of it."""
     runs: str
     """What shows the runs: a command, or an address."""
     page: str | None = None
@@ -53,6 +55,8 @@ class Printout:
             print_line(line, console)
         if self.figure is not None:
             print_line(f"figure: {os.path.relpath(self.figure)}", console)
+        if self.report is not None:
+            print_line(f"report: {os.path.relpath(self.report)}", console)
         print_line(f"runs:   {self.runs}", console)
         if self.page is not None:
             print_line(f"page:   {self.page}", console)
@@ -85,6 +89,7 @@ class Printout:
             "table": table,
             "lines": list(self.lines),
             "figure": self.figure,
+            "report": self.report,
             "page": self.page,
             "command": self.command,
             "record": self.record,
@@ -98,7 +103,7 @@ class Printout:
             columns = plain["table"]["columns"]
             table = pd.DataFrame({name: pd.Series(values, dtype=dtype) for name, dtype, values in columns})
             table.attrs = plain["table"]["attrs"]
-        kept = {name: plain[name] for name in ("lines", "figure", "page", "command", "record")}
+        kept = {name: plain[name] for name in ("lines", "figure", "report", "page", "command", "record")}
         return cls(table=table, runs=runs, **kept)
 
 

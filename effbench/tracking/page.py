@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-
-from mlflow.tracking import MlflowClient
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from effbench.tracking import names
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 VIEW = "mlflow.sharedViewState."
 """What the tags of an experiment begin with that hold shared views."""
@@ -48,3 +51,17 @@ def share_view(
     if client.get_experiment(experiment_id).tags.get(tag) != value:
         client.set_experiment_tag(experiment_id, tag, value)
     return f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={sweep_id}"
+
+
+def runs_path(experiment_id: str, run_ids: Sequence[str], /) -> str:
+    """Return the path of the page of a run, or of the one that shows several side by side.
+
+    >>> runs_path("1", ["3f2a"])
+    '/#/experiments/1/runs/3f2a'
+    >>> runs_path("1", ["3f2a", "77c0"])
+    '/#/compare-runs?runs=%5B%223f2a%22%2C%2277c0%22%5D&experiments=%5B%221%22%5D'
+    """
+    if len(run_ids) == 1:
+        return f"/#/experiments/{quote(experiment_id, safe='')}/runs/{quote(run_ids[0], safe='')}"
+    runs, experiments = (quote(json.dumps(ids, separators=(",", ":"))) for ids in (list(run_ids), [experiment_id]))
+    return f"/#/compare-runs?runs={runs}&experiments={experiments}"

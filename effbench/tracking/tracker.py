@@ -102,6 +102,9 @@ class Tracker(Protocol):
     def share_view(self, params: Sequence[str], metrics: Sequence[str], *, order: str, with_models: bool) -> str:
         """Have the tracker show the sweep's runs with these columns, ordered by a metric; returns the page's path."""
 
+    def runs_page(self, keys: Sequence[str]) -> str | None:
+        """Return the path of the page that shows finished runs, by their keys; None where one is not logged."""
+
     def abandon_sweep(self) -> None:
         """End what this process has open as KILLED, and the parent unless another process is still at it.
 

@@ -16,7 +16,7 @@ from effbench.tracking.entities import dataset_inputs, is_param_name, metric_ent
 from effbench.tracking.failures import speaking_plainly
 from effbench.tracking.location import sqlite_path, why_unwritable
 from effbench.tracking.opening import open_database
-from effbench.tracking.page import share_view
+from effbench.tracking.page import runs_path, share_view
 from effbench.tracking.parent import Parent
 from effbench.tracking.relocation import has_files
 from effbench.tracking.run_requests import log_files, log_values, milliseconds
@@ -156,6 +156,11 @@ class MlflowTracker:
         with self._speaking_plainly():
             there = (self._client, self._experiment_id, self.parent_id, self._parent.sweep_id)
             return share_view(*there, params=params, metrics=metrics, order=order, with_models=with_models)
+
+    def runs_page(self, keys: Sequence[str]) -> str | None:
+        """Return the path of the page that shows finished runs; None where one of them is not logged."""
+        there = [self._run_ids[key] for key in keys if key in self._run_ids]
+        return runs_path(self._experiment_id, there) if there and len(there) == len(keys) else None
 
     def log_metrics(self, key: str, metrics: Mapping[str, float]) -> None:
         """Add metrics to a finished run; those that it has already are not logged once more."""

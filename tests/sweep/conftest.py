@@ -71,6 +71,9 @@ class Memory:
         self.view = (params, metrics, order, with_models)
         return "/#/page"
 
+    def runs_page(self, keys):
+        return f"/#/runs/{','.join(keys)}"
+
     def abandon_sweep(self):
         raise AssertionError("nothing to abandon")
 

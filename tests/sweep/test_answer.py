@@ -97,7 +97,7 @@ def test_where_every_run_failed_there_is_no_table(outcome_of, store, make_tracke
     tracker = make_tracker()
     give_answer(sweep, outcome, store, tracker)
     ((status, _, files),) = tracker.closed
-    assert (status, list(files)) == ("FAILED", ["config.yaml"])
+    assert (status, list(files)) == ("FAILED", ["report.html", "config.yaml"])
 
 
 def test_a_reference_alone_is_a_row_and_no_answer(outcome_of, store, make_tracker, capsys):
@@ -107,7 +107,7 @@ def test_a_reference_alone_is_a_row_and_no_answer(outcome_of, store, make_tracke
     out = capsys.readouterr().out
     assert "no cost varies over these runs: there is one point; sweep an axis, as in +prune=0.1,0.5,0.9" in out
     ((_, metrics, files),) = tracker.closed
-    assert set(files) == {"table.csv", "config.yaml"}
+    assert set(files) == {"table.csv", "report.html", "config.yaml"}
     assert metrics == {"n_runs": 1, "n_failed": 0}
 
 

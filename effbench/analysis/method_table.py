@@ -1,0 +1,70 @@
+"""Methods for the saturation point side by side: what each one chooses, and how sure it is of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from effbench.analysis.answers import Answer
+from effbench.analysis.costs import cost_words
+from effbench.analysis.saturation import Saturation
+from effbench.analysis.stability import by_definition
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodRow:
+    """What one method says of one group and cost."""
+
+    where: str
+    """Group and cost."""
+    method: str
+    point: str
+    """"none" where there is no saturation point."""
+    interval: str
+    """95 % of the costs at which it falls; empty where nothing is known of it."""
+    shares: str
+    """How many of the resamples chose which point; empty where it is not known."""
+    reason: str
+
+
+def method_rows(found: Sequence[Answer], /, *, tolerance: float) -> list[MethodRow]:
+    """Return a row for each answer that has a cost and each definition that can be asked: see `by_definition`."""
+    rows = []
+    for answer in found:
+        if answer.found is None:
+            continue
+        where = ", ".join(part for part in (answer.group, cost_words(str(answer.cost)).title) if part)
+        for name, saturation in by_definition(answer.found, tolerance):
+            rows.append(_row(where, name, saturation))
+    return rows
+
+
+def _row(where: str, method: str, saturation: Saturation) -> MethodRow:
+    point = saturation.point
+    name = "none" if point is None else str(point.get("point", f"{saturation.cost}={point[saturation.cost]:.4g}"))
+    return MethodRow(
+        where=where,
+        method=method,
+        point=name,
+        interval=_interval(saturation),
+        shares=_shares(saturation.shares),
+        reason=saturation.reason,
+    )
+
+
+def _interval(saturation: Saturation) -> str:
+    """Write an interval of costs in one unit."""
+    if saturation.interval is None:
+        return ""
+    low, high = saturation.interval
+    size, unit = cost_words(saturation.cost).unit_for(low, high)
+    return f"{low / size:.4g} to {high / size:.4g} {unit}".rstrip()
+
+
+def _shares(shares: Mapping[str, float] | None) -> str:
+    """Write the most frequent choices of the resamples: "prune=0.5 81 %, prune=0.8 19 %"."""
+    ordered = sorted((shares or {}).items(), key=lambda item: -item[1])
+    named = [f"{label} {100 * part:.0f} %" for label, part in ordered[:_SHOWN] if part > 0]
+    return ", ".join([*named, *(["…"] if len(ordered) > _SHOWN else [])])

@@ -1,0 +1,90 @@
+"""Where names of points are written in the report's figure: beside their points, over nothing else, or nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from unicodedata import combining, east_asian_width
+
+_HEIGHT, _LETTER, _GAP = 13.0, 6.2, 8.0
+"""Of a line and of a letter of 11 pixels, generously, and between a point and its name; in pixels."""
+_LONGEST = 30
+"""Letters of a name; the rest of a longer one is in the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A rectangle in pixels, y downwards."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def touches(self, other: Box) -> bool:
+        """Whether two rectangles have a pixel in common."""
+        apart = self.right <= other.left or other.right <= self.left or self.bottom <= other.top
+        return not (apart or other.bottom <= self.top)
+
+    def holds(self, other: Box) -> bool:
+        """Whether another rectangle lies within this one."""
+        across = self.left <= other.left and other.right <= self.right
+        return across and self.top <= other.top and other.bottom <= self.bottom
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """A name, where it begins (`anchor` "start"), ends ("end") or has its middle, and its baseline."""
+
+    x: float
+    y: float
+    anchor: str
+    text: str
+
+
+def place_labels(
+    points: Sequence[tuple[float, float]], texts: Sequence[str], /, *, order: Sequence[int], frame: Box
+) -> list[Label]:
+    """Return labels within `frame` that cover no point and no other label; points come in `order`.
+
+    What has no room is left out: the table has every name.
+    """
+    taken = [Box(left=x - 6, top=y - 6, right=x + 6, bottom=y + 6) for x, y in points]
+    labels = []
+    for number in order:
+        text = shortened(texts[number])
+        for label, box in _places(*points[number], text):
+            if frame.holds(box) and not any(box.touches(other) for other in taken):
+                labels.append(label)
+                taken.append(box)
+                break
+    return labels
+
+
+def _places(x: float, y: float, text: str) -> Iterator[tuple[Label, Box]]:
+    width = text_width(text)
+    for anchor, left, baseline in (
+        ("start", x + _GAP, y + 4),
+        ("end", x - _GAP - width, y + 4),
+        ("middle", x - width / 2, y - _GAP - 3),
+        ("middle", x - width / 2, y + _GAP + 10),
+        ("start", x + _GAP, y - 8),
+        ("start", x + _GAP, y + 16),
+        ("end", x - _GAP - width, y - 8),
+        ("end", x - _GAP - width, y + 16),
+    ):
+        at = {"start": left, "end": left + width, "middle": x}[anchor]
+        box = Box(left=left, top=baseline - _HEIGHT + 3, right=left + width, bottom=baseline + 3)
+        yield Label(x=round(at, 1), y=round(baseline, 1), anchor=anchor, text=text), box
+
+
+def shortened(text: str, /) -> str:
+    """Return a name of at most 30 letters, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
+def text_width(text: str, /) -> float:
+    """Return about how wide a text is, in pixels: a wide letter, such as a Chinese one, counts two."""
+    cells = sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+    return _LETTER * cells

@@ -1,0 +1,95 @@
+"""Whether a saturation point hangs on its definition: other methods, other axes, an end of the curve left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from effbench.analysis.curve import Curve, curve_of
+from effbench.analysis.knee import Kneedle
+from effbench.analysis.saturation import Found, Saturation, by_other_method
+
+LOG_KNEE = "kneedle, log cost"
+_OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "tolerance": ("tolerance", {}),
+    "tolerance_bound": ("tolerance_bound", {}),
+    "kneedle": ("kneedle", {}),
+    LOG_KNEE: ("kneedle", {"cost_axis": "log"}),
+    "marginal": ("marginal", {}),
+}
+"""The definitions that ask the user nothing, with their default options; a price is the user's to say."""
+
+
+def by_definition(found: Found, tolerance: float, /) -> Iterator[tuple[str, Saturation]]:
+    """Yield each definition and what it comes to: that of the answer as it is, the others on the same resamples.
+
+    tolerance: of the definitions that have one. A bound is left out where nothing is known of the noise.
+    """
+    own = _name(found)
+    if own not in _OTHERS:
+        yield own, found.saturation
+    for name, (method, options) in _OTHERS.items():
+        if name == own:
+            yield name, found.saturation
+        elif method != "tolerance_bound" or found.drawn is not None:
+            within = {"tolerance": tolerance} if method.startswith("tolerance") else {}
+            yield name, by_other_method(found, method, {**options, **within}).saturation
+
+
+def stability_sentence(runs: pd.DataFrame, found: Found, tolerance: float, /) -> str:
+    """Say which other points other definitions choose, or the same one without an end of the curve; "" where none does.
+
+    runs: of one group, of which `found` is the answer. A definition that finds no point disagrees with none.
+
+    >>> from effbench.analysis.saturation import answer_of
+    >>> runs = pd.DataFrame(
+    ...     {"point": ["reference", "a=1", "a=2", "a=3"], "size_bytes": [800, 400, 200, 100],
+    ...      "accuracy_val": [0.96, 0.955, 0.945, 0.8]})
+    >>> found = answer_of(runs, cost=None, quality=None, method="tolerance", options={}, counts=None, test_counts=None,
+    ...                   model=None)
+    >>> stability_sentence(runs, found, 0.02)
+    ''
+    """
+    if found.saturation.point is None:
+        return ""
+    curve, chosen = found.curve, _label(found.curve, found.saturation)
+    elsewhere: dict[str, list[str]] = {}
+    for name, saturation in [*by_definition(found, tolerance), *_without_ends(runs, found)]:
+        label = _label(curve, saturation)
+        if label not in (None, chosen):
+            elsewhere.setdefault(str(label), []).append(name)
+    named = [f"{label} ({', '.join(names)})" for label, names in elsewhere.items()]
+    return f"it hangs on the definition: {chosen} by {_name(found)}, {', '.join(named)}" if named else ""
+
+
+def _name(found: Found) -> str:
+    if isinstance(found.method, Kneedle) and found.method.cost_axis == "log":
+        return LOG_KNEE
+    return found.saturation.method
+
+
+def _without_ends(runs: pd.DataFrame, found: Found) -> Iterator[tuple[str, Saturation]]:
+    """Yield the answer's own method on the curve without its cheapest point, and without its most expensive one."""
+    curve = found.curve
+    rows = np.setdiff1d(np.arange(len(curve)), curve.references)
+    if "point" not in runs.columns or len(rows) < 3:
+        return
+    for name, row in (("without the cheapest", rows[0]), ("without the most expensive", rows[-1])):
+        label = str(curve.points["point"].iloc[row])
+        rest = curve_of(runs[runs["point"].astype(str) != label], cost=curve.cost, quality=curve.quality_column)
+        choice = found.method.choose(rest, None if found.drawn is None else np.delete(found.drawn, row, axis=1))
+        if choice.outcome == "chosen" and choice.row is not None and rest.labels[choice.row] in curve.labels:
+            point = curve.points.iloc[curve.labels.index(rest.labels[choice.row])]
+            yield (
+                name,
+                Saturation(
+                    point=point, reason=name, method=_name(found), cost=curve.cost, quality=curve.quality_column
+                ),
+            )
+
+
+def _label(curve: Curve, saturation: Saturation) -> str | None:
+    return None if saturation.point is None else curve.labels[int(str(saturation.point.name))]

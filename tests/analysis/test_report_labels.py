@@ -1,0 +1,40 @@
+"""Names in the report's figure cover no point and no other name."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from effbench.analysis.report_labels import Box, place_labels, shortened, text_width
+
+FRAME = Box(left=0, top=0, right=480, bottom=330)
+
+
+def box_of(label):
+    left = label.x - {"start": 0, "end": 1, "middle": 0.5}[label.anchor] * text_width(label.text)
+    return Box(left=left, top=label.y - 10, right=left + text_width(label.text), bottom=label.y + 3)
+
+
+@pytest.mark.parametrize("n_points", [1, 4, 60])
+def test_labels_cover_nothing(n_points):
+    random = np.random.default_rng(0)
+    points = [tuple(point) for point in random.uniform((10, 10), (470, 320), (n_points, 2))]
+    labels = place_labels(
+        points, [f"prune=0.{number}" for number in range(n_points)], order=range(n_points), frame=FRAME
+    )
+    boxes = [box_of(label) for label in labels]
+    assert labels and all(FRAME.holds(box) for box in boxes)
+    assert not any(one.touches(other) for one, other in itertools.combinations(boxes, 2))
+    marks = [Box(left=x - 5, top=y - 5, right=x + 5, bottom=y + 5) for x, y in points]
+    assert not any(box.touches(mark) for box in boxes for mark in marks)
+
+
+def test_the_first_in_order_has_its_name():
+    points = [(100.0, 100.0), (101.0, 101.0)]
+    (label, *_) = place_labels(points, ["a" * 20, "b" * 20], order=[1, 0], frame=FRAME)
+    assert label.text.startswith("b")
+
+
+def test_long_names_are_shortened_and_wide_letters_count_two():
+    assert shortened("a\nb") == "a b" and len(shortened("x" * 99)) == 30
+    assert text_width("宽") == 2 * text_width("x")
