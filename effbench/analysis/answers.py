@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from effbench.analysis.averages import average_runs
+from effbench.analysis.contributions import axis_contributions, contributions_sentence, owes_to_several
 from effbench.analysis.costs import costs_that_vary
 from effbench.analysis.counts import Counts
 from effbench.analysis.groups import split_groups
@@ -83,9 +84,7 @@ def answers(
                 test_counts=test_counts,
                 model=None,
             )
-            details = (
-                [*details_of(runs, answer), stability_sentence(runs, answer, tolerance)] if cost == costs[0] else []
-            )
+            details = _details(runs, answer, tolerance) if cost == costs[0] else []
             found.append(
                 Answer(
                     group=group,
@@ -93,10 +92,19 @@ def answers(
                     cost=cost,
                     sentence=begin + sentence_of(answer),
                     found=answer,
-                    details=tuple(f"{group}: {line}" if group else line for line in details if line),
+                    details=tuple(f"{group}: {line}" if group else line for line in details),
                 )
             )
     return found
+
+
+def _details(runs: pd.DataFrame, found: Found, tolerance: float) -> list[str]:
+    """Return what else is known of an answer: of the point, of several axes, of other definitions."""
+    lines = [*details_of(runs, found), stability_sentence(runs, found, tolerance)]
+    if owes_to_several(found.curve):
+        table = axis_contributions(runs, cost=found.curve.cost, quality=found.curve.quality_column)
+        lines.append(contributions_sentence(table))
+    return [line for line in lines if line]
 
 
 def _why_none(runs: pd.DataFrame) -> str:

@@ -40,7 +40,10 @@ def test_one_group_goes_without_its_name(runs):
 def test_details_stand_with_the_first_cost_of_a_group(two):
     found = answers(two.assign(calibration_error=0.01))
     assert [answer.details for answer in found[:2]] == [
-        ("model=lenet_5: at prune=0.1: calibration error 1.0 points (reference 1.0)",),
+        (
+            "model=lenet_5: at prune=0.1: calibration error 1.0 points (reference 1.0)",
+            "model=lenet_5: it hangs on the definition: prune=0.1 by tolerance, prune=0.5 (kneedle)",
+        ),
         (),
     ]
 
@@ -83,3 +86,16 @@ def test_networks_alone_have_one_answer():
         "size_bytes (no reference): b keeps accuracy within 2 points of the most accurate, a"
     )
     assert answer.details == ("on the front of file size, from the cheapest: b, a",)
+
+
+def test_of_several_axes_it_is_said_what_the_joint_front_owes_to_each():
+    points = [
+        ("reference", 400, 0.96),
+        ("prune=0.5", 200, 0.95),
+        ("bits=8", 100, 0.96),
+        ("prune=0.5, bits=8", 50, 0.95),
+    ]
+    (answer,) = answers(runs_of(points, seeds=(0,)))
+    assert answer.details[-1] == "without bits the joint front would lose 69 % of its area (1 seed), without prune 31 %"
+    (single,) = answers(runs_of(points[:2], seeds=(0,)))
+    assert not any("joint" in line for line in single.details)

@@ -30,7 +30,6 @@ def test_where_all_agree_nothing_is_said():
     } == {
         "tolerance": "a=2",
         "kneedle": "a=2",
-        "kneedle, log cost": "a=2",
         "marginal": "a=2",
     }
     assert stability_sentence(frame, found_on(frame), 0.02) == ""
@@ -62,4 +61,4 @@ def test_without_a_point_there_is_nothing_to_hang():
     frame = runs_of(CLEAR[:2], seeds=(0,))
     assert stability_sentence(frame, found_on(frame), 0.02) == ""
     bare = pd.DataFrame({"size_bytes": [400, 200, 100], "accuracy_val": [0.9, 0.895, 0.5]})
-    assert "definition" in stability_sentence(bare, found_on(bare), 0.02) or True
+    assert stability_sentence(bare, found_on(bare), 0.02) == ""

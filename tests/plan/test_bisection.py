@@ -56,11 +56,12 @@ def bracket(scale, known):
 def numbers(scale):
     """Return values that the axis can have, compressing at least as much as where it begins."""
     ends = [end for end in (scale.weakest, scale.limit, scale.first) if end is not None]
+    ends = [end for end in ends if scale.strength(end) >= scale.strength(scale.weakest)]
     low, high = min(ends), max(ends) if scale.limit is not None else 50.0
     drawn = (
         st.integers(math.ceil(low), math.floor(high))
         if scale.is_whole
-        else st.floats(low, high).map(lambda v: float(f"{v:.4g}"))
+        else st.floats(max(low, 1e-4), high).map(lambda v: float(f"{v:.4g}"))
     )
     return drawn.filter(lambda v: scale.allows(v) and scale.strength(v) >= scale.strength(scale.weakest))
 
