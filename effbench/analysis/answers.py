@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from effbench.analysis.groups import split_groups
 from effbench.analysis.reached import ended_early, with_reached
 from effbench.analysis.saturation import Found, Saturation, answer_of
 from effbench.analysis.sentences import details_of, sentence_of
-from effbench.analysis.stability import stability_sentence
+from effbench.analysis.stability import by_definition, stability_sentence
 from effbench.analysis.tolerance import DEFAULT_TOLERANCE
 
 
@@ -35,6 +36,8 @@ class Answer:
     """None where no cost varies."""
     details: tuple[str, ...] = ()
     """What else is known (`detail_sentences`), with the group's first cost only."""
+    definitions: tuple[tuple[str, Saturation], ...] = ()
+    """What each definition comes to (`by_definition`), that of the answer included."""
 
     @property
     def saturation(self) -> Saturation | None:
@@ -84,7 +87,8 @@ def answers(
                 test_counts=test_counts,
                 model=None,
             )
-            details = _details(runs, answer, tolerance) if cost == costs[0] else []
+            definitions = tuple(by_definition(answer, tolerance))
+            details = _details(runs, answer, definitions) if cost == costs[0] else []
             found.append(
                 Answer(
                     group=group,
@@ -93,14 +97,15 @@ def answers(
                     sentence=begin + sentence_of(answer),
                     found=answer,
                     details=tuple(f"{group}: {line}" if group else line for line in details),
+                    definitions=definitions,
                 )
             )
     return found
 
 
-def _details(runs: pd.DataFrame, found: Found, tolerance: float) -> list[str]:
+def _details(runs: pd.DataFrame, found: Found, definitions: Sequence[tuple[str, Saturation]]) -> list[str]:
     """Return what else is known of an answer: of the point, of several axes, of other definitions."""
-    lines = [*details_of(runs, found), stability_sentence(runs, found, tolerance)]
+    lines = [*details_of(runs, found), stability_sentence(runs, found, definitions)]
     if owes_to_several(found.curve):
         table = axis_contributions(runs, cost=found.curve.cost, quality=found.curve.quality_column)
         lines.append(contributions_sentence(table))

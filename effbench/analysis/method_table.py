@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from effbench.analysis.answers import Answer
 from effbench.analysis.costs import cost_words
 from effbench.analysis.saturation import Saturation
-from effbench.analysis.stability import by_definition
 
 _SHOWN = 3
 
@@ -29,14 +28,14 @@ class MethodRow:
     reason: str
 
 
-def method_rows(found: Sequence[Answer], /, *, tolerance: float) -> list[MethodRow]:
-    """Return a row for each answer that has a cost and each definition that can be asked: see `by_definition`."""
+def method_rows(found: Sequence[Answer], /) -> list[MethodRow]:
+    """Return a row for each answer that has a cost and each definition that can be asked."""
     rows = []
     for answer in found:
         if answer.found is None:
             continue
         where = ", ".join(part for part in (answer.group, cost_words(str(answer.cost)).title) if part)
-        for name, saturation in by_definition(answer.found, tolerance):
+        for name, saturation in answer.definitions:
             rows.append(_row(where, name, saturation))
     return rows
 

@@ -38,14 +38,14 @@ def found_by(curve: Curve, choice: Choice, method: Method, /) -> str:
     assert isinstance(method, Marginal | Price), "there are no other methods"
     if choice.outcome == "nothing":
         assert choice.rival is not None, "something is cheaper"
-        loses = change(curve, choice.rival)
-        return (
-            f"{_worth(curve, method)}, and no cheaper point is worth it: already {named(curve, choice.rival)} {loses}"
-        )
+        already = f"already {named(curve, choice.rival)} {change(curve, choice.rival)}"
+        return f"no cheaper point is worth its loss where {_exchange(curve, method)}: {already}"
     if choice.outcome == "not reached":
-        still = f"the cheapest, {name}, is still worth it{what_next(curve, choice.row)}"
-        return f"not reached: {_worth(curve, method)}, and {still}"
-    return f"{name} is the point where {_worth(curve, method)}"
+        even = f"even the cheapest, {name}, is worth its loss{what_next(curve, choice.row)}"
+        return f"not reached: where {_exchange(curve, method)}, {even}"
+    if isinstance(method, Marginal):
+        return f"beyond {name} {_doubling(curve)} buys less than {_points(curve, method.rate)}"
+    return f"{name} is worth its loss most where {_exchange(curve, method)}"
 
 
 def bounds_of(curve: Curve, choice: Choice, drawn: NDArray[np.float64], /) -> tuple[str, str]:
@@ -55,16 +55,23 @@ def bounds_of(curve: Curve, choice: Choice, drawn: NDArray[np.float64], /) -> tu
     return tuple("" if at is None else amount(curve, float(ends[at])) for at in (row, rival))  # type: ignore[return-value]
 
 
-def _worth(curve: Curve, method: Marginal | Price) -> str:
+def _exchange(curve: Curve, method: Marginal | Price) -> str:
     """Say the rate of exchange: "a doubling of the bytes is to buy 1 point"."""
-    unit = difference_unit(curve)
     if isinstance(method, Marginal):
-        points = unit.removesuffix("s") if method.rate == 1 and unit.endswith("points") else unit
-        return f"a doubling of {cost_words(curve.cost).share} stops buying {method.rate:g} {points}".rstrip()
+        return f"{_doubling(curve)} is to buy {_points(curve, method.rate)}"
     size, symbol = cost_words(curve.cost).unit_for(method.price, method.price)
-    price = f"{method.price / size:g} {symbol}".rstrip()
-    of = unit.removesuffix("s") if unit.endswith("points") else (unit or curve.quality_column)
-    return f"a {of} is worth {price}"
+    unit = difference_unit(curve) or curve.quality_column
+    one = unit.removesuffix("s") if unit.endswith("points") else f"one of {unit}"
+    return f"a {one} is worth {method.price / size:g} {symbol}".rstrip()
+
+
+def _doubling(curve: Curve) -> str:
+    return f"a doubling of {cost_words(curve.cost).share}"
+
+
+def _points(curve: Curve, number: float) -> str:
+    unit = difference_unit(curve)
+    return f"{number:g} {unit.removesuffix('s') if number == 1 and unit.endswith('points') else unit}".rstrip()
 
 
 def _by_tolerance(curve: Curve, choice: Choice, method: Tolerance) -> str:

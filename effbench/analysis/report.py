@@ -76,7 +76,7 @@ def report_page(report: Report, /) -> str:
     text = _template().render(
         report=report,
         panels=panels_of(report.found, tolerance=report.tolerance, page_of=report.page_of),
-        methods=method_rows(report.found, tolerance=report.tolerance),
+        methods=method_rows(report.found),
         duties=_duties(report.frame),
         nominal=_nominal_grid(nominal),
         verdicts=[_VERDICTS.get(str(verdict), "") for verdict in nominal["verdict"]] if len(nominal) else [],

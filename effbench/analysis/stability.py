@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,11 @@ def by_definition(found: Found, tolerance: float, /) -> Iterator[tuple[str, Satu
             yield name, by_other_method(found, method, {**options, **within}).saturation
 
 
-def stability_sentence(runs: pd.DataFrame, found: Found, tolerance: float, /) -> str:
+def stability_sentence(runs: pd.DataFrame, found: Found, definitions: Iterable[tuple[str, Saturation]], /) -> str:
     """Say which other points other definitions choose, or the same one without an end of the curve; "" where none does.
 
-    runs: of one group, of which `found` is the answer. A definition that finds no point disagrees with none.
+    runs: of one group, of which `found` is the answer. definitions: from `by_definition`. One that finds no point
+    disagrees with none.
 
     >>> from effbench.analysis.saturation import answer_of
     >>> runs = pd.DataFrame(
@@ -50,14 +51,14 @@ def stability_sentence(runs: pd.DataFrame, found: Found, tolerance: float, /) ->
     ...      "accuracy_val": [0.96, 0.955, 0.945, 0.8]})
     >>> found = answer_of(runs, cost=None, quality=None, method="tolerance", options={}, counts=None, test_counts=None,
     ...                   model=None)
-    >>> stability_sentence(runs, found, 0.02)
-    ''
+    >>> stability_sentence(runs, found, by_definition(found, 0.02))
+    'it hangs on the definition: a=2 by tolerance, a=1 (marginal)'
     """
     if found.saturation.point is None:
         return ""
     curve, chosen = found.curve, _label(found.curve, found.saturation)
     elsewhere: dict[str, list[str]] = {}
-    for name, saturation in [*by_definition(found, tolerance), *_without_ends(runs, found)]:
+    for name, saturation in [*definitions, *_without_ends(runs, found)]:
         label = _label(curve, saturation)
         if label not in (None, chosen):
             elsewhere.setdefault(str(label), []).append(name)

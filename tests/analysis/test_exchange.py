@@ -59,12 +59,12 @@ def test_reasons_say_the_rate():
     }.items():
         told[name] = reason_of(on, method.choose(on), method, None)
     assert told == {
-        "marginal": "a=2 is the point where a doubling of the bytes stops buying 1 point",
-        "low": "a doubling of the bytes stops buying 0.1 points, and no cheaper point is worth it: already a=1 loses "
-        "0.2 points",
-        "high": "not reached: a doubling of the bytes stops buying 20 points, and the cheapest, a=4, is still worth "
-        "it; sweep further",
-        "price": "a=2 is the point where a point is worth 500 bytes",
+        "marginal": "beyond a=2 a doubling of the bytes buys less than 1 point",
+        "low": "no cheaper point is worth its loss where a doubling of the bytes is to buy 0.1 points: already a=1 "
+        "loses 0.2 points",
+        "high": "not reached: where a doubling of the bytes is to buy 20 points, even the cheapest, a=4, is worth its "
+        "loss; sweep further",
+        "price": "a=2 is worth its loss most where a point is worth 500 bytes",
     }
 
 

@@ -30,7 +30,7 @@ def counts_of(n_right):
 
 
 def test_each_method_has_a_row_with_what_it_says(runs):
-    rows = {row.method: row for row in method_rows(answers(runs), tolerance=0.02)}
+    rows = {row.method: row for row in method_rows(answers(runs))}
     assert list(rows) == ["tolerance", "kneedle", "kneedle, log cost", "marginal"]  # no counts: no bound
     for name, row in rows.items():
         options = {"cost_axis": "log"} if "log" in name else {}
@@ -42,7 +42,7 @@ def test_each_method_has_a_row_with_what_it_says(runs):
 def test_an_interval_and_shares_are_there_with_counts(runs):
     counts = counts_of([950, 945, 920, 500])
     for method, options in {"tolerance": {}, "price": {"price": 300.0}}.items():
-        rows = method_rows(answers(runs, counts=counts, method=method, **options), tolerance=0.02)
+        rows = method_rows(answers(runs, counts=counts, method=method, **options))
         names = [row.method for row in rows]
         assert names[0] == method and names[-4:] == ["tolerance_bound", "kneedle", "kneedle, log cost", "marginal"]
         assert " to " in rows[0].interval and rows[0].interval.endswith(("KB", "bytes"))
@@ -54,4 +54,4 @@ def test_an_interval_and_shares_are_there_with_counts(runs):
 
 def test_without_a_cost_there_is_no_row():
     runs = pd.DataFrame({"point": ["reference"], "reference": [True], "size_bytes": [4.0], "accuracy_val": [0.9]})
-    assert not method_rows(answers(runs), tolerance=0.02)
+    assert not method_rows(answers(runs))

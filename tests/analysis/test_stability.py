@@ -19,6 +19,10 @@ def found_on(frame, method="tolerance", **options):
     )
 
 
+def sentence(frame, found):
+    return stability_sentence(frame, found, by_definition(found, 0.02))
+
+
 CLEAR = [("reference", 3200, 0.95), ("a=1", 1600, 0.95), ("a=2", 800, 0.949), ("a=3", 400, 0.7), ("a=4", 200, 0.3)]
 ROUND = [("reference", 800, 0.96), ("a=1", 400, 0.957), ("a=2", 200, 0.941), ("a=3", 100, 0.91), ("a=4", 50, 0.85)]
 
@@ -32,15 +36,13 @@ def test_where_all_agree_nothing_is_said():
         "kneedle": "a=2",
         "marginal": "a=2",
     }
-    assert stability_sentence(frame, found_on(frame), 0.02) == ""
+    assert sentence(frame, found_on(frame)) == ""
 
 
 def test_what_hangs_on_the_definition_is_said():
     frame = runs_of(ROUND, seeds=(0,))
-    assert stability_sentence(frame, found_on(frame), 0.02) == (
-        "it hangs on the definition: a=2 by tolerance, a=1 (marginal)"
-    )
-    said = stability_sentence(frame, found_on(frame, "marginal", rate=1.0), 0.02)
+    assert sentence(frame, found_on(frame)) == ("it hangs on the definition: a=2 by tolerance, a=1 (marginal)")
+    said = sentence(frame, found_on(frame, "marginal", rate=1.0))
     assert said.startswith("it hangs on the definition: a=1 by marginal, a=2 (")
 
 
@@ -49,7 +51,7 @@ def test_an_end_of_the_curve_may_decide_a_knee(end):
     points = [("reference", 100, 0.9), ("a=1", 60, 0.88), ("a=2", 40, 0.86), ("a=3", 20, 0.83), ("a=4", 5, 0.3)]
     frame = runs_of(points, seeds=(0,))
     found = found_on(frame, "kneedle", sensitivity=0.0)
-    said = stability_sentence(frame, found, 0.02)
+    said = sentence(frame, found)
     dropped = [point for number, point in enumerate(points) if number != (1 if end == -1 else 4)]
     alone = found_on(runs_of(dropped, seeds=(0,)), "kneedle", sensitivity=0.0).saturation.point
     name = "without the most expensive" if end == -1 else "without the cheapest"
@@ -59,6 +61,6 @@ def test_an_end_of_the_curve_may_decide_a_knee(end):
 
 def test_without_a_point_there_is_nothing_to_hang():
     frame = runs_of(CLEAR[:2], seeds=(0,))
-    assert stability_sentence(frame, found_on(frame), 0.02) == ""
+    assert sentence(frame, found_on(frame)) == ""
     bare = pd.DataFrame({"size_bytes": [400, 200, 100], "accuracy_val": [0.9, 0.895, 0.5]})
-    assert stability_sentence(bare, found_on(bare), 0.02) == ""
+    assert sentence(bare, found_on(bare)) == ""
