@@ -9,7 +9,7 @@ from effbench.analysis.answers import Answer
 from effbench.analysis.costs import cost_words
 from effbench.analysis.saturation import Saturation
 
-_SHOWN = 3
+_SHOWN, _LEAST = 3, 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,5 +65,5 @@ def _interval(saturation: Saturation) -> str:
 def _shares(shares: Mapping[str, float] | None) -> str:
     """Write the most frequent choices of the resamples: "prune=0.5 81 %, prune=0.8 19 %"."""
     ordered = sorted((shares or {}).items(), key=lambda item: -item[1])
-    named = [f"{label} {100 * part:.0f} %" for label, part in ordered[:_SHOWN] if part > 0]
+    named = [f"{label} {100 * part:.0f} %" for label, part in ordered[:_SHOWN] if part >= _LEAST]
     return ", ".join([*named, *(["…"] if len(ordered) > _SHOWN else [])])

@@ -262,7 +262,8 @@ def _labels(curve: Curve, marks: Sequence[Mark], chosen: int | None) -> list[Lab
     kinds = ("reference", "front", "dominated")
     order = sorted(range(len(marks)), key=lambda row: (row != chosen, kinds.index(marks[row].kind), row))
     frame = Box(left=LEFT, top=TOP, right=RIGHT + 8, bottom=BOTTOM)
-    return place_labels([(mark.x, mark.y) for mark in marks], curve.labels, order=order, frame=frame)
+    places = [(mark.x, mark.y) for mark in marks]
+    return place_labels(places, curve.labels, order=order, frame=frame, ringed=chosen)
 
 
 assert set(SHAPES) <= set("os^vPXpD"), "the template knows the path of every shape"

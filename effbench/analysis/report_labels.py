@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from unicodedata import combining, east_asian_width
 
-_HEIGHT, _LETTER, _GAP = 13.0, 6.2, 8.0
-"""Of a line and of a letter of 11 pixels, generously, and between a point and its name; in pixels."""
+_HEIGHT, _LETTER = 13.0, 6.2
+"""Of a line and of a letter of 11 pixels, generously; in pixels."""
+_POINT, _RING = 6.0, 12.0
+"""Half of what a point takes, and of one with a ring."""
 _LONGEST = 30
 """Letters of a name; the rest of a longer one is in the table."""
 
@@ -43,17 +45,27 @@ class Label:
 
 
 def place_labels(
-    points: Sequence[tuple[float, float]], texts: Sequence[str], /, *, order: Sequence[int], frame: Box
+    points: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    /,
+    *,
+    order: Sequence[int],
+    frame: Box,
+    ringed: int | None = None,
 ) -> list[Label]:
     """Return labels within `frame` that cover no point and no other label; points come in `order`.
 
-    What has no room is left out: the table has every name.
+    ringed: a point with a ring about it, which is wider. What has no room is left out: the table has every name.
     """
-    taken = [Box(left=x - 6, top=y - 6, right=x + 6, bottom=y + 6) for x, y in points]
+    sizes = [_RING if number == ringed else _POINT for number in range(len(points))]
+    taken = [
+        Box(left=x - size, top=y - size, right=x + size, bottom=y + size)
+        for (x, y), size in zip(points, sizes, strict=True)
+    ]
     labels = []
     for number in order:
         text = shortened(texts[number])
-        for label, box in _places(*points[number], text):
+        for label, box in _places(*points[number], text, gap=sizes[number] + 2):
             if frame.holds(box) and not any(box.touches(other) for other in taken):
                 labels.append(label)
                 taken.append(box)
@@ -61,17 +73,17 @@ def place_labels(
     return labels
 
 
-def _places(x: float, y: float, text: str) -> Iterator[tuple[Label, Box]]:
+def _places(x: float, y: float, text: str, *, gap: float) -> Iterator[tuple[Label, Box]]:
     width = text_width(text)
     for anchor, left, baseline in (
-        ("start", x + _GAP, y + 4),
-        ("end", x - _GAP - width, y + 4),
-        ("middle", x - width / 2, y - _GAP - 3),
-        ("middle", x - width / 2, y + _GAP + 10),
-        ("start", x + _GAP, y - 8),
-        ("start", x + _GAP, y + 16),
-        ("end", x - _GAP - width, y - 8),
-        ("end", x - _GAP - width, y + 16),
+        ("start", x + gap, y + 4),
+        ("end", x - gap - width, y + 4),
+        ("middle", x - width / 2, y - gap - 3),
+        ("middle", x - width / 2, y + gap + 10),
+        ("start", x + gap, y - 8),
+        ("start", x + gap, y + 16),
+        ("end", x - gap - width, y - 8),
+        ("end", x - gap - width, y + 16),
     ):
         at = {"start": left, "end": left + width, "middle": x}[anchor]
         box = Box(left=left, top=baseline - _HEIGHT + 3, right=left + width, bottom=baseline + 3)

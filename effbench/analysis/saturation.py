@@ -16,6 +16,7 @@ from effbench.analysis.costs import chosen_cost
 from effbench.analysis.counts import Counts
 from effbench.analysis.curve import Curve, curve_of
 from effbench.analysis.firmness import Firmness, firmness_of
+from effbench.analysis.flips import flips_of
 from effbench.analysis.groups import select_group
 from effbench.analysis.methods import Method, method_of
 from effbench.analysis.phrases import remarks
@@ -57,6 +58,8 @@ class Saturation:
     test_loss: float | None = None
     """What it loses on the test split, where that was measured, and 95 % of it, where its counts were given."""
     test_loss_interval: tuple[float, float] | None = None
+    flips: tuple[float, float] | None = None
+    """Shares of the test examples that are newly wrong and newly right there, against the reference (`flips_of`)."""
 
     def __post_init__(self) -> None:
         assert self.reason, "a saturation says why"
@@ -226,7 +229,7 @@ def _with_test(saturation: Saturation, curve: Curve, row: int | None, counts: Co
     loss = float(curve.losses_of(column)[row])
     if not np.isfinite(loss):
         return saturation
-    interval = None
-    if counts is not None and row not in curve.references:
-        interval = interval_of(resampled_losses(curve, counts, column=column)[:, row])
-    return replace(saturation, test_loss=loss, test_loss_interval=interval)
+    if counts is None or row in curve.references:
+        return replace(saturation, test_loss=loss)
+    interval = interval_of(resampled_losses(curve, counts, column=column)[:, row])
+    return replace(saturation, test_loss=loss, test_loss_interval=interval, flips=flips_of(curve, counts, row))

@@ -178,7 +178,7 @@ def details_of(runs: pd.DataFrame, answer: Found, /) -> list[str]:
     curve, choice = answer.curve, answer.choice
     lines = []
     if choice.outcome == "chosen" and choice.row is not None and choice.row != curve.reference:
-        lines += _secondary(runs, curve, choice.row)
+        lines += _secondary(runs, curve, choice.row, answer.saturation.flips)
     lines += _controls(control_curve(runs, cost=curve.cost, quality=curve.quality_column))
     if curve.base == "most accurate" and len(curve) > 1:
         front = ", ".join(curve.labels[row] for row in front_rows(curve))
@@ -187,8 +187,11 @@ def details_of(runs: pd.DataFrame, answer: Found, /) -> list[str]:
     return lines
 
 
-def _secondary(runs: pd.DataFrame, curve: Curve, row: int) -> list[str]:
-    """Write what else is known of a point's quality and its reference's, on the seeds of both: one line or none."""
+def _secondary(runs: pd.DataFrame, curve: Curve, row: int, flips: tuple[float, float] | None) -> list[str]:
+    """Write what else is known of a point's quality and its reference's, on the seeds of both: one line or none.
+
+    flips: the shares of the test examples that are newly wrong and newly right there.
+    """
     details: list[str] = []
     for column, title in secondary_columns(runs, Quality.of_frame(runs)).items():
         if parse_numbers(curve.runs[column]) is None:
@@ -199,6 +202,9 @@ def _secondary(runs: pd.DataFrame, curve: Curve, row: int) -> list[str]:
         there, reference = _level_and_reference(column, pair)
         name = "most accurate" if curve.base == "most accurate" else "reference"
         details.append(f"{title} {there} ({reference if details else f'{name} {reference}'})")
+    if flips is not None:
+        wrong, right = (f"{100 * part:.1f} %" for part in flips)
+        details.append(f"{wrong} of the test examples newly wrong, {right} newly right")
     return [f"at {named(curve, row)}: {', '.join(details)}"] if details else []
 
 

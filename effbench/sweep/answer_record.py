@@ -45,6 +45,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "loss_interval_95": _ends(saturation.loss_interval),
         "test_loss": saturation.test_loss,
         "test_loss_interval_95": _ends(saturation.test_loss_interval),
+        "newly_wrong_and_right": _ends(saturation.flips),
     }
     return dict(strict({**said, **method, "point": point, "interval_95": _ends(saturation.interval), **firmness}))
 

@@ -29,6 +29,13 @@ def test_labels_cover_nothing(n_points):
     assert not any(box.touches(mark) for box in boxes for mark in marks)
 
 
+@pytest.mark.parametrize("place", [(240.0, 160.0), (470.0, 160.0), (240.0, 8.0), (20.0, 320.0)])
+def test_a_name_stands_beside_its_ring(place):
+    (label,) = place_labels([place], ["prune=0.8"], order=[0], frame=FRAME, ringed=0)
+    x, y = place
+    assert not box_of(label).touches(Box(left=x - 11, top=y - 11, right=x + 11, bottom=y + 11))
+
+
 def test_the_first_in_order_has_its_name():
     points = [(100.0, 100.0), (101.0, 101.0)]
     (label, *_) = place_labels(points, ["a" * 20, "b" * 20], order=[1, 0], frame=FRAME)
