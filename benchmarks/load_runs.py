@@ -38,7 +38,7 @@ from pathlib import Path
 from parts.sweeps import drawn_sweep
 
 import effbench
-from effbench.analysis import saturation
+from effbench.analysis.methods import METHODS
 from effbench.tracking import names
 
 SWEEP = ["+prune=0.3,0.6", "+bits=8,4", "+seed=0,1", "train.epochs=0", "finetune.epochs=0", "measure.seconds=0.01"]
@@ -175,21 +175,17 @@ def measure_analysis(n_rounds: int, *, n_points: int, n_seeds: int, n_examples: 
         return effbench.pareto_front(runs, cost="size_bytes")
 
     def analysed(method: str) -> object:
-        try:
-            return effbench.saturation_point(runs, cost="size_bytes", method=method, counts=counts)
-        except ValueError as error:  # a method that has no interval refuses counts
-            if "counts" not in str(error):
-                raise
-            return effbench.saturation_point(runs, cost="size_bytes", method=method)
+        options = {"price": 10_000.0} if method == "price" else {}
+        return effbench.saturation_point(runs, cost="size_bytes", method=method, counts=counts, **options)
 
     def everything() -> None:
         front()
-        for method in saturation._METHODS:
+        for method in METHODS:
             analysed(method)
 
     everything()  # imports of the methods' libraries
     row("the front", front, n_rounds)
-    for method in saturation._METHODS:
+    for method in METHODS:
         row(f"saturation_point, {method}", lambda method=method: analysed(method), n_rounds)
     row("all of these", everything, n_rounds, limit=2.0, note=f"peak {peak_of(everything) / 1e6:.0f} MB")
 
