@@ -44,7 +44,10 @@ def _work(arguments: Sequence[str]) -> int:
         raise ValueError("sweep: must be given: the id of a sweep, as in sweep=1bb9069ec35e; see --help")
     if keys["log"].lower() not in ("true", "false"):
         raise ValueError(f"log={keys['log']}: must be true or false")
-    path = Path(keys["out"]).expanduser()
+    try:
+        path = Path(keys["out"]).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"out={keys['out']}: {error}") from None
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"out={keys['out']}: must end with .html")
     if not path.parent.is_dir():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from effbench.analysis.contributions import axis_contributions, contributions_se
 from effbench.analysis.costs import costs_that_vary
 from effbench.analysis.counts import Counts
 from effbench.analysis.groups import split_groups
+from effbench.analysis.methods import with_tolerance
 from effbench.analysis.reached import ended_early, with_reached
 from effbench.analysis.saturation import Found, Saturation, answer_of
 from effbench.analysis.sentences import details_of, sentence_of
@@ -50,14 +51,16 @@ def answers(
     *,
     quality: str | None = None,
     method: str = "tolerance",
+    tolerance: float = DEFAULT_TOLERANCE,
     counts: Counts | None = None,
     test_counts: Counts | None = None,
     **options: Any,
 ) -> list[Answer]:
     """Answer for every group of runs (`split_groups`) on every cost that varies in it (`varying_costs`).
 
-    Parameters and errors: as for `saturation_point`, but that there may be several groups. A group in which no cost
-    varies has one answer, that says so. No rows: no answers.
+    Parameters and errors: as for `saturation_point`, but that there may be several groups; that other definitions,
+    which stand beside the answer's own, have the tolerance as well; and that `price` is a mapping by cost: what has no
+    price has no answer. A group in which no cost varies has one answer, that says so. No rows: no answers.
 
     >>> runs = pd.DataFrame(
     ...     {"point": ["reference", "prune=0.5", "prune=0.9"] * 2, "reference": [True, False, False] * 2,
@@ -69,26 +72,25 @@ def answers(
     model=b, size_bytes: nothing cheaper than the reference stays within 2 points: already prune=0.5 loses 3.0 points
     """
     found = []
-    tolerance = options.get("tolerance", DEFAULT_TOLERANCE)
     for group, runs in split_groups(frame).items() if len(frame) else ():
         begin = f"{group}, " if group else ""
         costs = costs_that_vary(runs)
         if not costs:
             sentence = f"{group}: {_why_none(runs)}" if group else _why_none(runs)
             found.append(Answer(group=group, runs=runs, cost=None, sentence=sentence, found=None))
-        for cost in costs:
+        for cost in _priced(costs, method, options):
             answer = answer_of(
                 runs,
                 cost=cost,
                 quality=quality,
                 method=method,
-                options=options,
+                options=_options(cost, method, options, tolerance),
                 counts=counts,
                 test_counts=test_counts,
                 model=None,
             )
             definitions = tuple(by_definition(answer, tolerance))
-            details = _details(runs, answer, definitions) if cost == costs[0] else []
+            details = _details(runs, answer, definitions) if not any(one.group == group for one in found) else []
             found.append(
                 Answer(
                     group=group,
@@ -103,9 +105,26 @@ def answers(
     return found
 
 
+def _priced(costs: Sequence[str], method: str, options: Mapping[str, Any]) -> list[str]:
+    """Return the costs that a method can be asked about. ValueError where none has a price."""
+    if method != "price":
+        return list(costs)
+    prices = options.get("price") or {}
+    priced = [cost for cost in costs if cost in prices]
+    if costs and not priced:
+        given = ", ".join(prices) or "none"
+        raise ValueError(f"price: there is none of {', '.join(costs)}; given: {given}")
+    return priced
+
+
+def _options(cost: str, method: str, options: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
+    """Return what a method is asked on one cost."""
+    return {"price": options["price"][cost]} if method == "price" else with_tolerance(method, options, tolerance)
+
+
 def _details(runs: pd.DataFrame, found: Found, definitions: Sequence[tuple[str, Saturation]]) -> list[str]:
     """Return what else is known of an answer: of the point, of several axes, of other definitions."""
-    lines = [*details_of(runs, found), stability_sentence(runs, found, definitions)]
+    lines = [*details_of(runs, found), stability_sentence(found, definitions)]
     if owes_to_several(found.curve):
         table = axis_contributions(runs, cost=found.curve.cost, quality=found.curve.quality_column)
         lines.append(contributions_sentence(table))

@@ -14,29 +14,29 @@ _MIDDLE = 0.68
 
 
 def stands_out(curve: Curve, drawn: NDArray[np.float64], row: int, /, *, is_log: bool) -> bool:
-    """Whether a point lies above the straight line between the curve's ends by more than noise would put any point.
+    """Whether a point is above the straight line from the cheapest to its reference by more than noise puts any point.
 
     drawn: losses, (n_resamples, n_points). is_log: over the logarithm of the cost. The test is one of all points
-    between the ends together: the largest of their heights, each in units of its own noise, of which 99 % of the
+    between the two together: the largest of their heights, each in units of its own noise, of which 99 % of the
     resamples, put about nothing, stay below (the studentised maximum: Westfall & Young 1993, Resampling-Based Multiple
-    Testing, section 2.3).
+    Testing, section 2.3). What is dearer than the reference plays no part.
     """
-    costs = np.log2(curve.costs) if is_log else curve.costs
-    if not (0 < row < len(curve) - 1) or costs[-1] <= costs[0]:
+    end = int(curve.references[row])
+    costs = np.log2(curve.costs[: end + 1]) if is_log else curve.costs[: end + 1]
+    if not (0 < row < end) or costs[-1] <= costs[0]:
         return False
-    inner = slice(1, len(curve) - 1)
-    observed = _heights(costs, curve.losses[None])[0]
-    noise = _heights(costs, drawn) - observed
+    observed = _heights(costs, curve.losses[None, : end + 1])[0]
+    noise = _heights(costs, drawn[:, : end + 1]) - observed
     low, high = np.quantile(noise, [(1 - _MIDDLE) / 2, (1 + _MIDDLE) / 2], axis=0)
     units = (high - low) / 2
     if units[row] <= 0:
         return bool(observed[row] > 0)
-    scaled = np.divide(noise, units, out=np.zeros_like(noise), where=units > 0)[:, inner]
+    scaled = np.divide(noise, units, out=np.zeros_like(noise), where=units > 0)[:, 1:-1]
     return bool(observed[row] / units[row] > np.quantile(scaled.max(axis=1), _SURE))
 
 
 def _heights(costs: NDArray[np.float64], losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how much better points are than the line between the cheapest and the most expensive one."""
+    """Return how much better points are than the line between the first and the last one."""
     share = (costs - costs[0]) / (costs[-1] - costs[0])
     line = losses[:, [0]] + share * (losses[:, [-1]] - losses[:, [0]])
     return np.asarray(line - losses)

@@ -23,7 +23,14 @@ _CLOSENESS = 1e-6
 
 
 def resampled_losses(
-    curve: Curve, counts: Counts, /, *, column: str | None = None, n_resamples: int = N_RESAMPLES, seed: int = 0
+    curve: Curve,
+    counts: Counts,
+    /,
+    *,
+    column: str | None = None,
+    only: int | None = None,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
 ) -> NDArray[np.float64]:
     """Return what the points of a curve would lose against their references on other examples, with other seeds.
 
@@ -37,19 +44,24 @@ def resampled_losses(
     drawn. As in the curve, a loss is negative where a point is better. Resamples in which a loss is undefined (no
     example drawn has a denominator) are left out.
 
-    column: of the runs, of which the counts are; None: the curve's quality. Returns (n_resamples, n_points).
+    column: of the runs, of which the counts are; None: the curve's quality. only: one row; the others' losses are 0
+    then. Returns (n_resamples, n_points).
     ValueError, which names a run, where its counts are missing, of another shape than the others', or not those of the
     column.
     """
     name = curve.quality_column if column is None else column
-    used = np.union1d(curve.pairs.runs, curve.pairs.reference_runs)
+    points = range(len(curve)) if only is None else (only,)
+    pairs = curve.pairs
+    used = np.union1d(
+        pairs.runs[np.isin(pairs.points, points)], pairs.reference_runs[np.isin(pairs.compared_points, points)]
+    )
     qualities = np.full((n_resamples, len(curve.runs)), np.nan)
     qualities[:, used] = resampled_qualities(curve.runs.iloc[used], name, counts, n_resamples=n_resamples, seed=seed)
     values = np.asarray(curve.runs[name], dtype=np.float64)
-    losses = np.empty((n_resamples, len(curve)))
-    seeds = SeedNoise(curve, n_resamples=n_resamples, seed=seed)
+    losses = np.zeros((n_resamples, len(curve)))
+    seeds = SeedNoise(curve, name, n_resamples=n_resamples, seed=seed)
     with np.errstate(invalid="ignore"):  # infinite ones make their whole resample NaN, which leaves it out
-        for point in range(len(curve)):
+        for point in points:
             own = curve.pairs.runs[curve.pairs.points == point]
             reference = curve.pairs.reference_runs[curve.pairs.compared_points == point]
             if curve.pairs.is_paired:

@@ -48,6 +48,18 @@ def problem_of(curve: Curve, tolerance: float, /) -> str:
     return ""
 
 
+def nothing_cheaper(curve: Curve, /) -> str:
+    """Say that there is nothing to choose."""
+    if curve.base == "most accurate":
+        return f"{curve.labels[curve.reference]} is the most accurate and the cheapest"
+    return f"no point is cheaper than {'its' if curve.has_several_references else 'the'} reference"
+
+
+def is_number(value: object, /) -> bool:
+    """Whether an option is a finite number; a truth value is none."""
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def has_live_reference(curve: Curve, tolerance: float, /) -> NDArray[np.bool_]:
     """Return whose reference is better than chance, by more than the tolerance and with each seed: (n_points,)."""
     dead = curve.above_chance <= tolerance + slack(curve)

@@ -86,8 +86,9 @@ def axis_contributions(
     pandas.DataFrame
         One row per axis, the one that most depends on first: axis; on_front (points of the joint front that have moved
         it), alone (those that have moved it and no other); hypervolume (of the joint front) and without (of the front
-        of the points that leave the axis where the reference has it); lost, their difference as a share of the first;
-        low and high, the 95 % interval of that share's mean over the seeds (Student's t; NaN with one seed), n_seeds.
+        of the points that leave the axis where the reference has it); lost, their difference as a share of the first,
+        with several seeds its mean over them; low and high, the 95 % interval of that mean (Student's t, from 0 to 1;
+        NaN with one seed), n_seeds.
         `.attrs`: "front" has the labels of the joint front by cost, "owed_to" the axes that each of them has moved.
 
     Raises
@@ -122,16 +123,19 @@ def axis_contributions(
     by_seed = _seed_objectives(curve, depth)
     rows = []
     for place, axis in enumerate(found.axes):
+        if not found.moved[:, place].any():  # a configuration with a reference of its own
+            continue
         kept = ~found.moved[:, place]
         ratios, losses = _objectives(curve, depth)
         without = _hypervolume(ratios[kept], losses[kept])
         shares = [_lost(_hypervolume(x, y), _hypervolume(x[kept[points]], y[kept[points]])) for points, x, y in by_seed]
-        low, high = mean_interval(np.array(shares))
+        low, high = np.clip(mean_interval(np.array(shares)), 0, 1)
+        lost = float(np.mean(shares)) if len(shares) > 1 else _lost(whole, without)
         on_front = found.moved[front, place]
         rows.append(
             {"axis": axis, "on_front": int(on_front.sum()),
              "alone": int((on_front & (found.moved[front].sum(axis=1) == 1)).sum()),
-             "hypervolume": whole, "without": without, "lost": _lost(whole, without),
+             "hypervolume": whole, "without": without, "lost": lost,
              "low": low, "high": high, "n_seeds": len(shares)}
         )  # fmt: skip
     table = pd.DataFrame(rows).sort_values(["lost", "axis"], ascending=[False, True], ignore_index=True)
@@ -147,7 +151,7 @@ def axis_contributions(
 def owes_to_several(curve: Curve, /) -> bool:
     """Whether a front may be taken apart by axes: several vary, each point has its reference, no cost is 0."""
     has_references = curve.base == "reference" and len(curve) > 1 and bool((curve.costs > 0).all())
-    return has_references and len(moves_of(curve).axes) > 1
+    return has_references and int(moves_of(curve).moved.any(axis=0).sum()) > 1
 
 
 def contributions_sentence(table: pd.DataFrame, /) -> str:
@@ -158,7 +162,7 @@ def contributions_sentence(table: pd.DataFrame, /) -> str:
     >>> contributions_sentence(axis_contributions(runs))
     'without bits the joint front would lose 69 % of its area, without prune 31 %'
     """
-    if len(table) < 2:
+    if len(table) < 2 or not (table["hypervolume"] > 0).all():
         return ""
     parts = []
     for number, (_, row) in enumerate(table.iterrows()):

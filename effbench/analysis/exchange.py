@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from effbench.analysis.bend import stands_out
-from effbench.analysis.choice import Choice, candidates, has_live_reference, outcome_of, problem_of
+from effbench.analysis.choice import (
+    Choice,
+    candidates,
+    has_live_reference,
+    is_number,
+    nothing_cheaper,
+    outcome_of,
+    problem_of,
+)
 from effbench.analysis.curve import Curve
 from effbench.analysis.jitter import is_cheaper
 from effbench.analysis.words import scale
@@ -53,7 +60,8 @@ class Marginal:
 
     def rows(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.int64]:
         """Return the row that each resample chooses, (n_resamples,): drawn (n_resamples, n_points)."""
-        return _best_rows(curve, scale(curve) * drawn + self.rate * np.log2(curve.costs))
+        doublings = np.log2(curve.costs / curve.costs[curve.references])
+        return _best_rows(curve, scale(curve) * drawn + self.rate * doublings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +86,8 @@ class Price:
 
     def rows(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.int64]:
         """Return the row that each resample chooses, (n_resamples,): drawn (n_resamples, n_points)."""
-        return _best_rows(curve, curve.costs + self.price * scale(curve) * drawn)
+        spared = curve.costs[curve.references] - curve.costs
+        return _best_rows(curve, self.price * scale(curve) * drawn - spared)
 
 
 def _best_rows(curve: Curve, balances: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -95,7 +104,7 @@ def _best_rows(curve: Curve, balances: NDArray[np.float64]) -> NDArray[np.int64]
 def _choice(curve: Curve, row: int) -> Choice:
     points = np.flatnonzero(candidates(curve, 0))
     if not is_cheaper(curve)[points].any():
-        return Choice(outcome="none", problem="no point is cheaper than the reference")
+        return Choice(outcome="none", problem=nothing_cheaper(curve))
     return outcome_of(curve, row, points)
 
 
@@ -106,5 +115,5 @@ def _not_positive(curve: Curve) -> str:
 
 def _require_positive(**values: float) -> None:
     for name, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be a finite number above 0, got {value}")
+        if not (is_number(value) and value > 0):
+            raise ValueError(f"{name} must be a finite number above 0, got {value!r}")

@@ -13,6 +13,7 @@ from effbench.analysis.choice import NO_ROW
 from effbench.analysis.curve import Curve
 
 _MOST = 0.5
+NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Firmness:
     @property
     def is_stable(self) -> bool:
         """Whether one point wins at least half of the resamples."""
-        return max(self.shares.values()) >= _MOST
+        return max((part for name, part in self.shares.items() if name != NONE), default=0.0) >= _MOST
 
 
 def firmness_of(curve: Curve, chosen: int | None, rows: NDArray[np.int64], drawn: NDArray[np.float64], /) -> Firmness:
@@ -42,7 +43,7 @@ def firmness_of(curve: Curve, chosen: int | None, rows: NDArray[np.int64], drawn
     return Firmness(
         interval=interval_of(curve.costs[found]) if 2 * len(found) >= len(rows) else None,
         shares={
-            "none" if names[at] == NO_ROW else curve.labels[names[at]]: float(numbers[at] / len(rows)) for at in order
+            NONE if names[at] == NO_ROW else curve.labels[names[at]]: float(numbers[at] / len(rows)) for at in order
         },
         loss=None if chosen is None else interval_of(drawn[:, chosen]),
         covers=what_is_covered(curve),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass
 from typing import Literal
@@ -11,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from effbench.analysis.bend import stands_out
-from effbench.analysis.choice import NO_ROW, Choice
+from effbench.analysis.choice import NO_ROW, Choice, is_number, problem_of
 from effbench.analysis.curve import Curve
 from effbench.analysis.pareto import front_of, front_rows
-from effbench.analysis.words import at_chance
 
 CostAxis = Literal["linear", "log"]
 COST_AXES = ("linear", "log")
@@ -38,8 +36,8 @@ class Kneedle:
     cost_axis: CostAxis = "linear"
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.sensitivity) and self.sensitivity >= 0):
-            raise ValueError(f"sensitivity must be a finite number of at least 0, got {self.sensitivity}")
+        if not (is_number(self.sensitivity) and self.sensitivity >= 0):
+            raise ValueError(f"sensitivity must be a finite number of at least 0, got {self.sensitivity!r}")
         if self.cost_axis not in COST_AXES:
             raise ValueError(f"cost_axis={self.cost_axis}: must be {' or '.join(COST_AXES)}")
 
@@ -78,7 +76,7 @@ class Kneedle:
             return f"3 points are needed on the front for a knee, it has {len(front)}"
         if self._is_log and curve.costs[front[0]] <= 0:
             return f"{curve.cost} is not above 0 everywhere: it has no logarithm"
-        return at_chance(curve, curve.reference, 0) if curve.above_chance[curve.reference] <= 0 else ""
+        return problem_of(curve, 0)
 
     def _why_none(self, curve: Curve, front: NDArray[np.int64]) -> str:
         if _above_chord(self._across(curve, front), curve.qualities[front]).max() <= _STRAIGHT:

@@ -59,7 +59,8 @@ def _interval(saturation: Saturation) -> str:
         return ""
     low, high = saturation.interval
     size, unit = cost_words(saturation.cost).unit_for(low, high)
-    return f"{low / size:.4g} to {high / size:.4g} {unit}".rstrip()
+    ends = dict.fromkeys(f"{end / size:.4g}" for end in (low, high))
+    return f"{' to '.join(ends)} {unit}".rstrip()
 
 
 def _shares(shares: Mapping[str, float] | None) -> str:

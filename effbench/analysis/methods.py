@@ -55,6 +55,11 @@ def method_of(name: str, options: Mapping[str, Any], /) -> Method:
     return method
 
 
+def with_tolerance(method: str, options: Mapping[str, Any], tolerance: float, /) -> dict[str, Any]:
+    """Return a method's options, with a tolerance where it has one and none is among them."""
+    return {"tolerance": tolerance, **options} if method.startswith("tolerance") else dict(options)
+
+
 def options_of(name: str, /) -> list[str]:
     """Return the names of a method's options."""
     return [field.name for field in dataclasses.fields(METHODS[name])]

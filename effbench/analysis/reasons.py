@@ -61,8 +61,8 @@ def _exchange(curve: Curve, method: Marginal | Price) -> str:
         return f"{_doubling(curve)} is to buy {_points(curve, method.rate)}"
     size, symbol = cost_words(curve.cost).unit_for(method.price, method.price)
     unit = difference_unit(curve) or curve.quality_column
-    one = unit.removesuffix("s") if unit.endswith("points") else f"one of {unit}"
-    return f"a {one} is worth {method.price / size:g} {symbol}".rstrip()
+    one = f"a {unit.removesuffix('s')}" if unit.endswith("points") else f"1 {unit}"
+    return f"{one} is worth {method.price / size:g} {symbol}".rstrip()
 
 
 def _doubling(curve: Curve) -> str:

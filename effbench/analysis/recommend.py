@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from effbench.analysis.choice import has_live_reference
 from effbench.analysis.columns import metric_columns, parse_numbers
 from effbench.analysis.costs import chosen_cost
 from effbench.analysis.curve import Curve, curve_of
@@ -103,6 +104,8 @@ def recommend(
     if len(measured) == 0:
         raise ValueError(f"no point has {', '.join(dict.fromkeys((cost, *columns, *bounded)))} in all of its runs")
     curve = curve_of(measured, cost=cost)
+    if curve.is_fraction and max_drop > 1:
+        raise ValueError(f"max_drop={max_drop:g}: is a fraction of the quality, at most 1; 0.02 is two points")
     _check_references(curve, max_drop)
     missed = _missed(curve, max_drop, limits, bounded)
     table = _table(curve, missed, columns)
@@ -196,8 +199,7 @@ def _check_references(curve: Curve, max_drop: float) -> None:
     """Refuse runs without a reference, and one that learned nothing: everything would be as good as that."""
     if curve.base == "missing" or len(curve) == 0:
         raise ValueError("the reference is not among the runs that have what is asked for: no drop is known")
-    dead = curve.above_chance[np.unique(curve.references)] <= max_drop
-    if dead.all():
+    if not has_live_reference(curve, max_drop).any():
         raise ValueError(f"the reference is not better than chance by more than max_drop={max_drop:g}: train it longer")
 
 
@@ -210,7 +212,7 @@ def _missed(
     """Return by which share each budget is missed, by its name: (n_points,), 0 where it is met."""
     base = np.abs(curve.qualities[curve.references])
     # Against a reference that learned nothing, no drop says anything.
-    drops = np.where(curve.above_chance <= max_drop, np.inf, curve.losses - max_drop)
+    drops = np.where(has_live_reference(curve, max_drop), curve.losses - max_drop, np.inf)
     excess = {"max_drop": (drops, np.where(base > 0, base, 1.0))}
     for name, (column, limit) in limits.items():
         excess[name] = (np.asarray(curve.points[column], dtype=np.float64) - limit, np.full(len(curve), limit))

@@ -231,5 +231,5 @@ def _with_test(saturation: Saturation, curve: Curve, row: int | None, counts: Co
         return saturation
     if counts is None or row in curve.references:
         return replace(saturation, test_loss=loss)
-    interval = interval_of(resampled_losses(curve, counts, column=column)[:, row])
+    interval = interval_of(resampled_losses(curve, counts, column=column, only=row)[:, row])
     return replace(saturation, test_loss=loss, test_loss_interval=interval, flips=flips_of(curve, counts, row))

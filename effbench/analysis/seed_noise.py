@@ -15,15 +15,17 @@ class SeedNoise:
     For losses of seeds 1 … n with mean m and deviations d, each draw is m + Σ g·d / √(n (n - 1)) · √((n - 1) / χ²),
     with a normal g for each seed and χ² of n - 1 degrees of freedom: a multivariate t with the covariance that the
     seeds have (Kotz & Nadarajah 2004, Multivariate t Distributions and Their Applications, section 1.1), and for each
-    point alone the t interval of a mean.
+    point alone the t interval of a mean. A point that has one seed, where others have more, is taken to vary from
+    seed to seed as they do: it would seem the surest of all otherwise.
     """
 
-    def __init__(self, curve: Curve, *, n_resamples: int, seed: int) -> None:
+    def __init__(self, curve: Curve, column: str, *, n_resamples: int, seed: int) -> None:
         has_seeds = "seed" in curve.runs.columns and not curve.runs["seed"].isna().any()
         self._seeds = codes_of(curve.runs["seed"]) if has_seeds else None
         self._n_resamples, self._seed = n_resamples, seed
         self._normals: dict[int, NDArray[np.float64]] = {}
         self._stretches: dict[int, NDArray[np.float64]] = {}
+        self._pooled, self._most = _pooled_deviation(curve, column)
 
     def moved(
         self,
@@ -41,7 +43,8 @@ class SeedNoise:
         n_seeds = len(losses)
         means = np.asarray(drawn.mean(axis=1))
         if n_seeds < 2:
-            return means
+            (name,) = self._names(runs, reference_runs)
+            return means + self._pooled * self._normals_of(int(name)) * self._stretch(self._most)
         mean = float(losses.mean())
         normals = np.stack([self._normals_of(int(name)) for name in self._names(runs, reference_runs)], axis=1)
         spread = normals @ (losses - mean) / np.sqrt(n_seeds * (n_seeds - 1))
@@ -63,6 +66,22 @@ class SeedNoise:
             freedom = n_seeds - 1
             self._stretches[n_seeds] = np.sqrt(freedom / generator.chisquare(freedom, self._n_resamples))
         return self._stretches[n_seeds]
+
+
+def _pooled_deviation(curve: Curve, column: str) -> tuple[float, int]:
+    """Return how much a loss differs from seed to seed, over the points that have several; and the most seeds of one.
+
+    0 where none has several.
+    """
+    values, pairs = np.asarray(curve.runs[column], dtype=np.float64), curve.pairs
+    variances, most = [], 2
+    for point in np.setdiff1d(np.arange(len(curve)), curve.references) if pairs.is_paired else ():
+        own, reference = pairs.runs[pairs.points == point], pairs.reference_runs[pairs.compared_points == point]
+        if len(own) > 1:
+            variances.append(float(np.var(values[reference] - values[own], ddof=1)))
+            most = max(most, len(own))
+    finite = [value for value in variances if np.isfinite(value)]
+    return (float(np.sqrt(np.mean(finite))) if finite else 0.0), most
 
 
 def shared_share(drawn: NDArray[np.float64], /) -> float:

@@ -13,6 +13,7 @@ from effbench.analysis.correlation import correlation_sentences
 from effbench.analysis.costs import cost_words
 from effbench.analysis.counts import Counts
 from effbench.analysis.curve import Curve, control_curve
+from effbench.analysis.firmness import NONE
 from effbench.analysis.groups import select_group
 from effbench.analysis.labels import label_axes, short_label
 from effbench.analysis.pareto import front_rows
@@ -23,6 +24,7 @@ from effbench.analysis.phrases import (
     nothing_is_sure,
     remarks,
     saving,
+    what_next,
 )
 from effbench.analysis.quality import Quality, secondary_columns
 from effbench.analysis.reasons import bounds_of, found_by
@@ -84,7 +86,9 @@ def sentence_of(answer: Found, /) -> str:
     else:
         losses = loss_and_test(curve, choice.row, test=answer.saturation.test_loss_interval)
         at = "" if choice.outcome == "nothing" else f" ({losses}), {saving(curve, choice.row)}"
-        text = f"{found_by(curve, choice, method)}{at}{_firmness(answer, choice.row)}"
+        further = what_next(curve, choice.row) if choice.outcome == "not reached" else ""
+        found = found_by(curve, choice, method).removesuffix(further)
+        text = f"{found}{at}{_firmness(answer, choice.row)}{further}"
     subject = f"{curve.cost} (no reference)" if curve.base == "most accurate" and len(curve) > 1 else curve.cost
     return "; ".join([f"{subject}: {text}", *remarks(curve, choice)])
 
@@ -100,7 +104,8 @@ def _within(answer: Found, row: int, method: Tolerance) -> str:
         if is_bound:
             return nothing_is_sure(curve, rival, tolerance, most=of_rival, firmness=firmness)
         return nothing_is_acceptable(curve, rival, tolerance, firmness=firmness)
-    within = f"{'surely ' * is_bound}keeps {quality_word(curve)} within {allowance(curve, tolerance)}"
+    is_sure = is_bound and answer.firmness is not None and not answer.firmness.covers.startswith("examples only")
+    within = f"{'surely ' * is_sure}keeps {quality_word(curve)} within {allowance(curve, tolerance)}"
     losses, at = f"({loss_and_test(curve, row, most=most, test=test)})", f"{saving(curve, row)}{firmness}"
     if curve.base == "most accurate":
         at = f"{saving(curve, row).replace(' the ', ' its ', 1)}{firmness}"
@@ -127,8 +132,10 @@ def _firmness(answer: Found, row: int) -> str:
     """Write the interval of the cost that is chosen, as shares of the reference's, and what was drawn anew for it."""
     curve, firmness = answer.curve, answer.firmness
     reference_cost = float(curve.costs[curve.references[row]])
-    if firmness is None or firmness.interval is None or reference_cost <= 0:
+    if firmness is None or reference_cost <= 0:
         return ""
+    if firmness.interval is None:
+        return f" (unstable: {firmness.covers}, {100 * firmness.shares[NONE]:.0f} % of the choices find no point)"
     low, high = (share(cost / reference_cost) for cost in firmness.interval)
     unstable = "" if firmness.is_stable else "; unstable: no point is chosen in half of them"
     costs = low if low == high else f"{low} to {high}"

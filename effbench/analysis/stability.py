@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from effbench.analysis.curve import Curve, curve_of
 from effbench.analysis.knee import Kneedle
 from effbench.analysis.saturation import Found, Saturation, by_other_method
 
-LOG_KNEE = "kneedle, log cost"
+LOG_KNEE = "kneedle over log cost"
 _OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "tolerance": ("tolerance", {}),
     "tolerance_bound": ("tolerance_bound", {}),
@@ -39,11 +38,10 @@ def by_definition(found: Found, tolerance: float, /) -> Iterator[tuple[str, Satu
             yield name, by_other_method(found, method, {**options, **within}).saturation
 
 
-def stability_sentence(runs: pd.DataFrame, found: Found, definitions: Iterable[tuple[str, Saturation]], /) -> str:
+def stability_sentence(found: Found, definitions: Iterable[tuple[str, Saturation]], /) -> str:
     """Say which other points other definitions choose, or the same one without an end of the curve; "" where none does.
 
-    runs: of one group, of which `found` is the answer. definitions: from `by_definition`. One that finds no point
-    disagrees with none.
+    definitions: from `by_definition`. One that finds no point disagrees with none.
 
     >>> from effbench.analysis.saturation import answer_of
     >>> runs = pd.DataFrame(
@@ -51,19 +49,19 @@ def stability_sentence(runs: pd.DataFrame, found: Found, definitions: Iterable[t
     ...      "accuracy_val": [0.96, 0.955, 0.945, 0.8]})
     >>> found = answer_of(runs, cost=None, quality=None, method="tolerance", options={}, counts=None, test_counts=None,
     ...                   model=None)
-    >>> stability_sentence(runs, found, by_definition(found, 0.02))
-    'it hangs on the definition: a=2 by tolerance, a=1 (marginal)'
+    >>> stability_sentence(found, by_definition(found, 0.02))
+    'by other definitions other points: a=1 (marginal)'
     """
     if found.saturation.point is None:
         return ""
     curve, chosen = found.curve, _label(found.curve, found.saturation)
     elsewhere: dict[str, list[str]] = {}
-    for name, saturation in [*definitions, *_without_ends(runs, found)]:
+    for name, saturation in [*definitions, *_without_ends(found)]:
         label = _label(curve, saturation)
         if label not in (None, chosen):
             elsewhere.setdefault(str(label), []).append(name)
     named = [f"{label} ({', '.join(names)})" for label, names in elsewhere.items()]
-    return f"it hangs on the definition: {chosen} by {_name(found)}, {', '.join(named)}" if named else ""
+    return f"by other definitions other points: {', '.join(named)}" if named else ""
 
 
 def _name(found: Found) -> str:
@@ -72,15 +70,18 @@ def _name(found: Found) -> str:
     return found.saturation.method
 
 
-def _without_ends(runs: pd.DataFrame, found: Found) -> Iterator[tuple[str, Saturation]]:
+def _without_ends(found: Found) -> Iterator[tuple[str, Saturation]]:
     """Yield the answer's own method on the curve without its cheapest point, and without its most expensive one."""
     curve = found.curve
     rows = np.setdiff1d(np.arange(len(curve)), curve.references)
-    if "point" not in runs.columns or len(rows) < 3:
+    if len(rows) < 3:
         return
     for name, row in (("without the cheapest", rows[0]), ("without the most expensive", rows[-1])):
-        label = str(curve.points["point"].iloc[row])
-        rest = curve_of(runs[runs["point"].astype(str) != label], cost=curve.cost, quality=curve.quality_column)
+        own = curve.pairs.runs[curve.pairs.points == row]
+        others = curve.runs.drop(index=curve.runs.index[own])
+        rest = curve_of(others, cost=curve.cost, quality=curve.quality_column)
+        if len(rest) != len(curve) - 1:  # another stands where the point stood
+            continue
         choice = found.method.choose(rest, None if found.drawn is None else np.delete(found.drawn, row, axis=1))
         if choice.outcome == "chosen" and choice.row is not None and rest.labels[choice.row] in curve.labels:
             point = curve.points.iloc[curve.labels.index(rest.labels[choice.row])]

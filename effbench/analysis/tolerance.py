@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,8 @@ from effbench.analysis.choice import (
     Choice,
     candidates,
     has_live_reference,
+    is_number,
+    nothing_cheaper,
     outcome_of,
     problem_of,
     rival_of,
@@ -35,8 +36,8 @@ class Tolerance:
     tolerance: float = DEFAULT_TOLERANCE
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.tolerance) and self.tolerance >= 0):
-            raise ValueError(f"tolerance must be a finite number of at least 0, got {self.tolerance}")
+        if not (is_number(self.tolerance) and self.tolerance >= 0):
+            raise ValueError(f"tolerance must be a finite number of at least 0, got {self.tolerance!r}")
 
     def choose(self, curve: Curve, drawn: NDArray[np.float64] | None = None, /) -> Choice:
         """Choose a point by what points lose; `drawn` losses, (n_resamples, n_points), are not needed."""
@@ -66,8 +67,7 @@ class Tolerance:
         points = np.flatnonzero(candidates(curve, self.tolerance))
         cheaper = points[is_cheaper(curve)[points]]
         if len(cheaper) == 0:
-            whose = "its" if curve.has_several_references else "the"
-            return Choice(outcome="none", problem=f"no point is cheaper than {whose} reference")
+            return Choice(outcome="none", problem=nothing_cheaper(curve))
         found = cheaper[acceptable[cheaper]]
         return outcome_of(curve, int(found[0]) if len(found) else curve.reference, points)
 

@@ -123,21 +123,33 @@ class SaturationSettings:
     """Of `kneedle`: over which the front is drawn."""
     rate: Annotated[float, Field(gt=0, description="points for a doubling of the cost")] = 1.0
     """Of `marginal`."""
-    price: Annotated[float, Field(gt=0, description="units of the cost for a point of quality")] | None = None
-    """Of `price`."""
+    price: float | dict[str, float] | None = None
+    """Of `price`: units of a cost for a point of quality, by cost; a number is of bytes."""
 
     def __post_init__(self) -> None:
         """Refuse what is no definition, and a price that is not given."""
         check_fields(self)
-        if self.method == "price" and self.price is None:
-            raise ValueError("method=price: give saturation.price=, what a point of quality is worth, as in bytes")
+        if self.method == "price" and not self.price:
+            raise ValueError(
+                "method=price: give saturation.price=, what a point of quality is worth: bytes, or by cost, "
+                "as in {size_bytes: 20000, macs: 1e6}"
+            )
+        wrong = [price for price in self.prices.values() if not price > 0]
+        if wrong:
+            raise ValueError(f"price={wrong[0]:g}: must be above 0, what a point of quality is worth")
 
-    def options(self, tolerance: float, /) -> dict[str, Any]:
-        """Return the options of the method, with a sweep's tolerance where it has one."""
-        own = {"kneedle": ("sensitivity", "cost_axis"), "marginal": ("rate",), "price": ("price",)}
-        if self.method not in own:
-            return {"tolerance": tolerance}
-        return {name: getattr(self, name) for name in own[self.method]}
+    @property
+    def prices(self) -> dict[str, float]:
+        """The prices by cost."""
+        return self.price if isinstance(self.price, dict) else {} if self.price is None else {"size_bytes": self.price}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the method, beside a tolerance."""
+        own = {"kneedle": ("sensitivity", "cost_axis"), "marginal": ("rate",)}
+        if self.method == "price":
+            return {"price": self.prices}
+        return {name: getattr(self, name) for name in own.get(self.method, ())}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,7 @@ from effbench.sweep.note import note
 from effbench.sweep.page import page_of
 from effbench.sweep.params import asked_of_the_sweep
 from effbench.sweep.printout import Printout
+from effbench.sweep.report_words import as_failed, without_numbers
 from effbench.sweep.reporting import REPORT, report_of_sweep
 from effbench.tracking import names
 from effbench.tracking.location import for_writing, ui_command
@@ -158,12 +159,14 @@ def _answers(outcome: SweepOutcome, sweep: Sweep) -> tuple[list[Answer], str]:
     if not len(outcome.frame):
         return [], ""
     try:
+        # A run whose quality is no number counts as failed: the others are answered for.
         found = answers(
-            outcome.frame,
+            as_failed(outcome.frame, without_numbers(outcome.frame)),
             method=sweep.saturation.method,
             counts=outcome.counts,
             test_counts=outcome.test_counts,
-            **sweep.saturation.options(sweep.tolerance),
+            tolerance=sweep.tolerance,
+            **sweep.saturation.options,
         )
         return found, ""
     except ValueError as error:
@@ -181,7 +184,7 @@ def _lines(found: Sequence[Answer]) -> list[str]:
 
 def _kept_figure(found: Sequence[Answer], sweep: Sweep, outcome: SweepOutcome, store: Store) -> bytes:
     """Return the figure, drawn only where the store has none of these very values: drawing takes a second or two."""
-    asked = (sweep.saturation.method, sweep.saturation.options(sweep.tolerance))
+    asked = (sweep.saturation.method, sweep.saturation.options, sweep.tolerance)
     digest = hashlib.sha256(f"{FIGURE_VERSION} {asked} {version('matplotlib')}".encode())
     for answer in found:
         digest.update(f"\n{answer.group} {answer.cost}\n{answer.runs.to_csv()}".encode())

@@ -138,8 +138,14 @@ def _page(
     if len(usable) and not found:
         try:
             val, test = counts
-            options = saturation.options(tolerance)
-            found = answers(usable, method=saturation.method, counts=val, test_counts=test, **options)
+            found = answers(
+                usable,
+                method=saturation.method,
+                tolerance=tolerance,
+                counts=val,
+                test_counts=test,
+                **saturation.options,
+            )
         except ValueError as error:
             named.append(f"no answer: {error}")
     report = Report(
@@ -197,7 +203,10 @@ def _saturation(tags: Mapping[str, str]) -> SaturationSettings:
     values: dict[str, Any] = {name: told[name] for name in ("method", "cost_axis") if name in told}
     try:
         values |= {name: float(told[name]) for name in ("sensitivity", "rate") if name in told}
-        values |= {"price": float(told["price"])} if told.get("price", "None") != "None" else {}
+        prices = {name.partition(".")[2]: float(text) for name, text in told.items() if name.startswith("price.")}
+        if told.get("price", "None") != "None":
+            prices["size_bytes"] = float(told["price"])
+        values |= {"price": prices} if prices else {}
         return SaturationSettings(**values)
     except ValueError:
         return SaturationSettings()

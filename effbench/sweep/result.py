@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from effbench.analysis import Counts, Quality, Saturation, pareto_front, plot_saturation, saturation_point
+from effbench.analysis.methods import with_tolerance
 from effbench.checks.fields import shown
 from effbench.codec import decode
 from effbench.plan.point import Point
@@ -93,7 +94,7 @@ class SweepResult:
         The method and the tolerance are the sweep's own unless others are given. Where no run is finished there is no
         point, and the reason says so.
         """
-        method, options = self._with(method, options)
+        method, options = self._with(cost, method, options)
         if not len(self.runs):
             quality = quality_columns(self._sweep.plan.points[0])[f"{names.QUALITY}_name"]
             return Saturation(
@@ -131,7 +132,7 @@ class SweepResult:
         """Draw quality against cost: see `effbench.plot_saturation`, also for its errors."""
         if not len(self.runs):
             raise ValueError("no run is finished yet: the same call goes on, and there is something to draw then")
-        method, options = self._with(method, options)
+        method, options = self._with(cost, method, options)
         return plot_saturation(
             self.runs,
             cost=cost,
@@ -188,14 +189,13 @@ class SweepResult:
         rows = "" if table is None else _html(table)
         return f"<div><ul>{said}</ul>{image}{rows}<p>{html.escape(plain(self._printout.runs))}</p></div>"
 
-    def _with(self, method: str | None, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    def _with(self, cost: str | None, method: str | None, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the sweep's own method with its options, or another one with the sweep's tolerance, if it has one."""
-        settings = self._sweep.saturation
-        asked = settings if method in (None, settings.method) else None
-        if asked is not None:
-            return asked.method, {**asked.options(self._sweep.tolerance), **options}
-        within = {"tolerance": self._sweep.tolerance} if str(method).startswith("tolerance") else {}
-        return str(method), {**within, **options}
+        settings, tolerance = self._sweep.saturation, self._sweep.tolerance
+        if method not in (None, settings.method):
+            return str(method), with_tolerance(str(method), options, tolerance)
+        own = {"price": settings.prices.get(cost or "size_bytes")} if settings.method == "price" else settings.options
+        return settings.method, with_tolerance(settings.method, {**own, **options}, tolerance)
 
     def _point(self, reference: bool, where: Mapping[str, Any]) -> Point:
         plan = self._sweep.plan

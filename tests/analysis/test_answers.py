@@ -42,7 +42,7 @@ def test_details_stand_with_the_first_cost_of_a_group(two):
     assert [answer.details for answer in found[:2]] == [
         (
             "model=lenet_5: at prune=0.1: calibration error 1.0 points (reference 1.0)",
-            "model=lenet_5: it hangs on the definition: prune=0.1 by tolerance, prune=0.5 (kneedle)",
+            "model=lenet_5: by other definitions other points: prune=0.5 (kneedle)",
         ),
         (),
     ]
@@ -99,3 +99,20 @@ def test_of_several_axes_it_is_said_what_the_joint_front_owes_to_each():
     assert answer.details[-1] == "without bits the joint front would lose 69 % of its area (1 seed), without prune 31 %"
     (single,) = answers(runs_of(points[:2], seeds=(0,)))
     assert not any("joint" in line for line in single.details)
+
+
+def test_prices_are_by_cost_and_the_tolerance_is_for_all_definitions():
+    points = [("reference", 800, 0.96), ("a=1", 400, 0.955), ("a=2", 200, 0.92), ("a=3", 100, 0.6)]
+    frame = runs_of(points, seeds=(0,)).assign(macs=[80.0, 40.0, 20.0, 10.0])
+    (answer,) = answers(frame, method="price", price={"size_bytes": 100.0})
+    assert answer.cost == "size_bytes" and answer.saturation.point["point"] == "a=1"
+    assert "where a point is worth 100 bytes" in answer.sentence
+    assert [one.cost for one in answers(frame, method="price", price={"macs": 1.0, "size_bytes": 1.0})] == [
+        "size_bytes",
+        "macs",
+    ]
+    with pytest.raises(ValueError, match="price: there is none of size_bytes, macs; given: energy"):
+        answers(frame, method="price", price={"energy": 1.0})
+    for tolerance, label in ((0.02, "a=1"), (0.05, "a=2")):
+        (first, _) = answers(frame, method="kneedle", tolerance=tolerance)
+        assert dict(first.definitions)["tolerance"].point["point"] == label

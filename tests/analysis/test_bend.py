@@ -60,3 +60,16 @@ def test_a_true_knee_is_found_in_noise():
         row = Marginal().choose(on, drawn).row
         near += row is not None and on.labels[row] in ("a=2", "a=3", "a=4")
     assert near >= 95
+
+
+def test_what_is_dearer_than_the_reference_makes_no_knee():
+    # A line from the cheapest point to a bad one beyond the reference would lie below everything.
+    generator = np.random.default_rng(3)
+    for _ in range(40):
+        points = [(f"a={n}" if n else "reference", cost, 0.95 - 0.01 * n) for n, cost in enumerate(COSTS)]
+        noise = generator.normal(0, 0.004, len(points)) * (np.arange(len(points)) > 0)
+        points = [(name, cost, q + e) for (name, cost, q), e in zip(points, noise, strict=True)]
+        on = curve_of(runs_of([*points, ("dear=1", 1700, 0.5)], seeds=(0,)), cost="size_bytes")
+        drawn = on.losses + generator.normal(0, 0.004, (500, len(on)))
+        drawn[:, on.reference] = 0
+        assert Marginal().choose(on, drawn).outcome != "chosen"

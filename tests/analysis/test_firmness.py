@@ -28,6 +28,7 @@ def test_no_point_is_a_share_of_its_own():
     assert few.interval == (50, 100)
     none = firmness_of(on, None, np.array([1] * 4 + [NO_ROW] * 6), drawn)
     assert none.interval is None and none.loss is None and none.shares["none"] == 0.6
+    assert not none.is_stable  # that most find nothing makes no point firm
 
 
 def test_what_is_covered_is_said():

@@ -31,20 +31,20 @@ def counts_of(n_right):
 
 def test_each_method_has_a_row_with_what_it_says(runs):
     rows = {row.method: row for row in method_rows(answers(runs))}
-    assert list(rows) == ["tolerance", "kneedle", "kneedle, log cost", "marginal"]  # no counts: no bound
+    assert list(rows) == ["tolerance", "kneedle", "kneedle over log cost", "marginal"]  # no counts: no bound
     for name, row in rows.items():
         options = {"cost_axis": "log"} if "log" in name else {}
-        expected = saturation_point(runs, method=name.partition(",")[0], **options)
+        expected = saturation_point(runs, method=name.partition(" ")[0], **options)
         label = "none" if expected.point is None else expected.point["point"]
         assert (row.point, row.reason, row.where) == (label, expected.reason, "file size")
 
 
 def test_an_interval_and_shares_are_there_with_counts(runs):
     counts = counts_of([950, 945, 920, 500])
-    for method, options in {"tolerance": {}, "price": {"price": 300.0}}.items():
+    for method, options in {"tolerance": {}, "price": {"price": {"size_bytes": 300.0}}}.items():
         rows = method_rows(answers(runs, counts=counts, method=method, **options))
         names = [row.method for row in rows]
-        assert names[0] == method and names[-4:] == ["tolerance_bound", "kneedle", "kneedle, log cost", "marginal"]
+        assert names[0] == method and names[-4:] == ["tolerance_bound", "kneedle", "kneedle over log cost", "marginal"]
         assert " to " in rows[0].interval and rows[0].interval.endswith(("KB", "bytes"))
         assert rows[0].shares.startswith(rows[0].point)
         bound = next(row for row in rows if row.method == "tolerance_bound")

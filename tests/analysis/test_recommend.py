@@ -120,3 +120,8 @@ def test_a_dominated_extra_point_does_not_move_the_first(points):
     first = recommend(frame, max_size_bytes=30).iloc[0]
     more = frame_of([*points, (99, 40)])
     assert recommend(more, max_size_bytes=30).iloc[0]["point"] == first["point"]
+
+
+def test_a_drop_in_points_is_refused(runs):
+    with pytest.raises(ValueError, match=r"max_drop=2: is a fraction of the quality, at most 1; 0\.02 is two points"):
+        recommend(runs, max_drop=2)

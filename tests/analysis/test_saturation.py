@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from effbench.analysis import Saturation, saturation_point
+from effbench.analysis import Counts, Saturation, saturation_point
 
 QUICK = settings(max_examples=60, deadline=None)
 TOLERANCES = st.sampled_from([0.0, 0.01, 0.02, 0.05, 0.1, 0.3])
@@ -235,3 +235,36 @@ def test_a_latency_within_its_jitter_of_the_reference_saves_nothing():
     assert saturation_point(counted, cost="macs").point["point"] == "reference"
     exact = saturation_point(counted.assign(macs=[0.400, 0.388, 0.213]), cost="macs").point
     assert exact is not None and exact["point"] == "prune=0.5"
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("tolerance", {"tolerance": "0.02"}),
+        ("tolerance", {"tolerance": True}),
+        ("tolerance_bound", {"tolerance": None}),
+        ("kneedle", {"sensitivity": "x"}),
+        ("marginal", {"rate": None}),
+        ("price", {"price": "1"}),
+    ],
+)
+def test_options_that_are_no_numbers_are_named(runs, method, options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"{name} must be a finite number"):
+        saturation_point(runs, method=method, **options)
+
+
+def test_a_test_accuracy_that_is_not_known_costs_nothing_else(seeded):
+    runs = seeded.assign(run_key=[f"k{n}" for n in range(len(seeded))]).reset_index(drop=True)
+    right = {key: np.arange(1000) < round(1000 * q) for key, q in zip(runs["run_key"], runs["accuracy"], strict=True)}
+    runs.loc[(runs["point"] == "prune=0.9") & (runs["seed"] == 1), "accuracy"] = np.nan
+    known = saturation_point(runs, cost="size_bytes", test_counts=Counts.of_correct(right))
+    assert known.point["point"] == "prune=0.5" and known.test_loss_interval is not None
+
+
+def test_sentences_of_definitions_in_other_units(language):
+    for method, options, said in (
+        ("price", {"price": 20_000.0}, "where 1 nats is worth 20 KB"),
+        ("marginal", {"rate": 0.5}, "a doubling of the bytes"),
+    ):
+        assert said in saturation_point(language, cost="size_bytes", method=method, **options).reason

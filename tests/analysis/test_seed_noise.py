@@ -12,7 +12,7 @@ N = 20_000
 
 def noise(n_seeds):
     frame = runs_of([("reference", 100, 0.9), ("a=1", 50, 0.8)], seeds=range(n_seeds))
-    return SeedNoise(curve_of(frame, cost="size_bytes"), n_resamples=N, seed=0)
+    return SeedNoise(curve_of(frame, cost="size_bytes"), "accuracy_val", n_resamples=N, seed=0)
 
 
 @pytest.mark.parametrize(("n_seeds", "quantile"), [(2, 12.706), (3, 4.303), (4, 3.182), (10, 2.262)])
@@ -47,3 +47,14 @@ def test_what_does_not_vary_or_is_not_finite_is_no_trouble():
     drawn = np.random.default_rng(0).normal(size=(100, 1)).repeat(2, axis=1)
     drawn[3, 1] = np.inf
     assert shared_share(drawn) == pytest.approx(1)
+
+
+def test_a_point_with_one_seed_left_varies_as_the_others_do():
+    # It would have the narrowest interval of all otherwise: that of its examples alone.
+    points = [("reference", 100, 0.9), ("a=1", 50, [0.88, 0.89, 0.87]), ("a=2", 20, [0.89, None, None])]
+    curve = curve_of(runs_of(points), cost="size_bytes")
+    noise = SeedNoise(curve, "accuracy_val", n_resamples=N, seed=0)
+    row = np.arange(1)
+    alone = noise.moved(np.full((N, 1), 0.01), np.array([0.01]), row, row)
+    low, high = np.quantile(alone, [0.025, 0.975]) - 0.01
+    assert (-low, high) == pytest.approx((4.303 * 0.01, 4.303 * 0.01), rel=0.08)
