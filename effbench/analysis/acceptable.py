@@ -22,7 +22,7 @@ def acceptable_runs(frame: pd.DataFrame, /, *, tolerance: float = DEFAULT_TOLERA
     ...     {"point": ["reference", "prune=0.5", "prune=0.9"], "run_key": ["a", "b", "c"],
     ...      "size_bytes": [400, 164, 60], "accuracy_val": [0.960, 0.952, 0.897]})
     >>> acceptable_runs(runs)
-    ({'c': False, 'b': True, 'a': True}, '')
+    ({'a': True, 'b': True, 'c': False}, '')
     """
     costs = [cost for cost in costs_that_vary(frame) if not cost.startswith(LATENCY)] if len(frame) else []
     if not costs:

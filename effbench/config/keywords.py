@@ -21,6 +21,7 @@ NODES = (
     "train",
     "finetune",
     "measure",
+    "saturation",
     "sweep",
     "store",
     "tracking",
@@ -33,10 +34,10 @@ NODES = (
     "hydra",
 )
 """Keywords that take a mapping of keys, as train={"epochs": 3} for train.epochs=3."""
-_ONLY_NODES = ("finetune", "measure", "sweep", "store", "stage", "hydra")
+_ONLY_NODES = ("finetune", "measure", "saturation", "sweep", "store", "stage", "hydra")
 """Those of them that have no name that chooses one, as train="sgd_cosine" does."""
 _TARGET = "_target_"
-_ENDS = ("layers",)
+_ENDS = ("layers", "price")
 """Keys whose value is a mapping itself."""
 
 

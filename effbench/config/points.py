@@ -140,9 +140,9 @@ class Builder:
             name, _, field = axis.target.partition(".")
             if "stage" in axis.readers and stage in (name, *axis.replaces.values()):
                 asked = self.asked.get(axis.name, ())
-                # What changes a technique may not go with the rest: it is neutral where nothing else is asked for.
-                is_left = axis.modifies is not None and all(axis.is_neutral(value) for value in asked)
-                fields[field] = axis.option(axis.neutral if is_left else moving_value(axis, asked))
+                # What changes a technique may not go with the rest: it is left out where nothing is asked for.
+                if axis.modifies is None or not all(axis.is_neutral(value) for value in asked):
+                    fields[field] = axis.option(moving_value(axis, asked))
         return fields
 
     def controls(self) -> Iterator[dict[str, Value]]:

@@ -41,7 +41,7 @@ def scale_of(axis: Axis, /) -> Scale | None:
     >>> from effbench.config.members import declared_axes
     >>> scale = scale_of(declared_axes()["bits"])
     >>> scale.weakest, scale.limit, scale.first
-    (32, 1, 16)
+    (32, 1.0, 16.0)
     """
     if axis.type not in ("int", "float") or axis.compresses == "no order" or not set(axis.moves) & set(COUNTED):
         return None

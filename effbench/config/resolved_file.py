@@ -35,6 +35,8 @@ NODES = (
     "tracking",
 )
 """The keys that hold keys."""
+LATER = ("saturation",)
+"""Keys that configurations of earlier releases lack: they have the defaults."""
 PLAIN = ("seed", "coder", "device", "tolerance", "dry_run", "phases")
 """The other keys that every configuration has."""
 EMBEDDED = ("axis", "model")
@@ -148,16 +150,20 @@ def read_resolved(text: str, shown: str, /) -> ResolvedFile:
             f"give its command: {header.get('command')}"
         )
     _check(read, header, shown)
+    read = {**dict.fromkeys(LATER, {}), **read}
     return ResolvedFile(shown, _with_texts(read, _escaped), header)
 
 
 def _check(node: Mapping[Any, Any], header: Mapping[Any, Any], shown: str) -> None:
-    missing = [key for key in (*NODES, *PLAIN) if key not in node]
+    missing = [key for key in (*NODES, *PLAIN) if key not in node and key not in LATER]
     if missing:
         raise ValueError(
             f"{shown}: lacks {', '.join(missing)}; it was changed or cut, and is no configuration of a run"
         )
-    nodes = {**{key: node[key] for key in NODES}, **{f"engine.{name}": value for name, value in _items(node["engine"])}}
+    nodes = {
+        **{key: node[key] for key in NODES if key in node},
+        **{f"engine.{name}": value for name, value in _items(node["engine"])},
+    }
     nodes |= {f"stage.{name}": value for name, value in _items(node["stage"])}
     nodes |= {f"{HEADER}.{key}": header.get(key, {}) for key in ("chosen", "swept", "members")}
     nodes |= {f"{HEADER}.members.{group}": members for group, members in _items(header.get("members", {}))}

@@ -110,3 +110,46 @@ def test_settings_that_can_not_be_are_named_with_their_key(argument, message):
     with pytest.raises(ValueError, match=f"^{message}") as refusal:
         read_sweep([argument])
     assert len(str(refusal.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ([], {}),
+        (["saturation.method=tolerance_bound"], {}),
+        (["saturation.method=kneedle", "saturation.cost_axis=log"], {"sensitivity": 1.0, "cost_axis": "log"}),
+        (["saturation.method=marginal", "saturation.rate=0.5"], {"rate": 0.5}),
+        (["saturation.method=price", "saturation.price=20000"], {"price": {"size_bytes": 20000}}),
+        (
+            ["saturation.method=price", "saturation.price={size_bytes: 2, macs: 1e6}"],
+            {"price": {"size_bytes": 2, "macs": 1e6}},
+        ),
+    ],
+)
+def test_definitions_of_the_saturation_point(arguments, options):
+    plain, asked = read_sweep(["+prune=0.5"]), read_sweep(["+prune=0.5", *arguments])
+    assert asked.saturation.options == options
+    assert asked.plan.sweep_id == plain.plan.sweep_id and asked.plan.points[1].key == plain.plan.points[1].key
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (
+            "saturation.method=price",
+            r"saturation\.method=price: give saturation\.price=, what a point of quality is worth",
+        ),
+        (
+            "saturation.method=knee",
+            "saturation.method=knee: must be tolerance, tolerance_bound, kneedle, marginal or price",
+        ),
+        ("saturation.method=price,kneedle", "saturation.method=price,kneedle: takes one value, for the whole sweep"),
+        ("saturation.rate=0", "saturation.rate=0: must be a number above 0"),
+        ("saturation.price=-1", "saturation.price=-1: must be above 0"),
+        ("saturation.cost_axis=square", "saturation.cost_axis=square: must be linear or log"),
+        ("saturation.methd=price", r"saturation\.methd: there is no such key; did you mean saturation\.method"),
+    ],
+)
+def test_definitions_that_there_are_not(argument, message):
+    with pytest.raises(ValueError, match=message):
+        read_sweep(["+prune=0.5", argument])

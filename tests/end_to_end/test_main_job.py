@@ -235,7 +235,8 @@ def test_load_runs_gives_what_was_printed_and_logged(shared):
     assert found.point is None or str(found.point["point"]) in sentence
     counts = effbench.load_counts(frame, tracking_uri=shared.uri)
     assert {key: counts.quality_of(key) for key in counts.by_run} == dict(frame[["run_key", "accuracy_val"]].to_numpy())
-    assert saturation_sentence(frame, cost="size_bytes", counts=counts) == sentence
+    test_counts = effbench.load_counts(frame, quality="accuracy", tracking_uri=shared.uri)
+    assert saturation_sentence(frame, cost="size_bytes", counts=counts, test_counts=test_counts) == sentence
 
 
 def test_the_trackings_reader_finds_the_database_from_a_folder_below(shared, monkeypatch):

@@ -24,7 +24,7 @@ def carried_out(monkeypatch):
 
     def do(what):
         def worked(sweep, use, uri, display, *, shows):
-            return SimpleNamespace(is_whole=what() == 0, printout=None)
+            return SimpleNamespace(is_whole=what() == 0, printout=None, sweep=sweep)
 
         monkeypatch.setattr("effbench.sweep.work.work", worked)
         monkeypatch.setattr("effbench.sweep.again.keep_answer", lambda *given: None)
