@@ -150,7 +150,7 @@ def read_resolved(text: str, shown: str, /) -> ResolvedFile:
             f"give its command: {header.get('command')}"
         )
     _check(read, header, shown)
-    read = {**dict.fromkeys(LATER, {}), **read}
+    read = {**{key: {} for key in LATER}, **read}
     return ResolvedFile(shown, _with_texts(read, _escaped), header)
 
 

@@ -9,7 +9,7 @@ from effbench.config.resolved_file import described, find_resolved, hidden_keys,
 NODE = {
     **{"task": {"_target_": "a.b"}, "model": {"_target_": "a.net", "text": "${not} a \\${reference}"}},
     **{"data": {"_target_": "a.data"}, "recipe": {}, "train": {"lr": 0.1}, "finetune": {}, "stage": {"prune": {}}},
-    **{"engine": {"eager": {}}, "measure": {}, "sweep": {}, "store": {}, "tracking": {}},
+    **{"engine": {"eager": {}}, "saturation": {}, "measure": {}, "sweep": {}, "store": {}, "tracking": {}},
     **{"seed": 0, "coder": "ans", "device": "auto", "tolerance": 0.02, "dry_run": False, "phases": []},
 }
 CHOSEN = {"task": "classification", "model": "net", "data": "digits"}
@@ -25,6 +25,10 @@ def test_what_was_written_is_read_and_resolves_to_itself():
     file = read_resolved(text(), "config.yaml")
     assert OmegaConf.to_container(OmegaConf.create(dict(file.node)), resolve=True) == {**NODE, "prune": 0.5}
     assert (file.members, file.command) == ({}, HEADER["command"])
+
+
+def test_a_configuration_of_an_earlier_release_has_the_defaults_of_what_came_later():
+    assert read_resolved(text(saturation=None), "config.yaml").node["saturation"] == {}
 
 
 @pytest.mark.parametrize(
