@@ -68,7 +68,7 @@ def draw(points: pd.DataFrame) -> Figure:
 def draw_axis(ax: Axes, own: pd.DataFrame, axis: str, cost: str, unit: float, *, is_filled: bool, label: str) -> None:
     """Draw the points of one axis of one network, and its reference, as a line; nothing where the cost stands still."""
     named = own[own["point"].str.startswith(f"{axis}=") | (own["point"] == "reference")].sort_values(cost)
-    if len(named) < 2 or named[cost].nunique() < 2:
+    if len(named) < 2 or named[cost].max() < 1.02 * named[cost].min():
         return
     colour, marker = STYLES[axis]
     ax.errorbar(
