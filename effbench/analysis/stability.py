@@ -43,6 +43,7 @@ def stability_sentence(found: Found, definitions: Iterable[tuple[str, Saturation
 
     definitions: from `by_definition`. One that finds no point disagrees with none.
 
+    >>> import pandas as pd
     >>> from effbench.analysis.saturation import answer_of
     >>> runs = pd.DataFrame(
     ...     {"point": ["reference", "a=1", "a=2", "a=3"], "size_bytes": [800, 400, 200, 100],
