@@ -84,10 +84,9 @@ def answers(
                 cost=cost,
                 quality=quality,
                 method=method,
-                options=_options(cost, method, options, tolerance),
                 counts=counts,
                 test_counts=test_counts,
-                model=None,
+                **_options(cost, method, options, tolerance),
             )
             definitions = tuple(by_definition(answer, tolerance))
             details = _details(runs, answer, definitions) if not any(one.group == group for one in found) else []

@@ -12,8 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 from effbench.analysis.counts import Counts, quality_from_sums
 from effbench.analysis.curve import Curve
 from effbench.analysis.seed_noise import SeedNoise
+from effbench.analysis.student import LEVEL
 
-LEVEL = 0.95
 N_RESAMPLES = 1000
 _BLOCK = 100
 """Resamples that are summed at once."""

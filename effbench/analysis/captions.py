@@ -38,7 +38,7 @@ def write_labels(
 
     legend: its entries; none where it stands elsewhere. The limits of the axes may grow for it.
     """
-    chosen = chosen_row(saturation)
+    chosen = saturation.row
     ax.autoscale_view()
     ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim())  # what is drawn from here on moves nothing
     tall = [control_label(controls, row) for row in _control_rows(controls)]
@@ -61,14 +61,9 @@ def font_size(ax: Axes, /) -> float:
     return float(np.clip(FONT_SIZE * width / _WIDE_ENOUGH, _SMALLEST_FONT, FONT_SIZE))
 
 
-def chosen_row(saturation: Saturation, /) -> int | None:
-    """Return the row of the saturation point on its curve."""
-    return None if saturation.point is None else int(str(saturation.point.name))
-
-
 def _labels(curve: Curve, saturation: Saturation) -> list[Label]:
     """Return the names of points, the most important first."""
-    chosen = chosen_row(saturation)
+    chosen = saturation.row
     few = len(curve) <= _FEW_POINTS
     told = _told_by_legend(curve)
     needed = [row for row in (chosen, curve.reference) if row is not None]

@@ -18,6 +18,7 @@ from effbench.analysis.groups import seed_name, select_group
 from effbench.analysis.jitter import LATENCY
 from effbench.analysis.labels import label_axes, shared_groups, without_parts
 from effbench.analysis.quality import chosen_quality
+from effbench.analysis.seed_noise import shared_share
 from effbench.analysis.student import mean_interval, t_quantile
 
 _COSTS = ("size_bytes", "macs_effective", "macs", "params")
@@ -69,8 +70,8 @@ def compare(
     -----
     With several seeds the interval of the mean of the paired differences is Student's t of their number; with counts
     the deviation of the mean over 1,000 samples of the examples, the same for all runs (Efron & Tibshirani 1993,
-    chapter 6), is added to it in squares. That of the examples is in part in the seeds' own, so it is rather too wide
-    than too narrow. With one seed it covers the examples only, and says so; without counts there is none.
+    chapter 6), is added to it in squares, but for what seeds do not share of it, which is in their own already. With
+    one seed it covers the examples only, and says so; without counts there is none.
 
     Examples
     --------
@@ -168,7 +169,7 @@ def _differences(
     paired, n_seeds = values[1] - values[0], len(pair)
     draws = None
     if resampled is not None:
-        draws = (resampled[:, len(a.runs) + pair[:, 1]] - resampled[:, pair[:, 0]]).mean(axis=1)
+        draws = resampled[:, len(a.runs) + pair[:, 1]] - resampled[:, pair[:, 0]]
     low, high, covers = _interval(paired, draws)
     row: dict[str, object] = {"n_seeds": n_seeds, f"{column}_a": values[0].mean(), f"{column}_b": values[1].mean()}
     row |= {"difference": float(paired.mean()), "low": low, "high": high, "covers": covers}
@@ -184,16 +185,18 @@ def _differences(
 
 
 def _interval(paired: NDArray[np.float64], draws: NDArray[np.float64] | None) -> tuple[float, float, str]:
-    """Return the interval of the mean difference, and what it covers."""
+    """Return the interval of the mean difference, and what it covers. draws: (n_resamples, n_seeds)."""
     n_seeds = len(paired)
     if draws is None:
         covers = f"{n_seeds} seeds" if n_seeds > 1 else "nothing: 1 seed, no counts"
         return *mean_interval(paired), covers
-    deviation = float(draws[np.isfinite(draws)].std(ddof=1)) if np.isfinite(draws).sum() > 1 else math.nan
+    means = draws[np.isfinite(draws).all(axis=1)].mean(axis=1)
+    deviation = float(means.std(ddof=1)) if len(means) > 1 else math.nan
     if n_seeds == 1:
         half, covers = _NORMAL_95 * deviation, "examples only, 1 seed"
     else:
         of_seeds = t_quantile(n_seeds) * float(paired.std(ddof=1)) / math.sqrt(n_seeds)
-        half, covers = math.hypot(of_seeds, _NORMAL_95 * deviation), f"examples and {n_seeds} seeds"
+        of_examples = _NORMAL_95 * deviation * shared_share(draws)
+        half, covers = math.hypot(of_seeds, of_examples), f"examples and {n_seeds} seeds"
     middle = float(paired.mean())
     return middle - half, middle + half, covers

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from effbench.analysis.answers import Answer
 from effbench.analysis.costs import cost_words
+from effbench.analysis.curve import Curve
 from effbench.analysis.saturation import Saturation
+from effbench.analysis.words import named
 
 _SHOWN, _LEAST = 3, 0.005
 
@@ -36,13 +38,13 @@ def method_rows(found: Sequence[Answer], /) -> list[MethodRow]:
             continue
         where = ", ".join(part for part in (answer.group, cost_words(str(answer.cost)).title) if part)
         for name, saturation in answer.definitions:
-            rows.append(_row(where, name, saturation))
+            rows.append(_row(where, name, saturation, answer.found.curve))
     return rows
 
 
-def _row(where: str, method: str, saturation: Saturation) -> MethodRow:
-    point = saturation.point
-    name = "none" if point is None else str(point.get("point", f"{saturation.cost}={point[saturation.cost]:.4g}"))
+def _row(where: str, method: str, saturation: Saturation, curve: Curve) -> MethodRow:
+    row = saturation.row
+    name = "none" if row is None else named(curve, row)
     return MethodRow(
         where=where,
         method=method,

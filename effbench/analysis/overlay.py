@@ -53,8 +53,7 @@ def plot_several(
     chosen: list[Label] = []
     entries: list[Entry] = []
     for number, (curve, group, name) in enumerate(zip(curves, groups, names, strict=True)):
-        point = saturation_point(group, cost=cost, quality=quality, method=method, **options).point
-        row = None if point is None else int(str(point.name))
+        row = saturation_point(group, cost=cost, quality=quality, method=method, **options).row
         entries.append(_draw(ax, curve, row, number, name))
         if row is not None:
             x, y = float(curve.costs[row]), float(curve.values[row])

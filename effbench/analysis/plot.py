@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from effbench.analysis.captions import chosen_row, write_labels, write_title
+from effbench.analysis.captions import write_labels, write_title
 from effbench.analysis.counts import Counts
 from effbench.analysis.curve import control_curve
 from effbench.analysis.figure_axes import write_axes
@@ -111,10 +111,9 @@ def plot_saturation(
         cost=cost,
         quality=quality,
         method=method,
-        options=options,
         counts=counts,
         test_counts=test_counts,
-        model=None,
+        **options,
     )
     curve, saturation = found.curve, found.saturation
     if len(curve) == 0:
@@ -140,7 +139,7 @@ def draw_panel(ax: Axes, runs: pd.DataFrame, found: Found, /, *, names: Sequence
     why.
     """
     curve, saturation, method = found.curve, found.saturation, found.method
-    chosen = chosen_row(saturation)
+    chosen = saturation.row
     entries = draw_points(ax, curve, names)
     entries += draw_controls(ax, control_curve(runs, cost=curve.cost, quality=curve.quality_column))
     if chosen is not None:

@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from effbench.analysis.answers import Answer
-from effbench.analysis.captions import chosen_row
 from effbench.analysis.columns import metric_columns
 from effbench.analysis.costs import cost_words
 from effbench.analysis.curve import Curve, control_curve, curve_of
@@ -108,7 +107,7 @@ def _panel(answer: Answer, curve: Curve, alike: Sequence[str], tolerance: float,
     assert answer.saturation is not None
     controls = control_curve(with_needed(answer), cost=curve.cost)
     x, y = _scales(curve, controls, tolerance)
-    chosen = chosen_row(answer.saturation)
+    chosen = answer.saturation.row
     marks = [*_seed_marks(curve, x, y, page_of), *_control_marks(controls, x, y, page_of)]
     points, lines, legend = _point_marks(curve, x, y, page_of)
     words, factor = cost_words(curve.cost), scale(curve)

@@ -61,6 +61,11 @@ class Saturation:
     flips: tuple[float, float] | None = None
     """Shares of the test examples that are newly wrong and newly right there, against the reference (`flips_of`)."""
 
+    @property
+    def row(self) -> int | None:
+        """The row of the point on its curve."""
+        return None if self.point is None else int(str(self.point.name))
+
     def __post_init__(self) -> None:
         assert self.reason, "a saturation says why"
 
@@ -143,10 +148,10 @@ def saturation_point(
         cost=cost,
         quality=quality,
         method=method,
-        options=options,
         counts=counts,
         test_counts=test_counts,
         model=model,
+        **options,
     )
     return found.saturation
 
@@ -169,13 +174,13 @@ def answer_of(
     frame: pd.DataFrame,
     /,
     *,
-    cost: str | None,
-    quality: str | None,
-    method: str,
-    options: Mapping[str, Any],
-    counts: Counts | None,
-    test_counts: Counts | None,
-    model: str | None,
+    cost: str | None = None,
+    quality: str | None = None,
+    method: str = "tolerance",
+    counts: Counts | None = None,
+    test_counts: Counts | None = None,
+    model: str | None = None,
+    **options: Any,
 ) -> Found:
     """Find the saturation point. Parameters and errors: as for `saturation_point`."""
     rule = method_of(method, options)

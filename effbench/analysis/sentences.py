@@ -68,10 +68,10 @@ within 10; sweep further
         cost=cost,
         quality=quality,
         method=method,
-        options=options,
         counts=counts,
         test_counts=test_counts,
         model=model,
+        **options,
     )
     return sentence_of(answer)
 
@@ -172,10 +172,9 @@ def detail_sentences(
         cost=cost,
         quality=quality,
         method=method,
-        options=options,
         counts=counts,
-        test_counts=None,
         model=model,
+        **options,
     )
     return details_of(select_group(frame, model=model), answer)
 

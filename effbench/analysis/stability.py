@@ -48,8 +48,7 @@ def stability_sentence(found: Found, definitions: Iterable[tuple[str, Saturation
     >>> runs = pd.DataFrame(
     ...     {"point": ["reference", "a=1", "a=2", "a=3"], "size_bytes": [800, 400, 200, 100],
     ...      "accuracy_val": [0.96, 0.955, 0.945, 0.8]})
-    >>> found = answer_of(runs, cost=None, quality=None, method="tolerance", options={}, counts=None, test_counts=None,
-    ...                   model=None)
+    >>> found = answer_of(runs)
     >>> stability_sentence(found, by_definition(found, 0.02))
     'by other definitions other points: a=1 (marginal)'
     """
@@ -95,4 +94,4 @@ def _without_ends(found: Found) -> Iterator[tuple[str, Saturation]]:
 
 
 def _label(curve: Curve, saturation: Saturation) -> str | None:
-    return None if saturation.point is None else curve.labels[int(str(saturation.point.name))]
+    return None if saturation.row is None else curve.labels[saturation.row]

@@ -51,10 +51,10 @@ def next_value(scale: Scale, known: Mapping[float, bool], /, *, taken: Collectio
 
     known: whether values are acceptable. taken: values of which it is not known, that are not to be tried again.
     The value splits the bracket between the last acceptable value and the first that is not. Where the most compressing
-    value still is acceptable it takes half of what remains to the axis's limit (without a limit, the double); where
-    none is, it lies between the weakest value and the first. A bracket narrower than `CLOSE` is not split, nor one
-    between whole numbers that follow each other. Of a curve that is not monotone the last acceptable value counts, as
-    it does for the saturation point.
+    value still is acceptable it takes half of what remains to the axis's limit (without a limit, the double), as it
+    does from the weakest value where none that is known compresses; where none is acceptable, it lies between the
+    weakest value and the first. A bracket narrower than `CLOSE` is not split, nor one between whole numbers that follow
+    each other. Of a curve that is not monotone the last acceptable value counts, as it does for the saturation point.
 
     >>> prune = Scale(compresses_up=True, weakest=0, limit=1, is_whole=False, is_geometric=False, first=None,
     ...               allows=lambda value: 0 <= value < 1)
@@ -66,7 +66,7 @@ def next_value(scale: Scale, known: Mapping[float, bool], /, *, taken: Collectio
     weakest = scale.weakest
     inside = [v for v in known if weakest is None or scale.strength(v) >= scale.strength(weakest)]
     good = max((value for value in inside if known[value]), key=scale.strength, default=weakest)
-    if not inside or good is None:
+    if not known or good is None:
         return None
     beyond = [value for value in inside if scale.strength(value) > scale.strength(good)]
     bad = min(beyond, key=scale.strength, default=None)

@@ -6,7 +6,7 @@ comes to the same values and finds what was computed of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from effbench.analysis.acceptable import acceptable_runs
@@ -91,8 +91,15 @@ class _Search:
         }
         value = next_value(self.curve.scale, {**known, **dict.fromkeys(self.refused, False)}, taken=points)
         if value is None:
-            self.why = "there is nothing left to split" if known else "no run of it is finished"
+            self.why = self._why_no_more(known)
         return value
+
+    def _why_no_more(self, known: Mapping[float, bool]) -> str:
+        if not known:
+            return "no run of it is finished"
+        if self.curve.scale.weakest is None and not any(known.values()):
+            return "none is acceptable, and where it begins to compress is not known"
+        return "there is nothing left to split"
 
     def note(self) -> str:
         """Say what was added, and why no more."""

@@ -10,16 +10,7 @@ from tests.analysis.conftest import runs_of
 
 
 def found_on(frame, method="tolerance", **options):
-    return answer_of(
-        frame,
-        cost="size_bytes",
-        quality=None,
-        method=method,
-        options=options,
-        counts=None,
-        test_counts=None,
-        model=None,
-    )
+    return answer_of(frame, cost="size_bytes", method=method, **options)
 
 
 def sentence(found):

@@ -136,7 +136,8 @@ def test_each_value_halves_the_bracket(scales, name):
         ("rate", {12: False}, 16),
         ("alpha", {0.5: True, 0.25: False}, 0.375),
         ("alpha", {2: True, 0.5: False}, 0.75),  # wider than the network as it is: no compression
-        ("alpha", {2: False}, None),
+        ("alpha", {2: True}, 0.5),  # nothing that is known compresses: from the network as it is
+        ("alpha", {2: False}, 0.5),
         ("rho", {0.5: True}, 0.25),
         ("prune_blocks", {2: True}, 4),
         ("prune_blocks", {0: True}, 1),
