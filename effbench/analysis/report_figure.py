@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from effbench.analysis.answers import Answer
 from effbench.analysis.columns import metric_columns
 from effbench.analysis.costs import cost_words
-from effbench.analysis.curve import Curve, control_curve, curve_of
+from effbench.analysis.curve import Curve, control_curve
 from effbench.analysis.marks import SHAPES, base_word, style_of
 from effbench.analysis.panels import in_proportion
 from effbench.analysis.pareto import front_rows
@@ -78,15 +78,12 @@ class Panel:
 
 
 def panels_of(found: Sequence[Answer], /, *, tolerance: float, page_of: PageOf) -> list[Panel]:
-    """Return what is drawn of the answers that have a cost. Costs of a group in proportion to each other are one panel.
-
-    ValueError as for `curve_of`.
-    """
+    """Return what is drawn of answers that have a cost. Costs of a group in proportion to each other are one panel."""
     drawn: list[tuple[Answer, Curve, list[str]]] = []
     for answer in found:
-        if answer.cost is None or answer.saturation is None:
+        if answer.found is None:
             continue
-        curve = curve_of(with_needed(answer), cost=answer.cost, quality=answer.saturation.quality)
+        curve = answer.found.curve
         same = [alike for other, one, alike in drawn if other.group == answer.group and in_proportion(one, curve)]
         if same:
             same[0].append(cost_words(curve.cost).title)
@@ -126,7 +123,7 @@ def _panel(answer: Answer, curve: Curve, alike: Sequence[str], tolerance: float,
         lines=lines,
         bars=_bars(curve, x, y),
         marks=[*marks, *points],
-        labels=_labels(curve, points, chosen),
+        labels=_labels(curve, points, chosen, lines),
         limits=[y.place(float(limit)) for limit in limits],
         limit_said=f"{base_word(curve)} {'−' if curve.sign > 0 else '+'} {allowance(curve, tolerance)}",
         band=None if interval is None else (x.place(interval[0]), x.place(interval[1])),
@@ -256,13 +253,16 @@ def _bars(curve: Curve, x: Scale, y: Scale) -> list[tuple[float, float, float]]:
     ]
 
 
-def _labels(curve: Curve, marks: Sequence[Mark], chosen: int | None) -> list[Label]:
+def _labels(curve: Curve, marks: Sequence[Mark], chosen: int | None, lines: Sequence[tuple[int, str]]) -> list[Label]:
     """Return the names that have room: the saturation point's and the references' first, then those of the front."""
     kinds = ("reference", "front", "dominated")
     order = sorted(range(len(marks)), key=lambda row: (row != chosen, kinds.index(marks[row].kind), row))
     frame = Box(left=LEFT, top=TOP, right=RIGHT + 8, bottom=BOTTOM)
     places = [(mark.x, mark.y) for mark in marks]
-    return place_labels(places, curve.labels, order=order, frame=frame, ringed=chosen)
+    corners = [
+        [(float(x), float(y)) for x, _, y in (pair.partition(",") for pair in line.split())] for _, line in lines
+    ]
+    return place_labels(places, curve.labels, order=order, frame=frame, ringed=chosen, lines=corners)
 
 
 assert set(SHAPES) <= set("os^vPXpD"), "the template knows the path of every shape"

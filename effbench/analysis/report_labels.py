@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from unicodedata import combining, east_asian_width
 
 _HEIGHT, _LETTER = 13.0, 6.2
 """Of a line and of a letter of 11 pixels, generously; in pixels."""
 _POINT, _RING = 6.0, 12.0
 """Half of what a point takes, and of one with a ring."""
+_STEP = 4.0
+"""Between the boxes along a line."""
 _LONGEST = 30
 """Letters of a name; the rest of a longer one is in the table."""
 
@@ -52,16 +55,19 @@ def place_labels(
     order: Sequence[int],
     frame: Box,
     ringed: int | None = None,
+    lines: Sequence[Sequence[tuple[float, float]]] = (),
 ) -> list[Label]:
-    """Return labels within `frame` that cover no point and no other label; points come in `order`.
+    """Return labels within `frame` that cover no point, no line and no other label; points come in `order`.
 
-    ringed: a point with a ring about it, which is wider. What has no room is left out: the table has every name.
+    ringed: a point with a ring about it, which is wider. lines: the corners of each. What has no room is left out: the
+    table has every name.
     """
     sizes = [_RING if number == ringed else _POINT for number in range(len(points))]
     taken = [
         Box(left=x - size, top=y - size, right=x + size, bottom=y + size)
         for (x, y), size in zip(points, sizes, strict=True)
     ]
+    taken += [box for corners in lines for ends in pairwise(corners) for box in _along(*ends)]
     labels = []
     for number in order:
         text = shortened(texts[number])
@@ -71,6 +77,14 @@ def place_labels(
                 taken.append(box)
                 break
     return labels
+
+
+def _along(start: tuple[float, float], end: tuple[float, float]) -> Iterator[Box]:
+    """Yield boxes that cover a straight line."""
+    n_steps = int(max(abs(end[0] - start[0]), abs(end[1] - start[1])) / _STEP) + 1
+    for step in range(n_steps + 1):
+        x, y = (a + (b - a) * step / n_steps for a, b in zip(start, end, strict=True))
+        yield Box(left=x - 1, top=y - 1, right=x + 1, bottom=y + 1)
 
 
 def _places(x: float, y: float, text: str, *, gap: float) -> Iterator[tuple[Label, Box]]:

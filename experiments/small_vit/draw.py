@@ -60,8 +60,8 @@ def draw(points: pd.DataFrame) -> Figure:
             for axis in STYLES:
                 draw_axis(ax, own, axis, cost, unit, is_filled=model == "small_vit", label=f"{model}: {axis}")
     axes[0].set_ylabel("test accuracy (%)")
-    handles = [handle for handle in zip(*axes[0].get_legend_handles_labels(), strict=True)]
-    figure.legend(*zip(*handles, strict=True), loc="outside lower center", ncols=5, fontsize=8)
+    named = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=6, fontsize=8)
     return figure
 
 

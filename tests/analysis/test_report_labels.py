@@ -36,6 +36,20 @@ def test_a_name_stands_beside_its_ring(place):
     assert not box_of(label).touches(Box(left=x - 11, top=y - 11, right=x + 11, bottom=y + 11))
 
 
+def test_a_name_is_not_written_over_a_line():
+    flat = [(20.0, 100.0), (240.0, 100.0), (460.0, 100.0)]
+    for line in (flat, [(20.0, 300.0), (240.0, 100.0), (460.0, 90.0)]):
+        labels = place_labels(line, ["a=1", "a=2", "a=3"], order=range(3), frame=FRAME, lines=[line])
+        assert len(labels) == 3
+        for label in labels:
+            box = box_of(label)
+            for (x0, y0), (x1, y1) in itertools.pairwise(line):
+                across = np.linspace(0, 1, 200)
+                inside = (box.left < x0 + (x1 - x0) * across) & (x0 + (x1 - x0) * across < box.right)
+                at = y0 + (y1 - y0) * across
+                assert not (inside & (box.top < at) & (at < box.bottom)).any()
+
+
 def test_the_first_in_order_has_its_name():
     points = [(100.0, 100.0), (101.0, 101.0)]
     (label, *_) = place_labels(points, ["a" * 20, "b" * 20], order=[1, 0], frame=FRAME)
