@@ -38,7 +38,7 @@ from pathlib import Path
 from parts.sweeps import drawn_sweep
 
 import effbench
-from effbench.analysis.methods import METHODS
+from effbench.analysis.definitions.methods import METHODS
 from effbench.tracking import names
 
 SWEEP = ["+prune=0.3,0.6", "+bits=8,4", "+seed=0,1", "train.epochs=0", "finetune.epochs=0", "measure.seconds=0.01"]

@@ -33,8 +33,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from effbench.analysis import Counts, saturation_point
-from effbench.analysis.acceptable import acceptable_runs
-from effbench.analysis.costs import costs_that_vary
+from effbench.analysis.curves.costs import costs_that_vary
+from effbench.analysis.definitions.acceptable import acceptable_runs
 from effbench.config.read import read_sweep
 from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep

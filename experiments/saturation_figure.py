@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from effbench.analysis import answers, answers_png
-from effbench.analysis.columns import METRIC, belongs_to
+from effbench.analysis.curves.columns import METRIC, belongs_to
 
 TOLERANCE = 0.02
 UNITS = {"miou": ("mean_of_ratios", "mIoU points")}

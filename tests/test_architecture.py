@@ -109,6 +109,28 @@ def test_analysis_stands_alone():
     assert not offences(["effbench.analysis"], "effbench", but=["effbench.analysis"])
 
 
+ANALYSIS = ("report", "figures", "", "uncertainty", "definitions", "curves")
+"""From the top down, as the rooms; "": what lies beside the others and puts them together."""
+
+
+def test_imports_within_analysis_lead_down():
+    def floor_of(module):
+        path = module.removeprefix("effbench.analysis.").split(".")
+        return ANALYSIS.index(path[0]) if path[0] in ANALYSIS else ANALYSIS.index("")
+
+    inside = {module: tree for module, tree in TREES.items() if module.startswith("effbench.analysis.")}
+    assert {path.name for path in (PACKAGE / "analysis").iterdir() if (path / "__init__.py").exists()} == set(
+        ANALYSIS
+    ) - {""}
+    wrong = [
+        f"{module} imports {name}"
+        for module, tree in inside.items()
+        for name in imports_of(tree)
+        if within(name, "effbench.analysis") and floor_of(name) < floor_of(module)
+    ]
+    assert not wrong
+
+
 def test_stages_do_not_know_measuring_and_the_codec_and_measuring_does_not_know_training():
     assert not offences(["effbench.stages"], "effbench.measure", "effbench.codec")
     assert not offences(["effbench.measure"], "effbench.stages", "effbench.training")

@@ -8,17 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from effbench.analysis.averages import average_runs
 from effbench.analysis.contributions import axis_contributions, contributions_sentence, owes_to_several
-from effbench.analysis.costs import costs_that_vary
-from effbench.analysis.counts import Counts
-from effbench.analysis.groups import split_groups
-from effbench.analysis.methods import with_tolerance
-from effbench.analysis.reached import ended_early, with_reached
+from effbench.analysis.curves.averages import average_runs
+from effbench.analysis.curves.costs import costs_that_vary
+from effbench.analysis.curves.counts import Counts
+from effbench.analysis.curves.groups import split_groups
+from effbench.analysis.curves.reached import ended_early, with_reached
+from effbench.analysis.definitions.methods import with_tolerance
+from effbench.analysis.definitions.tolerance import DEFAULT_TOLERANCE
 from effbench.analysis.saturation import Found, Saturation, answer_of
 from effbench.analysis.sentences import details_of, sentence_of
 from effbench.analysis.stability import by_definition, stability_sentence
-from effbench.analysis.tolerance import DEFAULT_TOLERANCE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from effbench.analysis.averages import point_numbers, read_runs
-from effbench.analysis.bootstrap import resampled_qualities
-from effbench.analysis.columns import finite_numbers, parse_numbers
-from effbench.analysis.counts import Counts
-from effbench.analysis.groups import seed_name, select_group
-from effbench.analysis.jitter import LATENCY
-from effbench.analysis.labels import label_axes, shared_groups, without_parts
-from effbench.analysis.quality import chosen_quality
-from effbench.analysis.seed_noise import shared_share
-from effbench.analysis.student import mean_interval, t_quantile
+from effbench.analysis.curves.averages import point_numbers, read_runs
+from effbench.analysis.curves.columns import finite_numbers, parse_numbers
+from effbench.analysis.curves.counts import Counts
+from effbench.analysis.curves.groups import seed_name, select_group
+from effbench.analysis.curves.jitter import LATENCY
+from effbench.analysis.curves.labels import label_axes, shared_groups, without_parts
+from effbench.analysis.curves.quality import chosen_quality
+from effbench.analysis.uncertainty.bootstrap import resampled_qualities
+from effbench.analysis.uncertainty.seed_noise import shared_share
+from effbench.analysis.uncertainty.student import mean_interval, t_quantile
 
 _COSTS = ("size_bytes", "macs_effective", "macs", "params")
 _NORMAL_95 = 1.959963984540054

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from effbench.analysis.costs import chosen_cost
-from effbench.analysis.curve import Curve, curve_of
-from effbench.analysis.groups import select_group
-from effbench.analysis.pareto import front_rows
-from effbench.analysis.series import axis_values
-from effbench.analysis.student import mean_interval
+from effbench.analysis.curves.costs import chosen_cost
+from effbench.analysis.curves.curve import Curve, curve_of
+from effbench.analysis.curves.groups import select_group
+from effbench.analysis.curves.pareto import front_rows
+from effbench.analysis.curves.series import axis_values
+from effbench.analysis.uncertainty.student import mean_interval
 
 DEPTH = 0.1
 """The share of the reference's quality down to which points count."""

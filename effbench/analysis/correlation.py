@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from effbench.analysis.averages import average_runs
-from effbench.analysis.columns import parse_numbers
-from effbench.analysis.costs import cost_words
-from effbench.analysis.jitter import LATENCY
+from effbench.analysis.curves.averages import average_runs
+from effbench.analysis.curves.columns import parse_numbers
+from effbench.analysis.curves.costs import cost_words
+from effbench.analysis.curves.jitter import LATENCY
 
 COUNTED = ("params", "macs", "size_bytes")
 """What can be known of a network without running it."""

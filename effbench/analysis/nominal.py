@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from effbench.analysis.averages import point_numbers, read_runs
-from effbench.analysis.groups import split_groups
-from effbench.analysis.pairs import base_of, pair_with_references
+from effbench.analysis.curves.averages import point_numbers, read_runs
+from effbench.analysis.curves.groups import split_groups
+from effbench.analysis.curves.pairs import base_of, pair_with_references
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from effbench.analysis.choice import has_live_reference
-from effbench.analysis.columns import metric_columns, parse_numbers
-from effbench.analysis.costs import chosen_cost
-from effbench.analysis.curve import Curve, curve_of
-from effbench.analysis.groups import select_group
-from effbench.analysis.quality import Quality
+from effbench.analysis.curves.columns import metric_columns, parse_numbers
+from effbench.analysis.curves.costs import chosen_cost
+from effbench.analysis.curves.curve import Curve, curve_of
+from effbench.analysis.curves.groups import select_group
+from effbench.analysis.curves.quality import Quality
+from effbench.analysis.definitions.choice import has_live_reference
 
 PERCENTILES = {50: "latency_ms/", 90: "latency_ms_p90/", 99: "latency_ms_p99/"}
 """The columns of a percentile of latencies begin so; the engine's name follows."""

@@ -10,18 +10,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from effbench.analysis.bootstrap import interval_of, resampled_losses
-from effbench.analysis.choice import Choice
-from effbench.analysis.costs import chosen_cost
-from effbench.analysis.counts import Counts
-from effbench.analysis.curve import Curve, curve_of
-from effbench.analysis.firmness import Firmness, firmness_of
-from effbench.analysis.flips import flips_of
-from effbench.analysis.groups import select_group
-from effbench.analysis.methods import Method, method_of
-from effbench.analysis.phrases import remarks
-from effbench.analysis.reasons import reason_of
-from effbench.analysis.tolerance import ToleranceBound
+from effbench.analysis.curves.costs import chosen_cost
+from effbench.analysis.curves.counts import Counts
+from effbench.analysis.curves.curve import Curve, curve_of
+from effbench.analysis.curves.groups import select_group
+from effbench.analysis.definitions.choice import Choice
+from effbench.analysis.definitions.methods import Method, method_of
+from effbench.analysis.definitions.phrases import remarks
+from effbench.analysis.definitions.reasons import reason_of
+from effbench.analysis.definitions.tolerance import ToleranceBound
+from effbench.analysis.uncertainty.bootstrap import interval_of, resampled_losses
+from effbench.analysis.uncertainty.firmness import Firmness, firmness_of
+from effbench.analysis.uncertainty.flips import flips_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

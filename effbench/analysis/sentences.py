@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from effbench.analysis.columns import parse_numbers
 from effbench.analysis.correlation import correlation_sentences
-from effbench.analysis.costs import cost_words
-from effbench.analysis.counts import Counts
-from effbench.analysis.curve import Curve, control_curve
-from effbench.analysis.firmness import NONE
-from effbench.analysis.groups import select_group
-from effbench.analysis.labels import label_axes, short_label
-from effbench.analysis.pareto import front_rows
-from effbench.analysis.phrases import (
+from effbench.analysis.curves.columns import parse_numbers
+from effbench.analysis.curves.costs import cost_words
+from effbench.analysis.curves.counts import Counts
+from effbench.analysis.curves.curve import Curve, control_curve
+from effbench.analysis.curves.groups import select_group
+from effbench.analysis.curves.labels import label_axes, short_label
+from effbench.analysis.curves.pareto import front_rows
+from effbench.analysis.curves.quality import Quality, secondary_columns
+from effbench.analysis.curves.words import allowance, change, named, quality_word, share
+from effbench.analysis.definitions.phrases import (
     cheapest_is_acceptable,
     loss_and_test,
     nothing_is_acceptable,
@@ -26,11 +27,10 @@ from effbench.analysis.phrases import (
     saving,
     what_next,
 )
-from effbench.analysis.quality import Quality, secondary_columns
-from effbench.analysis.reasons import bounds_of, found_by
+from effbench.analysis.definitions.reasons import bounds_of, found_by
+from effbench.analysis.definitions.tolerance import Tolerance, ToleranceBound
 from effbench.analysis.saturation import Found, answer_of
-from effbench.analysis.tolerance import Tolerance, ToleranceBound
-from effbench.analysis.words import allowance, change, named, quality_word, share
+from effbench.analysis.uncertainty.firmness import NONE
 
 
 def saturation_sentence(

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from effbench.analysis.curve import Curve, curve_of
-from effbench.analysis.knee import Kneedle
+from effbench.analysis.curves.curve import Curve, curve_of
+from effbench.analysis.definitions.knee import Kneedle
 from effbench.analysis.saturation import Found, Saturation, by_other_method
 
 LOG_KNEE = "kneedle over log cost"

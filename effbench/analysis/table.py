@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from effbench.analysis.averages import average_runs
-from effbench.analysis.columns import codes_of, parse_numbers
-from effbench.analysis.groups import failed_seeds, group_columns, marked_references
+from effbench.analysis.curves.averages import average_runs
+from effbench.analysis.curves.columns import codes_of, parse_numbers
+from effbench.analysis.curves.groups import failed_seeds, group_columns, marked_references
+from effbench.analysis.curves.quality import Quality, secondary_columns
+from effbench.analysis.curves.reached import axes_in_rounds, ended_early
 from effbench.analysis.nominal import verdicts
-from effbench.analysis.quality import Quality, secondary_columns
-from effbench.analysis.reached import axes_in_rounds, ended_early
 
 _COSTS = ("size_bytes", "size_ratio", "macs", "macs_effective", "params_nonzero")
 _TIMES = ("latency_ms/", "latency_ms_p90/", "speedup/")

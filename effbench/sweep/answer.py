@@ -21,7 +21,7 @@ from effbench.analysis import (
     plot_nominal,
     points_table,
 )
-from effbench.analysis.groups import group_columns
+from effbench.analysis.curves.groups import group_columns
 from effbench.plan.sweep import Sweep
 from effbench.run.interruption import check
 from effbench.run.store import Store

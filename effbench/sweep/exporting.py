@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from effbench.analysis import saturation_point, split_groups
-from effbench.analysis.quality import Quality
+from effbench.analysis.curves.quality import Quality
 from effbench.checks.errors import first_line
 from effbench.codec import decode_on_grids
 from effbench.measure.engine_files import Exported, FileEngine, compressed_bytes

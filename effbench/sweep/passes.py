@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from torch import nn
 
-from effbench.analysis.jitter import NOISY
+from effbench.analysis.curves.jitter import NOISY
 from effbench.codec import decode_on_grids
 from effbench.measure.cores import held_to, is_crowded, n_cores
 from effbench.measure.energy_counter import EnergyCounter

@@ -11,8 +11,8 @@ import pandas as pd
 from rich.cells import cell_len
 from rich.console import Console
 
+from effbench.analysis.figures.profile_figure import profile_figure, short_count
 from effbench.analysis.profile import COSTS, chosen_layers, profile_summary, with_shares
-from effbench.analysis.profile_figure import profile_figure, short_count
 from effbench.checks.sizes import shown_size
 from effbench.measure.layer_kinds import GROUPS
 from effbench.measure.layer_profile import Profile

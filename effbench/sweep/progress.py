@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from effbench.analysis.names import shortened
+from effbench.analysis.figures.names import shortened
 from effbench.plan.point import Plan, Point
 from effbench.sweep.messages import plain
 from effbench.sweep.terminal import print_line

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from effbench.analysis.acceptable import acceptable_runs
+from effbench.analysis.definitions.acceptable import acceptable_runs
 from effbench.plan.bisection import next_value
 from effbench.plan.point import Point
 from effbench.plan.refinement import AxisCurve

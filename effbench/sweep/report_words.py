@@ -7,8 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from effbench.analysis import Quality
-from effbench.analysis.groups import GROUP_KEYS, group_columns, marked_references
-from effbench.analysis.labels import label_axes, without_reference
+from effbench.analysis.curves.groups import GROUP_KEYS, group_columns, marked_references
+from effbench.analysis.curves.labels import label_axes, without_reference
 
 _WORDS = {
     "model": "network",

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from effbench.analysis import Answer, Counts, Quality, answers
-from effbench.analysis.report import Grid, Report, report_page
-from effbench.analysis.report_figure import PageOf
+from effbench.analysis.definitions.tolerance import DEFAULT_TOLERANCE
+from effbench.analysis.report.figure import PageOf
+from effbench.analysis.report.page import Grid, Report, report_page
 from effbench.analysis.table import points_table
-from effbench.analysis.tolerance import DEFAULT_TOLERANCE
 from effbench.checks.secrets import without_secrets
 from effbench.plan.sweep import SaturationSettings, Sweep
 from effbench.sweep.answer_record import answer_record

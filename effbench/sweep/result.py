@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from effbench.analysis import Counts, Quality, Saturation, pareto_front, plot_saturation, saturation_point
-from effbench.analysis.methods import with_tolerance
+from effbench.analysis.definitions.methods import with_tolerance
 from effbench.checks.fields import shown
 from effbench.codec import decode
 from effbench.plan.point import Point

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from effbench.analysis import Quality
-from effbench.analysis.columns import METRIC, belongs_to
-from effbench.analysis.groups import group_columns
+from effbench.analysis.curves.columns import METRIC, belongs_to
+from effbench.analysis.curves.groups import group_columns
 from effbench.sweep.fitting import GAP, Column, fitted
 from effbench.sweep.messages import plain
 

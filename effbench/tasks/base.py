@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from effbench.analysis.counts import QualityKind
-from effbench.analysis.quality import Quality
+from effbench.analysis.curves.counts import QualityKind
+from effbench.analysis.curves.quality import Quality
 from effbench.data.base import ImageData
 
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from effbench.analysis.counts import QualityKind
-from effbench.analysis.quality import Quality
+from effbench.analysis.curves.counts import QualityKind
+from effbench.analysis.curves.quality import Quality
 from effbench.data.base import ImageData
 from effbench.tasks.base import Task, shape_of
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from effbench.analysis.groups import GROUP_KEYS
+from effbench.analysis.curves.groups import GROUP_KEYS
 from effbench.tracking import names
 from effbench.tracking.logged import MISSING, LoggedRuns
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
-from effbench.analysis.counts import QualityKind, quality_from_sums
+from effbench.analysis.curves.counts import QualityKind, quality_from_sums
 from effbench.training.evaluation import Evaluation
 from effbench.training.watch import EpochRecord
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from effbench.analysis.counts import QualityKind, quality_from_sums
+from effbench.analysis.curves.counts import QualityKind, quality_from_sums
 from effbench.compression.modes import evaluating
 from effbench.compression.structure.fusion import fused
 from effbench.data import ImageData, Split

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 import effbench
 from effbench.analysis import rank_correlations
-from effbench.analysis.placement import Label, marker_boxes, place_labels
+from effbench.analysis.figures.placement import Label, marker_boxes, place_labels
 
 HERE = Path(__file__).parent
 # Colours of Okabe and Ito.

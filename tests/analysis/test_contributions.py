@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from effbench.analysis import axis_contributions, contributions_sentence
 from effbench.analysis.contributions import axis_rows, moves_of
-from effbench.analysis.curve import curve_of
+from effbench.analysis.curves.curve import curve_of
 
 from .conftest import runs_of
 

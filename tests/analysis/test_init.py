@@ -15,7 +15,7 @@ def test_importing_brings_in_neither_torch_nor_trackers_nor_drawing():
 
 
 def test_nothing_else_of_effbench_is_imported():
-    for path in Path(effbench.analysis.__file__).parent.glob("*.py"):
+    for path in Path(effbench.analysis.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

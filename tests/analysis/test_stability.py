@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from effbench.analysis.answers import answers
-from effbench.analysis.counts import Counts
+from effbench.analysis.curves.counts import Counts
 from effbench.analysis.saturation import answer_of
 from effbench.analysis.stability import by_definition, stability_sentence
 from tests.analysis.conftest import runs_of

@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from effbench.analysis.counts import quality_from_sums
+from effbench.analysis.curves.counts import quality_from_sums
 from effbench.plan.blueprint import Blueprint
 from effbench.tasks import Task
 

@@ -181,7 +181,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from effbench.analysis.quality import Quality, QualityKind
+from effbench.analysis.curves.quality import Quality, QualityKind
 from effbench.data import ImageData
 from effbench.tasks.classification import Classification
 

@@ -24,7 +24,7 @@ from typing import ClassVar
 
 import torch
 
-from effbench.analysis.quality import Quality
+from effbench.analysis.curves.quality import Quality
 from effbench.tasks.classification import Classification
 
 

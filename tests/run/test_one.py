@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from effbench.analysis.counts import quality_from_sums
+from effbench.analysis.curves.counts import quality_from_sums
 from effbench.codec import decode, decode_on_grids
 from effbench.compression.layers import weight_layers
 from effbench.measure.compute import count_cost

@@ -3,7 +3,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from effbench.analysis.quality import Quality
+from effbench.analysis.curves.quality import Quality
 from effbench.tasks import Task
 from effbench.tasks.base import shape_of
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from effbench.analysis.counts import quality_from_sums
+from effbench.analysis.curves.counts import quality_from_sums
 from effbench.tasks.classification import Classification
 
 TASK = Classification()

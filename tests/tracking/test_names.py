@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from effbench.analysis.quality import Quality
+from effbench.analysis.curves.quality import Quality
 from effbench.tracking import names
 
 VALUES = {name: value for name, value in vars(names).items() if name.isupper() and isinstance(value, str)}

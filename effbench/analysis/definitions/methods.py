@@ -1,0 +1,65 @@
+"""The definitions of a saturation point, by their names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from effbench.analysis.curves.curve import Curve
+from effbench.analysis.definitions.choice import Choice
+from effbench.analysis.definitions.exchange import Marginal, Price
+from effbench.analysis.definitions.knee import Kneedle
+from effbench.analysis.definitions.tolerance import Tolerance, ToleranceBound
+
+
+class Method(Protocol):
+    """A definition of the saturation point: a frozen dataclass, whose fields are its options."""
+
+    def choose(self, curve: Curve, drawn: NDArray[np.float64] | None = None, /) -> Choice:
+        """Choose a point; drawn: losses on other examples and with other seeds, (n_resamples, n_points), if known."""
+
+    def rows(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.int64]:
+        """Return the row that each resample chooses, `NO_ROW` for none: (n_resamples,)."""
+
+
+METHODS: Mapping[str, type[Any]] = {
+    "tolerance": Tolerance,
+    "tolerance_bound": ToleranceBound,
+    "kneedle": Kneedle,
+    "marginal": Marginal,
+    "price": Price,
+}
+
+
+def method_of(name: str, options: Mapping[str, Any], /) -> Method:
+    """Return a method with its options. ValueError for an unknown method, an option that it has not or lacks.
+
+    >>> method_of("marginal", {"rate": 0.5})
+    Marginal(rate=0.5)
+    """
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; there are {sorted(METHODS)}")
+    kind = METHODS[name]
+    own = dataclasses.fields(kind)
+    for option in options:
+        if option not in {field.name for field in own}:
+            raise ValueError(f"method {name!r} has no option {option!r}; it takes {[field.name for field in own]}")
+    for field in own:
+        if field.default is dataclasses.MISSING and options.get(field.name) is None:
+            raise ValueError(f"method {name!r} needs {field.name}, as in {field.name}=1000")
+    method: Method = kind(**options)
+    return method
+
+
+def with_tolerance(method: str, options: Mapping[str, Any], tolerance: float, /) -> dict[str, Any]:
+    """Return a method's options, with a tolerance where it has one and none is among them."""
+    return {"tolerance": tolerance, **options} if method.startswith("tolerance") else dict(options)
+
+
+def options_of(name: str, /) -> list[str]:
+    """Return the names of a method's options."""
+    return [field.name for field in dataclasses.fields(METHODS[name])]
