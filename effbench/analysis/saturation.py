@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from effbench.analysis.definitions.phrases import remarks
 from effbench.analysis.definitions.reasons import reason_of
 from effbench.analysis.definitions.tolerance import ToleranceBound
 from effbench.analysis.uncertainty.bootstrap import interval_of, resampled_losses
+from effbench.analysis.uncertainty.detail_changes import Change, detail_changes
 from effbench.analysis.uncertainty.firmness import Firmness, firmness_of
 from effbench.analysis.uncertainty.flips import flips_of
 
@@ -60,6 +61,9 @@ class Saturation:
     test_loss_interval: tuple[float, float] | None = None
     flips: tuple[float, float] | None = None
     """Shares of the test examples that are newly wrong and newly right there, against the reference (`flips_of`)."""
+    changes: Mapping[str, Change] = field(default_factory=dict)
+    """What the worst class loses there on test, and by how much the calibration error is larger, by their columns
+    (`detail_changes`)."""
 
     @property
     def row(self) -> int | None:
@@ -205,7 +209,7 @@ def _found(curve: Curve, rule: Method, method: str, drawn: NDArray[np.float64] |
     choice = rule.choose(curve, drawn)
     firmness = None
     if drawn is not None and choice.outcome != "none":
-        firmness = firmness_of(curve, choice.row, rule.rows(curve, drawn), drawn)
+        firmness = firmness_of(curve, choice.row, rule, drawn)
     row = None if choice.outcome == "not reached" else choice.row
     saturation = Saturation(
         point=None if row is None else curve.points.iloc[row],
@@ -237,4 +241,10 @@ def _with_test(saturation: Saturation, curve: Curve, row: int | None, counts: Co
     if counts is None or row in curve.references:
         return replace(saturation, test_loss=loss)
     interval = interval_of(resampled_losses(curve, counts, column=column, only=row)[:, row])
-    return replace(saturation, test_loss=loss, test_loss_interval=interval, flips=flips_of(curve, counts, row))
+    return replace(
+        saturation,
+        test_loss=loss,
+        test_loss_interval=interval,
+        flips=flips_of(curve, counts, row),
+        changes=detail_changes(curve, counts, row),
+    )

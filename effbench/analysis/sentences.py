@@ -29,7 +29,8 @@ from effbench.analysis.definitions.phrases import (
 )
 from effbench.analysis.definitions.reasons import bounds_of, found_by
 from effbench.analysis.definitions.tolerance import Tolerance, ToleranceBound
-from effbench.analysis.saturation import Found, answer_of
+from effbench.analysis.saturation import Found, Saturation, answer_of
+from effbench.analysis.uncertainty.detail_changes import Change
 from effbench.analysis.uncertainty.firmness import NONE
 
 
@@ -104,7 +105,7 @@ def _within(answer: Found, row: int, method: Tolerance) -> str:
         if is_bound:
             return nothing_is_sure(curve, rival, tolerance, most=of_rival, firmness=firmness)
         return nothing_is_acceptable(curve, rival, tolerance, firmness=firmness)
-    is_sure = is_bound and answer.firmness is not None and not answer.firmness.covers.startswith("examples only")
+    is_sure = is_bound and answer.firmness is not None and " only, " not in answer.firmness.covers
     within = f"{'surely ' * is_sure}keeps {quality_word(curve)} within {allowance(curve, tolerance)}"
     losses, at = f"({loss_and_test(curve, row, most=most, test=test)})", f"{saving(curve, row)}{firmness}"
     if curve.base == "most accurate":
@@ -149,6 +150,7 @@ def detail_sentences(
     quality: str | None = None,
     method: str = "tolerance",
     counts: Counts | None = None,
+    test_counts: Counts | None = None,
     model: str | None = None,
     **options: Any,
 ) -> list[str]:
@@ -173,6 +175,7 @@ def detail_sentences(
         quality=quality,
         method=method,
         counts=counts,
+        test_counts=test_counts,
         model=model,
         **options,
     )
@@ -184,7 +187,7 @@ def details_of(runs: pd.DataFrame, answer: Found, /) -> list[str]:
     curve, choice = answer.curve, answer.choice
     lines = []
     if choice.outcome == "chosen" and choice.row is not None and choice.row != curve.reference:
-        lines += _secondary(runs, curve, choice.row, answer.saturation.flips)
+        lines += _secondary(runs, curve, choice.row, answer.saturation)
     lines += _controls(control_curve(runs, cost=curve.cost, quality=curve.quality_column))
     if curve.base == "most accurate" and len(curve) > 1:
         front = ", ".join(curve.labels[row] for row in front_rows(curve))
@@ -193,11 +196,8 @@ def details_of(runs: pd.DataFrame, answer: Found, /) -> list[str]:
     return lines
 
 
-def _secondary(runs: pd.DataFrame, curve: Curve, row: int, flips: tuple[float, float] | None) -> list[str]:
-    """Write what else is known of a point's quality and its reference's, on the seeds of both: one line or none.
-
-    flips: the shares of the test examples that are newly wrong and newly right there.
-    """
+def _secondary(runs: pd.DataFrame, curve: Curve, row: int, saturation: Saturation) -> list[str]:
+    """Write what else is known of a point's quality and its reference's, on the seeds of both: one line or none."""
     details: list[str] = []
     for column, title in secondary_columns(runs, Quality.of_frame(runs)).items():
         if parse_numbers(curve.runs[column]) is None:
@@ -207,11 +207,21 @@ def _secondary(runs: pd.DataFrame, curve: Curve, row: int, flips: tuple[float, f
             continue
         there, reference = _level_and_reference(column, pair)
         name = "most accurate" if curve.base == "most accurate" else "reference"
-        details.append(f"{title} {there} ({reference if details else f'{name} {reference}'})")
-    if flips is not None:
-        wrong, right = (f"{100 * part:.1f} %" for part in flips)
+        beside = reference if details else f"{name} {reference}"
+        details.append(f"{title} {there} ({beside}{_change_there(saturation.changes.get(column))})")
+    if saturation.flips is not None:
+        wrong, right = (f"{100 * part:.1f} %" for part in saturation.flips)
         details.append(f"{wrong} of the test examples newly wrong, {right} newly right")
     return [f"at {named(curve, row)}: {', '.join(details)}"] if details else []
+
+
+def _change_there(change: Change | None) -> str:
+    """Write what a share loses, or an error gains, with half the width of its interval: "; loses 1.0 ± 2.1"."""
+    if change is None:
+        return ""
+    low, high = change.interval
+    verb = "loses" if change.loss >= 0 else "gains"
+    return f"; {verb} {100 * abs(change.loss):.1f} ± {50 * (high - low):.1f}"
 
 
 def _level_and_reference(column: str, pair: NDArray[np.float64]) -> tuple[str, str]:

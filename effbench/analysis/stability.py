@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from effbench.analysis.curves.costs import cost_words
 from effbench.analysis.curves.curve import Curve, curve_of
+from effbench.analysis.curves.words import share
 from effbench.analysis.definitions.knee import Kneedle
 from effbench.analysis.saturation import Found, Saturation, by_other_method
 
@@ -41,6 +43,7 @@ def by_definition(found: Found, tolerance: float, /) -> Iterator[tuple[str, Satu
 def stability_sentence(found: Found, definitions: Iterable[tuple[str, Saturation]], /) -> str:
     """Say which other points other definitions choose, or the same one without an end of the curve; "" where none does.
 
+    Beside each, its cost as a multiple of the answer's: what it costs to be sure, by "tolerance_bound".
     definitions: from `by_definition`. One that finds no point disagrees with none.
 
     >>> import pandas as pd
@@ -50,7 +53,7 @@ def stability_sentence(found: Found, definitions: Iterable[tuple[str, Saturation
     ...      "accuracy_val": [0.96, 0.955, 0.945, 0.8]})
     >>> found = answer_of(runs)
     >>> stability_sentence(found, by_definition(found, 0.02))
-    'by other definitions other points: a=1 (marginal)'
+    'by other definitions other points: a=1 at 2× its bytes (marginal)'
     """
     if found.saturation.point is None:
         return ""
@@ -60,8 +63,17 @@ def stability_sentence(found: Found, definitions: Iterable[tuple[str, Saturation
         label = _label(curve, saturation)
         if label not in (None, chosen):
             elsewhere.setdefault(str(label), []).append(name)
-    named = [f"{label} ({', '.join(names)})" for label, names in elsewhere.items()]
+    named = [f"{label}{_beside(found, label)} ({', '.join(names)})" for label, names in elsewhere.items()]
     return f"by other definitions other points: {', '.join(named)}" if named else ""
+
+
+def _beside(found: Found, label: str) -> str:
+    """Write a point's cost as a multiple of the answer's, " at 2× its bytes"; "" where that cost is not above 0."""
+    curve, own = found.curve, found.saturation.row
+    if own is None or not curve.costs[own] > 0:
+        return ""
+    ratio = float(curve.costs[curve.labels.index(label)] / curve.costs[own])
+    return f" at {share(ratio)} {cost_words(curve.cost).share.replace('the ', 'its ', 1)}"
 
 
 def _name(found: Found) -> str:

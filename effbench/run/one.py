@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 import torch
 from torch import nn
 
+from effbench.analysis.curves.details import calibration_error, worst_group
 from effbench.checks.autologging import without_autologging
 from effbench.codec import Written, decode, encode_each
 from effbench.measure.compute import count_cost
@@ -23,7 +24,6 @@ from effbench.run.making import Progress, make_model
 from effbench.run.results import RunResult, keep_result, load_result
 from effbench.run.store import Store
 from effbench.run.times import Times, noting_failure
-from effbench.tasks.details import calibration_error, worst_group
 from effbench.training.curves import CURVES
 from effbench.training.evaluation import Evaluation, evaluate
 
@@ -108,6 +108,7 @@ def measure(
         blob=blob,
         counts_val=validation.own_counts,
         counts_test=test.own_counts,
+        test_examples=test.examples,
         words={**made.findings.words, **made.findings.spent.words},
         tables={**made.findings.tables, **curves_table(made.findings), TENSORS: list(map(asdict, file.tensor_sizes()))},
     )

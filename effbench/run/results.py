@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from effbench.checks.errors import kind_and_line
 from effbench.plan.chain import Chain
 from effbench.plan.findings import Rows
-from effbench.run.counts import pack_counts, unpack_counts
+from effbench.run.counts import pack_counts, unpack_counts, unpack_test_examples
 from effbench.run.store import Store
 from effbench.run.times import Times
 
@@ -30,6 +31,9 @@ class RunResult:
     """Of the task's own quality, by validation example: (n_examples, n_ratios, 2), numerators and denominators."""
     counts_test: NDArray[np.int64]
     """Likewise by test example."""
+    test_examples: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """What else the task knows of each test example, (n_examples,): its "group", the "confidence" in what was
+    predicted; nothing where an earlier version kept it."""
     words: Mapping[str, str] = field(default_factory=dict)
     """What is said of it in a word, such as why its rounds stopped."""
     tables: Mapping[str, Rows] = field(default_factory=dict)
@@ -64,6 +68,7 @@ def load_result(key: str, store: Store, /) -> RunResult | None:
         return None
     try:
         counts_val, counts_test = unpack_counts(counts)
+        test_examples = unpack_test_examples(counts)
     except ValueError as error:
         store.give_up(of_counts, str(error))
         return None
@@ -75,6 +80,7 @@ def load_result(key: str, store: Store, /) -> RunResult | None:
             blob=blob,
             counts_val=counts_val,
             counts_test=counts_test,
+            test_examples=test_examples,
             was_kept=True,
             words=dict(record["words"]),
             tables=dict(record["tables"]),
@@ -89,7 +95,8 @@ def keep_result(key: str, result: RunResult, store: Store, /) -> None:
     """Keep a result; the record goes last, so that it is never there without its parts."""
     of_record, of_file, of_counts = parts_of(key)
     store.put(of_file, result.blob)
-    store.put(of_counts, pack_counts(val=result.counts_val, test=result.counts_test))
+    examples = pack_counts(val=result.counts_val, test=result.counts_test, test_examples=result.test_examples)
+    store.put(of_counts, examples)
     record = {
         "metrics": result.metrics,
         "cached_steps": result.cached_steps,

@@ -46,6 +46,10 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "test_loss": saturation.test_loss,
         "test_loss_interval_95": _ends(saturation.test_loss_interval),
         "newly_wrong_and_right": _ends(saturation.flips),
+        "changes_on_test": {
+            name: {"loss": change.loss, "interval_95": list(change.interval)}
+            for name, change in saturation.changes.items()
+        },
     }
     return dict(strict({**said, **method, "point": point, "interval_95": _ends(saturation.interval), **firmness}))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -112,6 +112,7 @@ class _Taken:
     words: dict[str, Mapping[str, str]] = field(default_factory=dict)
     counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     test_counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    test_examples: dict[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
     failures: dict[str, RunError] = field(default_factory=dict)
 
     def take(self, runs: Outcomes, log: RunLog, display: Display) -> None:
@@ -124,6 +125,7 @@ class _Taken:
             else:
                 self.metrics[point.key] = result.metrics
                 self.counts[point.key], self.test_counts[point.key] = result.counts_val, result.counts_test
+                self.test_examples[point.key] = result.test_examples
                 self.words[point.key] = result.words
             log.log(point, result)
             display.run_ended(point, failed=isinstance(result, RunError))
@@ -205,7 +207,7 @@ def _measured(
         frame,
         taken.failures,
         counts=_counts(finished, taken.counts),
-        test_counts=_counts(finished, taken.test_counts),
+        test_counts=_counts(finished, taken.test_counts, taken.test_examples),
         shares=share_lines(finished, metrics, taken.words),
         n_unlogged=log.n_waiting,
         tracking_problem=log.problem,
@@ -236,14 +238,22 @@ def outcome_so_far(sweep: Sweep, store: Store, /) -> SweepOutcome:
     return SweepOutcome(
         frame,
         counts=_counts(finished, {key: result.counts_val for key, result in results.items()}),
-        test_counts=_counts(finished, {key: result.counts_test for key, result in results.items()}),
+        test_counts=_counts(
+            finished,
+            {key: result.counts_test for key, result in results.items()},
+            {key: result.test_examples for key, result in results.items()},
+        ),
         shares=share_lines(finished, metrics, {key: result.words for key, result in results.items()}),
         n_missing=len(sweep.plan.points) - len(finished),
         refined=refined,
     )
 
 
-def _counts(points: Sequence[Point], by_run: Mapping[str, NDArray[np.int64]]) -> Counts | None:
+def _counts(
+    points: Sequence[Point],
+    by_run: Mapping[str, NDArray[np.int64]],
+    examples: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
+) -> Counts | None:
     """Return the counts of the runs; None where those of one data set can't be compared example by example."""
     kinds: dict[str, set[object]] = {}
     for point in points:
@@ -251,7 +261,8 @@ def _counts(points: Sequence[Point], by_run: Mapping[str, NDArray[np.int64]]) ->
     if not kinds or any(len(own) > 1 for own in kinds.values()):
         return None
     chain = points[0].chain
-    return Counts(kind=chain.loaded_task().quality(chain.loaded_data()).kind, by_run=by_run)
+    kind = chain.loaded_task().quality(chain.loaded_data()).kind
+    return Counts(kind=kind, by_run=by_run, examples=examples or {})
 
 
 def _examples(point: Point) -> str:

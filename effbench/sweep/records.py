@@ -70,7 +70,7 @@ def describe_run(
         odd = {name: value for name, value in result.metrics.items() if not math.isfinite(value)}
         if odd:
             tags[names.NOT_FINITE] = ",".join(f"{name}={value}" for name, value in odd.items())
-        counts = pack_counts(val=result.counts_val, test=result.counts_test)
+        counts = pack_counts(val=result.counts_val, test=result.counts_test, test_examples=result.test_examples)
         files |= {names.MODEL_FILE: result.blob, names.COUNTS: counts}
         files |= table_files(result.tables)
     if error is not None:

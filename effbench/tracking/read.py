@@ -14,7 +14,7 @@ import pandas as pd
 from effbench.analysis import Counts
 from effbench.checks.errors import first_line
 from effbench.checks.secrets import hide_in_uris, without_secrets
-from effbench.run.counts import unpack_counts
+from effbench.run.counts import unpack_counts, unpack_test_examples
 from effbench.tracking import names
 from effbench.tracking.artifacts import RunFiles, moves_at, read_artifact
 from effbench.tracking.configurations import with_columns
@@ -108,17 +108,18 @@ def load_counts(runs: pd.DataFrame, /, *, quality: str | None = None, tracking_u
         raise ValueError(f"quality={quality}: counts are known of {own}_val and of {own}")
     uri = for_reading(tracking_uri)
     client, moves = MlflowClient(uri), moves_at(uri)
-    by_run = {}
+    is_test, by_run, examples = quality == own, {}, {}
     for run_id, key in zip(runs["run_id"], runs["run_key"], strict=True):
         try:
-            val, test = unpack_counts(read_artifact(client, run_id, names.COUNTS, moves))
+            content = read_artifact(client, run_id, names.COUNTS, moves)
+            by_run[key] = unpack_counts(content)[int(is_test)]
+            examples[key] = unpack_test_examples(content) if is_test else {}
         except Exception as error:
             if not isinstance(error, MlflowException | OSError | ValueError | ImportError) and not is_of_storage(error):
                 raise
             reason = without_secrets(first_line(error))
             raise ValueError(f"run {key}: its counts can't be read ({reason})") from None
-        by_run[key] = test if quality == own else val
-    return Counts(kind=runs["quality_kind"].iloc[0], by_run=by_run)
+    return Counts(kind=runs["quality_kind"].iloc[0], by_run=by_run, examples=examples)
 
 
 def load_network(run_id: str, /, *, tracking_uri: str | None = None) -> tuple[bytes, dict[str, Any]]:

@@ -35,9 +35,9 @@ def test_where_all_agree_nothing_is_said():
 
 def test_what_hangs_on_the_definition_is_said():
     frame = runs_of(ROUND, seeds=(0,))
-    assert sentence(found_on(frame)) == ("by other definitions other points: a=1 (marginal)")
+    assert sentence(found_on(frame)) == "by other definitions other points: a=1 at 2× its bytes (marginal)"
     said = sentence(found_on(frame, "marginal", rate=1.0))
-    assert said.startswith("by other definitions other points: a=2 (")
+    assert said.startswith("by other definitions other points: a=2 at 0.5× its bytes (")
 
 
 @pytest.mark.parametrize("end", [0, -1])

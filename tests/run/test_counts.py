@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from effbench.run.counts import pack_counts, unpack_counts
+from effbench.run.counts import pack_counts, unpack_counts, unpack_test_examples
 
 
 def counts(largest):
@@ -101,3 +101,25 @@ def test_whatever_is_flipped_is_an_error_or_counts(data):
     with suppress(ValueError):
         for counts in unpack_counts(bytes(packed)):
             assert counts.dtype == np.int64 and counts.shape[2] == 2
+
+
+KNOWN = {"group": np.array([3, 0, 2]), "confidence": np.array([0.5, 1.0, np.nan])}
+
+
+def test_what_is_known_of_test_examples_comes_back_and_other_names_do_not():
+    counts = np.ones((3, 1, 2), np.int64)
+    content = pack_counts(val=counts, test=counts, test_examples={**KNOWN, "predicted": np.zeros(3)})
+    found = unpack_test_examples(content)
+    assert {name: values.dtype for name, values in found.items()} == {"group": np.int32, "confidence": np.float32}
+    assert all(np.array_equal(found[name], values, equal_nan=True) for name, values in KNOWN.items())
+    assert np.array_equal(unpack_counts(content)[1], counts)
+    assert unpack_test_examples(pack_counts(val=counts, test=counts)) == {}
+
+
+@pytest.mark.parametrize("values", [np.zeros(4, np.int32), np.zeros((3, 1), np.int32), np.zeros(3, np.int64)])
+def test_examples_of_another_shape_or_type_are_damage(values):
+    counts = np.ones((3, 1, 2), np.uint8)
+    with pytest.raises(ValueError, match="damaged"):
+        unpack_test_examples(npz(val=counts, test=counts, test_group=values))
+    with pytest.raises(ValueError, match="damaged"):
+        unpack_test_examples(b"no file")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from effbench.analysis.curves.counts import quality_from_sums
+from effbench.analysis.curves.details import calibration_error, worst_group
 from effbench.codec import decode, decode_on_grids
 from effbench.compression.layers import weight_layers
 from effbench.measure.compute import count_cost
@@ -18,7 +19,6 @@ from effbench.run.one import run_point
 from effbench.run.results import keep_result, load_result
 from effbench.run.store import Store
 from effbench.run.times import times_of
-from effbench.tasks.details import calibration_error, worst_group
 from effbench.training.evaluation import evaluate
 
 CPU = torch.device("cpu")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -60,6 +60,10 @@ class Counts:
 
     by_run: Mapping[str, NDArray[Any]]
     """By run key: (n_examples, n_ratios, 2), numerators and denominators, any real dtype, in the split's one order."""
+
+    examples: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+    """By run key, what else is known of each example, (n_examples,): its "group" (such as its class) and the
+    "confidence" in what was predicted; of test examples alone, where the task knows it."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -19,6 +19,7 @@ weights that rounding made zero are no one's aim."""
 _LEAST_LATENCY_SPREAD = 0.10
 _LEAST_SPREAD_OF_INTERVALS = 0.02
 """For a latency whose speed-up has an interval, which says itself what is jitter."""
+SPEEDUPS = {"median": "speedup/", "low": "speedup_low/", "high": "speedup_high/"}
 _STRUCTURE = {"size_bytes": ("params",), "macs_effective": ("macs",), "macs": ("macs",), "latency": ("macs", "params")}
 """Counts that a cost follows where they change: what no axis declares can be removed as well, such as dead units."""
 _ROUND_OFF = 1e-9
@@ -59,7 +60,7 @@ def is_cheaper(curve: Curve, /) -> NDArray[np.bool_]:
     """Return which points are cheaper than their references by more than the cost jitters: (n_points,)."""
     references = curve.costs[curve.references]
     cheaper = curve.costs < references - least_spread(curve.cost) * np.abs(references)
-    low = _SPEEDUPS["low"] + curve.cost.removeprefix(LATENCY)
+    low = SPEEDUPS["low"] + curve.cost.removeprefix(LATENCY)
     if curve.cost.startswith(LATENCY) and curve.base == "reference" and low in curve.points.columns:
         ends = np.asarray(curve.points[low], dtype=np.float64)
         is_faster = (ends > 1) & (curve.costs < (1 - _LEAST_SPREAD_OF_INTERVALS) * references)
@@ -81,9 +82,6 @@ def noise(curve: Curve, /) -> str:
         return ""
     worst = int(np.argmax(ratios))
     return f"noisy: p90 {p90[worst]:.2g} ms beside a median of {curve.costs[worst]:.2g}"
-
-
-_SPEEDUPS = {"median": "speedup/", "low": "speedup_low/", "high": "speedup_high/"}
 
 
 def _is_moved(runs: pd.DataFrame, cost: str) -> bool:
@@ -115,7 +113,7 @@ def _differs_from_references(runs: pd.DataFrame, cost: str) -> bool:
     ratios = np.divide(own, reference, out=np.full(n_points, np.nan), where=reference != 0)
     speedups = {
         end: pairs.means_of(runs[name], n_points)[0]
-        for end, prefix in _SPEEDUPS.items()
+        for end, prefix in SPEEDUPS.items()
         if (name := prefix + cost.removeprefix(LATENCY)) in runs.columns and cost.startswith(LATENCY)
     }
     if "median" in speedups and np.isfinite(speedups["median"]).all():

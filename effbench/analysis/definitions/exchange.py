@@ -58,10 +58,14 @@ class Marginal:
             outcome="none", problem=f"no bend stands out from the noise: that at {name} may be chance; add seeds"
         )
 
-    def rows(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.int64]:
-        """Return the row that each resample chooses, (n_resamples,): drawn (n_resamples, n_points)."""
+    def looked_at(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Return the losses themselves."""
+        return drawn
+
+    def rows(self, curve: Curve, losses: NDArray[np.float64], /) -> NDArray[np.int64]:
+        """Return the row that each resample chooses, (n_resamples,): losses (n_resamples, n_points)."""
         doublings = np.log2(curve.costs / curve.costs[curve.references])
-        return _best_rows(curve, scale(curve) * drawn + self.rate * doublings)
+        return _best_rows(curve, scale(curve) * losses + self.rate * doublings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +88,14 @@ class Price:
             return Choice(outcome="none", problem=problem)
         return _choice(curve, int(self.rows(curve, curve.losses[None])[0]))
 
-    def rows(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.int64]:
-        """Return the row that each resample chooses, (n_resamples,): drawn (n_resamples, n_points)."""
+    def looked_at(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Return the losses themselves."""
+        return drawn
+
+    def rows(self, curve: Curve, losses: NDArray[np.float64], /) -> NDArray[np.int64]:
+        """Return the row that each resample chooses, (n_resamples,): losses (n_resamples, n_points)."""
         spared = curve.costs[curve.references] - curve.costs
-        return _best_rows(curve, self.price * scale(curve) * drawn - spared)
+        return _best_rows(curve, self.price * scale(curve) * losses - spared)
 
 
 def _best_rows(curve: Curve, balances: NDArray[np.float64]) -> NDArray[np.int64]:

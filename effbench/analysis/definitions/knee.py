@@ -52,12 +52,16 @@ class Kneedle:
             problem = f"no knee stands out from the noise: that at {curve.labels[row]} may be chance; add seeds"
         return Choice(outcome="none", problem=problem) if problem else Choice(outcome="chosen", row=row)
 
-    def rows(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.int64]:
-        """Return the row that each of the first 250 resamples takes, `NO_ROW` for none: drawn (n_resamples, n_points).
+    def looked_at(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Return the first 250 resamples."""
+        return drawn[:_MOST_RESAMPLES]
+
+    def rows(self, curve: Curve, losses: NDArray[np.float64], /) -> NDArray[np.int64]:
+        """Return the row that each resample takes, (n_resamples,), `NO_ROW` for none: losses (n_resamples, n_points).
 
         Resamples whose fronts are the same to the bit are looked at once.
         """
-        qualities = curve.qualities - (drawn[:_MOST_RESAMPLES] - curve.losses)
+        qualities = curve.qualities - (losses - curve.losses)
         distinct, places = np.unique(qualities, axis=0, return_inverse=True)
         found = np.full(len(distinct), NO_ROW, dtype=np.int64)
         for number, values in enumerate(distinct):

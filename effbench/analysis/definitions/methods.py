@@ -22,8 +22,11 @@ class Method(Protocol):
     def choose(self, curve: Curve, drawn: NDArray[np.float64] | None = None, /) -> Choice:
         """Choose a point; drawn: losses on other examples and with other seeds, (n_resamples, n_points), if known."""
 
-    def rows(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.int64]:
-        """Return the row that each resample chooses, `NO_ROW` for none: (n_resamples,)."""
+    def looked_at(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Return what `rows` takes of drawn losses: of all or of the first resamples, (n_looked_at, n_points)."""
+
+    def rows(self, curve: Curve, losses: NDArray[np.float64], /) -> NDArray[np.int64]:
+        """Return the row that each resample chooses, `NO_ROW` for none: (n_looked_at,). losses: as `looked_at`."""
 
 
 METHODS: Mapping[str, type[Any]] = {

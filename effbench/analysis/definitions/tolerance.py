@@ -43,17 +43,21 @@ class Tolerance:
         """Choose a point by what points lose; `drawn` losses, (n_resamples, n_points), are not needed."""
         return self._choose(curve, curve.losses)
 
-    def rows(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.int64]:
+    def looked_at(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Return the losses themselves."""
+        return drawn
+
+    def rows(self, curve: Curve, losses: NDArray[np.float64], /) -> NDArray[np.int64]:
         """Return the row that each resample chooses: (n_resamples,); the reference's where it chooses nothing.
 
-        drawn: (n_resamples, n_points), losses against each point's own reference.
+        losses: (n_resamples, n_points), against each point's own reference.
         """
         allowed = self.tolerance + slack(curve)
         if curve.base == "most accurate":
-            losses = drawn - drawn.min(axis=1, keepdims=True)  # another one may be the most accurate
-            return np.asarray(np.argmax(losses <= allowed, axis=1))
-        acceptable = (drawn <= allowed) & is_cheaper(curve) & candidates(curve, self.tolerance)
-        references = curve.references[np.argmin(np.where(is_cheaper(curve), drawn, np.inf), axis=1)]
+            behind = losses - losses.min(axis=1, keepdims=True)  # another one may be the most accurate
+            return np.asarray(np.argmax(behind <= allowed, axis=1))
+        acceptable = (losses <= allowed) & is_cheaper(curve) & candidates(curve, self.tolerance)
+        references = curve.references[np.argmin(np.where(is_cheaper(curve), losses, np.inf), axis=1)]
         return np.asarray(np.where(acceptable.any(axis=1), np.argmax(acceptable, axis=1), references))
 
     def _choose(self, curve: Curve, losses: NDArray[np.float64]) -> Choice:
@@ -85,9 +89,9 @@ class ToleranceBound(Tolerance):
         assert drawn is not None, "a bound needs resamples"
         return self._choose(curve, upper_bounds(drawn))
 
-    def rows(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.int64]:
-        """Return the row that each resample chooses, at the distance of its bounds from the losses."""
-        return super().rows(curve, drawn + (upper_bounds(drawn) - curve.losses))
+    def looked_at(self, curve: Curve, drawn: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Return the bounds that resamples would have: as far from their losses as the bounds are."""
+        return drawn + (upper_bounds(drawn) - curve.losses)
 
 
 def upper_bounds(drawn: NDArray[np.float64], /) -> NDArray[np.float64]:

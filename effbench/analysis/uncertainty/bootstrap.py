@@ -86,7 +86,7 @@ def resampled_qualities(
     table = _table_of(runs, column, counts)
     n_examples, n_runs = table.shape[:2]
     dtype = _exact_dtype(table)
-    columns, draws = table.reshape(n_examples, -1).astype(dtype), _draws(n_examples, n_resamples, seed)
+    columns, draws = table.reshape(n_examples, -1).astype(dtype), draws_of(n_examples, n_resamples, seed)
     qualities = np.empty((n_resamples, n_runs))
     for start in range(0, n_resamples, _BLOCK):
         sums = draws[start : start + _BLOCK].astype(dtype) @ columns
@@ -134,7 +134,7 @@ def _exact_dtype(table: NDArray[Any]) -> DTypeLike:
 
 
 @lru_cache(maxsize=1)
-def _draws(n_examples: int, n_resamples: int, seed: int) -> NDArray[np.uint8]:
+def draws_of(n_examples: int, n_resamples: int, seed: int) -> NDArray[np.uint8]:
     """Return how often each example is drawn: (n_resamples, n_examples). Kept for the next cost of the same runs."""
     generator = np.random.default_rng((seed, 0))
     draws = np.empty((n_resamples, n_examples), dtype=np.uint8)

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from effbench.analysis.curves.curve import Curve
 from effbench.analysis.definitions.choice import NO_ROW
+from effbench.analysis.definitions.methods import Method
 from effbench.analysis.uncertainty.bootstrap import interval_of
+from effbench.analysis.uncertainty.rounds import drawn_latencies, resampled_choices
 
 _MOST = 0.5
 NONE = "none"
@@ -35,13 +37,14 @@ class Firmness:
         return max((part for name, part in self.shares.items() if name != NONE), default=0.0) >= _MOST
 
 
-def firmness_of(curve: Curve, chosen: int | None, rows: NDArray[np.int64], drawn: NDArray[np.float64], /) -> Firmness:
-    """Return how firm the choice of a row is. rows: (n_resamples,); drawn: losses, (n_resamples, n_points)."""
-    found = rows[rows != NO_ROW]
+def firmness_of(curve: Curve, chosen: int | None, method: Method, drawn: NDArray[np.float64], /) -> Firmness:
+    """Return how firm a method's choice of a row is. drawn: losses, (n_resamples, n_points)."""
+    rows, costs = resampled_choices(curve, method, drawn)
+    found = costs[rows != NO_ROW]
     names, numbers = np.unique(rows, return_counts=True)
     order = np.lexsort([names, -numbers])
     return Firmness(
-        interval=interval_of(curve.costs[found]) if 2 * len(found) >= len(rows) else None,
+        interval=interval_of(found) if 2 * len(found) >= len(rows) else None,
         shares={
             NONE if names[at] == NO_ROW else curve.labels[names[at]]: float(numbers[at] / len(rows)) for at in order
         },
@@ -51,10 +54,12 @@ def firmness_of(curve: Curve, chosen: int | None, rows: NDArray[np.int64], drawn
 
 
 def what_is_covered(curve: Curve, /) -> str:
-    """Say what intervals on a curve cover: "3 seeds", with their examples, or "examples only, 1 seed"."""
+    """Say what intervals on a curve cover: "3 seeds", with their examples, or "examples only, 1 seed".
+
+    A latency's rounds, where they are covered, are named: "3 seeds, rounds".
+    """
     fewest, most = int(curve.n_seeds.min()), int(curve.n_seeds.max())
-    if most == 1:
-        return "examples only, 1 seed"
-    if not curve.pairs.is_paired:
-        return "examples only, seeds unknown"
-    return f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
+    has_rounds = drawn_latencies(curve) is not None
+    if most == 1 or not curve.pairs.is_paired:
+        return f"examples{' and rounds' * has_rounds} only, {'1 seed' if most == 1 else 'seeds unknown'}"
+    return (f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds") + ", rounds" * has_rounds

@@ -6,6 +6,20 @@ from effbench.analysis.definitions.choice import NO_ROW
 from effbench.analysis.uncertainty.firmness import firmness_of, what_is_covered
 from tests.analysis.conftest import runs_of
 
+
+class Chosen:
+    """A method whose choices are known."""
+
+    def __init__(self, rows):
+        self._rows = np.asarray(rows)
+
+    def looked_at(self, curve, drawn):
+        return drawn
+
+    def rows(self, curve, losses):
+        return self._rows
+
+
 POINTS = [("reference", 100, 0.9), ("a=1", 50, 0.89), ("a=2", 20, 0.5)]
 
 
@@ -13,7 +27,7 @@ def test_shares_the_interval_and_the_loss():
     on = curve_of(runs_of(POINTS), cost="size_bytes")
     rows = np.repeat([1, 0, 2], [70, 20, 10])
     drawn = np.c_[np.full(100, 0.4), np.linspace(0, 0.02, 100), np.zeros(100)]
-    firm = firmness_of(on, 1, rows, drawn)
+    firm = firmness_of(on, 1, Chosen(rows), drawn)
     assert firm.shares == {"a=1": 0.7, "a=2": 0.2, "reference": 0.1}
     assert list(firm.shares) == ["a=1", "a=2", "reference"]
     assert firm.is_stable and firm.interval == (20, 100)
@@ -23,10 +37,10 @@ def test_shares_the_interval_and_the_loss():
 def test_no_point_is_a_share_of_its_own():
     on = curve_of(runs_of(POINTS), cost="size_bytes")
     drawn = np.zeros((10, 3))
-    few = firmness_of(on, 1, np.array([1] * 4 + [2] * 4 + [NO_ROW] * 2), drawn)
+    few = firmness_of(on, 1, Chosen([1] * 4 + [2] * 4 + [NO_ROW] * 2), drawn)
     assert few.shares == {"a=1": 0.4, "reference": 0.4, "none": 0.2} and not few.is_stable
     assert few.interval == (50, 100)
-    none = firmness_of(on, None, np.array([1] * 4 + [NO_ROW] * 6), drawn)
+    none = firmness_of(on, None, Chosen([1] * 4 + [NO_ROW] * 6), drawn)
     assert none.interval is None and none.loss is None and none.shares["none"] == 0.6
     assert not none.is_stable  # that most find nothing makes no point firm
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+N_BINS = 15
+"""Of confidences, as by Guo et al."""
+
 
 def worst_group(counts: NDArray[np.integer], group: NDArray[np.integer], /, *, lower_is_better: bool = False) -> float:
     """Return the lowest share of any group that has examples; the highest, where lower ones are better.
@@ -23,7 +26,9 @@ def worst_group(counts: NDArray[np.integer], group: NDArray[np.integer], /, *, l
     return float(shares.max() if lower_is_better else shares.min())
 
 
-def calibration_error(correct: NDArray[np.bool_], confidence: NDArray[np.floating], /, *, n_bins: int = 15) -> float:
+def calibration_error(
+    correct: NDArray[np.bool_], confidence: NDArray[np.floating], /, *, n_bins: int = N_BINS
+) -> float:
     """Return the expected calibration error (Guo et al. 2017, arXiv:1706.04599, section 2).
 
     The mean over bins of equal width of |accuracy - mean confidence|, weighted by their examples; 0 is calibrated, NaN
@@ -41,7 +46,10 @@ def calibration_error(correct: NDArray[np.bool_], confidence: NDArray[np.floatin
         return float("nan")
     if not (0 <= confidence.min() and confidence.max() <= 1):
         raise ValueError(f"confidence must be in [0, 1], got {confidence.min()} to {confidence.max()}")
-    # Bin m is ((m - 1) / n_bins, m / n_bins]; a confidence of 0 goes to the first.
-    bins = np.maximum(np.ceil(confidence.astype(np.float64) * n_bins).astype(int) - 1, 0)
-    gaps = np.bincount(bins, weights=correct.astype(np.float64) - confidence)
+    gaps = np.bincount(calibration_bins(confidence, n_bins), weights=correct.astype(np.float64) - confidence)
     return float(np.abs(gaps).sum() / len(correct))
+
+
+def calibration_bins(confidence: NDArray[np.floating], n_bins: int = N_BINS, /) -> NDArray[np.int64]:
+    """Return the bin of each confidence, (n,): bin m is ((m - 1) / n_bins, m / n_bins]; 0 goes to the first."""
+    return np.maximum(np.ceil(confidence.astype(np.float64) * n_bins).astype(np.int64) - 1, 0)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from effbench.tasks.details import calibration_error, worst_group
+from effbench.analysis.curves.details import calibration_error, worst_group
 
 
 def counts_of(correct):
