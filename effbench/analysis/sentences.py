@@ -30,7 +30,7 @@ from effbench.analysis.definitions.phrases import (
 from effbench.analysis.definitions.reasons import bounds_of, found_by
 from effbench.analysis.definitions.tolerance import Tolerance, ToleranceBound
 from effbench.analysis.saturation import Found, Saturation, answer_of
-from effbench.analysis.uncertainty.detail_changes import Change
+from effbench.analysis.uncertainty.detail_changes import CALIBRATION, Change
 from effbench.analysis.uncertainty.firmness import NONE
 
 
@@ -208,19 +208,20 @@ def _secondary(runs: pd.DataFrame, curve: Curve, row: int, saturation: Saturatio
         there, reference = _level_and_reference(column, pair)
         name = "most accurate" if curve.base == "most accurate" else "reference"
         beside = reference if details else f"{name} {reference}"
-        details.append(f"{title} {there} ({beside}{_change_there(saturation.changes.get(column))})")
+        details.append(f"{title} {there} ({beside}{_change_there(column, saturation.changes.get(column))})")
     if saturation.flips is not None:
         wrong, right = (f"{100 * part:.1f} %" for part in saturation.flips)
         details.append(f"{wrong} of the test examples newly wrong, {right} newly right")
     return [f"at {named(curve, row)}: {', '.join(details)}"] if details else []
 
 
-def _change_there(change: Change | None) -> str:
-    """Write what a share loses, or an error gains, with half the width of its interval: "; loses 1.0 ± 2.1"."""
+def _change_there(column: str, change: Change | None) -> str:
+    """Write what a share loses, or by how much an error rises, with half its interval's width: "; loses 1.0 ± 2.1"."""
     if change is None:
         return ""
     low, high = change.interval
-    verb = "loses" if change.loss >= 0 else "gains"
+    verbs = ("rises by", "falls by") if column == CALIBRATION else ("loses", "gains")
+    verb = verbs[change.loss < 0]
     return f"; {verb} {100 * abs(change.loss):.1f} ± {50 * (high - low):.1f}"
 
 
@@ -229,7 +230,7 @@ def _level_and_reference(column: str, pair: NDArray[np.float64]) -> tuple[str, s
     if not ((pair >= 0) & (pair <= 1)).all():
         return f"{pair[0]:.4g}", f"{pair[1]:.4g}"
     there, reference = (f"{100 * value:.1f}" for value in pair)
-    return (f"{there} points", reference) if column == "calibration_error" else (f"{there} %", f"{reference} %")
+    return (f"{there} points", reference) if column == CALIBRATION else (f"{there} %", f"{reference} %")
 
 
 def _controls(curve: Curve | None) -> list[str]:

@@ -83,3 +83,6 @@ def test_the_answer_says_them_beside_the_levels():
     change = answer.saturation.changes[WORST]
     said = f"loses {100 * change.loss:.1f} ± {50 * (change.interval[1] - change.interval[0]):.1f})"
     assert "worst class" in line and said in line
+    assert ("rises by" if answer.saturation.changes[CALIBRATION].loss >= 0 else "falls by") in line.split(
+        "calibration"
+    )[1]
