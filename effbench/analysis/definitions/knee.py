@@ -26,6 +26,9 @@ _MOST_RESAMPLES = 250
 class Kneedle:
     """The knee of the front: the first one that Kneedle detects.
 
+    Where the best point is cheaper than the reference, the front goes on level up to the reference's cost: paying more
+    buys nothing, and the best point itself may be the knee.
+
     sensitivity: Kneedle's S, at least 0: how far the curve must flatten after a knee before it counts. cost_axis:
     whether the front is drawn over the cost or over its logarithm, which moves the knee. ValueError for others. With
     noise that is known (`drawn`), a knee must stand out from the straight line between the ends (`stands_out`).
@@ -46,8 +49,9 @@ class Kneedle:
         problem, row = self._problem(curve), None
         if not problem:
             front = front_rows(curve)
-            row = self._knee(curve, front, curve.qualities[front])
-            problem = "" if row is not None else self._why_none(curve, front)
+            costs, qualities = self._line(curve, front, curve.qualities)
+            row = self._knee(front, costs, qualities)
+            problem = "" if row is not None else self._why_none(costs, qualities)
         if row is not None and drawn is not None and not stands_out(curve, drawn, row, is_log=self._is_log):
             problem = f"no knee stands out from the noise: that at {curve.labels[row]} may be chance; add seeds"
         return Choice(outcome="none", problem=problem) if problem else Choice(outcome="chosen", row=row)
@@ -66,7 +70,8 @@ class Kneedle:
         found = np.full(len(distinct), NO_ROW, dtype=np.int64)
         for number, values in enumerate(distinct):
             front = front_of(curve.costs, values)
-            row = self._knee(curve, front, values[front]) if len(front) > 2 else None
+            costs, line = self._line(curve, front, values)
+            row = self._knee(front, costs, line) if len(costs) > 2 else None
             found[number] = NO_ROW if row is None else row
         return found[places.ravel()]
 
@@ -76,23 +81,33 @@ class Kneedle:
 
     def _problem(self, curve: Curve) -> str:
         front = front_rows(curve)
-        if len(front) < 3:
-            return f"3 points are needed on the front for a knee, it has {len(front)}"
+        n_points = len(self._line(curve, front, curve.qualities)[0]) if len(front) else 0
+        if n_points < 3:
+            return f"3 points are needed on the front for a knee, it has {n_points}"
         if self._is_log and curve.costs[front[0]] <= 0:
             return f"{curve.cost} is not above 0 everywhere: it has no logarithm"
         return problem_of(curve, 0)
 
-    def _why_none(self, curve: Curve, front: NDArray[np.int64]) -> str:
-        if _above_chord(self._across(curve, front), curve.qualities[front]).max() <= _STRAIGHT:
+    def _why_none(self, costs: NDArray[np.float64], qualities: NDArray[np.float64]) -> str:
+        if _above_chord(costs, qualities).max() <= _STRAIGHT:
             return "no knee: the front nowhere rises above the straight line between its ends"
-        return f"no knee: the front of {len(front)} points bends too little for sensitivity {self.sensitivity:g}"
+        return f"no knee: the front of {len(costs)} points bends too little for sensitivity {self.sensitivity:g}"
 
-    def _across(self, curve: Curve, front: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.log2(curve.costs[front]) if self._is_log else curve.costs[front]
+    def _line(
+        self, curve: Curve, front: NDArray[np.int64], qualities: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the costs and qualities of a front, and of its level end at the reference's cost, if that is dearer.
 
-    def _knee(self, curve: Curve, front: NDArray[np.int64], qualities: NDArray[np.float64]) -> int | None:
-        """Return the row of the knee of a front (at least three rows) of these qualities; None for none."""
-        costs = self._across(curve, front)
+        front: rows; qualities: of all points. Returns (n,) each, of n at least the front's length.
+        """
+        costs, values = curve.costs[front], qualities[front]
+        end = float(curve.costs[curve.references].max())
+        if curve.base == "reference" and costs[-1] < end:
+            costs, values = np.append(costs, end), np.append(values, values[-1])
+        return (np.log2(costs) if self._is_log and costs[0] > 0 else costs), values
+
+    def _knee(self, front: NDArray[np.int64], costs: NDArray[np.float64], qualities: NDArray[np.float64]) -> int | None:
+        """Return the row of the knee of a front, whose line has at least three points; None for none."""
         above_chord = _above_chord(costs, qualities)
         if above_chord.max() <= _STRAIGHT:
             return None
@@ -112,8 +127,8 @@ def _scaled(ascending: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _kneedle(costs: NDArray[np.float64], qualities: NDArray[np.float64], *, sensitivity: float) -> list[int]:
-    """Positions of the knees in the order in which kneed finds them, on strictly ascending costs and qualities."""
-    assert (np.diff(costs) > 0).all() and (np.diff(qualities) > 0).all(), "a front ascends in both"
+    """Positions of the knees in the order in which kneed finds them; both ascend, the costs strictly."""
+    assert (np.diff(costs) > 0).all() and (np.diff(qualities) >= 0).all(), "a front ascends in both"
     from kneed import KneeLocator
 
     with warnings.catch_warnings():

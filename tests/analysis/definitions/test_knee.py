@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from effbench.analysis import saturation_point
 from effbench.analysis.curves.curve import curve_of
 from effbench.analysis.curves.pareto import front_rows
 from effbench.analysis.definitions.knee import Kneedle
 from effbench.analysis.definitions.reasons import reason_of
+from tests.analysis.conftest import runs_of
 
 
 def knee_of(frame, **options):
@@ -71,6 +73,13 @@ def test_the_knee_of_a_normal_distribution_is_where_it_is_as_steep_as_the_chord(
     x = np.arange(20.0, 90.0, 1.0)
     frame = pd.DataFrame({"cost": x, "score": [NormalDist(50, 10).cdf(value) for value in x]})
     assert knee_of(frame)[0]["cost"] == pytest.approx(64.3, abs=0.5)
+
+
+@pytest.mark.parametrize("cost_axis", ["linear", "log"])
+def test_the_best_point_may_be_the_knee_where_the_reference_is_dearer(cost_axis):
+    points = [("reference", 1000, 0.94), ("a=1", 500, 0.941), ("a=2", 250, 0.95), ("a=3", 125, 0.7), ("a=4", 62, 0.4)]
+    found = saturation_point(runs_of(points, seeds=(0,)), method="kneedle", cost_axis=cost_axis)
+    assert found.point["point"] == "a=2"
 
 
 def test_a_cost_without_a_logarithm_has_no_logarithmic_axis():
