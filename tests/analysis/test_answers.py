@@ -42,7 +42,8 @@ def test_details_stand_with_the_first_cost_of_a_group(two):
     assert [answer.details for answer in found[:2]] == [
         (
             "model=lenet_5: at prune=0.1: calibration error 1.0 points (reference 1.0)",
-            "model=lenet_5: by other definitions other points: prune=0.5 at 0.43× its bytes (kneedle, kneedle over log cost)",
+            "model=lenet_5: by other definitions other points: prune=0.5 at 0.43× its bytes "
+            "(kneedle, kneedle over log cost)",
         ),
         (),
     ]
