@@ -9,8 +9,8 @@ The truth is taken on the curve without noise.
 Expected: from two seeds on the point is in its interval in at least 96 % of the sweeps, its loss in 94 to 98 %; with
 one seed less, the more a training varies (76 % at one point of noise). The chosen point truly breaks the tolerance in
 12 to 32 % of the sweeps, by `tolerance_bound` in at most 1.5 % from two seeds on, for 2 to 9 times the bytes. False
-knees: at most 0.5 %. `marginal` names the true knee within a step always, `kneedle` in 84 % (log cost: 63 %), as it
-looks elsewhere.
+knees: at most 0.5 %. `marginal` and `kneedle`, over the cost or over its logarithm, name the true knee within a step
+in all of them.
 """
 
 from __future__ import annotations
