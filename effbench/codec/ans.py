@@ -31,15 +31,19 @@ def best_mantissa(counts: Counts, /) -> tuple[int, int]:
 
     counts: (256,), at least two of them positive.
     """
-    used = counts[counts > 0]
+    from effbench.codec import kernels
+
+    is_used = counts > 0
+    used, least = counts[is_used], least_bytes(counts)
     exponents = np.frexp(used)[1] - 1
     sizes: list[int] = []
     for n_mantissa in range(MAX_MANTISSA + 1):
-        frequencies = frequencies_of(_rounded(counts, n_mantissa))[counts > 0]
-        n_bits = float(used @ (_PRECISION - np.log2(frequencies)))
-        sizes.append(len(write_table(counts, n_mantissa)) + int(n_bits / 8) + 1)
+        rounded = _rounded(counts, n_mantissa)
+        n_bits = float(used @ (_PRECISION - np.log2(frequencies_of(rounded)[is_used])))
+        n_table = 1 + -(-kernels.table_bits(rounded, n_mantissa, _FIRST_EXPONENT) // 8)
+        sizes.append(n_table + int(n_bits / 8) + 1)
         # All later tables have more bits below the leading ones, and no code is shorter than the entropy.
-        if least_bytes(counts) + int(np.minimum(exponents, n_mantissa + 1).sum()) // 8 > min(sizes):
+        if least + int(np.minimum(exponents, n_mantissa + 1).sum()) // 8 > min(sizes):
             break
     best = int(np.argmin(sizes))
     return best, sizes[best] + len(varint(sizes[best]))
@@ -86,11 +90,9 @@ def decode_symbols(reader: Reader, n_symbols: int, n_mantissa: int, /) -> Symbol
 
 def frequencies_of(counts: Counts, /) -> Counts:
     """Return frequencies that add up to 2**24, (256,), in proportion to the counts, where positive at least 1."""
-    used = counts > 0
-    n_free = 2**_PRECISION - int(used.sum())
-    frequencies: Counts = np.where(used, 1 + counts * n_free // int(counts.sum()), 0)
-    frequencies[np.argmax(counts)] += 2**_PRECISION - int(frequencies.sum())
-    return frequencies
+    from effbench.codec import kernels
+
+    return kernels.shares(counts, 2**_PRECISION)
 
 
 def write_table(counts: Counts, n_mantissa: int, /) -> bytes:
@@ -131,10 +133,9 @@ def read_table(reader: Reader, n_mantissa: int, /) -> Counts:
 
 def _rounded(counts: Counts, n_mantissa: int) -> Counts:
     """Round each count to its leading one and so many bits below, what is in the middle upwards."""
-    exponents = np.frexp(counts)[1].astype(np.int64) - 1
-    n_dropped = np.maximum(exponents - n_mantissa, 0)
-    rounded: Counts = (counts + (1 << n_dropped >> 1)) >> n_dropped << n_dropped
-    return rounded
+    from effbench.codec import kernels
+
+    return kernels.rounded(counts, n_mantissa)
 
 
 def _model(frequencies: Counts) -> object:

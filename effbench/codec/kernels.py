@@ -19,6 +19,15 @@ from effbench.compression.jit import compiled
 
 
 @compiled
+def _bit_length(number: int) -> int:
+    n_bits = 0
+    while number:
+        number >>= 1
+        n_bits += 1
+    return n_bits
+
+
+@compiled
 def histogram(symbols: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Count each symbol: (n,) -> (256,)."""
     # Four tables: with one, a run of equal symbols waits for its own last increment.
@@ -33,6 +42,55 @@ def histogram(symbols: NDArray[np.uint8]) -> NDArray[np.int64]:
         counts[0, symbols[i]] += 1
     total: NDArray[np.int64] = counts[0] + counts[1] + counts[2] + counts[3]
     return total
+
+
+@compiled
+def rounded(counts: NDArray[np.int64], n_mantissa: int) -> NDArray[np.int64]:
+    """Round each count to its leading one and so many bits below, what is in the middle upwards: (256,)."""
+    found = np.zeros_like(counts)
+    for symbol in range(len(counts)):
+        n_dropped = _bit_length(counts[symbol]) - 1 - n_mantissa
+        if n_dropped > 0:
+            found[symbol] = (counts[symbol] + (1 << n_dropped >> 1)) >> n_dropped << n_dropped
+        else:
+            found[symbol] = counts[symbol]
+    return found
+
+
+@compiled
+def shares(counts: NDArray[np.int64], whole: int) -> NDArray[np.int64]:
+    """Return whole numbers that add up to `whole`, (256,), in proportion to the counts, where positive at least 1."""
+    n_used = total = largest = 0
+    for symbol in range(len(counts)):
+        n_used += counts[symbol] > 0
+        total += counts[symbol]
+        if counts[symbol] > counts[largest]:
+            largest = symbol
+    found, left = np.zeros_like(counts), whole
+    for symbol in range(len(counts)):
+        if counts[symbol] > 0:
+            found[symbol] = 1 + counts[symbol] * (whole - n_used) // total
+            left -= found[symbol]
+    found[largest] += left
+    return found
+
+
+@compiled
+def table_bits(rounded_counts: NDArray[np.int64], n_mantissa: int, last: int) -> int:
+    """Return the bits that `ans.write_table` gives counts that are rounded already; last: the first step is from it."""
+    n_bits = n_unused = 0
+    for symbol in range(len(rounded_counts)):
+        if rounded_counts[symbol] == 0:
+            n_unused += 1
+            continue
+        exponent = _bit_length(rounded_counts[symbol]) - 1
+        if n_unused:
+            n_bits += 3 + 2 * _bit_length(n_unused) - 1
+        step = abs(exponent - last)
+        n_bits += 1 if step == 0 else 3 if step == 1 else 8
+        n_bits += min(exponent, n_mantissa)
+        last, n_unused = exponent, 0
+    return n_bits
 
 
 @compiled

@@ -89,9 +89,9 @@ def stream_bytes(counts: NDArray[np.int64], /, *, coder: Coder) -> int:
         return 0
     head, lengths, table = _choose(counts, coder)
     n_bytes = 1 + (1 if head == CONSTANT else len(table)) - (-int(counts @ lengths) // 8)
-    return (
-        n_bytes if coder in ("none", "huffman") or head == CONSTANT else min(n_bytes, 1 + ans.best_mantissa(counts)[1])
-    )
+    if coder in ("none", "huffman") or head == CONSTANT or ans.least_bytes(counts) >= n_bytes:
+        return n_bytes
+    return min(n_bytes, 1 + ans.best_mantissa(counts)[1])
 
 
 def read_symbols(reader: Reader, n_symbols: int, /, *, arrangement: Arrangement | None = None) -> Symbols:

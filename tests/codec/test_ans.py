@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from effbench.codec import ans
+from effbench.codec import ans, kernels
 from effbench.codec.streams import ANS, encoding_of_symbols, read_symbols
 from effbench.codec.wire import Reader
 
@@ -159,3 +159,17 @@ def test_no_table_is_better_than_the_best_and_none_below_the_least(n_used, magni
     assert ans.least_bytes(counts) <= min(sizes)
     assert sizes[best] <= min(sizes) + 6
     assert abs(n_bytes - sizes[best]) <= 6
+
+
+@SEEDED
+@given(st.integers(2, 256), st.floats(0, 9), st.integers(0, 2**32 - 1), st.integers(0, ans.MAX_MANTISSA))
+def test_the_size_of_a_table_is_known_without_writing_it(n_used, magnitude, seed, n_mantissa):
+    rng = np.random.default_rng(seed)
+    counts = np.zeros(256, np.int64)
+    counts[rng.choice(256, n_used, replace=False)] = 1 + (10 ** (magnitude * rng.random(n_used))).astype(np.int64)
+    rounded = kernels.rounded(counts, n_mantissa)
+    table = ans.write_table(counts, n_mantissa)
+    assert len(table) == 1 + -(-kernels.table_bits(rounded, n_mantissa, 8) // 8)
+    assert np.array_equal(ans.read_table(Reader(table), n_mantissa), rounded)
+    frequencies = ans.frequencies_of(rounded)
+    assert frequencies.sum() == 2**24 and np.array_equal(frequencies > 0, counts > 0)
