@@ -6,11 +6,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETUP := .venv/.installed
 EVERYTHING := .venv/.installed-everything
 DEMO := python -m effbench.sweep +prune=0.1,0.5,0.9
-THOROUGH := $(shell grep -rl --include="*.py" "mark\.thorough" tests)
+WAITING := $(shell grep -rl --include="*.py" "mark\.thorough" tests)
 ACTIVATE := your turn: type  . $(BIN)/activate  and then  python -m effbench.sweep --help
 MAKEFLAGS += --no-print-directory
 
-.PHONY: setup demo test thorough check bench notebooks clean
+.PHONY: setup demo test waiting thorough check bench notebooks clean
 
 setup: $(SETUP)
 	@echo "$(ACTIVATE)"
@@ -34,13 +34,17 @@ demo: $(SETUP)
 	@echo "$(ACTIVATE)"
 
 test: $(EVERYTHING)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not thorough"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not thorough and not extended"
 
-# What begins servers, clusters and workers of scripts, kills, and waits for what hangs: some minutes more. All of it
-# waits for other processes: three at a time; what fails beside others is tried once more alone.
-thorough: $(EVERYTHING)
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile -m thorough $(THOROUGH) || \
-		$(BIN)/python -m pytest -q --last-failed -m thorough $(THOROUGH)
+# All other tests.
+thorough: waiting
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "extended and not thorough"
+
+# What begins servers, clusters and workers of scripts, kills, and waits for what hangs. All of it waits for other
+# processes: three at a time; what fails beside others is tried once more alone.
+waiting: $(EVERYTHING)
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile -m thorough $(WAITING) || \
+		$(BIN)/python -m pytest -q --last-failed -m thorough $(WAITING)
 
 check: $(EVERYTHING)
 	$(BIN)/ruff format --check .

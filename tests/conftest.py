@@ -40,6 +40,21 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of the cases of a `matrix`, leave as many as it says to `make test`, evenly spread: the others are `extended`."""
+    matrices = {}
+    for item in items:
+        if item.get_closest_marker("matrix") is not None:
+            matrices.setdefault((item.path, item.parent.nodeid, item.originalname), []).append(item)
+    for cases in matrices.values():
+        n_fast = cases[0].get_closest_marker("matrix").kwargs["fast"]
+        fast = {round((number + 0.5) * len(cases) / n_fast - 0.5) for number in range(n_fast)}
+        for number, item in enumerate(cases):
+            if number not in fast:
+                item.add_marker(pytest.mark.extended)
+
+
 @pytest.fixture(autouse=True)
 def nothing_that_the_process_was_told_outlives_its_test(tmp_path_factory):
     """Take back what a test left in this process: where MLflow is (which exports that), modules, resolvers.

@@ -65,6 +65,7 @@ def test_a_layer_that_is_skipped_is_on_none(trained):
     assert learned_grid_on(constrained[0], "bias") is None
 
 
+@pytest.mark.extended
 def test_training_brings_the_file_to_what_is_asked_and_the_rest_is_little(trained, pressed):
     network, context_at = trained
     context = context_at("rate")
@@ -76,6 +77,7 @@ def test_training_brings_the_file_to_what_is_asked_and_the_rest_is_little(traine
     assert context.evaluate(again) == context.evaluate(done)
 
 
+@pytest.mark.extended
 def test_it_keeps_more_than_the_same_file_without_training(trained, pressed):
     network, context_at = trained
     context = context_at("rate")
@@ -83,6 +85,7 @@ def test_it_keeps_more_than_the_same_file_without_training(trained, pressed):
     assert context.validate(done).loss < context.validate(Rate(rate=RATE).apply(network, context)).loss
 
 
+@pytest.mark.extended
 def test_what_was_trained_is_cut_to_a_shorter_file_still(trained, pressed):
     context = trained[1]("rate")
     for rate in (RATE / 2, RATE / 3):
@@ -100,6 +103,7 @@ def test_pruned_weights_stay_zero(trained):
         assert bool((after.value()[before.value() == 0] == 0).all())
 
 
+@pytest.mark.extended
 def test_a_second_time_it_leaves_grids_as_they_are(trained, pressed):
     again = Constrain(rate=RATE).apply(pressed, trained[1]("constrain"))
     assert [sum(isinstance(kind, LearnedGrid) for kind in constraints_on(again[0], "weight"))] == [1]
