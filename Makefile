@@ -36,8 +36,8 @@ demo: $(SETUP)
 test: $(EVERYTHING)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not thorough"
 
-# What begins servers, clusters and workers of scripts, kills, and waits for what hangs: some minutes more. All of it
-# waits for other processes: three at a time; what fails beside others is tried once more alone.
+# What begins servers, clusters, workers of scripts and notebooks, kills, and waits for what hangs: some minutes more. All
+# of it waits for other processes: three at a time; what fails beside others is tried once more alone.
 thorough: $(EVERYTHING)
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile -m thorough $(THOROUGH) || \
 		$(BIN)/python -m pytest -q --last-failed -m thorough $(THOROUGH)
@@ -51,10 +51,9 @@ check: $(EVERYTHING)
 bench: $(EVERYTHING)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-# Its first notebook reads the latest sweep: without one there would be nothing to read.
+# They keep all that they compute in notebooks/lessons.
 notebooks: $(EVERYTHING)
-	@test -e mlflow.db || $(MAKE) demo
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(JUPYTER_FLAGS) notebooks/saturation.ipynb
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(JUPYTER_FLAGS) notebooks/1_first_sweep.ipynb
 
 clean:
-	rm -rf .venv .effbench mlflow.db* mlruns build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .effbench mlflow.db* mlruns notebooks/lessons build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -79,7 +79,7 @@ def test_a_script_sweeps_its_own_classes_in_workers_and_goes_on_after_a_restart(
     assert stamps[0] == stamps[1] != {}
 
 
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "your_own.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "5_my_own_network_and_data.ipynb"
 INTERRUPTED = """
 import threading, _thread
 threading.Timer(3.0, _thread.interrupt_main).start()
