@@ -58,7 +58,7 @@ def lessons(tmp_path_factory, empty_database):
 def executed(name, folder):
     """Return a notebook after all its cells have run, and all that it printed as text. An error of a cell is raised."""
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
     outputs = [output for cell in code_of(notebook) for output in cell.outputs]
     return notebook, "\n".join(_text(output).rstrip("\n") for output in outputs) + "\n"
 
