@@ -60,7 +60,8 @@ def executed(name, folder):
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
     outputs = [output for cell in code_of(notebook) for output in cell.outputs]
-    return notebook, "\n".join(_text(output).rstrip("\n") for output in outputs) + "\n"
+    # What one cell prints may come in several pieces, divided anywhere beside an end of a line.
+    return notebook, re.sub(r"\n+", "\n", "\n".join(map(_text, outputs)) + "\n")
 
 
 def code_of(notebook):
