@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETUP := .venv/.installed
 EVERYTHING := .venv/.installed-everything
 DEMO := python -m effbench.sweep +prune=0.1,0.5,0.9
-WAITING := $(shell grep -rl --include="*.py" "mark\.thorough" tests)
+WAITING := $(shell grep -rl --include="*.py" "mark\.waiting" tests)
 ACTIVATE := your turn: type  . $(BIN)/activate  and then  python -m effbench.sweep --help
 MAKEFLAGS += --no-print-directory
 
@@ -34,17 +34,17 @@ demo: $(SETUP)
 	@echo "$(ACTIVATE)"
 
 test: $(EVERYTHING)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not thorough and not extended"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not waiting and not extended"
 
 # All other tests.
 thorough: waiting
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "extended and not thorough"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "extended and not waiting"
 
-# What begins servers, clusters and workers of scripts, kills, and waits for what hangs. All of it waits for other
-# processes: three at a time; what fails beside others is tried once more alone.
+# What begins servers, clusters, workers of scripts and notebooks, kills, and waits for what hangs: three at a time, as
+# all of it waits for other processes; what fails beside others is tried once more alone.
 waiting: $(EVERYTHING)
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile -m thorough $(WAITING) || \
-		$(BIN)/python -m pytest -q --last-failed -m thorough $(WAITING)
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile -m waiting $(WAITING) || \
+		$(BIN)/python -m pytest -q --last-failed -m waiting $(WAITING)
 
 check: $(EVERYTHING)
 	$(BIN)/ruff format --check .
@@ -55,10 +55,9 @@ check: $(EVERYTHING)
 bench: $(EVERYTHING)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-# Its first notebook reads the latest sweep: without one there would be nothing to read.
+# They keep all that they compute in notebooks/lessons.
 notebooks: $(EVERYTHING)
-	@test -e mlflow.db || $(MAKE) demo
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(JUPYTER_FLAGS) notebooks/saturation.ipynb
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(JUPYTER_FLAGS) notebooks/1_first_sweep.ipynb
 
 clean:
-	rm -rf .venv .effbench mlflow.db* mlruns build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .effbench mlflow.db* mlruns notebooks/lessons build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -54,6 +54,7 @@ def nominal_and_real(frame: pd.DataFrame, /) -> pd.DataFrame:
     size_bytes_ratio (the reference's ÷ the point's: above 1 is a saving), speedup with the ends of its 95 % interval,
     speedup_low and speedup_high, and the verdict (`verdict_of`). Seeds are averaged; no rows where nothing was measured
     or nothing is compared with a reference. Of several networks, data sets or tasks, points bear the group's name.
+    ValueError for runs that can't be compared, as for `effbench.saturation_point`.
 
     >>> runs = pd.DataFrame({"point": ["reference", "prune=0.5"], "reference": [True, False], "macs": [10, 10],
     ...     "macs_effective": [10, 5], "size_bytes": [40, 25], "speedup/eager": [1.0, 1.01],
@@ -139,6 +140,14 @@ def plot_nominal(frame: pd.DataFrame, /, *, ax: Axes | None = None) -> Axes:
     frame: as for `nominal_and_real`; bars are the intervals, those of several engines beside each other. On the dashed
     diagonal all of what is promised is real, on the grey line nothing. Both axes are logarithmic. ax: where to draw;
     None makes a pyplot figure, which is the caller's to close. ValueError where no point with a reference was measured.
+
+    >>> from matplotlib.figure import Figure
+    >>> runs = pd.DataFrame({"point": ["reference", "prune=0.5"], "reference": [True, False], "macs": [10, 10],
+    ...     "macs_effective": [10, 5], "speedup/eager": [1.0, 1.01], "speedup_low/eager": [1.0, 0.98],
+    ...     "speedup_high/eager": [1.0, 1.03]})
+    >>> ax = plot_nominal(runs, ax=Figure().add_subplot())
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['all of it real', 'eager']
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 

@@ -8,6 +8,7 @@ MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HT
 
 import logging
 import os
+import warnings
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for every run, into the table
@@ -17,3 +18,5 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each retry
 # That it made its tables is no news; what goes wrong is raised, too, and told in one line.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+# In a notebook without widgets, for bars that nothing here draws.
+warnings.filterwarnings("ignore", message="IProgress not found")

@@ -80,7 +80,7 @@ def test_objects_from_python_are_not_written_into_files(tmp_path, monkeypatch):
         run_by_launcher(points, Store(tmp_path / "s"), CPU, Recorder(), overrides=["hydra/launcher=submitit_local"])
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_a_run_that_takes_too_long_is_ended_in_its_job(tmp_path, points, monkeypatch, launcher):

@@ -240,7 +240,7 @@ def copy(tmp_path_factory):
     return root, run
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 def test_a_sweep_runs_over_all_that_was_added(copy):
     root, run = copy
     done = run("effbench.sweep", *COMMAND.split())
@@ -265,7 +265,7 @@ def test_what_does_not_fit_the_task_is_refused_by_name(copy):
     )
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 def test_the_contracts_hold_for_what_was_added(copy):
     _, run = copy
     done = run("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/contracts", "-k", CONTRACTS)

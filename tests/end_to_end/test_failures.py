@@ -98,7 +98,7 @@ def test_a_run_that_fails_is_logged_and_the_same_command_tries_just_that_one_aga
     assert [run.info.status for run in folder.parents()] == ["FINISHED"]
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 def test_a_worker_that_is_killed_fails_its_run_alone(folder, trouble):
     quick = (
         "train.epochs=1 finetune.epochs=1 train.fraction=0.1 measure.seconds=0.02 measure.disturbed=keep sweep.jobs=2"
@@ -133,7 +133,7 @@ def finished_runs(database):
         return 0
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_closes_everything_and_says_how_to_go_on(folder, number):
     # Long enough: the first runs begin before MLflow is there to log them.
@@ -223,7 +223,7 @@ def test_while_a_database_does_not_answer_the_sweep_goes_on_and_says_what_is_not
     assert not folder.children("RUNNING")
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 def test_a_run_that_hangs_fails_at_its_limit_and_the_others_are_finished(folder, trouble):
     code = folder.path / "code" / "troubled_networks.py"
     code.write_text(code.read_text().replace("os.abort()", "__import__('time').sleep(600)"))

@@ -61,7 +61,7 @@ print(result.runs["point"][2], torch.equal(loaded.classifier.weight, result.mode
 """
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 def test_a_script_sweeps_its_own_classes_in_workers_and_goes_on_after_a_restart(tmp_path, empty_database):
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     (tmp_path / "sweep_it.py").write_text(SCRIPT + SWEEP + SHOW + PLAN.format(width=4) + PLAN.format(width=5))
@@ -79,7 +79,7 @@ def test_a_script_sweeps_its_own_classes_in_workers_and_goes_on_after_a_restart(
     assert stamps[0] == stamps[1] != {}
 
 
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "your_own.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "5_my_own_network_and_data.ipynb"
 INTERRUPTED = """
 import threading, _thread
 threading.Timer(3.0, _thread.interrupt_main).start()
@@ -100,7 +100,7 @@ def notebook_as_tested():
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 @pytest.mark.filterwarnings("ignore")  # the notebook client's own
 def test_the_notebook_runs_is_interrupted_and_notices_a_changed_cell(tmp_path, monkeypatch, empty_database):
     shutil.copy(empty_database, tmp_path / "mlflow.db")

@@ -220,7 +220,7 @@ def test_what_does_not_is_refused_in_one_line_that_says_what_to_write(here, caps
 QUICK = "train.epochs=1 finetune.epochs=0 train.fraction=0.1 measure.seconds=0.02 measure.disturbed=keep"
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 def test_callbacks_logging_and_variables_reach_the_runs_and_no_answer_is_kept_from_them(folder, place):
     """One real sweep in workers, and the same command once more: nothing is computed, and callbacks are told again."""
     code = {"PYTHONPATH": os.pathsep.join([str(place), os.environ.get("PYTHONPATH", "")])}

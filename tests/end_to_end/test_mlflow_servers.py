@@ -23,7 +23,7 @@ import effbench
 from effbench.tracking.request import CREDENTIALS, PASSWORD, USER
 
 pytestmark = [
-    pytest.mark.thorough,
+    pytest.mark.waiting,
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

@@ -46,7 +46,7 @@ def test_interrupted_between_two_values_it_goes_on_and_computes_nothing_twice(fo
     assert len(frame) == 5 and frame["run_key"].is_unique
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 def test_kill_9_between_two_values_loses_nothing_and_comes_to_the_same(folder, at, tmp_path_factory, empty_database):
     entries = folder.path / ".effbench" / "entries" / "runs"
     process = folder.start(f"{REFINED} sweep.jobs=2")

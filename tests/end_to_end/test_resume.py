@@ -88,7 +88,7 @@ def undisturbed(tmp_path_factory, empty_database, at):
     return folder.results()
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(folder, undisturbed):
     chance = random.Random(20240607)
@@ -121,7 +121,7 @@ SLOW = "+prune=0.5 train.epochs=12 finetune.epochs=1 train.checkpoint=0"
 LONG = f"{SLOW} measure.seconds=0.02 measure.disturbed=keep sweep.jobs=1"
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 def test_a_training_that_was_killed_goes_on_from_its_last_epoch_and_its_curve_is_there_meanwhile(folder, sweep, at):
     """In MLflow the points come while the run goes on; the same command then trains the missing epochs alone."""
 
@@ -157,7 +157,7 @@ def test_a_training_that_was_killed_goes_on_from_its_last_epoch_and_its_curve_is
     assert alone.results() == folder.results()
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 def test_two_identical_sweeps_at_once_do_not_double_it(folder, undisturbed):
     both = [folder.start(SIX), folder.start(SIX)]
     ended = [process.communicate(timeout=300) for process in both]

@@ -46,7 +46,7 @@ def test_its_quality_follows_from_the_counts_of_its_examples(swept):
         effbench.load_counts(runs, quality="accuracy", tracking_uri=folder.uri)
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 def test_a_student_learns_from_a_teacher_pixel_by_pixel_and_layers_have_values_of_their_own(swept):
     folder, _ = swept
     done = folder.run(f"task=segmentation +distill=0.5 +bits=4 stage.quantize.layers={{enc*:8}} {TINY} {QUICK}")

@@ -29,7 +29,7 @@ def small(*, alpha=1.0, num_classes=10, in_channels=1):
 """
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 def test_any_number_of_workers_and_any_launcher_give_the_same_bits(folder, sweep, at, monkeypatch, empty_database):
     arguments = (
         "+prune=0.5,0.9 train.epochs=1 finetune.epochs=1 train.fraction=0.2 measure.seconds=0.02 measure.disturbed=keep"
@@ -192,7 +192,7 @@ def server(tmp_path):
         process.wait(30)
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 def test_a_real_server(folder, sweep, server):
     status, out, err = sweep(f"+prune=0.9 tracking.uri={server}")
     assert status == 0, err

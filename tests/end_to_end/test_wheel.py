@@ -98,7 +98,7 @@ def run(installed, tmp_path, empty_database):
     return do
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 def test_all_that_one_may_add_runs_from_an_empty_folder(installed, run):
     script = installed / "bin" / "effbench"
     where = run(sys.executable, "-c", "import effbench, pathlib; print(pathlib.Path(effbench.__file__).parent)")

@@ -137,7 +137,7 @@ print(json.dumps(["done"]), flush=True)
 SWEPT = "prune=0.3,0.5,0.7,0.9"
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 def test_two_nodes_give_the_same_bits_and_another_takes_the_runs_of_one_that_is_killed(cluster, watched, tmp_path):
     """Of seven runs one is there already, one fails, and one dies with its process."""
     address, other, access = cluster

@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 BY_FILE = {"with_environment": False, "caller": Owner.here()}
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_jobs_of_this_machine_give_the_same_bits_and_one_that_dies_fails_alone(

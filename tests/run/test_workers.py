@@ -95,7 +95,7 @@ def short_folder():
         yield Path(folder)
 
 
-@pytest.mark.thorough
+@pytest.mark.waiting
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 def test_workers_end_by_themselves_when_their_parent_is_gone(tmp_path, short_folder):
