@@ -33,8 +33,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from effbench.analysis import Counts, saturation_point
+from effbench.analysis.acceptable import acceptable_runs
 from effbench.analysis.curves.costs import costs_that_vary
-from effbench.analysis.definitions.acceptable import acceptable_runs
+from effbench.analysis.definitions.tolerance import Tolerance
 from effbench.config.read import read_sweep
 from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
@@ -46,13 +47,18 @@ from effbench.sweep.refine import refine
 from effbench.sweep.run_frame import run_frame
 
 SHARES = tuple(round(0.05 * step, 2) for step in range(1, 20))
+SIXTEENTHS = tuple(0.0625 * step for step in range(2, 16))
 GRIDS: dict[str, tuple[tuple[float, ...], tuple[float, float]]] = {
     "prune": (SHARES, (0.1, 0.9)),
     "bits": (tuple(range(1, 17)), (8, 2)),
     "rank": (SHARES, (0.9, 0.1)),
     "share": ((2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256), (256, 2)),
-    "alpha": (tuple(round(0.0625 * step, 4) for step in range(1, 16)), (0.75, 0.125)),
-    "rho": (tuple(round(0.0625 * step, 4) for step in range(2, 17))[:-1], (0.875, 0.25)),
+    "alpha": ((0.0625, *SIXTEENTHS), (0.75, 0.125)),
+    "rho": (SIXTEENTHS, (0.875, 0.25)),
+    "prune_channels": (SHARES, (0.1, 0.9)),
+    "bits_budget": ((1, 1.25, 1.5, 1.75, 2, 2.25, 2.5, 3, 3.5, 4, 5, 6, 8, 12, 16), (8, 2)),
+    "rate": ((0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 12, 16), (8, 1)),
+    "rho_eval": (SIXTEENTHS, (0.875, 0.25)),
 }
 """Of each axis the full grid, and the two values with which refining begins."""
 
@@ -83,7 +89,7 @@ class Bench:
             return True
 
         compute(sweep, sweep.plan.points)
-        refined = refine(sweep, metrics, compute)
+        refined = refine(sweep, metrics, counts, compute)
         for note in refined.notes:
             print(note, flush=True)
         return run_frame(refined.sweep, metrics, {}), Counts(kind="ratio", by_run=counts)
@@ -121,7 +127,7 @@ def compared(bench: Bench, axis: str) -> dict[str, object]:
     cost = costs_that_vary(full)[0]
     there, label, interval = bench.saturation(full, counts, cost)
     own, own_label, _ = bench.saturation(refined, own_counts, cost)
-    verdicts, _ = acceptable_runs(full, tolerance=bench.tolerance)
+    verdicts, _ = acceptable_runs(full, Tolerance(tolerance=bench.tolerance), cost=cost)
     points = full[~full["reference"]].drop_duplicates(axis).sort_values(cost, ascending=False)
     n_seeds = full["seed"].nunique()
     costs = full.groupby("point")[cost].mean().tolist()
