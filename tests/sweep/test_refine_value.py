@@ -86,7 +86,7 @@ BY = {
 }
 
 
-@pytest.mark.parametrize(("method", "seeds"), zip(BY, ["0", "0,1,2", "0", "0,1,2", "0"], strict=True))
+@pytest.mark.parametrize(("method", "seeds"), [*zip(BY, ["0", "0,1,2", "0", "0,1,2", "0"], strict=True)])
 def test_values_come_to_the_point_of_each_definition(refined, method, seeds):
     lost, there = BY[method]
     done = refined(lost, method, 8, seeds=seeds)
