@@ -57,7 +57,7 @@ GRIDS: dict[str, tuple[tuple[float, ...], tuple[float, float]]] = {
     "rho": (SIXTEENTHS, (0.875, 0.25)),
     "prune_channels": (SHARES, (0.1, 0.9)),
     "bits_budget": ((2, 2.25, 2.5, 2.75, 3, 3.25, 3.5, 3.75, 4, 4.5, 5, 5.5, 6, 7, 8), (8, 2)),
-    "rate": ((0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 12, 16), (8, 1)),
+    "rate": ((0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 12, 16), (8, 1)),
     "rho_eval": (SIXTEENTHS, (0.875, 0.25)),
 }
 """Of each axis the full grid, and the two values with which refining begins."""
