@@ -19,8 +19,8 @@ the interval is taken up to the next value of the grid at either end, exclusive,
 Expected: within, on every axis, with a third of the grid's runs or fewer. With two seeds (alpha, rho and rate were not
 among what these figures are of): 12 of 38 runs for prune (0.3 by both), rank and prune_channels (the reference by
 both), 10 of 32 for bits (5 by both), 10 of 30 for share (23 beside the grid's 24) and bits_budget (4 beside 3.75), 8 of
-28 for rho_eval (the reference by both). Bisection takes 12, 12, 4, 12, 10, 10 and 4, in this order: fewer where not even
-its least compressing value is acceptable; but it stays on the full grid, which somebody has to choose.
+28 for rho_eval (the reference by both). Bisection takes 12, 12, 4, 12, 10, 10 and 4, in this order: fewer where not
+even its least compressing value is acceptable; but it stays on the full grid, which somebody has to choose.
 """
 
 from __future__ import annotations
