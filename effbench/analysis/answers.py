@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from effbench.analysis.curves.costs import costs_that_vary
 from effbench.analysis.curves.counts import Counts
 from effbench.analysis.curves.groups import split_groups
 from effbench.analysis.curves.reached import ended_early, with_reached
-from effbench.analysis.definitions.methods import with_tolerance
+from effbench.analysis.definitions.methods import answerable_costs, options_on
 from effbench.analysis.definitions.tolerance import DEFAULT_TOLERANCE
 from effbench.analysis.saturation import Found, Saturation, answer_of
 from effbench.analysis.sentences import details_of, sentence_of
@@ -78,7 +78,7 @@ def answers(
         if not costs:
             sentence = f"{group}: {_why_none(runs)}" if group else _why_none(runs)
             found.append(Answer(group=group, runs=runs, cost=None, sentence=sentence, found=None))
-        for cost in _priced(costs, method, options):
+        for cost in answerable_costs(costs, method, options):
             answer = answer_of(
                 runs,
                 cost=cost,
@@ -86,7 +86,7 @@ def answers(
                 method=method,
                 counts=counts,
                 test_counts=test_counts,
-                **_options(cost, method, options, tolerance),
+                **options_on(cost, method, options, tolerance),
             )
             definitions = tuple(by_definition(answer, tolerance))
             details = _details(runs, answer, definitions) if not any(one.group == group for one in found) else []
@@ -102,23 +102,6 @@ def answers(
                 )
             )
     return found
-
-
-def _priced(costs: Sequence[str], method: str, options: Mapping[str, Any]) -> list[str]:
-    """Return the costs that a method can be asked about. ValueError where none has a price."""
-    if method != "price":
-        return list(costs)
-    prices = options.get("price") or {}
-    priced = [cost for cost in costs if cost in prices]
-    if costs and not priced:
-        given = ", ".join(prices) or "none"
-        raise ValueError(f"price: there is none of {', '.join(costs)}; given: {given}")
-    return priced
-
-
-def _options(cost: str, method: str, options: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
-    """Return what a method is asked on one cost."""
-    return {"price": options["price"][cost]} if method == "price" else with_tolerance(method, options, tolerance)
 
 
 def _details(runs: pd.DataFrame, found: Found, definitions: Sequence[tuple[str, Saturation]]) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,8 @@ from effbench.analysis.uncertainty.seed_noise import shared_share
 from effbench.analysis.uncertainty.student import mean_interval, t_quantile
 
 _COSTS = ("size_bytes", "macs_effective", "macs", "params")
+_NUMBER = re.compile(r"(?:(?<==)|^)[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?(?=, |$)", re.ASCII)
+"""A number that is a whole value of an axis."""
 _NORMAL_95 = 1.959963984540054
 
 
@@ -44,7 +48,7 @@ def compare(
     ----------
     frame_a, frame_b
         One row per run, of one group each; points are the same where their labels are, or the axes and values that
-        these name. Named controls are left out.
+        these name, numbers by what they are worth (bits=4, bits=4.0). Named controls are left out.
     counts
         The counts of the examples behind `quality`, of the runs of both, by run key, as of
         `load_counts(pd.concat([a, b]))`: all evaluated on the same examples, in the same order.
@@ -127,9 +131,10 @@ def _sweep(frame: pd.DataFrame, column: str, name: str) -> _Sweep:
     labels: dict[object, str] = {}
     for row, full in enumerate(runs["point"].astype(str)):
         label = without_parts(full, shared)
-        axes = label_axes(label)
+        same = _by_value(label)
+        axes = label_axes(same)
         # What stands before the first axis, as in "smaller: alpha=0.5", is part of what a point is.
-        key: object = (label[: label.index(f"{next(iter(axes))}=")], frozenset(axes.items())) if axes else label
+        key: object = (same[: same.index(f"{next(iter(axes))}=")], frozenset(axes.items())) if axes else same
         labels.setdefault(key, label)
         own = rows.setdefault(key, {})
         seed = seed_name(runs["seed"][row]) if "seed" in runs.columns else "0"
@@ -137,6 +142,11 @@ def _sweep(frame: pd.DataFrame, column: str, name: str) -> _Sweep:
             raise ValueError(f"{name}: {label!r} has two runs of seed {seed}: give each run its seed, or select one")
         own[seed] = row
     return _Sweep(runs=runs, rows=rows, labels=labels)
+
+
+def _by_value(label: str) -> str:
+    """Return a label with its numbers written in one way, as 4 for 4.0."""
+    return _NUMBER.sub(lambda found: f"{(Decimal(found[0]) + 0).normalize()}", label)
 
 
 def _listed(sweep: _Sweep) -> str:

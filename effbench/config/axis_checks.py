@@ -28,7 +28,8 @@ SAVINGS = ("bytes", "macs", "latency")
 """Of what an axis says how real the saving is."""
 REALNESS = ("simulated", "masked", "removed", "executed")
 _COLUMNS = (
-    *("point", "reference", "reference_key", "control", "run_id", "run_key", "run_name", "sweep", "status", "key"),
+    *("point", "reference", "reference_key", "control", "refined"),
+    *("run_id", "run_key", "run_name", "sweep", "status", "key"),
     *("start_time", "label", "rounds", "side", "eval_side", "loss", "accuracy", "accuracy_val", "calibration_error"),
     *("macs", "macs_effective", "flops", "params", "params_nonzero", "size_bytes", "size_ratio", "coding_gain"),
     *("peak_memory_bytes", "energy_modelled_uj"),

@@ -70,15 +70,22 @@ def next_value(scale: Scale, known: Mapping[float, bool], /, *, taken: Collectio
         return None
     beyond = [value for value in inside if scale.strength(value) > scale.strength(good)]
     bad = min(beyond, key=scale.strength, default=None)
+    value = split(scale, good, bad)
+    return None if value is None or value in known or value in taken else value
+
+
+def split(scale: Scale, good: float, bad: float | None, /) -> float | None:
+    """Return the value between two, the less compressing one first, or (None) between one and the axis's limit.
+
+    None where they are closer than `CLOSE`, where there is no value between them, and where the axis can't have it.
+    """
     if bad is None:
         value = _beyond(scale, good)
     elif abs(bad - good) < CLOSE * abs(bad - good if scale.limit is None else scale.limit - good):
         value = None
     else:
         value = _between(scale, good, bad)
-    if value is None or value in known or value in taken or not scale.allows(value):
-        return None
-    return value
+    return value if value is not None and scale.allows(value) else None
 
 
 def _beyond(scale: Scale, good: float) -> float | None:

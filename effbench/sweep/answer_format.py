@@ -66,11 +66,11 @@ class Answering:
         self._stream.write(answer_document(printout, self.form))
         printout.show_beside(self.form)
 
-    def show_plan(self, plan: pd.DataFrame, /) -> None:
-        """Write the plan of a dry run as a document."""
+    def show_plan(self, plan: pd.DataFrame, more: str, most_more: int, /) -> None:
+        """Write the plan of a dry run as a document. more: what refining may add, in words, and how many runs."""
         from effbench.sweep.documents import plan_document
 
-        self.write(plan_document(plan, self.form))
+        self.write(plan_document(plan, self.form, more=more, most_more=most_more))
 
     def write(self, document: str, /) -> None:
         """Write a document of another door's."""

@@ -172,7 +172,7 @@ def carry_out(
                 taken.take(more, log, display)
             return True
 
-        refined = refine(sweep, taken.metrics, compute)
+        refined = refine(sweep, taken.metrics, taken.counts, compute)
     return replace(_measured(refined.sweep, store, tracker, display, log, taken), refined=refined)
 
 
@@ -221,15 +221,17 @@ def outcome_so_far(sweep: Sweep, store: Store, /) -> SweepOutcome:
     """Return what the store has of a sweep that was interrupted: the runs that were computed, and their latencies."""
     results: dict[str, RunResult] = {}
     metrics: dict[str, Mapping[str, float]] = {}
+    counts: dict[str, NDArray[np.int64]] = {}
 
     def look_up(_extended: Sweep, points: Sequence[Point]) -> bool:
         found = {point.key: result for point in points if (result := load_result(point.key, store)) is not None}
         results.update(found)
         metrics.update({key: result.metrics for key, result in found.items()})
+        counts.update({key: result.counts_val for key, result in found.items()})
         return len(found) == len(points)
 
     is_done = look_up(sweep, sweep.plan.points)
-    refined = refine(sweep, metrics, look_up) if is_done else Refined(sweep)
+    refined = refine(sweep, metrics, counts, look_up) if is_done else Refined(sweep)
     sweep = refined.sweep
     finished = [point for point in sweep.plan.points if point.key in results]
     chosen = points_to_measure(finished, sweep, metrics)
@@ -237,7 +239,7 @@ def outcome_so_far(sweep: Sweep, store: Store, /) -> SweepOutcome:
     frame.attrs["failed"] = []  # what is not there was not tried
     return SweepOutcome(
         frame,
-        counts=_counts(finished, {key: result.counts_val for key, result in results.items()}),
+        counts=_counts(finished, counts),
         test_counts=_counts(
             finished,
             {key: result.counts_test for key, result in results.items()},

@@ -28,13 +28,17 @@ def answer_document(printout: Printout, form: str, /) -> str:
     return writers[form](printout)
 
 
-def plan_document(plan: pd.DataFrame, form: str, /) -> str:
-    """Return the plan of a dry run, a row per run, in a form that is not the terminal's."""
+def plan_document(plan: pd.DataFrame, form: str, /, *, more: str = "", most_more: int = 0) -> str:
+    """Return the plan of a dry run, a row per run, in a form that is not the terminal's.
+
+    more: what refining may add, in words; most_more: how many runs that is at most. CSV has the planned rows alone.
+    """
     if form == "csv":
         return csv_text(plan)
     if form == "json":
-        return json_text({"runs": records_of(plan)})
-    return markdown_table(list(map(str, plan.columns)), [list(map(_cell_text, row)) for row in plan.to_numpy()]) + "\n"
+        return json_text({"runs": records_of(plan), "most_runs_more": most_more})
+    table = markdown_table(list(map(str, plan.columns)), [list(map(_cell_text, row)) for row in plan.to_numpy()])
+    return f"{table}\n\n{_escaped(more)}\n" if more else f"{table}\n"
 
 
 def csv_text(table: pd.DataFrame, /) -> str:

@@ -28,12 +28,9 @@ def print_plan(sweep: Sweep, store: Store, console: Console | None = None) -> No
     print_rows(columns, console, justify="left")
     n_runs, n_kept = len(runs), int((runs["status"] == "kept").sum())
     print_line(f"sweep {sweep.plan.sweep_id}: {n_runs} runs, {n_kept} kept, {n_runs - n_kept} to run", console)
-    refinement = sweep.refinement
-    if refinement.most_runs:
-        axes = ", ".join(dict.fromkeys(curve.axis for curve in refinement.curves))
-        seeds = " and each seed" if any(len(curve.references) > 1 for curve in refinement.curves) else ""
-        each = f"{refinement.most} for each of {axes}{seeds}, where the results ask for them"
-        print_line(f"then up to {refinement.most_runs} more: {each}", console)
+    more = more_runs(sweep)
+    if more:
+        print_line(more, console)
     measure = sweep.measure
     engines, batch, threads = ", ".join(sweep.engines), _listed(measure.batch), _listed(measure.threads)
     print_line(f"latency: {engines}; batch {batch}, {threads} threads, {measure.seconds:g} s a model", console)
@@ -42,9 +39,20 @@ def print_plan(sweep: Sweep, store: Store, console: Console | None = None) -> No
 def show_plan(sweep: Sweep, store: Store, answering: Answering, /) -> None:
     """Show what a sweep would do: printed, or as the document that the command asks for."""
     if answering.is_document:
-        answering.show_plan(plan_table(sweep, store))
+        answering.show_plan(plan_table(sweep, store), more_runs(sweep), sweep.refinement.most_runs)
     else:
         print_plan(sweep, store)
+
+
+def more_runs(sweep: Sweep, /) -> str:
+    """Say how many runs refining may add to the plan, and to what; "" where it adds none."""
+    refinement = sweep.refinement
+    if not refinement.most_runs:
+        return ""
+    axes = ", ".join(dict.fromkeys(curve.axis for curve in refinement.curves))
+    seeds = " and each seed" if any(len(curve.references) > 1 for curve in refinement.curves) else ""
+    each = f"{refinement.most} for each of {axes}{seeds}, where the results ask for them"
+    return f"then up to {refinement.most_runs} more: {each}"
 
 
 def plan_table(sweep: Sweep, store: Store, /) -> pd.DataFrame:

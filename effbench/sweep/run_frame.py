@@ -46,6 +46,7 @@ def _row(point: Point, metrics: Mapping[str, float]) -> dict[str, object]:
         "seed": point.seed,
         "reference": point.is_reference,
         "control": point.is_control,
+        "refined": point.is_refined,
         "run_key": point.key,
         "reference_key": point.reference_key or point.key,
         "model": point.network_name,

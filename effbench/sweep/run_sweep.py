@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from effbench.plan.sweep import Sweep
 from effbench.run.store import Store
 from effbench.sweep.answer import answer_so_far
 from effbench.sweep.carry_out import Display, outcome_so_far
-from effbench.sweep.dry_run import plan_table, print_plan
+from effbench.sweep.dry_run import more_runs, plan_table, print_plan
 from effbench.sweep.messages import say
 from effbench.sweep.notebook_progress import NotebookProgress, is_notebook
 from effbench.sweep.progress import ProgressDisplay
@@ -130,6 +131,11 @@ class SweepPlan:
         """One row per run: point, seed, run_key, status ("kept" or "to run"), steps, and the values of the axes."""
         return plan_table(self._sweep, self._store)
 
+    @property
+    def most_runs_more(self) -> int:
+        """How many runs refining (`sweep.refine`) may add to these, where their results ask for them."""
+        return self._sweep.refinement.most_runs
+
     def __len__(self) -> int:
         return len(self._sweep.plan.points)
 
@@ -137,7 +143,9 @@ class SweepPlan:
         return text_of(partial(print_plan, self._sweep, self._store))
 
     def _repr_html_(self) -> str:
-        return self.runs.to_html(index=False, escape=True, border=0)
+        more = more_runs(self._sweep)
+        table: str = self.runs.to_html(index=False, escape=True, border=0)
+        return f"{table}\n<p>{escape(more)}</p>" if more else table
 
 
 def plan_sweep(**axes_and_keys: Any) -> SweepPlan:

@@ -97,11 +97,12 @@ def _read(
     database: sqlite3.Connection, chosen: str, parameters: Mapping[str, object], experiments: Mapping[int, str]
 ) -> LoggedRuns:
     """Return the runs that a clause chooses. experiments: their names by their numbers."""
-    columns = "run_uuid, status, coalesce(start_time, 0), experiment_id"
-    query = f"SELECT {columns} {chosen} ORDER BY start_time DESC, run_uuid"
-    infos = database.execute(query, parameters).fetchall()
-    database.execute("CREATE TEMP TABLE chosen (number INTEGER PRIMARY KEY, run_uuid TEXT)")  # not in the file
-    database.executemany("INSERT INTO chosen VALUES (?, ?)", enumerate(run_id for run_id, *_ in infos))
+    database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    database.execute("CREATE TEMP TABLE chosen (number INTEGER PRIMARY KEY, run_uuid, status, start, experiment)")
+    columns = "run_uuid, status, coalesce(start_time, 0), experiment_id"  # the table is not in the file
+    query = f"INSERT INTO chosen (run_uuid, status, start, experiment) SELECT {columns} {chosen}"
+    database.execute(f"{query} ORDER BY start_time DESC, run_uuid", parameters)
+    infos = database.execute("SELECT run_uuid, status, start, experiment FROM chosen ORDER BY number").fetchall()
     return LoggedRuns(
         ids=[run_id for run_id, *_ in infos],
         statuses=[status for _, status, *_ in infos],
@@ -118,7 +119,7 @@ def _texts(database: sqlite3.Connection, table: str, *, n_runs: int, condition: 
 
     SQLite makes a list of what a run logged, as JSON: that is read several times as fast as half a million rows.
     """
-    columns = "number, json_group_array(key), json_group_array(value)"
+    columns = "number - 1, json_group_array(key), json_group_array(value)"
     numbers, layouts, lists = [], [], []
     for number, keys, values in database.execute(f"SELECT {columns} {_each_of(table)} {condition} GROUP BY number"):
         numbers.append(number)
@@ -130,7 +131,7 @@ def _texts(database: sqlite3.Connection, table: str, *, n_runs: int, condition: 
 def _numbers(database: sqlite3.Connection, table: str, *, n_runs: int) -> Values:
     """Return numbers by their names. They come as they are stored: JSON would round them."""
     each = f"{_each_of(table)} WHERE {_IS_NO_CURVE}"
-    rows = database.execute(f"SELECT number, json_group_array(key) {each} GROUP BY number").fetchall()
+    rows = database.execute(f"SELECT number - 1, json_group_array(key) {each} GROUP BY number").fetchall()
     value = f"SELECT CASE WHEN is_nan THEN 'nan' ELSE value END {each} ORDER BY number, {table}.rowid"
     values = np.fromiter(itertools.chain.from_iterable(database.execute(value)), dtype=np.float64)
     return _gathered([number for number, _ in rows], [keys for _, keys in rows], values, n_runs=n_runs)
@@ -160,6 +161,8 @@ AND EXISTS (SELECT 1 FROM tags WHERE tags.run_uuid = runs.run_uuid AND key = :ke
 """
 
 
+_CACHE_KIB = 2**16
+"""What SQLite may keep of the file: each run's rows lie in their own place, to which it comes three times."""
 _NAMES = {"key": names.RUN_KEY, "tag": names.SWEEP}
 _IS_READ = f"key IN ({', '.join(repr(name) for name in names.READ)})"
 _IS_NO_CURVE = f"substr(key, 1, {len(names.CURVE)}) <> '{names.CURVE}'"

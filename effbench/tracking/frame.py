@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,9 @@ from effbench.tracking import names
 from effbench.tracking.logged import MISSING, LoggedRuns
 
 _IDS = ("run_id", "run_name", "sweep", "run_key", "point", "reference_key")
-_NOT_NUMBERS = (*_IDS, "experiment", "reference", "control", "start_time")
+_INFINITE = sys.float_info.max
+"""What MLflow's databases hold for infinity."""
+_NOT_NUMBERS = (*_IDS, "experiment", "reference", "control", "refined", "start_time")
 
 
 def runs_frame(logged: LoggedRuns, /, *, says_experiment: bool = False) -> pd.DataFrame:
@@ -79,6 +82,7 @@ def _own_columns(runs: LoggedRuns, says_experiment: bool) -> dict[str, pd.Series
         "reference": reference == key,
         "reference_key": reference,
         "control": tags.column(names.CONTROL, "") == "true",
+        "refined": tags.column(names.REFINED, "") == "true",
         **{name: tags.column(name) for name in names.QUALITY_COLUMNS},
         "start_time": runs.starts.astype("datetime64[ms]").astype("datetime64[us]"),
     }
@@ -182,7 +186,8 @@ def _incomplete(frame: pd.DataFrame) -> list[tuple[str, str, list[str]]]:
         for name in (f"{quality}_val", quality, "size_bytes"):
             there = np.zeros(len(frame), dtype=bool)
             if name in frame.columns:
-                there = np.isfinite(pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64))
+                numbers = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64)
+                there = np.abs(numbers) < _INFINITE  # of no NaN it is true
             for row in np.flatnonzero(own & ~there).tolist():
                 lacks.setdefault(row, []).append(name)
     return [(frame["run_id"].iloc[row], frame["run_name"].iloc[row], lacks[row]) for row in sorted(lacks)]

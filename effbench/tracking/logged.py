@@ -43,9 +43,11 @@ class Values:
         coded = [np.array([codes[name] for name in layout], dtype=np.intp) for layout in known]
         flat = values if isinstance(values, np.ndarray) else np.fromiter(values, dtype=object)
         cells = np.full((n_runs, len(codes)), MISSING, dtype=flat.dtype)
-        rows = np.repeat(np.array(runs, dtype=np.intp), [len(coded[number]) for number in numbers])
-        if len(flat):
-            cells[rows, np.concatenate([coded[number] for number in numbers])] = flat
+        own, sizes = np.array(numbers, dtype=np.intp), np.array([len(columns) for columns in coded], dtype=np.intp)
+        rows, starts = np.array(runs, dtype=np.intp), np.cumsum(sizes[own]) - sizes[own]
+        for number in np.unique(own):  # runs of one layout together
+            same = own == number
+            cells[np.ix_(rows[same], coded[number])] = flat[starts[same, None] + np.arange(sizes[number])]
         return cls(tuple(known), layout_of, tuple(codes), cells)
 
     def column(self, name: str, /, default: object = MISSING) -> NDArray[Any]:

@@ -79,7 +79,7 @@ PARENT = "mlflow.parentRunId"
 RUN_NAME = "mlflow.runName"
 NOTE = "mlflow.note.content"
 READ = (
-    *(SWEEP, RUN_KEY, REFERENCE, CONTROL, MOVES, POINT, AXES, ERROR, EXTRA_QUALITIES, RUN_NAME, LOGGED),
+    *(SWEEP, RUN_KEY, REFERENCE, CONTROL, REFINED, MOVES, POINT, AXES, ERROR, EXTRA_QUALITIES, RUN_NAME, LOGGED),
     *QUALITY_COLUMNS,
 )
 """The tags that are read back into tables of runs."""

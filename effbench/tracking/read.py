@@ -53,8 +53,9 @@ def load_runs(
     """Return the finished runs of an experiment, one row each, and each run key once (the latest).
 
     Columns: run_id, run_name, sweep, run_key, point (the label shared by a point's seeds), reference (bool),
-    reference_key, what the quality is (quality_name, _kind, _unit, _direction, _chance), start_time (when it was begun
-    to be computed), then the params (axes under their own names, seed) and the metrics, but no training curves.
+    reference_key, control and refined (bool: `sweep.refine` added it), what the quality is (quality_name, _kind, _unit,
+    _direction, _chance), start_time (when it was begun to be computed), then the params (axes under their own names,
+    seed) and the metrics, but no training curves.
 
     experiment: a name, or a list of names, whose runs are then in one table with a column `experiment`. sweep: keeps
     one sweep (its id, or the beginning of it). columns: more keys of the runs' configurations, under the names that
@@ -63,7 +64,7 @@ def load_runs(
 
     `.attrs`: "unfinished" lists the other runs as (run_id, run_name, status, error), "failed" the point, seed and group
     of failed ones; "repeated" finished runs that a later one of their key replaces, as (run_id, run_name, run_key);
-    "incomplete" the rows that lack a finite quality or their bytes, as (run_id, run_name, what is missing); "axes"
+    "incomplete" the rows that lack a finite quality or finite bytes, as (run_id, run_name, what is missing); "axes"
     names the axes that were swept, "moves" the costs that each of them changes, "extra_qualities" what the task counts
     beside its own quality. ValueError where there is no database, experiment or sweep of that name, or no such key.
 

@@ -36,6 +36,49 @@ def test_points_are_the_same_where_their_axes_are_and_others_are_listed():
     assert (table.attrs["only_a"], table.attrs["only_b"]) == (["reference"], ["prune=0.9"])
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("bits=4", "bits=4.0", True),
+        ("bits=4.0, prune=.5", "prune=0.50, bits=4", True),
+        ("lr=0.001", "lr=1e-3", True),
+        ("lr=1E+1", "lr=10", True),
+        ("shift=-0", "shift=0.0", True),
+        ("big=9007199254740993", "big=9007199254740992", False),
+        ("bits=4", "bits=40", False),
+        ("bits=4", "share=4", False),
+        ("kernel=3", "kernel=3x1", False),
+        ("pooling=[1, 3]", "pooling=[1, 3.0]", False),
+        ("model=nan", "model=nan", True),
+        ("model=1_0", "model=10", False),
+        ("one: bits=4", "one: bits=4.0", True),
+        ("one: bits=4", "two: bits=4.0", False),
+        ("one: alpha=1, bits=4", "one: alpha=1.0, bits=4", True),
+        ("4", "4.0", True),
+    ],
+)
+def test_numbers_are_the_same_by_what_they_are_worth(one, other, is_same):
+    a, b = (runs_of([("reference", 100, 0.9), (label, 20, 0.8)]) for label in (one, other))
+    table = compare(a, b)
+    assert (table["point"].tolist(), table.attrs["only_b"]) == (
+        (["reference", one], []) if is_same else (["reference"], [other])
+    )
+
+
+def test_points_read_from_a_file_are_those_that_were_written(tmp_path):
+    a = runs_of([("bits=4", 20, [0.8, 0.81]), ("bits=2", 10, [0.7, 0.71])], seeds=(0, 1)).assign(bits=[4, 4, 2, 2])
+    a.assign(point=[f"bits={bits:.1f}" for bits in a["bits"]]).to_csv(tmp_path / "runs.csv", index=False)
+    assert compare(a, pd.read_csv(tmp_path / "runs.csv"))["difference"].tolist() == [0.0, 0.0]
+    plain = a.assign(point=a["bits"])
+    assert compare(plain, plain.assign(point=plain["bits"].astype(float)))["n_seeds"].tolist() == [2, 2]
+
+
+def test_two_runs_of_one_point_written_in_two_ways_are_refused():
+    frame = runs_of([("bits=4", 20, 0.8), ("bits=4.0", 20, 0.81)])
+    with pytest.raises(ValueError, match=r"'bits=4.0' has two runs of seed 0"):
+        compare(frame, frame)
+
+
 def test_what_stands_before_the_axes_tells_points_apart():
     frame = runs_of([("one: alpha=0.5, bits=4", 20, 0.8), ("two: alpha=0.5, bits=4", 10, 0.7)])
     assert compare(frame, frame)["point"].tolist() == ["one: alpha=0.5, bits=4", "two: alpha=0.5, bits=4"]

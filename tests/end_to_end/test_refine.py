@@ -35,7 +35,7 @@ def test_interrupted_between_two_values_it_goes_on_and_computes_nothing_twice(fo
     before = {run.info.run_id for run in folder.children("FINISHED")}
     assert len(before) == 4 and computed[:3] == ["reference", "prune=0.5", "prune=0.9"]
     assert main(command) == 0
-    assert f"refined: prune: {computed[3].removeprefix('prune=')}, " in capsys.readouterr().out
+    assert f"refined by tolerance: prune: {computed[3].removeprefix('prune=')}, " in capsys.readouterr().out
     (parent,) = folder.parents()
     assert parent.info.status == "FINISHED" and parent.data.metrics["n_runs"] == 5
     assert before < {run.info.run_id for run in folder.children("FINISHED")}

@@ -1,9 +1,14 @@
 """The plan of a sweep, printed, with what is kept."""
 
 import dataclasses
+import json
 
+import pytest
+
+import effbench
 from effbench.config.read import read_sweep
 from effbench.run.results import keep_result
+from effbench.sweep.__main__ import main
 from effbench.sweep.dry_run import print_plan
 
 BEST = "best of 0 to 1 × (finetune)".split()
@@ -51,3 +56,22 @@ def test_what_refining_may_add_is_said(store, capsys):
     print_plan(read_sweep(["prune=0.5,0.9", "bits=8", "seed=0,1", "sweep.refine=3"]), store)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2] == "then up to 12 more: 3 for each of prune, bits and each seed, where the results ask for them"
+
+
+@pytest.mark.parametrize("form", ["json", "markdown", "csv", "table"])
+def test_every_form_says_what_refining_may_add(form, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["prune=0.5,0.9", "dry_run=true", f"--format={form}", "sweep.refine=3"]) == 0
+    out = capsys.readouterr().out
+    if form == "json":
+        assert json.loads(out)["most_runs_more"] == 3
+    else:
+        assert ("then up to 3 more: 3 for each of prune, where the results ask for them" in out) == (form != "csv")
+
+
+def test_a_plan_in_python_says_it_too():
+    plan = effbench.plan_sweep(prune=[0.5], seed=[0, 1], sweep={"refine": 3})
+    said = "then up to 6 more: 3 for each of prune and each seed"
+    assert plan.most_runs_more == 6 and said in repr(plan) and said in plan._repr_html_() and len(plan) == 4
+    plain = effbench.plan_sweep(prune=[0.5])
+    assert plain.most_runs_more == 0 and "more" not in repr(plain) + plain._repr_html_()

@@ -18,7 +18,7 @@ def results(result_of):
 
     class Results:
         def __init__(self, *, lost_from=0.62, failing=(), after=math.inf):
-            self.metrics, self.batches = {}, []
+            self.metrics, self.counts, self.batches = {}, {}, []
             self.lost_from, self.failing, self.after = lost_from, failing, after
 
         def of(self, point):
@@ -36,7 +36,7 @@ def results(result_of):
         def refine(self, sweep):
             self(sweep, sweep.plan.points)
             self.batches.clear()
-            return refine(sweep, self.metrics, self)
+            return refine(sweep, self.metrics, self.counts, self)
 
     return Results
 
@@ -49,7 +49,7 @@ def test_values_come_one_after_the_other_with_all_seeds(planned, results):
     own = results()
     refined = own.refine(planned("+prune=0.1,0.5,0.9", "+seed=0,1", "sweep.refine=3"))
     assert own.batches == [[f"prune={v}, seed={s}" for s in (0, 1)] for v in (0.7, 0.6, 0.65)]
-    assert refined.notes == ("refined: prune: 0.7, 0.6, 0.65",)
+    assert refined.notes == ("refined by tolerance: prune: 0.7, 0.6, 0.65",)
 
 
 def test_the_same_results_lead_to_the_same_values_and_more_goes_on_from_fewer(planned, results):
@@ -74,19 +74,19 @@ def test_axes_are_refined_side_by_side_at_the_least_of_the_others(planned, resul
     own = results(lost_from=0.8)
     refined = own.refine(planned("+prune=0.5,0.9", "+bits=16,4", "sweep.refine=2"))
     assert own.batches[0] == ["prune=0.7, bits=16, seed=0", "prune=0.5, bits=8, seed=0"]
-    assert refined.notes == ("refined: prune: 0.7, 0.8", "refined: bits: 8, 6")
+    assert refined.notes == ("refined by tolerance: prune: 0.7, 0.8", "refined by tolerance: bits: 8, 6")
 
 
 def test_it_ends_where_nothing_is_left_to_split(planned, results):
     own = results(lost_from=0.8)
     assert own.refine(planned("+bits=8,6", "sweep.refine=9")).notes == (
-        "refined: bits: 7 (there is nothing left to split)",
+        "refined by tolerance: bits: 7 (there is nothing left to split)",
     )
 
 
 def test_a_point_that_failed_ends_its_bracket_and_a_seed_that_failed_does_not(planned, results):
     refined = results(failing=[0.7]).refine(planned("+prune=0.5,0.9", "sweep.refine=3"))
-    assert refined.notes == ("refined: prune: 0.7 (prune=0.7 failed)",)
+    assert refined.notes == ("refined by tolerance: prune: 0.7 (prune=0.7 failed)",)
     own = results()
     own.of = lambda point, of=own.of: of(point) if point.seed or not point.is_refined else {}
     assert len(values(results().refine(planned("+prune=0.5,0.9", "+seed=0,1", "sweep.refine=2")))) == 4

@@ -15,7 +15,18 @@ from effbench.tracking.location import sqlite_path
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 
-PLAIN = ("run_id", "run_name", "sweep", "run_key", "point", "reference_key", "reference", "control", "start_time")
+PLAIN = (
+    "run_id",
+    "run_name",
+    "sweep",
+    "run_key",
+    "point",
+    "reference_key",
+    "reference",
+    "control",
+    "refined",
+    "start_time",
+)
 
 
 def row_by_hand(run):
@@ -29,6 +40,7 @@ def row_by_hand(run):
         "reference": tags[names.REFERENCE] == tags[names.RUN_KEY],
         "reference_key": tags[names.REFERENCE],
         "control": tags.get(names.CONTROL) == "true",
+        "refined": tags.get(names.REFINED) == "true",
         **{name: tags[name] for name in names.QUALITY_COLUMNS if name in tags},
         "start_time": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         **run.data.params,
@@ -111,6 +123,7 @@ def test_finished_runs_that_lack_a_quality_or_their_bytes_are_named(uri, opened,
         "whole": whole,
         "half": {"accuracy_val": 0.5, "size_bytes": 9.0},
         "nan": whole | {"accuracy": float("nan")},
+        "inf": whole | {"accuracy_val": float("inf"), "size_bytes": -float("inf")},
     }
     kinds |= {"none": {"loss": 1.0}}
     tracker = opened(uri)
@@ -121,8 +134,28 @@ def test_finished_runs_that_lack_a_quality_or_their_bytes_are_named(uri, opened,
         frame.set_index("run_id").loc[run_id, "run_key"]: missing for run_id, _, missing in frame.attrs["incomplete"]
     }
     assert lacking == {
-        "half": ["accuracy"], "nan": ["accuracy"], "none": ["accuracy_val", "accuracy", "size_bytes"],
-    }  # fmt: skip
+        "half": ["accuracy"],
+        "nan": ["accuracy"],
+        "inf": ["accuracy_val", "size_bytes"],
+        "none": ["accuracy_val", "accuracy", "size_bytes"],
+    }
+
+
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan")])
+def test_what_another_tool_logged_as_no_finite_number_is_incomplete(uri, opened, record, value):
+    opened(uri).log_run(replace(record("a"), metrics={"accuracy": 0.5, "size_bytes": 9.0}), status="FINISHED")
+    run_id = read(uri)["run_id"][0]
+    MlflowClient(uri).log_metric(run_id, "accuracy_val", value)
+    ((named, _, missing),) = read(uri).attrs["incomplete"]
+    assert (named, missing) == (run_id, ["accuracy_val"])
+
+
+def test_runs_that_refining_added_are_marked_and_older_ones_are_not(uri, opened, record):
+    tracker = opened(uri)
+    tracker.log_run(record("a"), status="FINISHED")
+    tracker.log_run(record("b", tags={**record("b").tags, names.REFINED: "true"}), status="FINISHED")
+    refined = read(uri).set_index("run_key")["refined"]
+    assert refined.to_dict() == {"a": False, "b": True} and refined.dtype == bool
 
 
 def test_axes_are_listed_once_in_the_order_of_the_runs(awkward):

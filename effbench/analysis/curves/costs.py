@@ -136,6 +136,11 @@ def costs_that_vary(runs: pd.DataFrame, /) -> list[str]:
     return [cost for cost in _known_costs(runs) if varies(runs, cost)]
 
 
+def counted_costs_that_vary(runs: pd.DataFrame, /) -> list[str]:
+    """Return those of them that are counted: all but latency."""
+    return [cost for cost in costs_that_vary(runs) if not cost.startswith(LATENCY)] if len(runs) else []
+
+
 def _known_costs(frame: pd.DataFrame) -> list[str]:
     latencies = [str(name) for name in frame.columns if str(name).startswith(LATENCY)]
     return [cost for cost in (*_CHOICES, *latencies) if cost in frame.columns]

@@ -12,7 +12,7 @@ from effbench.analysis.curves.columns import metric_columns
 _AXIS = re.compile(r"(?:^|, )([A-Za-z_][\w.]*)=")
 _RECORD = re.compile(r"realised/|effbench\.|quality_(name|kind|unit|direction|chance)$|n_seeds$|.*_(std|reached)$")
 _BOOKKEEPING = {
-    *("point", "seed", "reference", "reference_key", "control", "data", "model", "task", "recipe"),
+    *("point", "seed", "reference", "reference_key", "control", "refined", "data", "model", "task", "recipe"),
     *("run_id", "run_key", "run_name", "sweep", "status"),
 }
 _GROUP_PART = re.compile(r"(?:(?<=^)|(?<=, ))(?:model|data|task)(?:\.[\w.]+)?=(?:\[[^\]]*\]|[^,])*")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,6 +61,23 @@ def method_of(name: str, options: Mapping[str, Any], /) -> Method:
 def with_tolerance(method: str, options: Mapping[str, Any], tolerance: float, /) -> dict[str, Any]:
     """Return a method's options, with a tolerance where it has one and none is among them."""
     return {"tolerance": tolerance, **options} if method.startswith("tolerance") else dict(options)
+
+
+def answerable_costs(costs: Sequence[str], method: str, options: Mapping[str, Any], /) -> list[str]:
+    """Return the costs that a method can be asked about. ValueError where none has a price."""
+    if method != "price":
+        return list(costs)
+    prices = options.get("price") or {}
+    priced = [cost for cost in costs if cost in prices]
+    if costs and not priced:
+        given = ", ".join(prices) or "none"
+        raise ValueError(f"price: there is none of {', '.join(costs)}; given: {given}")
+    return priced
+
+
+def options_on(cost: str, method: str, options: Mapping[str, Any], tolerance: float, /) -> dict[str, Any]:
+    """Return what a method is asked on one cost."""
+    return {"price": options["price"][cost]} if method == "price" else with_tolerance(method, options, tolerance)
 
 
 def options_of(name: str, /) -> list[str]:
