@@ -13,6 +13,7 @@ from effbench.analysis.curves.groups import split_groups
 from effbench.analysis.curves.pareto import pareto_front, undominated
 from effbench.analysis.curves.quality import Quality
 from effbench.analysis.figures.axes_figure import plot_axes
+from effbench.analysis.figures.heatmap import plot_heatmap
 from effbench.analysis.figures.panels import answers_figure, answers_png
 from effbench.analysis.figures.plot import plot_saturation
 from effbench.analysis.figures.profile_figure import profile_figure, short_count
@@ -44,6 +45,7 @@ __all__ = [
     "not_faster",
     "pareto_front",
     "plot_axes",
+    "plot_heatmap",
     "plot_nominal",
     "plot_saturation",
     "plot_sensitivity",

@@ -78,7 +78,7 @@ def _answered(
         report=str(folder / REPORT),
         record=answer_record(outcome.frame, found, sweep_id=sweep.plan.sweep_id, tolerance=sweep.tolerance),
     )
-    files[REPORT] = report_of_sweep(sweep, outcome, found, printout, tracker)
+    files[REPORT] = report_of_sweep(sweep, outcome, found, printout, store, tracker)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
