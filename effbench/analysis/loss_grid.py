@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from effbench.analysis.contributions import Moves, moves_of
+from effbench.analysis.contributions import moves_of
 from effbench.analysis.curves.curve import Curve
 from effbench.analysis.curves.series import axis_values
 
@@ -44,16 +44,19 @@ class LossGrid:
 def loss_grid(curve: Curve, axes: Sequence[str] | None = None, /) -> LossGrid:
     """Return the losses of a curve's points by two axes; `None` takes those of most values, that of more across.
 
-    Other axes stand at the reference's value, or where no point has that, at the one whose points cost most. Values are
-    ordered from those that cost most, numbers by size. ValueError, in a line, where there are no two such axes.
+    Other axes stand at the reference's value, or where no point has that, at the one whose points cost most; references
+    are there in any case. Values are ordered from those that cost most, numbers by size. ValueError, in a line, where
+    there are no two such axes.
     """
     found, values = moves_of(curve), axis_values(curve).replace("", _UNNAMED)
     chosen = _chosen(found.axes, axes, values)
-    rows, held = np.arange(len(curve)), {}
+    own = found.moved[:, [found.axes.index(name) for name in chosen]].any(axis=1)
+    rows, held = np.flatnonzero(own) if own.any() else np.arange(len(curve)), {}
     for place, name in enumerate(found.axes):
         if name not in chosen:
             held[name] = _least(curve, values[name], rows, rows[~found.moved[rows, place]])
             rows = rows[values[name].to_numpy()[rows] == held[name]]
+    rows = np.union1d(rows, curve.references[rows])
     across, down = (_ordered(values[name].iloc[rows], curve.costs[rows]) for name in chosen)
     by_pair = {pair: int(row) for pair, row in zip(_pairs(values, chosen, rows), rows, strict=True)}
     numbers = np.array([by_pair.get((x, y), -1) for y, x in product(down, across)], dtype=np.int64)
@@ -62,10 +65,14 @@ def loss_grid(curve: Curve, axes: Sequence[str] | None = None, /) -> LossGrid:
     return LossGrid(axes=chosen, across=across, down=down, rows=numbers, losses=losses, held=held)
 
 
-def has_grid(curve: Curve, found: Moves | None = None, /) -> bool:
-    """Whether there are two axes, and points that have moved both."""
-    moves = moves_of(curve) if found is None else found
-    return len(moves.axes) > 1 and bool((moves.moved.sum(axis=1) > 1).any())
+def has_grid(curve: Curve, /) -> bool:
+    """Whether there are two axes, and in the grid of `loss_grid` points that have moved both."""
+    moves = moves_of(curve)
+    if len(moves.axes) < 2:
+        return False
+    grid = loss_grid(curve)
+    both = moves.moved[:, [moves.axes.index(name) for name in grid.axes]].all(axis=1)
+    return bool(both[grid.rows[grid.rows >= 0]].any())
 
 
 def _chosen(known: Sequence[str], axes: Sequence[str] | None, values: pd.DataFrame) -> tuple[str, str]:
@@ -73,7 +80,7 @@ def _chosen(known: Sequence[str], axes: Sequence[str] | None, values: pd.DataFra
     if axes is None:
         if len(known) < 2:
             raise ValueError(f"a heat map needs two axes that vary over the points; {there}")
-        first, second = sorted(known, key=lambda name: -int(values[name].nunique()))[:2]
+        first, second = sorted(known, key=lambda name: -len(set(values[name])))[:2]
         return first, second
     if isinstance(axes, str) or len(axes) != 2 or len(set(axes)) != 2:
         raise ValueError(f"axes={axes!r}: give two different ones, what goes across and what goes down; {there}")
@@ -104,4 +111,5 @@ def _ordered(values: pd.Series, costs: NDArray[np.float64]) -> list[str]:
         numbers = sorted(others, key=float)
     except ValueError:
         return named + others
-    return named + (numbers[::-1] if means[numbers[0]] < means[numbers[-1]] else numbers)
+    grows = len(numbers) > 1 and means[numbers[0]] < means[numbers[-1]]
+    return named + (numbers[::-1] if grows else numbers)

@@ -43,7 +43,7 @@ def tables_of(frame: pd.DataFrame, found: Sequence[Answer], load: Load, /) -> Ru
     rows = _chosen_rows(frame.reset_index(drop=True), found)
     runs = frame.iloc[rows]
     by_run = {}
-    for name, tables in zip(_names(runs), load(runs), strict=True):
+    for name, tables in zip(_names(frame).iloc[rows], load(runs), strict=True):
         if tables:
             by_run[name] = dict(tables)
     return RunTables(by_run=by_run, n_others=len(frame) - len(rows))
@@ -79,9 +79,8 @@ def _chosen_rows(frame: pd.DataFrame, found: Sequence[Answer]) -> list[int]:
     return [*needed, *spread]
 
 
-def _names(runs: pd.DataFrame) -> list[str]:
+def _names(runs: pd.DataFrame) -> pd.Series:
     """Return what runs are called: their points, with their seeds where there are several."""
     points = runs["point"].astype(str) if "point" in runs.columns else runs["run_key"].astype(str)
     seeds = runs["seed"].astype(str) if "seed" in runs.columns and runs["seed"].nunique() > 1 else None
-    names = points if seeds is None else points + ", seed=" + seeds
-    return list(names)
+    return points if seeds is None else points + ", seed=" + seeds

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from effbench.analysis.figures.heat_colours import colour_at, text_on
 from effbench.analysis.figures.names import shown_name
 from effbench.analysis.report.labels import text_width
 
 WIDTH = 480
-_RIGHT, _TOP = 470, 8
+_RIGHT, _TOP = 470, 22
 _LONGEST = 24
 """Letters of a name beside a row or below a column."""
 _GROWN = 1.2
@@ -48,7 +49,7 @@ class Cell:
     """black or white."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Cells:
     """A picture of cells."""
 
@@ -67,50 +68,50 @@ class Cells:
     edges: Sequence[tuple[tuple[int, int], tuple[int, int]]] = ()
     """The ends of the lines of an outline, by cells' corners."""
 
-    @property
+    @cached_property
     def left(self) -> float:
         """Where cells begin."""
-        return 26 + _GROWN * max(text_width(_shown(name)) for name in self.down)
+        return 10 + _GROWN * max(text_width(_shown(name)) for name in self.down)
 
-    @property
+    @cached_property
     def width(self) -> float:
         """Of a cell."""
         return (_RIGHT - self.left) / len(self.across)
 
-    @property
+    @cached_property
     def row_height(self) -> float:
         """Of a cell."""
         return next((height for most, height in _HEIGHTS if len(self.down) <= most), _LEAST_HEIGHT)
 
-    @property
+    @cached_property
     def bottom(self) -> float:
         """Where cells end."""
         return _TOP + self.row_height * len(self.down)
 
-    @property
+    @cached_property
     def top(self) -> float:
         """Where the first row begins."""
         return _TOP
 
-    @property
+    @cached_property
     def are_upright(self) -> bool:
         """Whether names of columns are written upwards, having no room beside each other."""
         return max(_GROWN * text_width(_shown(name)) for name in self.across) > self.width - 3
 
-    @property
+    @cached_property
     def below(self) -> float:
         """Where what is written below the names of columns begins."""
         return self.bottom + (
             10 + _GROWN * max(text_width(_shown(name)) for name in self.across) if self.are_upright else 20
         )
 
-    @property
+    @cached_property
     def has_texts(self) -> bool:
         """Whether what cells hold has room in all of them."""
         widest = max(text_width(content.text) for row in self.contents for content in row)
         return _GROWN * widest <= self.width - 3 and self.row_height >= _LINE
 
-    @property
+    @cached_property
     def columns(self) -> list[tuple[float, str]]:
         """Where the names of columns stand; not all where there is no room."""
         every = max(1, int(-(-_LINE // self.width))) if self.are_upright else 1
@@ -118,7 +119,7 @@ class Cells:
             (self.left + self.width * (n + 0.5), _shown(name)) for n, name in enumerate(self.across) if n % every == 0
         ]
 
-    @property
+    @cached_property
     def rows(self) -> list[tuple[float, str]]:
         """Where the names of rows stand; not all where there is no room."""
         every = max(1, int(-(-_LINE // self.row_height)))
@@ -126,7 +127,7 @@ class Cells:
             (_TOP + self.row_height * (n + 0.5), _shown(name)) for n, name in enumerate(self.down) if n % every == 0
         ]
 
-    @property
+    @cached_property
     def cells(self) -> list[Cell]:
         """All cells at their places."""
         return [
@@ -141,7 +142,7 @@ class Cells:
             for column, content in enumerate(contents)
         ]
 
-    @property
+    @cached_property
     def outline(self) -> str:
         """The outline as a path."""
         places = [
@@ -149,13 +150,13 @@ class Cells:
         ]
         return "".join(f"M{x:.1f} {y:.1f}L{right:.1f} {low:.1f}" for (x, y), (right, low) in places)
 
-    @property
+    @cached_property
     def key(self) -> list[tuple[float, str]]:
         """Where each colour of the key begins, from the lightest."""
         width = self.key_width / _N_COLOURS
         return [(self.left + width * n, colour_at(n / (_N_COLOURS - 1))) for n in range(_N_COLOURS)]
 
-    @property
+    @cached_property
     def key_width(self) -> float:
         """Of the key."""
         return _RIGHT - self.left

@@ -13,6 +13,8 @@ from effbench.analysis.report.cells import Cells, Content
 
 SENSITIVITY = "sensitivity"
 """The name of the table that has them: a row for each layer and width."""
+_NOTHING, _SMALL = 1e-5, 1e-3
+"""Increases below are written as 0, and with one digit."""
 
 
 def sensitivity_cells(tables: Mapping[str, Mapping[str, pd.DataFrame]], /) -> list[Cells]:
@@ -61,10 +63,21 @@ def _cells(name: str, table: pd.DataFrame) -> Cells:
 
 def _content(layer: str, bits: str, value: float, low: float, top: float, is_framed: bool) -> Content:
     share = np.log(value / low) / np.log(top / low) if value > low and top > low else float(value >= top)
-    text = f"{value:.2g}".replace("-", "−") if abs(value) >= 1e-5 else "0"
+    text = _text(value)
     return Content(
         text=text,
         said=f"{layer} at {bits} bits: {text}{', the width that it was given' if is_framed else ''}",
         share=float(share),
         is_framed=is_framed,
     )
+
+
+def _text(value: float) -> str:
+    """Write an increase in few letters.
+
+    >>> _text(0.0613), _text(0.00034), _text(0.000043), _text(-0.5), _text(1e-7)
+    ('0.061', '0.0003', '4e−05', '−0.5', '0')
+    """
+    if abs(value) < _NOTHING:
+        return "0"
+    return f"{value:.{2 if abs(value) >= _SMALL else 1}g}".replace("-", "−")
