@@ -71,8 +71,8 @@ def has_grid(curve: Curve, /) -> bool:
     if len(moves.axes) < 2:
         return False
     grid = loss_grid(curve)
-    both = moves.moved[:, [moves.axes.index(name) for name in grid.axes]].all(axis=1)
-    return bool(both[grid.rows[grid.rows >= 0]].any())
+    across, down = (moves.moved[:, moves.axes.index(name)] for name in grid.axes)
+    return bool((across & down)[grid.rows[grid.rows >= 0]].any())
 
 
 def _chosen(known: Sequence[str], axes: Sequence[str] | None, values: pd.DataFrame) -> tuple[str, str]:
