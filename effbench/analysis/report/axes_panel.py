@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from effbench.analysis.answers import Answer
-from effbench.analysis.contributions import Moves, axis_rows, moves_of
+from effbench.analysis.contributions import axis_rows, moves_of
 from effbench.analysis.curves.costs import cost_words
 from effbench.analysis.curves.curve import Curve
 from effbench.analysis.curves.pareto import front_rows
@@ -21,7 +21,7 @@ _BEHIND = "joint front"
 
 
 def axes_panels(found: Sequence[Answer], /, *, page_of: PageOf) -> list[Panel]:
-    """Return a panel for each group in which several axes vary, on its first cost."""
+    """Return a panel for each group in which several axes move away from a reference, on its first cost."""
     panels, groups = [], set()
     for answer in found:
         if answer.found is None or answer.group in groups:
@@ -29,18 +29,19 @@ def axes_panels(found: Sequence[Answer], /, *, page_of: PageOf) -> list[Panel]:
         groups.add(answer.group)
         curve = answer.found.curve
         moves = moves_of(curve)
-        if len(moves.axes) > 1:
-            panels.append(_panel(answer.group, curve, moves, page_of))
+        axes = [axis for axis, moved in zip(moves.axes, moves.moved.any(axis=0), strict=True) if moved]
+        if len(axes) > 1 and curve.base == "reference":
+            panels.append(_panel(answer.group, curve, axes, page_of))
     return panels
 
 
-def _panel(group: str, curve: Curve, moves: Moves, page_of: PageOf) -> Panel:
+def _panel(group: str, curve: Curve, axes: Sequence[str], page_of: PageOf) -> Panel:
     x, y = scales_of(curve, None, 0.0)
     front = front_rows(curve)
     lines = [Line(corners=_places(curve, x, y, front.tolist()), kind="behind", said=_BEHIND)]
     legend = [Entry(name=_BEHIND, kind="behind")]
     styles: dict[int, tuple[int, str]] = {}
-    for number, axis in enumerate(moves.axes):
+    for number, axis in enumerate(axes):
         shape, rows = style_of(number).shape, axis_rows(curve, axis).tolist()
         is_ordered = curve.points[axis].dtype.kind in "iuf" if axis in curve.points.columns else True
         if is_ordered:
@@ -56,7 +57,7 @@ def _panel(group: str, curve: Curve, moves: Moves, page_of: PageOf) -> Panel:
     title = cost_words(curve.cost).title
     return Panel(
         title=", ".join(part for part in (group, title) if part),
-        described=f"{quality_title(curve)} against {title}: a line for each of {', '.join(moves.axes)}, the others at "
+        described=f"{quality_title(curve)} against {title}: a line for each of {', '.join(axes)}, the others at "
         f"the reference's value; behind them the joint front of all {len(curve)} points.",
         **written_axes(curve, x, y),
         lines=lines,

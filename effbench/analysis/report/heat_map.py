@@ -25,7 +25,7 @@ def heat_maps(found: Sequence[Answer], /, *, tolerance: float, page_of: PageOf) 
         if answer.found is None or answer.group in groups:
             continue
         groups.add(answer.group)
-        if has_grid(answer.found.curve):
+        if answer.found.curve.base == "reference" and has_grid(answer.found.curve):
             maps.append(_map(answer, answer.found.curve, tolerance, page_of))
     return maps
 

@@ -36,6 +36,11 @@ def test_one_axis_or_none_has_no_panel(grid_runs):
     assert axes_panels([], page_of=lambda keys: None) == []
 
 
+def test_where_nothing_has_a_reference_there_is_none(grid_runs):
+    runs = grid_runs().drop(columns=["reference", "reference_key"])
+    assert panels(runs[runs["point"] != "reference"]) == []
+
+
 def test_each_group_has_its_panel(grid_runs):
     import pandas as pd
 
