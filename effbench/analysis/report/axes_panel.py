@@ -29,7 +29,7 @@ def axes_panels(found: Sequence[Answer], /, *, page_of: PageOf) -> list[Panel]:
         groups.add(answer.group)
         curve = answer.found.curve
         moves = moves_of(curve)
-        axes = [axis for axis, moved in zip(moves.axes, moves.moved.any(axis=0), strict=True) if moved]
+        axes = [axis for place, axis in enumerate(moves.axes) if moves.moved[:, place].any()]
         if len(axes) > 1 and curve.base == "reference":
             panels.append(_panel(answer.group, curve, axes, page_of))
     return panels
