@@ -13,9 +13,11 @@ from effbench.analysis.curves.groups import split_groups
 from effbench.analysis.curves.pareto import pareto_front, undominated
 from effbench.analysis.curves.quality import Quality
 from effbench.analysis.figures.axes_figure import plot_axes
+from effbench.analysis.figures.heatmap import plot_heatmap
 from effbench.analysis.figures.panels import answers_figure, answers_png
 from effbench.analysis.figures.plot import plot_saturation
 from effbench.analysis.figures.profile_figure import profile_figure, short_count
+from effbench.analysis.figures.saving import figure_bytes
 from effbench.analysis.figures.sensitivity import plot_sensitivity
 from effbench.analysis.nominal import nominal_and_real, not_faster, plot_nominal, verdicts
 from effbench.analysis.profile import chosen_layers, profile_summary, with_shares
@@ -38,10 +40,12 @@ __all__ = [
     "compare",
     "contributions_sentence",
     "detail_sentences",
+    "figure_bytes",
     "nominal_and_real",
     "not_faster",
     "pareto_front",
     "plot_axes",
+    "plot_heatmap",
     "plot_nominal",
     "plot_saturation",
     "plot_sensitivity",

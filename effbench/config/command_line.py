@@ -23,7 +23,7 @@ from effbench.config.component_keys import is_component_key
 from effbench.config.folder_checks import check_chosen, check_folders
 from effbench.config.hydra_keys import HydraSettings, check_run_mode, hydra_settings, is_hydras_own, set_environment
 from effbench.config.hydra_session import compose, hydra_session, in_one_line
-from effbench.config.keys import ENGINES, GROUPS, MEASURED_LISTS, check_choice, check_count, check_key, options_of
+from effbench.config.keys import ENGINES, GROUPS, LISTS_WITHIN, check_choice, check_count, check_key, options_of
 from effbench.config.launcher_options import read_launcher
 from effbench.config.layers import layers_of
 from effbench.config.members import declared_axes, members
@@ -153,7 +153,7 @@ def _compositions(overrides: Sequence[Override], axis_names: Sequence[str]) -> I
         for override in plain:
             check_key(override, base, axis_names)
             check_count(override)
-    swept = [o for o in overrides if o.is_sweep_override() and o.key_or_group not in MEASURED_LISTS]
+    swept = [o for o in overrides if o.is_sweep_override() and o.key_or_group not in LISTS_WITHIN]
     fixed = {override.key_or_group: _line(override) for override in overrides if override not in swept}
     for combination in itertools.product(*(tuple(single_lines(o, _prefix(o))) for o in swept)):
         lines = {**fixed, **{o.key_or_group: line for o, line in zip(swept, combination, strict=True)}}

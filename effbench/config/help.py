@@ -48,6 +48,7 @@ keys (key=value; several values, as in model=lenet_5,small_cnn, multiply the run
   tolerance=0.02    the loss of the task's quality (a fraction) at which a point counts as saturated
   saturation.method= tolerance (default), tolerance_bound, kneedle, marginal (saturation.rate=1: points that a doubling
                     of the cost must buy) or price (saturation.price=: what a point is worth, in the cost's unit)
+  figure.format=    png (default), svg, pdf, or a list of them: the files that a sweep draws
   engine=           {engines}; measure.batch=1,8 measure.threads=1,2 measure.seconds=1: measured within each run
                     measure.disturbed=keep takes the times of a busy machine as they are (default: discard)
                     measure.points=front (default: of more than 20 points) or all

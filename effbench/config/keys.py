@@ -23,9 +23,21 @@ ENGINES = "engines"
 """The node of the configuration that holds every engine's options; users write engine.<name>.<option>."""
 FREE_NODES = ("model.", "data.", "task.")
 """Nodes whose keys are the options of a factory: it says itself which it takes."""
-MEASURED_LISTS = ("measure.batch", "measure.threads")
-"""Keys whose several values are measured within each run: they never multiply runs."""
-SINGLE = ("task", "device", "tolerance", "saturation", "dry_run", "tracking", "measure", "sweep", "store", ENGINES)
+LISTS_WITHIN = {"measure.batch": "1,8", "measure.threads": "1,4", "figure.format": "svg,pdf"}
+"""Keys, with examples, whose several values are measured or drawn within each run: they never multiply runs."""
+_OF_THE_WHOLE = (
+    "task",
+    "device",
+    "tolerance",
+    "saturation",
+    "figure",
+    "dry_run",
+    "tracking",
+    "measure",
+    "sweep",
+    "store",
+)
+SINGLE = (*_OF_THE_WHOLE, ENGINES)
 """Keys, and nodes of keys, that are the whole sweep's."""
 SINGLE_KEYS = tuple(f"train.{name}" for name in WATCHED)
 """Keys that are so within a node that is not."""
@@ -91,9 +103,9 @@ def _unknown(key: str, base: DictConfig, axis_names: Sequence[str]) -> str:
 def check_count(override: Override, /) -> None:
     """Refuse several values of a key that has one for the whole sweep, and none of one that needs some."""
     key = override.key_or_group
-    if key in MEASURED_LISTS:
+    if key in LISTS_WITHIN:
         if [] in list(values_of(override)):
-            raise ValueError(f"{override.input_line}: give at least one value, as in {key}=1,8")
+            raise ValueError(f"{override.input_line}: give at least one value, as in {key}={LISTS_WITHIN[key]}")
     elif override.is_sweep_override() and (key in SINGLE_KEYS or key.partition(".")[0] in SINGLE):
         raise ValueError(f"{override.input_line}: takes one value, for the whole sweep")
 

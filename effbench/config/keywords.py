@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from effbench.config.keys import GROUPS, MEASURED_LISTS
+from effbench.config.keys import GROUPS, LISTS_WITHIN
 from effbench.config.members import declared_axes, members
 from effbench.config.search_path import conf_folder
 
@@ -22,6 +22,7 @@ NODES = (
     "finetune",
     "measure",
     "saturation",
+    "figure",
     "sweep",
     "store",
     "tracking",
@@ -34,7 +35,7 @@ NODES = (
     "hydra",
 )
 """Keywords that take a mapping of keys, as train={"epochs": 3} for train.epochs=3."""
-_ONLY_NODES = ("finetune", "measure", "saturation", "sweep", "store", "stage", "hydra")
+_ONLY_NODES = ("finetune", "measure", "saturation", "figure", "sweep", "store", "stage", "hydra")
 """Those of them that have no name that chooses one, as train="sgd_cosine" does."""
 _TARGET = "_target_"
 _ENDS = ("layers", "price")
@@ -94,7 +95,7 @@ def _written(key: str, value: Any) -> str:
 
 def _holds_one(key: str, values: Sequence[Any]) -> bool:
     """Whether a list given to a key is several of its values, and not itself one."""
-    if key in (*declared_axes(), "seed", "engine", *GROUPS, *MEASURED_LISTS):
+    if key in (*declared_axes(), "seed", "engine", *GROUPS, *LISTS_WITHIN):
         return True
     default = _default(key)
     if isinstance(default, list) or default is _UNKNOWN:

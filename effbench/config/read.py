@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from effbench.config.search_path import searching
 from effbench.config.typed import typed
 from effbench.plan.sweep import (
     AxisFacts,
+    FigureSettings,
     MeasureSettings,
     SaturationSettings,
     StoreSettings,
@@ -32,8 +33,8 @@ from effbench.plan.sweep import (
 )
 from effbench.training.device import resolve_device
 
-LISTS = ("batch", "threads")
-"""Keys of `measure` that are lists; a single value is a list of one."""
+LISTS = ("batch", "threads", "format")
+"""Keys of `measure` and of `figure` that are lists; a single value is a list of one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None, file: Re
     call = None if call is None else hide_in_uris(call)
     command = command_line_of(arguments, file)
     node = with_whole_sweep_resolved(command.configurations[0].node)
-    measure = {key: _as_tuple(value) if key in LISTS else value for key, value in node["measure"].items()}
+    measure, figure = (_with_lists(node.get(name, {})) for name in ("measure", "figure"))
     answers = _Answers(tolerance=node["tolerance"], dry_run=node["dry_run"])
     workers = typed(WorkerSettings, node["sweep"], where="sweep")
     with searching(command.search_path):
@@ -69,6 +70,7 @@ def read_sweep(arguments: Sequence[str], /, *, call: str | None = None, file: Re
         device=resolve_device(str(node["device"])),
         tolerance=answers.tolerance,
         saturation=typed(SaturationSettings, node.get("saturation", {}), where="saturation"),
+        figure=typed(FigureSettings, figure, where="figure"),
         measure=typed(MeasureSettings, measure, where="measure"),
         tracking=typed(TrackingSettings, node["tracking"], where="tracking"),
         store=typed(StoreSettings, node["store"], where="store"),
@@ -98,6 +100,10 @@ def _callbacks(command: CommandLine) -> dict[str, Any]:
     from effbench.config.callbacks import callbacks_of  # here, because few have any
 
     return callbacks_of(command)
+
+
+def _with_lists(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _as_tuple(value) if key in LISTS else value for key, value in node.items()}
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:

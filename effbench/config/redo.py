@@ -13,7 +13,7 @@ from effbench.config.axis import Axis, Value
 from effbench.config.command_line import CommandLine, Composed, check_seed, read_command_line
 from effbench.config.hydra_keys import hydra_settings, is_hydras_own, set_environment
 from effbench.config.hydra_session import hydra_session, in_one_line
-from effbench.config.keys import ENGINES, MEASURED_LISTS, check_choice, check_count
+from effbench.config.keys import ENGINES, LISTS_WITHIN, check_choice, check_count
 from effbench.config.launcher_options import read_launcher
 from effbench.config.members import declared_axes, members
 from effbench.config.overrides import flat, parse, values_of
@@ -23,7 +23,7 @@ from effbench.config.typed import unknown_name
 
 FREE = ("device", "coder", "tolerance", "dry_run")
 """Keys that nothing else in a configuration refers to: they may be given anew."""
-FREE_NODES = ("saturation", "measure", "sweep", "store", "tracking", "engine")
+FREE_NODES = ("saturation", "figure", "measure", "sweep", "store", "tracking", "engine")
 
 
 def command_line_of(arguments: Sequence[str], file: ResolvedFile | None = None, /) -> CommandLine:
@@ -127,7 +127,7 @@ def _set(node: dict[str, Any], override: Override, file: ResolvedFile) -> None:
         if not isinstance(where.get(name), dict):
             raise ValueError(unknown_name(key, [f"{top}.{known}" for known in node.get(top, {})], "key"))
         where = where[name]
-    where[last] = values if override.is_sweep_override() and key in MEASURED_LISTS else values[0]
+    where[last] = values if override.is_sweep_override() and key in LISTS_WITHIN else values[0]
 
 
 def _check_secrets(node: Mapping[str, Any], file: ResolvedFile) -> None:

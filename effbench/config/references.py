@@ -21,7 +21,7 @@ from effbench.config.keywords import arguments_of
 from effbench.config.overrides import parse, values_of
 from effbench.config.search_path import search_path
 
-WHOLE = ("device", "tolerance", "saturation", "dry_run", "measure", "sweep", "store", "tracking")
+WHOLE = ("device", "tolerance", "saturation", "figure", "dry_run", "measure", "sweep", "store", "tracking")
 """Keys and nodes that are the whole sweep's."""
 
 

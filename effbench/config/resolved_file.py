@@ -29,13 +29,14 @@ NODES = (
     "stage",
     "engine",
     "saturation",
+    "figure",
     "measure",
     "sweep",
     "store",
     "tracking",
 )
 """The keys that hold keys."""
-LATER = ("saturation",)
+LATER = ("saturation", "figure")
 """Keys that configurations of earlier releases lack: they have the defaults."""
 PLAIN = ("seed", "coder", "device", "tolerance", "dry_run", "phases")
 """The other keys that every configuration has."""

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
-from effbench.checks.fields import check_fields
+from effbench.analysis.figures.saving import FORMATS, Format
+from effbench.checks.fields import check_fields, shown
 from effbench.checks.sizes import n_bytes
 from effbench.plan.blueprint import Blueprint
 from effbench.plan.point import Plan, Point
@@ -153,6 +154,22 @@ class SaturationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FigureSettings:
+    """How figures are written."""
+
+    format: tuple[Format, ...] = ("png",)
+    """The formats of files; the first one is the figure that the command names."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no format; one that is given twice is written once."""
+        for form in self.format:
+            if form not in FORMATS:
+                raise ValueError(f"format={shown(form)}: must be {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+        check_fields(self)
+        object.__setattr__(self, "format", tuple(dict.fromkeys(self.format)))
+
+
+@dataclass(frozen=True, kw_only=True)
 class AxisFacts:
     """What is known of a swept axis beside its values."""
 
@@ -170,6 +187,7 @@ class Sweep:
     device: torch.device
     tolerance: float
     saturation: SaturationSettings = SaturationSettings()
+    figure: FigureSettings = FigureSettings()
     engines: Mapping[str, Blueprint]
     measure: MeasureSettings
     tracking: TrackingSettings

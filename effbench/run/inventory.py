@@ -29,6 +29,8 @@ ENTRY_KINDS = (
 )
 """Folders of entries."""
 _OF_NETWORKS = ("models", "tensors", "checkpoints", "findings")
+DRAWN = ("saturation", "nominal")
+"""The names of the figures of sweeps, without their formats."""
 OTHER_KINDS = ("lock", "part", "output", "launcher", "data", "foreign")
 """What else there is: locks, entries that are being written, sweeps' tables and figures, decoded data sets, what is not
 the store's."""
@@ -181,13 +183,18 @@ class _Users:
     def _shown_by(self, path: Path) -> Iterator[str]:
         """Yield the sweeps whose answer has this figure."""
         for record in self._records:
-            shown = self._root / "sweeps" / record.id / "saturation.png"
-            try:
-                if shown.stat().st_size == path.stat().st_size - DIGEST_BYTES:
-                    if shown.read_bytes() == path.read_bytes()[DIGEST_BYTES:]:
-                        yield record.id
-            except OSError:
-                continue
+            files = [self._root / "sweeps" / record.id / f"{name}{path.suffix}" for name in DRAWN]
+            if any(_holds(path, shown) for shown in files):
+                yield record.id
+
+
+def _holds(entry: Path, shown: Path) -> bool:
+    """Whether an entry is what a file has, behind its digest."""
+    try:
+        is_as_long = shown.stat().st_size == entry.stat().st_size - DIGEST_BYTES
+        return is_as_long and shown.read_bytes() == entry.read_bytes()[DIGEST_BYTES:]
+    except OSError:
+        return False
 
 
 def _is_passed(file: StoredFile, lasting: set[str]) -> bool:

@@ -91,6 +91,13 @@ def load_result(key: str, store: Store, /) -> RunResult | None:
         return None
 
 
+def load_tables(key: str, store: Store, /) -> Mapping[str, Rows]:
+    """Return the tables of a kept run, without its file and its counts; none where the store does not have it."""
+    record = store.get_json(parts_of(key)[0]) or {}
+    tables = record.get("tables")
+    return dict(tables) if isinstance(tables, Mapping) else {}
+
+
 def keep_result(key: str, result: RunResult, store: Store, /) -> None:
     """Keep a result; the record goes last, so that it is never there without its parts."""
     of_record, of_file, of_counts = parts_of(key)

@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import io
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from effbench.analysis import (
-    Answer,
-    Quality,
-    answers,
-    answers_png,
-    nominal_and_real,
-    not_faster,
-    plot_nominal,
-    points_table,
-)
+from effbench.analysis import Answer, Quality, answers, nominal_and_real, not_faster, points_table
 from effbench.analysis.curves.groups import group_columns
 from effbench.plan.sweep import Sweep
 from effbench.run.interruption import check
@@ -29,6 +16,7 @@ from effbench.sweep.answer_record import answer_record
 from effbench.sweep.budget import budget_lines
 from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.config_file import sweep_config_file
+from effbench.sweep.figures import SATURATION, nominal_files, saturation_files
 from effbench.sweep.messages import say
 from effbench.sweep.note import note
 from effbench.sweep.page import page_of
@@ -39,9 +27,6 @@ from effbench.sweep.reporting import REPORT, report_of_sweep
 from effbench.tracking import names
 from effbench.tracking.location import for_writing, ui_command
 from effbench.tracking.tracker import RunStatus, Tracker, TrackingError
-
-FIGURE_VERSION = 5
-"""Bumped when the figure of equal values comes to be drawn in another way."""
 
 
 def give_answer(
@@ -73,8 +58,8 @@ def _answered(
     nominal = nominal_and_real(outcome.frame)
     files, metrics = _files(found, sweep, outcome, store), _metrics(found, sweep, outcome)
     if len(nominal):
-        files |= {"nominal.csv": nominal.to_csv(index=False).encode(), "nominal.png": _nominal_figure(outcome, store)}
-    folder = store.root / "sweeps" / sweep.plan.sweep_id
+        files |= {"nominal.csv": nominal.to_csv(index=False).encode(), **nominal_files(sweep, outcome, store)}
+    folder, figure = store.root / "sweeps" / sweep.plan.sweep_id, f"{SATURATION}.{sweep.figure.format[0]}"
     printout = Printout(
         table=_table(outcome.frame, sweep) if len(outcome.frame) else None,
         lines=[
@@ -87,13 +72,13 @@ def _answered(
         ],
         failures={name: error.summary for name, error in outcome.failures.items()},
         unmeasured=outcome.unmeasured,
-        figure=str(folder / "saturation.png") if "saturation.png" in files else None,
+        figure=str(folder / figure) if figure in files else None,
         runs=ui_command(for_writing(sweep.tracking.uri)),
         command=sweep.command,
         report=str(folder / REPORT),
         record=answer_record(outcome.frame, found, sweep_id=sweep.plan.sweep_id, tolerance=sweep.tolerance),
     )
-    files[REPORT] = report_of_sweep(sweep, outcome, found, printout, tracker)
+    files[REPORT] = report_of_sweep(sweep, outcome, found, printout, store, tracker)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -132,10 +117,7 @@ def _files(found: Sequence[Answer], sweep: Sweep, outcome: SweepOutcome, store: 
     files: dict[str, bytes] = {}
     if len(outcome.frame):
         files["table.csv"] = _table(outcome.frame, sweep).to_csv(index=False).encode()
-    drawn = [answer for answer in found if answer.cost is not None]
-    if drawn:
-        files["saturation.png"] = _kept_figure(drawn, sweep, outcome, store)
-    return files
+    return files | saturation_files(found, sweep, outcome, store)
 
 
 def _table(frame: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
@@ -180,42 +162,6 @@ def _lines(found: Sequence[Answer]) -> list[str]:
         own = [answer for answer in found if answer.group == group]
         lines += [answer.sentence for answer in own] + [detail for answer in own for detail in answer.details]
     return lines
-
-
-def _kept_figure(found: Sequence[Answer], sweep: Sweep, outcome: SweepOutcome, store: Store) -> bytes:
-    """Return the figure, drawn only where the store has none of these very values: drawing takes a second or two."""
-    asked = (sweep.saturation.method, sweep.saturation.options, sweep.tolerance)
-    digest = hashlib.sha256(f"{FIGURE_VERSION} {asked} {version('matplotlib')}".encode())
-    for answer in found:
-        digest.update(f"\n{answer.group} {answer.cost}\n{answer.runs.to_csv()}".encode())
-    for counts in (outcome.counts, outcome.test_counts):
-        for key, values in sorted(() if counts is None else counts.by_run.items()):
-            digest.update(key.encode() + values.tobytes())
-    return _kept(f"figures/{digest.hexdigest()[:20]}.png", lambda: answers_png(found), store)
-
-
-def _nominal_figure(outcome: SweepOutcome, store: Store) -> bytes:
-    """Return the figure of what is nominal and what is real, drawn only where the store has none of these values."""
-    values = nominal_and_real(outcome.frame).to_csv()
-    digest = hashlib.sha256(f"nominal {FIGURE_VERSION} {version('matplotlib')}\n{values}".encode())
-
-    def draw() -> bytes:
-        figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-        plot_nominal(outcome.frame, ax=figure.add_subplot())
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=200)
-        return stream.getvalue()
-
-    return _kept(f"figures/{digest.hexdigest()[:20]}.png", draw, store)
-
-
-def _kept(name: str, draw: Callable[[], bytes], store: Store) -> bytes:
-    """Return a figure of the store; it is drawn where it is not there."""
-    kept = store.get(name)
-    if kept is None:
-        kept = draw()
-        store.put(name, kept)
-    return kept
 
 
 def _swept(frame: pd.DataFrame, sweep: Sweep) -> list[str]:

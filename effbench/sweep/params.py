@@ -16,7 +16,8 @@ LAYERS = "layers"
 _TRAINING = ("epochs", "lr", "batch_size", "optimizer")
 MAIN = ("coder", *(f"{stage}.{option}" for stage in ("train", "finetune") for option in _TRAINING))
 """Keys of the configuration that are params of every run, beside its axes and what its network and data are."""
-_ASKED = ("tolerance", "saturation", "measure", "engine", "engines", "sweep", "store", "tracking", "device", "dry_run")
+_ENGINES = ("engine", "engines")
+_ASKED = ("tolerance", "saturation", "figure", "measure", *_ENGINES, "sweep", "store", "tracking", "device", "dry_run")
 """Keys that decide no run: params, which MLflow never changes, are not the place for them on a parent."""
 _WATCHING = tuple(f"train.{name}" for name in WATCHED)
 

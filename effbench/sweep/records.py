@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
-from effbench.analysis import plot_sensitivity
+from effbench.analysis import figure_bytes, plot_sensitivity
+from effbench.analysis.figures.saving import Format
 from effbench.checks.secrets import hide_in_values, without_secrets
 from effbench.checks.text import printable
 from effbench.plan.findings import Rows
@@ -72,7 +73,7 @@ def describe_run(
             tags[names.NOT_FINITE] = ",".join(f"{name}={value}" for name, value in odd.items())
         counts = pack_counts(val=result.counts_val, test=result.counts_test, test_examples=result.test_examples)
         files |= {names.MODEL_FILE: result.blob, names.COUNTS: counts}
-        files |= table_files(result.tables)
+        files |= table_files(result.tables, sweep.figure.format)
     if error is not None:
         tags[names.ERROR] = printable(without_secrets(error.summary))
         files |= table_files({CURVES: curves} if curves else {})
@@ -121,18 +122,17 @@ def extra_qualities(point: Point, /) -> tuple[str, ...]:
     return tuple(others)
 
 
-_FIGURES: Mapping[str, Callable[[pd.DataFrame], object]] = {"sensitivity": plot_sensitivity}
+_FIGURES: Mapping[str, Callable[[pd.DataFrame], Any]] = {"sensitivity": plot_sensitivity}
 """What draws a table, by the table's name; each returns matplotlib axes."""
 
 
-def table_files(tables: Mapping[str, Rows], /) -> dict[str, bytes]:
-    """Return the files of tables by their names: <table>.csv, and <table>.png of those that are drawn."""
+def table_files(tables: Mapping[str, Rows], formats: Sequence[Format] = ("png",), /) -> dict[str, bytes]:
+    """Return the files of tables by their names: <table>.csv, and <table>.png or other formats of those drawn."""
     files: dict[str, bytes] = {}
     for name, rows in tables.items():
         frame = pd.DataFrame(list(rows))
         files[f"{name}.csv"] = frame.to_csv(index=False).encode()
         if name in _FIGURES:
-            stream = io.BytesIO()
-            _FIGURES[name](frame).figure.savefig(stream, format="png", dpi=200)  # type: ignore[attr-defined]
-            files[f"{name}.png"] = stream.getvalue()
+            drawn = _FIGURES[name](frame).figure
+            files |= {f"{name}.{form}": figure_bytes(drawn, form) for form in formats}
     return files

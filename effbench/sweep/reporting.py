@@ -10,16 +10,18 @@ import pandas as pd
 
 from effbench.analysis import Answer, Counts, Quality, answers
 from effbench.analysis.definitions.tolerance import DEFAULT_TOLERANCE
-from effbench.analysis.report.figure import PageOf
 from effbench.analysis.report.page import Grid, Report, report_page
+from effbench.analysis.report.panel import PageOf
 from effbench.analysis.table import points_table
 from effbench.checks.secrets import without_secrets
 from effbench.plan.sweep import SaturationSettings, Sweep
+from effbench.run.store import Store
 from effbench.sweep.answer_record import answer_record
 from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.environment import describe_environment
 from effbench.sweep.note import command_of
 from effbench.sweep.printout import Printout
+from effbench.sweep.report_tables import Load, from_store, from_tracking, tables_of
 from effbench.sweep.report_words import as_failed, asked_of, problems_of, swept_columns, without_numbers
 from effbench.sweep.terminal import shown_columns
 from effbench.tracking import names
@@ -37,7 +39,13 @@ _VERSION = "version."
 
 
 def report_of_sweep(
-    sweep: Sweep, outcome: SweepOutcome, found: Sequence[Answer], printout: Printout, tracker: Tracker | None, /
+    sweep: Sweep,
+    outcome: SweepOutcome,
+    found: Sequence[Answer],
+    printout: Printout,
+    store: Store,
+    tracker: Tracker | None,
+    /,
 ) -> bytes:
     """Return the page of a sweep that has come to its end; without a tracker it leads to no other page."""
     said = {line for answer in found for line in (answer.sentence, *answer.details)}
@@ -62,6 +70,7 @@ def report_of_sweep(
         environment=describe_environment(),
         command=sweep.command,
         page_of=page_of,
+        load=from_store(store),
     )
 
 
@@ -112,6 +121,7 @@ def report_again(sweep: str, /, *, experiment: str = "effbench", tracking_uri: s
         environment={name: text for name, text in tags.items() if name.startswith(_VERSION) or name == "machine"},
         command=command_of(tags.get(names.NOTE, "")),
         page_of=page_of,
+        load=from_tracking(tracking_uri),
     )
     return TrackedReport(parent=parent, page=page)
 
@@ -131,6 +141,7 @@ def _page(
     environment: Mapping[str, str],
     command: str,
     page_of: PageOf,
+    load: Load,
 ) -> bytes:
     """Return the page. Runs whose quality is no finite number count as failed: the others are answered for."""
     named = [*problems, *problems_of(frame)]
@@ -148,6 +159,7 @@ def _page(
             )
         except ValueError as error:
             named.append(f"no answer: {error}")
+    tables = tables_of(usable, found, load)
     report = Report(
         title=f"effbench: {', '.join(_subject(frame)) or 'sweep'} ({sweep_id})",
         frame=usable,
@@ -161,6 +173,8 @@ def _page(
         command="\n".join([*([command] if command else []), f"python -m effbench.report sweep={sweep_id}"]),
         record=answer_record(usable, found, sweep_id=sweep_id, tolerance=tolerance),
         page_of=page_of,
+        tables=tables.by_run,
+        n_without_tables=tables.n_others,
     )
     return without_secrets(report_page(report)).encode()
 

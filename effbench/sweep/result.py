@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from effbench.analysis import Counts, Quality, Saturation, pareto_front, plot_saturation, saturation_point
+from effbench.analysis import Counts, Saturation, pareto_front, plot_saturation, saturation_point
 from effbench.analysis.definitions.methods import with_tolerance
 from effbench.checks.fields import shown
 from effbench.codec import decode
@@ -20,12 +18,12 @@ from effbench.plan.point import Point
 from effbench.plan.sweep import Sweep
 from effbench.run.results import load_result
 from effbench.run.store import Store
+from effbench.sweep.as_html import image_html, table_html
 from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.documents import markdown
 from effbench.sweep.messages import plain
 from effbench.sweep.printout import Printout
 from effbench.sweep.records import quality_columns
-from effbench.sweep.terminal import group_breaks, shown_columns
 from effbench.tracking import names
 
 if TYPE_CHECKING:
@@ -181,12 +179,8 @@ class SweepResult:
         said = "".join(
             f"<li>{html.escape(plain(line))}</li>" for line in [*self._interrupted(), *self._printout.said()]
         )
-        table, figure = self._printout.table, self._printout.figure
-        image = ""
-        if figure is not None and Path(figure).is_file():
-            encoded = base64.b64encode(Path(figure).read_bytes()).decode()
-            image = f'<img style="max-width:100%" alt="quality against cost" src="data:image/png;base64,{encoded}">'
-        rows = "" if table is None else _html(table)
+        table, image = self._printout.table, image_html(self._printout.figure, self._sweep.figure.format)
+        rows = "" if table is None else table_html(table)
         return f"<div><ul>{said}</ul>{image}{rows}<p>{html.escape(plain(self._printout.runs))}</p></div>"
 
     def _with(self, cost: str | None, method: str | None, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -234,18 +228,3 @@ def _is_equal(own: Any, value: Any) -> bool:
     if isinstance(own, int | float) and isinstance(value, int | float):
         return math.isclose(own, value, rel_tol=1e-9)
     return bool(own == value)
-
-
-def _html(table: pd.DataFrame) -> str:
-    """Return a table as the terminal shows it, in HTML."""
-    columns = shown_columns(table, Quality(**table.attrs["quality"]), table.attrs["extras"])
-    parts = [[html.escape(part) for part in column.heading.split("\n")] for column in columns]
-    rows = zip(*(column.cells for column in columns), strict=True)
-    top = "".join(f"<th>{'<br>'.join(lines)}</th>" for lines in parts)
-    breaks = group_breaks(columns)
-    body = ""
-    for number, row in enumerate(rows):
-        line = ' style="border-top:2px solid gray"' if number in breaks else ""
-        body += f"<tr{line}>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>"
-    style = "text-align:right;border-collapse:collapse"
-    return f'<table style="{style}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'

@@ -5,7 +5,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from effbench.config.command_line import read_command_line
-from effbench.config.keys import GROUPS, SINGLE, check_choice, check_count, options_of
+from effbench.config.keys import GROUPS, LISTS_WITHIN, SINGLE, check_choice, check_count, options_of
 from effbench.config.overrides import parse
 from effbench.config.search_path import conf_folder
 
@@ -44,7 +44,9 @@ def test_what_is_no_choice_is_refused_with_the_nearest(group, value, message):
     assert str(refusal.value).startswith(message)
 
 
-@pytest.mark.parametrize("key", [name for name in SINGLE if name not in ("measure", "engines", "sweep", "store")])
+@pytest.mark.parametrize(
+    "key", [name for name in SINGLE if name not in ("measure", "figure", "engines", "sweep", "store")]
+)
 def test_keys_of_the_whole_sweep_take_one_value(key):
     (override,) = parse([f"{key}=a,b"])
     with pytest.raises(ValueError, match=f"^{key}=a,b: takes one value, for the whole sweep$"):
@@ -53,11 +55,13 @@ def test_keys_of_the_whole_sweep_take_one_value(key):
     check_count(one)
 
 
-def test_lists_that_are_measured_need_an_element():
-    (override,) = parse(["measure.batch=[]"])
-    with pytest.raises(ValueError, match=r"^measure\.batch=\[\]: give at least one value, as in measure\.batch=1,8$"):
+@pytest.mark.parametrize(("key", "example"), [*LISTS_WITHIN.items()])
+def test_lists_within_runs_need_an_element(key, example):
+    (override,) = parse([f"{key}=[]"])
+    with pytest.raises(ValueError) as refusal:
         check_count(override)
-    for text in ("measure.batch=1,8", "measure.batch=[1,8]", "measure.batch=1"):
+    assert str(refusal.value) == f"{key}=[]: give at least one value, as in {key}={example}"
+    for text in (f"{key}={example}", f"{key}=[{example}]", f"{key}={example.partition(',')[0]}"):
         check_count(parse([text])[0])
 
 

@@ -133,6 +133,38 @@ def test_definitions_of_the_saturation_point(arguments, options):
 
 
 @pytest.mark.parametrize(
+    ("argument", "formats"),
+    [
+        ("figure.format=png", ("png",)),
+        ("figure.format=svg,pdf", ("svg", "pdf")),
+        ("figure.format=[pdf,png]", ("pdf", "png")),
+        ("figure.format=svg,svg", ("svg",)),
+    ],
+)
+def test_several_formats_of_figures_multiply_no_runs(argument, formats):
+    plain, asked = read_sweep(["+prune=0.5"]), read_sweep(["+prune=0.5", argument])
+    assert (plain.figure.format, asked.figure.format) == (("png",), formats)
+    assert asked.plan.sweep_id == plain.plan.sweep_id and len(asked.plan.points) == 2
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("figure.format=gif", "figure.format=gif: must be png, svg or pdf"),
+        ("figure.format=svg,gif", "figure.format=gif: must be png, svg or pdf"),
+        ("figure.format=null", "figure.format=null: must be png, svg or pdf"),
+        ("figure.format=[]", "figure.format=[]: give at least one value, as in figure.format=svg,pdf"),
+        ("figure.formt=svg", "figure.formt: there is no such key; did you mean figure.format?"),
+        ("figure=svg", "figure: is a group of keys; give one of them, as in figure.format=…"),
+    ],
+)
+def test_formats_that_there_are_not(argument, message):
+    with pytest.raises(ValueError) as refusal:
+        read_sweep(["+prune=0.5", argument])
+    assert str(refusal.value) == message
+
+
+@pytest.mark.parametrize(
     ("argument", "message"),
     [
         (

@@ -18,6 +18,7 @@ from effbench.plan.given_networks import give_network
 from effbench.sweep.config_file import config_file, sweep_config_file
 
 TINY = "model=lenet_300_100 data.side=8 train.epochs=1 finetune.epochs=1"
+FORMATS = "figure.format=svg,pdf"
 COMMANDS = [
     f"{TINY} +prune=0,0.30000000000000004 bits=4 seed=0,3 coder=none,ans",
     f"{TINY} prune=0.5 prune_granularity=row act_bits=8 bits=8 train=sgd_cosine finetune.lr=1e-05 tolerance=0.1 "
@@ -127,11 +128,12 @@ def content():
 class TestArguments:
     def test_what_nothing_follows_from_may_be_given_anew(self, tmp_path, content):
         anew = ["prune=0.1,0.9", "seed=4", "coder=none", "tolerance=0.1", "measure.batch=1,8", "store.root=there"]
-        sweep = redone(tmp_path / "a", content, *anew, "engine.eager.device=cpu", "bits=4", "sweep.jobs=1")
+        sweep = redone(tmp_path / "a", content, *anew, "engine.eager.device=cpu", "bits=4", "sweep.jobs=1", FORMATS)
         labels = [point.label for point in sweep.plan.points]
         assert labels == ["reference", "prune=0.1, bits=4", "prune=0.9, bits=4"]
         assert {(point.seed, point.coder) for point in sweep.plan.points} == {(4, "none")}
         assert (sweep.measure.batch, sweep.tolerance, sweep.jobs, sweep.store.root) == ((1, 8), 0.1, 1, "there")
+        assert sweep.figure.format == ("svg", "pdf")
 
     @pytest.mark.parametrize(
         ("argument", "message"),

@@ -4,12 +4,20 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from effbench.config.resolved_file import described, find_resolved, hidden_keys, read_resolved
+from effbench.config.resolved_file import LATER, described, find_resolved, hidden_keys, read_resolved
 
 NODE = {
     **{"task": {"_target_": "a.b"}, "model": {"_target_": "a.net", "text": "${not} a \\${reference}"}},
     **{"data": {"_target_": "a.data"}, "recipe": {}, "train": {"lr": 0.1}, "finetune": {}, "stage": {"prune": {}}},
-    **{"engine": {"eager": {}}, "saturation": {}, "measure": {}, "sweep": {}, "store": {}, "tracking": {}},
+    **{
+        "engine": {"eager": {}},
+        "saturation": {},
+        "figure": {},
+        "measure": {},
+        "sweep": {},
+        "store": {},
+        "tracking": {},
+    },
     **{"seed": 0, "coder": "ans", "device": "auto", "tolerance": 0.02, "dry_run": False, "phases": []},
 }
 CHOSEN = {"task": "classification", "model": "net", "data": "digits"}
@@ -27,8 +35,9 @@ def test_what_was_written_is_read_and_resolves_to_itself():
     assert (file.members, file.command) == ({}, HEADER["command"])
 
 
-def test_a_configuration_of_an_earlier_release_has_the_defaults_of_what_came_later():
-    assert read_resolved(text(saturation=None), "config.yaml").node["saturation"] == {}
+@pytest.mark.parametrize("key", LATER)
+def test_a_configuration_of_an_earlier_release_has_the_defaults_of_what_came_later(key):
+    assert read_resolved(text(**{key: None}), "config.yaml").node[key] == {}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import effbench
 from effbench.config.read import read_sweep
 from effbench.run.results import RunResult
 from effbench.run.store import Store
-from effbench.sweep import timing
+from effbench.sweep import carry_out, timing
 
 
 class Memory:
@@ -256,3 +256,15 @@ def tiny_sweep():
 
 
 TINY = ("model.channels=[4,4]", "data.side=8")
+
+
+@pytest.fixture
+def outcome_of(monkeypatch, store, make_tracker, display, runs):
+    """Return what carries a sweep out without any training: outcome_of("prune=0.5") -> (sweep, outcome)."""
+    monkeypatch.setattr("effbench.sweep.carry_out.measure_points", lambda points, *_: {})
+
+    def make(*arguments, outcomes=None):
+        sweep = read_sweep([*arguments, f"tracking.uri=sqlite:///{store.root / 'there.db'}"])
+        return sweep, carry_out.carry_out(sweep, store, make_tracker(), display, runs(sweep, outcomes))
+
+    return make

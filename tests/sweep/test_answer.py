@@ -1,4 +1,4 @@
-"""The end of a sweep: what is printed, what is left on the parent run, a figure that is drawn once."""
+"""The end of a sweep: what is printed, what is left on the parent run."""
 
 import dataclasses
 import io
@@ -10,21 +10,8 @@ from PIL import Image
 from effbench.analysis import answers, answers_png, saturation_point
 from effbench.config.read import read_sweep
 from effbench.run.outcomes import RunError
-from effbench.sweep import answer
 from effbench.sweep.answer import give_answer
-from effbench.sweep.carry_out import SweepOutcome, carry_out
-
-
-@pytest.fixture
-def outcome_of(monkeypatch, store, make_tracker, display, runs):
-    """Return what carries a sweep out without any training: outcome_of("prune=0.5") -> (sweep, outcome)."""
-    monkeypatch.setattr("effbench.sweep.carry_out.measure_points", lambda points, *_: {})
-
-    def make(*arguments, outcomes=None):
-        sweep = read_sweep([*arguments, f"tracking.uri=sqlite:///{store.root / 'there.db'}"])
-        return sweep, carry_out(sweep, store, make_tracker(), display, runs(sweep, outcomes))
-
-    return make
+from effbench.sweep.carry_out import SweepOutcome
 
 
 def test_table_answer_and_figure_are_printed_and_logged(outcome_of, store, make_tracker, capsys):
@@ -63,20 +50,6 @@ def test_the_parents_note_holds_the_answer_and_its_tags_what_was_asked(outcome_o
     assert all(line in out for line in lines)
     assert tracker.tags["effbench.tolerance"] == "0.5"
     assert tracker.tags["effbench.measure.seconds"] == "1.0"
-
-
-def test_the_figure_of_the_same_values_is_drawn_once(outcome_of, store, make_tracker, monkeypatch, capsys):
-    sweep, outcome = outcome_of("prune=0.5,0.9")
-    drawn, draw = [], answer.answers_png
-    monkeypatch.setattr(answer, "answers_png", lambda *a, **k: drawn.append(1) or draw(*a, **k))
-    trackers = [make_tracker() for _ in range(3)]
-    for tracker in trackers[:2]:
-        give_answer(sweep, outcome, store, tracker)
-    assert len(drawn) == 1
-    assert trackers[0].closed == trackers[1].closed
-    monkeypatch.setattr(answer, "FIGURE_VERSION", 99)
-    give_answer(sweep, outcome, store, trackers[2])
-    assert len(drawn) == 2
 
 
 def test_a_failure_is_said_and_ends_the_sweep_as_failed(outcome_of, store, make_tracker, capsys):

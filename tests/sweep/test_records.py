@@ -41,6 +41,13 @@ def test_a_plain_table_is_a_csv():
     assert files == {"other.csv": b"a,b\n1,0.5\n2,1.5\n"}
 
 
+def test_a_table_that_is_drawn_is_so_in_each_format():
+    rows = [{"layer": "a", "weights": 4, "bits": n, "loss_increase": 1 / n, "chosen": n == 4} for n in (8, 4)]
+    files = table_files({"sensitivity": rows}, ("svg", "pdf"))
+    assert sorted(files) == ["sensitivity.csv", "sensitivity.pdf", "sensitivity.svg"]
+    assert table_files({"sensitivity": rows}).keys() == {"sensitivity.csv", "sensitivity.png"}
+
+
 def test_a_run_has_its_sensitivities_whoever_measured_them(tmp_path, sweep, monkeypatch):
     monkeypatch.setattr("effbench.run.making.WORTH_KEEPING_SECONDS", 0.0)
     store = Store(tmp_path)

@@ -27,7 +27,7 @@ def told(monkeypatch, store, make_tracker, display, runs):
         printout = Printout(
             table=None, lines=lines, figure=None, runs="mlflow ui", failures={"prune=0.7": "it <b> broke"}
         )
-        return report_of_sweep(sweep, outcome, found, printout, tracker).decode(), found, sweep
+        return report_of_sweep(sweep, outcome, found, printout, store, tracker).decode(), found, sweep
 
     return make
 

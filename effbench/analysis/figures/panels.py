@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from effbench.analysis.curves.series import series_of
 from effbench.analysis.figures.captions import FONT_SIZE, wrapped, write_labels
 from effbench.analysis.figures.legend import Entry, unique_entries, write_legend
 from effbench.analysis.figures.plot import draw_panel
+from effbench.analysis.figures.saving import figure_bytes
 from effbench.analysis.saturation import Found
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ _LEFT, _RIGHT, _BOTTOM, _TOP = 0.66, 0.24, 0.52, 0.12
 _LINE = 0.165
 """Height of a line of a title, or of the legend's."""
 _PROPORTIONAL = 2e-3
-_DPI = 200
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,9 +42,7 @@ class Panel:
 
 def answers_png(found: Sequence[Answer], /) -> bytes:
     """Return the figure of answers with a cost (at least one) as a PNG: see `answers_figure`."""
-    stream = io.BytesIO()
-    answers_figure(found).savefig(stream, format="png", dpi=_DPI)
-    return stream.getvalue()
+    return figure_bytes(answers_figure(found), "png")
 
 
 def answers_figure(found: Sequence[Answer], /) -> Figure:

@@ -24,7 +24,7 @@ def plot_sensitivity(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     there are few enough, cells hold their figures. `ax` None makes a figure as high as the layers need. ValueError
     where a column is missing, or a layer lacks a width.
     """
-    increases, chosen, weights = _matrices(frame)
+    increases, chosen, weights = sensitivity_matrices(frame)
     if ax is None:
         ax = _new_axes(len(increases))
     from matplotlib.colors import LogNorm
@@ -47,8 +47,11 @@ def plot_sensitivity(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _matrices(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
-    """Return increases and choices, both (layers, widths, the widest first), and the weights of each layer."""
+def sensitivity_matrices(frame: pd.DataFrame, /) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+    """Return increases and choices, both (layers, widths, the widest first), and the weights of each layer.
+
+    ValueError where a column is missing, or a layer lacks a width.
+    """
     for name in ("layer", "weights", "bits", "loss_increase", "chosen"):
         if name not in frame.columns:
             raise ValueError(f"{name}: a table of sensitivities has this column; there are {', '.join(frame.columns)}")

@@ -13,6 +13,8 @@ _POINT, _RING = 6.0, 12.0
 """Half of what a point takes, and of one with a ring."""
 _STEP = 4.0
 """Between the boxes along a line."""
+_BESIDE = 2.0
+"""Pixels at either end of a text, for its letters not to touch another one's."""
 _LONGEST = 30
 """Letters of a name; the rest of a longer one is in the table."""
 
@@ -71,7 +73,7 @@ def place_labels(
     labels = []
     for number in order:
         text = shortened(texts[number])
-        for label, box in _places(*points[number], text, gap=sizes[number] + 2):
+        for label, box in _places(*points[number], text, gap=sizes[number] + 2 + _BESIDE):
             if frame.holds(box) and not any(box.touches(other) for other in taken):
                 labels.append(label)
                 taken.append(box)
@@ -100,7 +102,8 @@ def _places(x: float, y: float, text: str, *, gap: float) -> Iterator[tuple[Labe
         ("end", x - gap - width, y + 16),
     ):
         at = {"start": left, "end": left + width, "middle": x}[anchor]
-        box = Box(left=left, top=baseline - _HEIGHT + 3, right=left + width, bottom=baseline + 3)
+        top, bottom = baseline - _HEIGHT + 3, baseline + 3
+        box = Box(left=left - _BESIDE, top=top, right=left + width + _BESIDE, bottom=bottom)
         yield Label(x=round(at, 1), y=round(baseline, 1), anchor=anchor, text=text), box
 
 

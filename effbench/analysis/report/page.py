@@ -17,10 +17,17 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from effbench.analysis.answers import Answer
+from effbench.analysis.curves.quality import Quality
 from effbench.analysis.nominal import nominal_and_real, not_faster
+from effbench.analysis.report.axes_panel import axes_panels
 from effbench.analysis.report.duties import Duty, duties
-from effbench.analysis.report.figure import PageOf, panels_of
+from effbench.analysis.report.figure import panels_of
+from effbench.analysis.report.heat_map import heat_maps
 from effbench.analysis.report.method_table import method_rows
+from effbench.analysis.report.nominal_panel import nominal_panels
+from effbench.analysis.report.panel import PageOf
+from effbench.analysis.report.sensitivity_cells import sensitivity_cells
+from effbench.analysis.report.training_panels import training_panels
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TEMPLATE = "page.html"
@@ -64,6 +71,10 @@ class Report:
     record: Mapping[str, Any] = field(default_factory=dict)
     """The same for programs: it is written into the page as strict JSON."""
     page_of: PageOf = _nowhere
+    tables: Mapping[str, Mapping[str, pd.DataFrame]] = field(default_factory=dict)
+    """Training curves and sensitivities of some runs, by the runs' names."""
+    n_without_tables: int = 0
+    """How many runs there are beside those."""
 
 
 def report_page(report: Report, /) -> str:
@@ -76,6 +87,7 @@ def report_page(report: Report, /) -> str:
     text = _template().render(
         report=report,
         panels=panels_of(report.found, tolerance=report.tolerance, page_of=report.page_of),
+        **_pictures(report, nominal),
         methods=method_rows(report.found),
         duties=_duties(report.frame),
         nominal=_nominal_grid(nominal),
@@ -86,6 +98,23 @@ def report_page(report: Report, /) -> str:
         has_seeds=_has_seeds(report.frame),
     )
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _pictures(report: Report, nominal: pd.DataFrame) -> dict[str, Any]:
+    """Return what is drawn beside the qualities against the costs, each only where there is something to show."""
+    found, page_of = report.found, report.page_of
+    try:
+        quality = Quality.of_frame(report.frame)
+        training = training_panels(report.tables, quality)
+    except (ValueError, KeyError):  # of several qualities, or none
+        training = []
+    return {
+        "axes_panels": axes_panels(found, page_of=page_of),
+        "heat_maps": heat_maps(found, tolerance=report.tolerance, page_of=page_of),
+        "nominal_panels": nominal_panels(nominal) if len(nominal) else [],
+        "training_panels": training,
+        "sensitivities": sensitivity_cells(report.tables),
+    }
 
 
 def strict_record(value: Any, /) -> Any:

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from effbench.analysis import answers
-from effbench.analysis.report.figure import BOTTOM, LEFT, RIGHT, TOP, panels_of
+from effbench.analysis.report.figure import panels_of
+from effbench.analysis.report.panel import BOTTOM, LEFT, RIGHT, TOP
 
 
 def runs_of(sizes, accuracies, n_seeds=1, **columns):

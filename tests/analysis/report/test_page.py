@@ -149,31 +149,94 @@ def test_a_frame_without_rows_or_answers_is_a_page():
     assert "<figure" not in report_page(report_of(pd.DataFrame({"point": []}), found=[], table=None))
 
 
+def with_everything(runs):
+    """Return a report in which every picture has something to show, under hostile names."""
+    for name in ("speedup", "speedup_low", "speedup_high"):
+        runs[f"{name}/{HOSTILE[0]}"] = {"speedup": 1.2, "speedup_low": 1.1, "speedup_high": 1.3}[name]
+    epochs = pd.DataFrame({"epoch": [1, 2, 3], "loss": [2.0, 1.0, 0.5], "accuracy_val": [0.5, np.nan, 0.7]})
+    layers = pd.DataFrame({"layer": HOSTILE[:2], "weights": 9, "bits": 4, "loss_increase": [0.1, 0.0], "chosen": True})
+    tables = {HOSTILE[0]: {"curves": epochs, "sensitivity": layers}, HOSTILE[2]: {"curves": epochs}}
+    return report_of(runs, tables=tables, n_without_tables=5)
+
+
+def test_every_picture_has_a_heading_and_is_described(grid_runs):
+    page = report_page(with_everything(grid_runs(n_seeds=2, missing=[(0.9, 4)])))
+    headings = ["Each axis on its own", "Two axes at once", "Nominal against real", "Which layer bears it?"]
+    places = [page.index(f"<h2>{title}") for title in [*headings, "How it was trained"]]
+    assert places == sorted(places)
+    pictures = re.findall(
+        r'<svg viewBox="[^"]+" role="img" aria-labelledby="([^"]+)">\n<desc id="([^"]+)">(.+?)</desc>', page
+    )
+    assert len(pictures) == page.count("<figure>") == 2 + 1 + 1 + 1 + 1 + 2
+    assert all(one == other and len(said) > 20 for one, other, said in pictures)
+    assert len({one for one, _, _ in pictures}) == len(pictures)
+    assert page.count("<script") == 1 and "NaN" not in page and "5 more are not drawn" in page
+    found = Elements()
+    found.feed(page)
+    assert "img" not in found.names and not [name for name in found.attributes if name.startswith("on")]
+
+
+def test_pictures_of_which_nothing_is_known_are_left_out():
+    page = report_page(report_of(runs_of(["reference", "prune=0.5"])))
+    for title in ("Each axis on its own", "Two axes at once", "Which layer bears it?", "How it was trained"):
+        assert title not in page
+    assert "No latency was measured" in page
+
+
 def test_a_record_is_strict():
     assert strict_record({1: np.float64("nan"), "a": (True, None, "x", 3)}) == {"1": None, "a": [True, None, "x", 3]}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [375, 1200])
-def test_a_browser_shows_every_row_within_the_width_and_runs_nothing(tmp_path, width):
+@pytest.fixture
+def browse(tmp_path):
+    """Return what shows a page in a frame of a width: browse(page, width, script) -> what it tells, its complaints."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("there is no Chromium here to show the page")
+
+    def show(page, width, script):
+        frame = f'<iframe id="f" style="width:{width}px;height:900px" srcdoc="{html.escape(page)}"></iframe>'
+        told = (
+            "<script>const f=document.getElementById('f');f.onload=()=>{const d=f.contentDocument;"
+            f"document.title=({script}).join()}}</script>"
+        )
+        outer = tmp_path / "outer.html"
+        outer.write_text(f"<!DOCTYPE html><meta charset=utf-8><title></title>{frame}{told}", encoding="utf-8")
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+        options += ["--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1300,1000"]
+        command = [browser, *options, "--dump-dom", str(outer)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        (title,) = re.findall(r"<title>([\d,]+)</title>", done.stdout)
+        return [*map(int, title.split(","))], [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+    return show
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [375, 1200])
+def test_a_browser_shows_every_row_within_the_width_and_runs_nothing(browse, width):
     page = report_page(hostile_report())
-    frame = f'<iframe id="f" style="width:{width}px;height:900px" srcdoc="{html.escape(page)}"></iframe>'
-    told = (
-        "<script>const f=document.getElementById('f');f.onload=()=>{const d=f.contentDocument;"
-        "document.title=[d.documentElement.scrollWidth,d.querySelectorAll('tbody tr').length,"
-        "d.querySelectorAll('g.mark').length].join()}</script>"
-    )
-    outer = tmp_path / "outer.html"
-    outer.write_text(f"<!DOCTYPE html><meta charset=utf-8><title></title>{frame}{told}", encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    options += ["--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1300,1000"]
-    done = subprocess.run([browser, *options, "--dump-dom", str(outer)], capture_output=True, text=True, timeout=120)
-    (title,) = re.findall(r"<title>([\d,]+)</title>", done.stdout)
-    scrolled, rows, marks = map(int, title.split(","))
+    counts = ("tbody tr", "g.mark")
+    script = ",".join(f"d.querySelectorAll('{name}').length" for name in counts)
+    (scrolled, rows, marks), complaints = browse(page, width, f"[d.documentElement.scrollWidth,{script}]")
     assert scrolled <= width
     assert rows >= len(HOSTILE) + 1 and rows == page.count("<tr>") - page.count("<thead><tr>")
     assert marks == page.count('<g class="mark')
-    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert not complaints
+
+
+TOUCHING = """[...d.querySelectorAll('figure > svg')].flatMap(s => {
+  const all = [...s.querySelectorAll('text')].map(t => t.getBoundingClientRect()), n = s.getBoundingClientRect();
+  const pairs = all.flatMap((a, i) => all.slice(i + 1).filter(b =>
+    a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 2 && b.top < a.bottom - 2));
+  return [pairs.length, all.filter(a => a.left < n.left - 2 || a.right > n.right + 9).length]})"""
+"""For each picture: how many pairs of texts lie over each other, and how many texts leave it."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [375, 1200])
+def test_no_text_of_a_picture_touches_another_with_sixty_points(browse, grid_runs, width):
+    prunes = [0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9]
+    page = report_page(with_everything(grid_runs(prunes, (32, 8, 6, 5, 4, 2), n_seeds=2)))
+    told, complaints = browse(page, width, TOUCHING)
+    assert told == [0] * 2 * page.count("<figure>") and not complaints
