@@ -28,6 +28,7 @@ def test_where_all_agree_nothing_is_said():
     } == {
         "tolerance": "a=2",
         "kneedle": "a=2",
+        "kneedle over log cost": "a=2",
         "marginal": "a=2",
     }
     assert sentence(found_on(frame)) == ""
