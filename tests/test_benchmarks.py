@@ -33,6 +33,7 @@ def test_every_script_can_be_imported_and_says_what_it_asks(load, name):
         assert word in module.__doc__
 
 
+@pytest.mark.extended
 def test_the_hand_written_sweep_prunes_finetunes_and_tests_every_point(load):
     sweep = load("sweep")
     task = sweep.Task(ratios=(0.5,), seeds=(0,), epochs=1, finetune_epochs=1, fraction=0.02)

@@ -30,6 +30,7 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("effbench 0.")
 
 
+@pytest.mark.extended
 def test_vgg16_is_as_published(folder, capsys):
     assert main([*VGG16, "--format=json", "top=3", "out=vgg.csv,figures/vgg.svg"]) == 0
     printed = capsys.readouterr()
@@ -90,6 +91,7 @@ def test_a_file_that_can_not_be_written(folder, capsys):
     assert "can't be written" in line
 
 
+@pytest.mark.extended
 def test_it_is_a_command(folder):
     """A process of its own takes a network from the working folder."""
     (folder / "own_nets.py").write_text("from torch import nn\n\ndef net():\n    return nn.Conv2d(1, 4, 3)\n")

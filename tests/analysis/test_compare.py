@@ -141,6 +141,7 @@ def test_counts_of_other_examples_are_refused():
         compare(a.assign(data="one"), b.assign(data="two"), counts=Counts.of_correct(own | others))
 
 
+@pytest.mark.extended
 @settings(max_examples=30, deadline=None)
 @given(st.randoms(use_true_random=False), st.sampled_from([1, 1024]))
 def test_order_of_rows_and_scale_of_units_do_not_move_the_answer(random, factor):

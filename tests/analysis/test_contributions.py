@@ -105,6 +105,7 @@ def sweep(rows):
     return points
 
 
+@pytest.mark.extended
 @QUICK
 @given(SWEEPS, st.randoms(use_true_random=False), st.sampled_from([1, 1024]))
 def test_order_of_rows_and_units_do_not_move_it_and_shares_are_shares(rows, random, factor):
@@ -118,6 +119,7 @@ def test_order_of_rows_and_units_do_not_move_it_and_shares_are_shares(rows, rand
     assert one.between(-1e-9, 1 + 1e-9).all()
 
 
+@pytest.mark.extended
 @QUICK
 @given(SWEEPS)
 def test_a_dominated_extra_point_and_rows_given_twice_under_new_seeds_do_not_move_it(rows):

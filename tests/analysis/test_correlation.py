@@ -38,6 +38,7 @@ def test_known_values(latency, macs, correlation):
     assert row.low <= row.correlation <= row.high
 
 
+@pytest.mark.extended
 def test_the_interval_covers_as_often_as_it_says():
     """Of 40 networks with a true rank correlation of 0.6 (normal pairs), over 300 draws."""
     generator = np.random.default_rng(1)

@@ -101,6 +101,7 @@ def test_what_can_not_be_judged_is_refused(runs):
         recommend(keyed, max_size_bytes=1)
 
 
+@pytest.mark.extended
 @QUICK
 @given(POINTS, st.randoms(use_true_random=False), st.sampled_from([1, 1000]))
 def test_order_of_rows_and_scale_of_units_do_not_move_the_answer(points, random, factor):
@@ -113,6 +114,7 @@ def test_order_of_rows_and_scale_of_units_do_not_move_the_answer(points, random,
     assert np.allclose(one["missed"], two["missed"])
 
 
+@pytest.mark.extended
 @QUICK
 @given(POINTS)
 def test_a_dominated_extra_point_does_not_move_the_first(points):

@@ -162,6 +162,7 @@ def test_options_out_of_range_are_refused(runs, value):
         saturation_point(runs, method="kneedle", sensitivity=value)
 
 
+@pytest.mark.extended
 @QUICK
 @given(CURVES, TOLERANCES, st.sampled_from(["tolerance", "kneedle"]))
 def test_lower_is_better_gives_the_same_choice_as_its_mirror_image(frame, tolerance, method):

@@ -61,6 +61,7 @@ def test_without_a_point_there_is_nothing_to_hang():
     assert sentence(found_on(bare)) == ""
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("method", ["tolerance", "tolerance_bound", "kneedle", "marginal"])
 def test_points_that_came_equally_far_are_one(method):
     points = [("reference", 800, 0.95), ("prune=0.5", 400, 0.949), ("prune=0.8", 200, 0.948), ("prune=0.9", 100, 0.9)]

@@ -131,6 +131,7 @@ def test_extreme_integers_come_back():
     )
 
 
+@pytest.mark.extended
 @SEEDED
 @given(
     st.integers(1, 16),
@@ -154,6 +155,7 @@ def share(model, n_values, density):
     return model
 
 
+@pytest.mark.extended
 @SEEDED
 @given(
     st.sampled_from([1, 2, 3, 7, 16, 100, 256, 300, 2**15]),
@@ -310,6 +312,7 @@ def test_a_network_without_state_comes_back():
     assert len(assert_comes_back(nn.ReLU())) == 14
 
 
+@pytest.mark.extended
 def test_importing_the_codec_imports_neither_numba_nor_constriction():
     code = "import sys, effbench.codec; sys.exit('numba' in sys.modules or 'constriction' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -332,6 +335,7 @@ digest = hashlib.sha256(b"".join(blobs)).hexdigest()
 """
 
 
+@pytest.mark.extended
 def test_the_same_network_gives_the_same_bytes_here_and_in_a_fresh_process():
     digests = []
     for _ in range(2):
@@ -362,6 +366,7 @@ def steps_of(layer):
     return stored.codes - zero_points, stored.scale
 
 
+@pytest.mark.matrix(fast=22)
 @pytest.mark.parametrize("coder", CODERS)
 @pytest.mark.parametrize("zeros", [0.0, 0.9])
 @pytest.mark.parametrize("granularity", ["channel", "tensor"])

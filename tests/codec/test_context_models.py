@@ -92,6 +92,7 @@ def test_rows_and_columns_of_their_own_size_are_seen(of):
     assert ordered < 0.9 * len(written(shuffled, (300, 200, 1, 1), (-20, 20))[0])
 
 
+@pytest.mark.extended
 def test_another_process_with_other_threads_reads_the_same(tmp_path):
     """Whole numbers alone: no sum depends on its order, none on the processor (encodec#95)."""
     rng = np.random.default_rng(0)

@@ -57,6 +57,7 @@ def test_a_pattern_has_a_bit_for_each_neighbour(line, distance, slot, bit):
     assert (chosen[slot] - nothing[slot]) & 1 << bit
 
 
+@pytest.mark.extended
 def test_slots_of_one_question_never_meet_those_of_another():
     """Over all that can be known, the numbers of the seven slots lie in ranges of their own."""
     rng = np.random.default_rng(0)

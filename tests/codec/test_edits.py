@@ -216,6 +216,7 @@ def test_a_right_section_is_read_by_the_same_means(blob):
     assert outcome(with_section(blob, write_edits(edited()))) is None
 
 
+@pytest.mark.extended
 def test_changed_bytes_never_crash(blob):
     rng = np.random.default_rng(0)
     n = len(write_edits(edited()))
@@ -236,6 +237,7 @@ def test_every_truncation_within_the_section_is_refused(blob):
         assert outcome(sealed(blob[:n_bytes])) is not None
 
 
+@pytest.mark.extended
 def test_a_compiled_network_has_the_file_of_what_was_compiled(toy_data, make_context, toy_network):
     context = make_context(toy_data)
     for stages in ([LowRank(rank=0.3)], [PruneChannels(ratio=0.5), Quantize(bits=3)]):

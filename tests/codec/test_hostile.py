@@ -92,6 +92,7 @@ def test_the_file_is_read_when_it_is_whole(blobs, template):
     assert [outcome(blob, template) for blob in blobs] == [None] * 4
 
 
+@pytest.mark.extended
 def test_every_truncation_is_refused(blobs, template):
     for blob in blobs:
         for n_bytes in [*range(0, 60), *range(60, len(blob), 97)]:
@@ -109,6 +110,7 @@ def test_every_flipped_bit_is_refused(blobs, template):
             assert outcome(bytes(damaged), template) is not None
 
 
+@pytest.mark.extended
 def test_changed_bytes_under_a_right_checksum_never_crash(blobs, template):
     rng = np.random.default_rng(1)
     interesting = [0, 1, 2, 7, 8, 9, 10, 127, 128, 254, 255]
@@ -124,6 +126,7 @@ def test_changed_bytes_under_a_right_checksum_never_crash(blobs, template):
     assert len(errors) > 20
 
 
+@pytest.mark.extended
 def test_cut_and_doubled_bytes_under_a_right_checksum_never_crash(blobs, template):
     rng = np.random.default_rng(2)
     for blob in blobs:
@@ -133,6 +136,7 @@ def test_cut_and_doubled_bytes_under_a_right_checksum_never_crash(blobs, templat
             outcome(sealed(blob[:start] + middle + blob[stop:-4]), template)
 
 
+@pytest.mark.extended
 def test_made_up_records_never_crash(blobs, template):
     rng = np.random.default_rng(3)
     head = blobs[0][:10]
@@ -168,6 +172,7 @@ def test_unknown_versions_and_coders_are_refused(blobs, template):
         decode(sealed(blob[:-4] + b"more"), template)
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("coder", ["huffman", "ans", "context"])
 def test_memory_is_of_the_order_of_the_network(coder):
     torch.manual_seed(0)

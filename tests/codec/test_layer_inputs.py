@@ -80,6 +80,7 @@ def test_made_up_sections_say_what_is_wrong(section, reason):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.extended
 def test_every_flipped_byte_and_every_truncation_is_refused():
     model = network()
     for layer in model.values():
@@ -91,6 +92,7 @@ def test_every_flipped_byte_and_every_truncation_is_refused():
                 decode(changed, network())
 
 
+@pytest.mark.extended
 def test_a_flipped_section_under_a_right_checksum_never_crashes():
     model = network()
     for layer in model.values():

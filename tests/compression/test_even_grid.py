@@ -34,6 +34,7 @@ def spread_for(layer, n_examples=300):
     return spread_of_errors(inputs.transpose(1, 2) @ inputs / n_examples)
 
 
+@pytest.mark.matrix(fast=5)
 @pytest.mark.parametrize("is_trellis", [False, True])
 @pytest.mark.parametrize("feedback", [False, True])
 @pytest.mark.parametrize("kind", LAYERS)

@@ -105,6 +105,7 @@ def test_more_values_are_never_worse_on_layers_of_weights(shape, initial, seed):
     assert errors[-1] == 0
 
 
+@pytest.mark.extended
 def test_is_what_scikit_learn_finds():
     from sklearn.cluster import KMeans
 

@@ -22,6 +22,7 @@ BEGINS = {
 }
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("text", BEGINS)
 def test_what_is_printed(text):
     printed = asked_text(read_options(text.split()))

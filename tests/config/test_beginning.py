@@ -28,6 +28,7 @@ def write(files):
         path.write_text(text)
 
 
+@pytest.mark.extended
 def test_each_can_be_planned_as_it_is_and_all_of_them_in_one_folder(here):
     for kind in KINDS:
         files = files_of(kind, f"begun_{kind}", FOLDER)

@@ -87,6 +87,7 @@ WRITTEN = {
 }
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("place", WRITTEN)
 def test_all_are_told_in_hydras_order_wherever_they_are_named(told, own_folder, place):
     node = "callbacks: {m: {_target_: told_of_15.Mine}}"
@@ -109,6 +110,7 @@ def test_all_are_told_in_hydras_order_wherever_they_are_named(told, own_folder, 
     ]
 
 
+@pytest.mark.extended
 def test_one_that_raises_is_warned_of_and_the_sweep_goes_on(told):
     sweep = read_sweep([*ASKED, "+hydra.callbacks.m._target_=told_of_15.Raises"])
     with warnings.catch_warnings(record=True) as caught:
@@ -117,6 +119,7 @@ def test_one_that_raises_is_warned_of_and_the_sweep_goes_on(told):
     assert {str(warning.message) for warning in caught} == {"Callback Raises.on_job_start raised KeyError: 'mine'"}
 
 
+@pytest.mark.extended
 def test_what_is_interrupted_has_no_end(told):
     sweep = read_sweep([*ASKED, "+hydra.callbacks.m._target_=told_of_15.Mine"])
     told.clear()
@@ -125,6 +128,7 @@ def test_what_is_interrupted_has_no_end(told):
     assert [event[0] for event in told] == ["start"]
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("target", "said"),
     [

@@ -64,6 +64,7 @@ FOUND = {
 }
 
 
+@pytest.mark.matrix(fast=10)
 @pytest.mark.parametrize("text", FOUND)
 def test_every_part_of_a_command_is_completed(own_folder, text):
     own_folder(FILES)
@@ -131,6 +132,7 @@ complete -p
 """
 
 
+@pytest.mark.extended
 def test_a_real_bash_completes_both_ways_to_call_it(own_folder, tmp_path):
     own_folder(FILES)
     (tmp_path / "bin").mkdir()

@@ -41,6 +41,7 @@ def options(planned):
     return [point.chain.network.options for point in planned.points]
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("command", "neutral", "point"),
     [
@@ -60,6 +61,7 @@ def test_the_reference_is_what_the_network_is_configured_with(command, neutral, 
     assert planned.points[1].chain.network.options == {**planned.points[0].chain.network.options, **point}
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("command", ["width=6,3", "model.width=9 width=9,3", "sizes=3-2,8", "gated=true,false,true"])
 def test_the_configured_value_is_the_reference_where_it_is_swept_too(command):
     planned = plan(command)
@@ -67,6 +69,7 @@ def test_the_configured_value_is_the_reference_where_it_is_swept_too(command):
     assert planned.points[0].key == plan(command.split(" ")[0] if command.startswith("model") else "").points[0].key
 
 
+@pytest.mark.extended
 def test_each_network_of_a_sweep_has_its_own():
     planned = plan("width=6,9 model.width=6,9")
     neutral = [(point.swept["model.width"], point.axes["width"]) for point in planned.points if point.is_reference]
@@ -94,6 +97,7 @@ def test_a_network_without_the_setting_is_refused_by_name():
         plan("width=3", model="lenet_5")
 
 
+@pytest.mark.extended
 def test_of_several_readers_the_first_that_can_takes_it():
     assert options(plan("prune_by=random")) == [{}, {"prune_by": "random"}]
     with pytest.raises(ValueError, match=r"^prune_by=random: changes what prune does, so give that too"):

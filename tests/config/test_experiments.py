@@ -45,6 +45,7 @@ def read(own_folder):
     return lambda text, **more: read_command_line([*"--config-dir conf_mine".split(), *text.split()])
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("written", ["+experiment=mine", "experiment=mine", "++experiment=mine", "experiment=[mine]"])
 def test_a_file_sets_keys_chooses_members_and_its_lists_are_swept(read, written):
     command = read(written)
@@ -72,6 +73,7 @@ def test_it_is_the_command_that_would_have_been_written_out(read):
     assert from_file.plan.sweep_id == written.plan.sweep_id
 
 
+@pytest.mark.extended
 def test_the_command_goes_before_its_experiment_and_can_take_away_what_that_says(read):
     command = read("+experiment=mine prune=0.2 model=small_cnn train.epochs=7 ~seed")
     (composed,) = command.configurations
@@ -86,6 +88,7 @@ def test_lists_of_other_keys_are_swept_too(read):
     assert swept == [{"train.lr": lr, "coder": coder} for lr in ("0.1", "0.01") for coder in ("ans", "none")]
 
 
+@pytest.mark.extended
 def test_files_build_on_others_wherever_they_stand(read):
     assert read("+experiment=early").configurations[0].node["tolerance"] == 0.05
     assert read("+experiment=[base,vision/deep]").configurations[0].node["train"]["epochs"] == 4

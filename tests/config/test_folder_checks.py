@@ -76,6 +76,7 @@ def test_what_editors_leave_beside_a_file_is_no_member(own_folder):
     assert set(read_command_line(["-cd", "conf_mine"]).configurations[0].node["stage"]) >= {"mine", "prune"}
 
 
+@pytest.mark.extended
 def test_a_member_that_leaves_keys_out_is_refused_where_it_is_chosen(own_folder):
     folder = own_folder({"train/t.yaml": "lr: 0.1\n", "train/u.yaml": "defaults: [default, _self_]\nlrr: 0.1\n"})
     assert read_command_line(["-cd", str(folder)]).configurations[0].choices["train"] == "default"
@@ -87,6 +88,7 @@ def test_a_member_that_leaves_keys_out_is_refused_where_it_is_chosen(own_folder)
         read_command_line(["-cd", "conf_mine", "train=u"])
 
 
+@pytest.mark.extended
 def test_a_recipe_is_called_as_its_file(own_folder):
     own_folder({"recipe/r.yaml": "steps: [train]\nrounds: 1\n", "recipe/s.yaml": "defaults: [default, _self_]\n"})
     for name in ("r", "s"):

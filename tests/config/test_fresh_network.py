@@ -51,6 +51,7 @@ def on_meta(found):
     return all(parameter.is_meta for parameter in found.network.parameters())
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("arguments", "name", "size", "params"),
     [
@@ -88,6 +89,7 @@ def test_what_asks_for_values_is_built_on_the_cpu(fresh):
     assert not on_meta(found) and n_parameters(found) == 20 + 2 * 36 * 3 + 3
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

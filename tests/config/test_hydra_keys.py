@@ -30,6 +30,7 @@ TAKEN = {
 }
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("text", TAKEN)
 def test_keys_that_mean_here_what_they_mean_there(text):
     settings = read_command_line(text.split()).hydra
@@ -67,6 +68,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.matrix(fast=4)
 @pytest.mark.parametrize("text", REFUSED)
 def test_keys_that_mean_nothing_here_are_refused_in_a_line_that_says_what_to_write(text):
     with pytest.raises(ValueError) as caught:

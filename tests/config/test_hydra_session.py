@@ -93,6 +93,7 @@ OVERRIDES = [
 ]
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("overrides", OVERRIDES, ids=" ".join)
 def test_what_is_composed_is_what_hydra_composes(overrides):
     with hydra_session(SearchPath()):

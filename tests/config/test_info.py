@@ -24,6 +24,7 @@ SAYS = {
 }
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("kind", INFO)
 def test_each_kind_of_information(own_folder, capsys, kind):
     own_folder({"model/net.yaml": "_target_: a.b\n"})

@@ -96,6 +96,7 @@ def test_they_compose_like_a_command():
     assert [one.node for one in called.configurations] == [one.node for one in command.configurations]
 
 
+@pytest.mark.extended
 def test_hydras_keys_and_experiments_are_given_like_others(own_folder):
     own_folder({"experiment/mine.yaml": "# @package _global_\nprune: [0.1, 0.5]\n"})
     hydra = {"callbacks": {"mine": {"_target_": "builtins.dict", "a": 1}}, "job": {"env_set": {"MINE_OF_15": "7"}}}

@@ -29,6 +29,7 @@ OF_RAY = {
 }
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -28,6 +28,7 @@ def test_what_is_no_side_is_refused(declared):
         least_side({"name": "resnet18", "least_side": declared})
 
 
+@pytest.mark.extended
 def test_networks_of_one_sweep_may_run_at_different_sides():
     plan = read_sweep(["model=alexnet,squeezenet1_1", "data.side=32", "train.epochs=0"]).plan
     assert [(point.network_name, point.chain.side) for point in plan.points] == [("alexnet", 63), ("squeezenet1_1", 32)]
@@ -39,6 +40,7 @@ def test_a_profile_of_such_a_network_is_at_that_side():
     assert fresh_network(command, follows_data=True, side=70).input_size == (1, 70, 70)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("value", ["rho=0.5", "rho_eval=0.75"])
 def test_a_multiplier_that_leads_below_it_is_refused(value):
     name, _, multiplier = value.partition("=")

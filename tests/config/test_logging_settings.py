@@ -32,6 +32,7 @@ def asked(own_folder, monkeypatch):
     return ask
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("text", ["", "hydra/job_logging=default", "hydra/hydra_logging=none", "hydra.verbose=false"])
 def test_what_is_effbenchs_own_is_left(asked, text):
     assert asked(text) is None
@@ -44,6 +45,7 @@ def test_a_users_own_is_resolved_with_the_working_folder_for_hydras_output(asked
     assert verbose == []
 
 
+@pytest.mark.extended
 def test_hydras_own_are_taken_too_and_single_keys(asked):
     assert asked("hydra/job_logging=disabled")[0]["root"] == {"level": "ERROR"}
     assert asked("hydra/job_logging=stdout hydra.job_logging.root.level=WARNING")[0]["root"]["level"] == "WARNING"
@@ -52,6 +54,7 @@ def test_hydras_own_are_taken_too_and_single_keys(asked):
     assert asked("hydra.verbose=[a,b]") == (None, ["a", "b"])
 
 
+@pytest.mark.extended
 def test_what_logging_does_not_take_is_refused_in_a_line(own_folder):
     own_folder({"hydra/job_logging/bad.yaml": OWN.replace("logging.FileHandler", "nope.Handler")})
     own_folder({"hydra/job_logging/worse.yaml": OWN.replace("${hydra.job.name}", "${nope}")})

@@ -12,6 +12,7 @@ STAGE = "_target_: users_kit.Mine\n"
 NET = "_target_: users_kit.network\n"
 
 
+@pytest.mark.extended
 def test_all_of_it_is_in_the_plan_and_nothing_of_it_in_the_next_one(own_folder, axis_yaml, tmp_path):
     units = {"reads": "network", "target": "units", "type": "int", "neutral": 4, "phase": None, "example": 8}
     own_folder(
@@ -64,6 +65,7 @@ WRONG = {
 }
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("case", WRONG)
 def test_what_can_not_be_used_is_told_with_its_file(own_folder, case):
     name, _, text = case.partition("|")
@@ -75,6 +77,7 @@ def test_what_can_not_be_used_is_told_with_its_file(own_folder, case):
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.extended
 def test_a_neutral_value_is_what_the_network_is_where_nothing_is_given(own_folder, axis_yaml, tmp_path):
     units = {"reads": "network", "target": "units", "type": "int", "phase": None, "example": 8, "moves": "[macs]"}
     own_folder({"model/net.yaml": NET, "axis/units.yaml": axis_yaml(**units, neutral=16)})

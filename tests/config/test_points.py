@@ -65,6 +65,7 @@ def test_points_share_the_trained_network():
     assert len({point.key for point in points.values()}) == 3
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     "change",
     [
@@ -82,6 +83,7 @@ def test_what_does_not_decide_the_result_is_not_in_the_key(change):
     assert plan("prune=0.5", change).sweep_id == plan("prune=0.5").sweep_id
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     "change",
     [
@@ -111,6 +113,7 @@ def key_at(*arguments):
     return by_label(plan("prune=0.5", *arguments))["prune=0.5"].key
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("capability", "suited"), [("avx512_bf16", "bfloat16"), ("amx_bf16", "bfloat16"), ("avx2", "float32")]
 )
@@ -167,6 +170,7 @@ def test_swept_keys_are_in_the_label_and_each_value_has_its_own_reference():
     ]
 
 
+@pytest.mark.extended
 def test_sides_are_rounded_half_up():
     points = by_label(plan("rho=0.5,0.75,0.6", "rho_eval=0.5"))
     sides = {(point.axes["rho"], point.chain.side) for point in points.values()}
@@ -174,6 +178,7 @@ def test_sides_are_rounded_half_up():
     assert {point.eval_side for point in points.values() if point.axes["rho_eval"] == 0.5} == {14}
 
 
+@pytest.mark.extended
 def test_five_hundred_points_are_planned_without_building_five_hundred_networks(monkeypatch):
     built = []
     build = trial.build_network
@@ -231,6 +236,7 @@ def test_a_ladder_that_does_not_climb_is_refused(ladder, message):
         plan("prune=0.9", f"stage.prune.ladder={ladder}")
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     "arguments",
     [("+bits=8",), ("+bits=8", "+prune=0"), ("+bits=8", "+prune=0,0.2"), ("+prune=0.5,0.9,0.95",)],

@@ -49,6 +49,7 @@ def node(*arguments):
     return read_command_line(arguments).configurations[0].node
 
 
+@pytest.mark.extended
 def test_names_of_weights_bring_side_and_crop(photos, said):
     data = node("model=inception_v3", "model.weights=IMAGENET1K_V1", f"data={photos}", "model.labels=fresh")["data"]
     assert (data["side"], data["crop_share"]) == (299, round(299 / 342, 6))
@@ -61,6 +62,7 @@ def test_keys_that_are_given_stay(photos):
     assert (data["side"], data["mean"], data["crop_share"]) == (150, [0, 0, 0], round(299 / 342, 6))
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("weights", ["default", "none", "weights.pth"])
 def test_what_there_was_before_changes_nothing(photos, weights, tmp_path, monkeypatch, said):
     monkeypatch.chdir(tmp_path)
@@ -76,6 +78,7 @@ def test_data_that_say_nothing_of_preparation_are_left_alone():
     assert node("model=resnet18", "model.weights=DEFAULT")["data"] == node()["data"]
 
 
+@pytest.mark.extended
 def test_classes_known_by_name_keep_their_rows_in_the_datas_order(photos, said):
     model = node(f"model={NAME}", "model.weights=IMAGENET1K_V1", f"data={photos}")["model"]
     assert model["class_rows"] == [207, 1, 281]
@@ -84,6 +87,7 @@ def test_classes_known_by_name_keep_their_rows_in_the_datas_order(photos, said):
     assert "class_rows" not in fresh and "labels" not in fresh
 
 
+@pytest.mark.extended
 def test_of_a_file_they_are_kept_where_that_is_asked_for(folders, tmp_path, said):
     torch.save({}, tmp_path / "w.pth")
     ids = folders(["n01443537", "n02123045-tabby"])

@@ -21,6 +21,7 @@ def mine(own_folder):
     return read
 
 
+@pytest.mark.extended
 def test_values_are_the_defaults_of_every_run_and_the_command_goes_before_them(mine):
     text = f"{BUILT}tolerance: 0.1\nseed: [0, 1]\nmeasure: {{seconds: 0.5}}\nmodel: {{kernel: 5}}\n"
     command = mine(text, "measure.threads=2")
@@ -30,6 +31,7 @@ def test_values_are_the_defaults_of_every_run_and_the_command_goes_before_them(m
     assert mine(text, "tolerance=0.3").configurations[0].node["tolerance"] == 0.3
 
 
+@pytest.mark.extended
 def test_so_are_choices_and_a_task_brings_what_the_file_does_not_name(mine):
     def choices(overrides, *arguments):
         (composed,) = mine(BUILT + "".join(f"- override {text}\n" for text in overrides), *arguments).configurations
@@ -43,6 +45,7 @@ def test_so_are_choices_and_a_task_brings_what_the_file_does_not_name(mine):
     assert choices(["model: lenet_5"], "task=segmentation")["data"] == "scenes"
 
 
+@pytest.mark.extended
 def test_what_it_says_of_hydra_holds(mine):
     text = (
         f"{BUILT}- experiment: null\n- override hydra/launcher: joblib\n"
@@ -75,6 +78,7 @@ WRONG = {
 }
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("text", WRONG)
 def test_what_has_no_effect_there_is_refused(mine, text):
     with pytest.raises(ValueError) as caught:

@@ -88,6 +88,7 @@ class TestEngines:
         assert one.plan.sweep_id == other.plan.sweep_id
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
@@ -112,6 +113,7 @@ def test_settings_that_can_not_be_are_named_with_their_key(argument, message):
     assert len(str(refusal.value).splitlines()) == 1
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("arguments", "options"),
     [

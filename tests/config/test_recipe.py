@@ -218,6 +218,7 @@ def reached(axis, asked, *, done):
     return rounds.reached[done]
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("axis", "asked", "values"),
     [

@@ -64,6 +64,7 @@ def test_that_weights_are_lost_is_said_with_what_trains_anew(steps, said, caplog
     assert [record.getMessage() for record in caplog.records] == ([f"conv=separable: {said}"] if said else [])
 
 
+@pytest.mark.extended
 def test_what_is_frozen_must_be_in_the_network():
     assert read_sweep(["+prune=0.5", "train.freeze=backbone"]).plan.points
     steps = read_sweep(["+prune=0.5", "train.freeze=[features.conv1]"]).plan.points[1].chain.plain_steps
@@ -88,6 +89,7 @@ def test_a_layer_whose_name_is_read_as_no_text_is_refused_with_what_to_write(nam
         read_sweep(["prune=0.5", f"stage.prune.layers={{{name}: 0.1}}"])
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("beside", ["", "bits=4", "prune_granularity=weight", "stage.prune.criterion=activation"])
 def test_a_scope_by_row_goes_with_all_that_takes_no_rows_itself(beside):
     command = ["prune=0.5", "stage.prune.scope=row", *beside.split()]

@@ -86,6 +86,7 @@ def check_all(sweep, folder):
         assert (again.engines, again.measure, again.tolerance) == (sweep.engines, sweep.measure, sweep.tolerance)
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.usefixtures("surroundings")
 def test_a_run_s_configuration_has_the_keys_of_that_run(tmp_path, monkeypatch, command):
@@ -108,6 +109,7 @@ def test_objects_that_were_given_are_known_where_they_are(tmp_path):
         redone(tmp_path / "artifact", content)
 
 
+@pytest.mark.extended
 def test_a_sweep_s_configuration_is_that_of_all_its_runs(tmp_path):
     sweep = read_sweep([*TINY.split(), "prune=0.1,0.5", "seed=0,1", "bits=8"])
     again = redone(tmp_path / "artifact", sweep_config_file(sweep))
@@ -172,6 +174,7 @@ def test_a_secret_is_not_there_and_must_be_given(tmp_path, monkeypatch):
     assert redone(tmp_path / "a", content, "store.root=x").plan.points[-1].key == sweep.plan.points[-1].key
 
 
+@pytest.mark.extended
 def test_what_is_asked_of_it_is_told_of_it(tmp_path):
     """`--cfg job` and `--info` read a run's configuration as the command does that makes the run again."""
     sweep = read_sweep([*TINY.split(), "prune=0.5", "train.lr=0.07", "seed=3"])

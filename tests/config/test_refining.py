@@ -32,6 +32,7 @@ def test_a_neutral_value_that_is_asked_for_is_where_the_others_stand():
     assert prune.points[0][0].is_reference
 
 
+@pytest.mark.extended
 def test_a_point_between_is_made_as_one_of_a_grid_is():
     arguments = ("+bits=8,4", "+seed=3,4")
     curve = planned("+prune=0.5,0.9", *arguments, "sweep.refine=1").refinement.curves[0]
@@ -58,6 +59,7 @@ def test_each_configuration_has_curves_of_its_own():
     assert [curve.make(0.25)[0].coder for curve in curves] == ["huffman", "none"]
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

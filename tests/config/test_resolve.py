@@ -12,6 +12,7 @@ def node(*arguments):
     return read_command_line(arguments).configurations[0].node
 
 
+@pytest.mark.extended
 def test_epochs_are_those_that_suit_the_data():
     suited = node("data=mnist")["data"]["epochs"]
     given = {**node(), "data": {**node()["data"], "epochs": suited}}

@@ -109,6 +109,7 @@ def test_several_are_swept_one_by_one_and_labelled_as_they_were_written(tmp_path
     assert swept == ["squeezenet1_1", "timm:resnet10t", "own_short:net", "lenet_5"]
 
 
+@pytest.mark.extended
 def test_runs_are_named_as_networks_were_called(monkeypatch):
     def eager(num_classes=10, in_channels=1):
         return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, num_classes))

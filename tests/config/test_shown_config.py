@@ -37,6 +37,7 @@ def test_references_stay_or_are_resolved_and_one_node_can_be_asked_for():
     assert node("", package="_global_") == node("")
 
 
+@pytest.mark.extended
 def test_hydras_node_alone_or_beside_it():
     found = node("hydra/launcher=joblib hydra.verbose=true", kind="hydra")
     assert list(found) == ["hydra"]

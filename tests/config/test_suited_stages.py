@@ -13,6 +13,7 @@ def stages_of(arguments, name):
     return [step.stage for step in steps if step.name == name]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("value", ["tokens=0.5", "tokens=0.5,1"])
 def test_what_no_stage_can_do_to_the_network_is_refused_with_the_point(value):
     with pytest.raises(
@@ -31,6 +32,7 @@ def test_heads_of_a_network_without_attention_are_refused_before_anything_runs()
     assert [stage.ratio for stage in stages_of([*VIT, "prune_heads=0.5"], "prune_heads")] == [0.5]
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("axis", "stage"), [("prune_heads=0.5", "prune_heads"), ("act_bits=8", "quantize_inputs"), ("prune=0.5", "prune")]
 )
@@ -45,6 +47,7 @@ def test_layers_may_name_attention_where_it_is_acted_on(axis, stage):
         read_sweep([*TINY, *VIT, axis, f"stage.{stage}.layers={{blocks.7.*:skip}}"])
 
 
+@pytest.mark.extended
 def test_keys_say_what_only_some_networks_have():
     arguments = ["bits=8", "act_bits=8"]
     for network, extra in (([], {}), (VIT, {"tables": True})):

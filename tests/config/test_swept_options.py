@@ -90,6 +90,7 @@ class TestAxesOfTheData:
         assert (evaluated.chain.side, evaluated.eval_side) == (28, 14)
         assert evaluated.chain.key == trained["reference"].chain.key
 
+    @pytest.mark.extended
     def test_an_axis_may_set_an_option_of_the_data_set(self):
         axis = data_axis("split_seed", type="int", neutral=0, minimum=0, maximum=9)
         points = by_label(plan_with(axis, 0, 3))

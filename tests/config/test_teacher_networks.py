@@ -73,6 +73,7 @@ def test_what_is_no_network(text):
     assert teacher_network(text, DATA, known=members("model")) is None
 
 
+@pytest.mark.extended
 def test_one_with_weights_teaches_as_it_is_the_same_for_every_seed(weights, tmp_path):
     arguments = [f"stage.distill.teacher=lenet_5:{weights}/lenet.pth"]
     teachers = [teacher_of(taught(*arguments, f"seed={seed}")) for seed in (0, 1)]
@@ -84,6 +85,7 @@ def test_one_with_weights_teaches_as_it_is_the_same_for_every_seed(weights, tmp_
     assert teacher_of(taught(*arguments)).key != teachers[0].key
 
 
+@pytest.mark.extended
 def test_it_is_trained_on_where_that_is_asked_for(weights):
     arguments = [f"stage.distill.teacher=lenet_5:{weights}/seven.pth", "stage.distill.teacher_epochs=2"]
     teacher = teacher_of(taught(*arguments))
@@ -98,6 +100,7 @@ def test_a_student_learns_from_a_network_of_a_users(weights, tmp_path):
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [

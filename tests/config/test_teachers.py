@@ -36,6 +36,7 @@ def same_bits(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("recipe", "expected"),
     [
@@ -76,6 +77,7 @@ def test_what_was_not_taught_is_shared_with_the_reference():
     assert reference.chain.prefix_keys[1] == taught.chain.prefix_keys[1]
 
 
+@pytest.mark.extended
 def test_the_key_of_a_student_holds_its_teacher(tmp_path):
     torch.save(small_cnn(channels=(4, 4)).state_dict(), tmp_path / "weights.pt")
     from_file = ["alpha=0.5", "distill=0.5", "recipe=distill", f"stage.distill.teacher={tmp_path / 'weights.pt'}"]
@@ -121,6 +123,7 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path):
         points("distill=0.5", "recipe=distill", f"stage.distill.teacher={tmp_path / 'other.pt'}")
 
 
+@pytest.mark.extended
 def test_the_same_bits_come_whether_or_not_teacher_and_labels_were_there(tmp_path):
     reference, student, _ = points("alpha=0.5", "distill=0.5", "recipe=distill")
     device = torch.device("cpu")
@@ -138,6 +141,7 @@ def test_the_same_bits_come_whether_or_not_teacher_and_labels_were_there(tmp_pat
 ANOTHER = ["stage.distill.teacher=lenet_5", "data.side=14"]
 
 
+@pytest.mark.extended
 def test_another_network_teaches_students_of_every_seed():
     arguments = [*ANOTHER, "distill=1", "stage.distill.teacher_epochs=2", "stage.distill.augment=affine"]
     each = [taught_point(*arguments, f"seed={seed}") for seed in (0, 1)]
@@ -166,6 +170,7 @@ def test_a_teacher_may_see_a_users_data_augmented(monkeypatch):
     assert teacher.fingerprint != student.chain.fingerprint
 
 
+@pytest.mark.extended
 def test_a_student_learns_from_another_network(tmp_path, monkeypatch):
     monkeypatch.setattr("effbench.run.making.WORTH_KEEPING_SECONDS", 0.0)
     arguments = [*ANOTHER, "distill=1", "stage.distill.augment=affine", "stage.distill.pool=1", "recipe=distill"]
@@ -177,6 +182,7 @@ def test_a_student_learns_from_another_network(tmp_path, monkeypatch):
     assert not same_bits(model, alone)
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -31,6 +31,7 @@ def refusal(*arguments):
     return str(refused.value)
 
 
+@pytest.mark.extended
 def test_labels_of_pixels_do_not_blend():
     with pytest.raises(ValueError, match=r"^train\.mixup=0\.2: must be null with task=segmentation"):
         plan_of(read_command_line(["task=segmentation", "+prune=0.5", "train.mixup=0.2"]))
@@ -46,11 +47,13 @@ SAME = [
 ]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("ways", SAME, ids=lambda ways: ways[0])
 def test_a_class_can_be_named_in_several_ways(ways):
     assert len({key(way) for way in ways}) == 1
 
 
+@pytest.mark.extended
 def test_its_options_are_given_one_by_one_and_those_of_another_class_go():
     train = stages("train=sgd_cosine", "train.optimizer.momentum=0.8")["train"]
     assert train.optimizer.options == {"momentum": 0.8, "nesterov": True}
@@ -61,6 +64,7 @@ def test_its_options_are_given_one_by_one_and_those_of_another_class_go():
     assert plain.optimizer is None and plain.scheduler is None
 
 
+@pytest.mark.extended
 def test_finetuning_is_as_the_training_unless_it_is_told_otherwise():
     given = [
         "train.optimizer=sgd",
@@ -104,6 +108,7 @@ def test_a_list_of_transforms_is_one_after_the_other():
     ]
 
 
+@pytest.mark.extended
 def test_early_training_and_lessons_have_them_as_well():
     recipe = ["recipe=lottery_ticket", "recipe.steps=[early,train,[prune,rewind,train]]", "stage.rewind.to=early"]
     assert (
@@ -135,6 +140,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize(
     ("arguments", "message"), REFUSED, ids=lambda value: value[0] if isinstance(value, list) else ""
 )
@@ -162,6 +168,7 @@ def test_every_short_name_says_where_it_is_from_and_can_be_made(group):
         made_for[group](component)
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("preset", sorted(path.stem for path in (conf_folder() / "train").glob("*.yaml")))
 def test_every_preset_is_a_training_that_says_its_source(preset):
     text = (Path(conf_folder()) / "train" / f"{preset}.yaml").read_text()

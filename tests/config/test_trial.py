@@ -138,6 +138,7 @@ def test_a_network_that_can_not_be_is_named_with_why(name, message):
         try_out(name)
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -77,6 +77,7 @@ WRONG = {
 }
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize(("arguments", "words"), WRONG.items(), ids=WRONG)
 def test_wrong_input_is_refused_in_a_clear_line(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -139,6 +140,7 @@ PLANNING = {
 }
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("text", PLANNING)
 def test_what_can_not_be_run_is_refused_before_anything_starts(text, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -169,6 +171,7 @@ def test_a_network_of_other_classes_is_refused(tmp_path, monkeypatch, capsys):
     assert "must give (1, 10) scores for one image, but gives shape (1, 7)" in capsys.readouterr().err
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("augment", ["none", "resized_crop"])
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_a_broken_image_is_named(augment, suffix, tmp_path, monkeypatch, capsys):
@@ -189,6 +192,7 @@ def test_a_broken_image_is_named(augment, suffix, tmp_path, monkeypatch, capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
+@pytest.mark.extended
 def test_weights_that_do_not_fit_or_are_no_weights_are_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     torch.save({"classifier.weight": torch.zeros(3, 3)}, tmp_path / "other.pth")
@@ -232,6 +236,7 @@ def leaves(node, prefix=""):
             yield f"{prefix}{name}"
 
 
+@pytest.mark.extended
 def test_whatever_stands_under_a_key_is_taken_or_refused_by_its_name(tmp_path, monkeypatch):
     """Of all keys and wrong values every 29th pair; none ends in another exception."""
     monkeypatch.chdir(tmp_path)

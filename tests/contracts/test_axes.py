@@ -187,6 +187,7 @@ NEEDS = {
 """Options of networks without which an axis has nothing to act on: it is then refused."""
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("axis", read_by("network"), ids=lambda axis: axis.name)
 def test_its_network_takes_its_examples_and_its_neutral_value_changes_nothing(axis):
     for name in names("model"):

@@ -160,6 +160,7 @@ def test_shuffling_loses_no_example(data):
     assert not torch.equal(numbers % n, torch.arange(n))
 
 
+@pytest.mark.matrix(fast=8)
 @pytest.mark.parametrize("side", [5, 13])
 def test_images_come_at_the_side_asked_for(data, side):
     for seed in (None, 0):

@@ -101,6 +101,7 @@ def made(config):
     )
 
 
+@pytest.mark.matrix(fast=1)
 def test_it_is_an_engine_with_the_name_of_its_files(config):
     engine = build(config)
     assert isinstance(engine, Engine)

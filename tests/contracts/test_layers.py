@@ -53,12 +53,14 @@ def facts(stage, model, layer):
     )
 
 
+@pytest.mark.extended
 def test_these_are_all_stages_with_a_layer_field(instantiate, layer_values):
     with_field = [path.stem for path in (CONF / "stage").glob("*.yaml") if instantiate(path.stem).LAYER_FIELD]
     assert set(with_field) >= set(LAYERED)
     assert all(len(set(layer_values(name))) == 2 for name in LAYERED)
 
 
+@pytest.mark.matrix(fast=2)
 def test_a_value_for_a_layer_does_what_it_does_for_all(
     name, stage_at, layer_values, toy_data, toy_network, make_context
 ):
@@ -89,6 +91,7 @@ def test_a_skipped_layer_stays_and_the_share_acted_on_is_noted(
     assert context.findings.metrics[f"acted_share/{name}/1"] == pytest.approx(expected)
 
 
+@pytest.mark.matrix(fast=3)
 def test_where_every_layer_has_its_value_no_share_is_noted(
     name, stage_at, layer_values, toy_data, toy_network, make_context
 ):

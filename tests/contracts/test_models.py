@@ -112,6 +112,7 @@ def test_its_file_has_a_version(config):
     assert type(sys.modules[factory.__module__].VERSION) is int
 
 
+@pytest.mark.matrix(fast=5)
 def test_its_outputs_are_what_its_tasks_ask_for(config, in_channels, make_toy_data):
     model = build(config, in_channels, num_classes=4).to("meta").eval()
     outputs = model(torch.empty(1, in_channels, SIDE, SIDE, device="meta"))
@@ -120,6 +121,7 @@ def test_its_outputs_are_what_its_tasks_ask_for(config, in_channels, make_toy_da
         assert model(torch.empty(2, in_channels, SIDE, SIDE, device="meta")).shape == (2, *outputs.shape[1:])
 
 
+@pytest.mark.matrix(fast=10)
 def test_gradients_reach_every_parameter(config, in_channels):
     model = build(config, in_channels, num_classes=3).train()
     images = torch.randn(4, in_channels, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
@@ -136,6 +138,7 @@ def test_the_same_seed_gives_the_same_network(config):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.matrix(fast=6)
 def test_a_copy_and_a_reloaded_state_give_the_same_outputs(config, in_channels, tmp_path):
     model = build(config, in_channels).eval()
     images = torch.randn(1, in_channels, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
@@ -151,6 +154,7 @@ def test_a_copy_and_a_reloaded_state_give_the_same_outputs(config, in_channels, 
         assert torch.equal(reloaded(images), expected)
 
 
+@pytest.mark.matrix(fast=2)
 def test_it_loses_channels_and_comes_back_from_its_file(config, toy_data, make_context):
     model = build(config, 1, toy_data.n_classes).eval()
     pruned = PruneChannels(ratio=0.5).apply(model, make_context(toy_data, side=SIDE)).eval()
@@ -165,6 +169,7 @@ def test_it_loses_channels_and_comes_back_from_its_file(config, toy_data, make_c
         assert torch.equal(restored(images), pruned(images))
 
 
+@pytest.mark.matrix(fast=3)
 def test_every_operation_is_known_to_the_counter(config, in_channels):
     model = build(config, in_channels)
     cost = count_cost(model, (in_channels, SIDE, SIDE))
@@ -179,6 +184,7 @@ STAGES = ["prune", "prune_nm", "low_rank", "quantize", "quantize_inputs", "share
 """Stages that make any network smaller; `prune_channels` is above, slower ones have grids as `quantize` has."""
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("config", KNOBS, ids=str)
 def test_every_stage_acts_on_it_and_its_file_gives_it_back(config, instantiate, toy_data, make_context):
     tiny = {"channels": [8, 8, 8, 8], "n_poolings": 1, **({"hidden": "10-6"} if "hidden" in config.options else {})}

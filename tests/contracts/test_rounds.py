@@ -71,6 +71,7 @@ def test_it_stands_in_every_round(axis, point):
         assert pytest.approx(value_of(axis)) in (values[0], values[-1])
 
 
+@pytest.mark.matrix(fast=2)
 def test_it_can_be_applied_over_what_it_made(axis, point, tmp_path):
     made = make_model(point.chain, Store(tmp_path), device=torch.device("cpu"))
     network = made.model

@@ -103,6 +103,7 @@ def test_classes_of_stages_are_told_apart_by_their_names_alone():
     assert not any(kind.__name__ == "Stage" for kind in kinds)
 
 
+@pytest.mark.matrix(fast=2)
 def test_the_model_it_is_given_stays_as_it_is(name, stage, toy_data, network_for, make_context):
     model = network_for(name)().train()
     next(module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)).eval()
@@ -118,6 +119,7 @@ def test_the_model_it_is_given_stays_as_it_is(name, stage, toy_data, network_for
     assert not own & {tensor.data_ptr() for tensor in result.state_dict().values()}
 
 
+@pytest.mark.matrix(fast=2)
 def test_changes_the_model_it_returns(name, stage, toy_data, network_for, make_context):
     model = network_for(name)()
     if isinstance(stage, RemoveDead):  # which is for networks that have something dead
@@ -130,6 +132,7 @@ def is_changed(result, model):
     return describe(result) != describe(model) or edits_of(result) != edits_of(model)
 
 
+@pytest.mark.matrix(fast=2)
 def test_a_seed_decides_every_bit_and_the_global_generator_has_no_say(name, stage, toy_data, network_for, make_context):
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -140,6 +143,7 @@ def test_a_seed_decides_every_bit_and_the_global_generator_has_no_say(name, stag
     assert same_bits(one.state_dict(), other.state_dict())
 
 
+@pytest.mark.matrix(fast=3)
 def test_the_result_runs(name, made, toy_data):
     model = made(name)
     with torch.no_grad():
@@ -149,6 +153,7 @@ def test_the_result_runs(name, made, toy_data):
     assert all(p.device.type == "cpu" for p in model.parameters())
 
 
+@pytest.mark.matrix(fast=4)
 @pytest.mark.parametrize("coder", ["none", "huffman", "ans", "context"])
 def test_the_result_comes_back_from_its_file_bit_by_bit(name, made, network_for, coder):
     model = made(name)
@@ -165,6 +170,7 @@ LEAVES_THE_SAME_KIND = {
 """Stages that leave a network of a kind that another leaves as well: weights, grids, masks, smaller layers."""
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("later", STAGES)
 @pytest.mark.parametrize("name", [name for name in STAGES if name not in LEAVES_THE_SAME_KIND])
 def test_any_stage_may_follow_and_leaves_the_earlier_result_alone(

@@ -79,6 +79,7 @@ def assert_same(one, other, sides=(6, 4)):
                 assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_equal_content_is_equal_data_in_any_container(container):
     data, plain = user_data(CONTAINERS[container]()), user_data(arrays())
@@ -90,6 +91,7 @@ def test_equal_content_is_equal_data_in_any_container(container):
     assert torch.equal(labels, torch.from_numpy(arrays()["test"][1]))
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("holding", [{"cache": "disk"}, {"cache": "none"}, {"cache": "none", "workers": 2}])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_how_images_are_held_decides_nothing(tmp_path, holding, dtype):
@@ -107,6 +109,7 @@ def test_how_images_are_held_decides_nothing(tmp_path, holding, dtype):
         assert_same(data, pickle.loads(pickle.dumps(kept)))
 
 
+@pytest.mark.extended
 def test_what_decides_the_batches_is_in_the_fingerprint():
     def shifted(split, place):
         given = arrays()
@@ -229,6 +232,7 @@ class Large(Dataset):
         return torch.full((3, 256, 256), float(number)), number % 2
 
 
+@pytest.mark.extended
 def test_a_data_set_larger_than_the_memory_it_takes_streams():
     list(user_data((Large(2), Large(3), Large(2)), cache="none").batches("train", side=256, batch_size=8))
     start = Large.rss[-1]

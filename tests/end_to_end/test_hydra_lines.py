@@ -195,6 +195,7 @@ def here(place, monkeypatch):
         yield place
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("line", PRINTED)
 def test_what_works_prints_what_is_asked_for_and_runs_nothing(here, capsys, line):
     before = sorted(here.iterdir())
@@ -207,6 +208,7 @@ def test_what_works_prints_what_is_asked_for_and_runs_nothing(here, capsys, line
     ]
 
 
+@pytest.mark.matrix(fast=4)
 @pytest.mark.parametrize("line", REFUSED)
 def test_what_does_not_is_refused_in_one_line_that_says_what_to_write(here, capsys, line):
     assert main(line.split(" ")) == 2
@@ -238,6 +240,7 @@ def test_callbacks_logging_and_variables_reach_the_runs_and_no_answer_is_kept_fr
         assert not (folder.path / ".effbench" / "entries" / "answers").exists()
 
 
+@pytest.mark.extended
 def test_a_command_that_prints_is_never_answered_from_the_store_and_multirun_is_the_same_command(folder, sweep):
     assert sweep(f"+bits=4 {QUICK}", quick=False)[0] == 0
     status, answer, _ = sweep(f"+bits=4 {QUICK}", quick=False)

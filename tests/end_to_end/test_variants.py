@@ -53,6 +53,7 @@ def test_any_number_of_workers_and_any_launcher_give_the_same_bits(folder, sweep
     assert results["joblib"] == results["serial"]
 
 
+@pytest.mark.extended
 def test_a_grid_of_two_axes_with_two_seeds(folder, sweep):
     status, out, err = sweep("+prune=0,0.9 +bits=4,32 +seed=0,1")
     assert status == 0, err
@@ -69,6 +70,7 @@ def test_a_grid_of_two_axes_with_two_seeds(folder, sweep):
     assert len(keys) >= 1
 
 
+@pytest.mark.extended
 def test_the_axes_of_network_and_data(folder, sweep):
     status, _, err = sweep("+alpha=0.5 +rho=0.5 +rho_eval=1,0.75 +pooling=late")
     assert status == 0, err
@@ -82,6 +84,7 @@ def test_the_axes_of_network_and_data(folder, sweep):
     assert evaluated["macs"] > small["macs"]
 
 
+@pytest.mark.extended
 def test_another_network_with_fewer_axes(folder, sweep):
     status, _, err = sweep("model=lenet_300_100 +rho=0.5")
     assert status == 0, err
@@ -90,6 +93,7 @@ def test_another_network_with_fewer_axes(folder, sweep):
     assert frame.loc["rho=0.5", "params"] == 266_610 - 300 * (784 - 196)
 
 
+@pytest.mark.extended
 def test_a_users_own_network(folder, sweep, own_network):
     own_network(OWN_NETWORK, name="nets_of_a_user")
     status, _, err = sweep("model._target_=nets_of_a_user.small +alpha=0.5 +bits=4")
@@ -97,6 +101,7 @@ def test_a_users_own_network(folder, sweep, own_network):
     assert set(folder.frame()["model"]) == {"small"}
 
 
+@pytest.mark.extended
 def test_a_users_own_network_with_options_in_workers(folder, sweep, own_network):
     own_network(OWN_NETWORK, name="more_nets_of_a_user")
     quick = (
@@ -107,6 +112,7 @@ def test_a_users_own_network_with_options_in_workers(folder, sweep, own_network)
     assert len(folder.children("FINISHED")) == 3
 
 
+@pytest.mark.extended
 def test_another_key_with_several_values_multiplies_the_points(folder, sweep):
     status, out, err = sweep("+prune=0.9 stage.prune.criterion=magnitude,random")
     assert status == 0, err
@@ -120,6 +126,7 @@ def test_another_key_with_several_values_multiplies_the_points(folder, sweep):
     assert "criterion" in out
 
 
+@pytest.mark.extended
 def test_measuring_more_makes_metrics_not_runs(folder, sweep):
     status, _, err = sweep("+prune=0.9 measure.batch=1,8")
     assert status == 0, err
@@ -130,6 +137,7 @@ def test_measuring_more_makes_metrics_not_runs(folder, sweep):
             assert run.data.metrics[metric] > 0
 
 
+@pytest.mark.extended
 def test_rounds_train_the_reference_as_long_as_the_points(folder, sweep):
     status, _, err = sweep("+prune=0.9 recipe.rounds=2")
     assert status == 0, err
@@ -138,6 +146,7 @@ def test_rounds_train_the_reference_as_long_as_the_points(folder, sweep):
     assert steps["prune=0.9"].split(" → ") == ["train", "prune", "finetune", "prune/1", "finetune/1"]
 
 
+@pytest.mark.extended
 def test_another_database_and_another_experiment(folder, sweep):
     uri = f"sqlite:///{folder.path / 'elsewhere' / 'runs.db'}"  # neither it nor its folder is there
     status, out, err = sweep(f"+prune=0.9 tracking.uri={uri} tracking.experiment=mine")
@@ -147,6 +156,7 @@ def test_another_database_and_another_experiment(folder, sweep):
     assert f"--backend-store-uri {uri}" in out
 
 
+@pytest.mark.extended
 def test_the_environment_names_the_tracker(folder, sweep, monkeypatch, empty_database):
     uri = f"sqlite:///{shutil.copy(empty_database, folder.path / 'by_environment.db')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -206,6 +216,7 @@ def test_a_real_server(folder, sweep, server):
     assert len(effbench.load_runs(tracking_uri=server)) == 2
 
 
+@pytest.mark.extended
 def test_a_dry_run_runs_nothing_and_shows_what_is_kept(folder, sweep):
     status, out, err = sweep("+prune=0.5,0.9 dry_run=true")
     assert (status, err) == (0, "")

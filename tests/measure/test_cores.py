@@ -142,6 +142,7 @@ def test_what_is_watched_counts_also_where_it_fails():
     assert watch._seconds > 0
 
 
+@pytest.mark.extended
 def test_another_process_that_computes_is_seen():
     """And this one that computes is not: at most what others did before is left."""
     other = multiprocessing.get_context("spawn").Process(target=compute, args=(30.0,))

@@ -66,6 +66,7 @@ def test_what_fails_leaves_no_folder():
     assert not engine.paths[0].parent.exists()
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("n_bytes", [0, 1, 2**20, 2**20 + 1, 3 * 2**20])
 def test_the_compressed_length_is_that_of_xz_however_long_the_file_is(tmp_path, n_bytes):
     content = bytes(random.Random(0).randrange(4) for _ in range(min(n_bytes, 2**18))) * -(-n_bytes // 2**18)

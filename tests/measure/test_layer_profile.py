@@ -84,6 +84,7 @@ def sample(name):
         return factory(), size
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("name", ["mobilenet_v1", "shufflenet_v1", "small_segmenter", "vit"])
 def test_layers_add_up_to_the_cost_of_the_network(name):
     model, size = sample(name)

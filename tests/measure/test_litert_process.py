@@ -44,6 +44,7 @@ def program(network, tmp_path):
     return tmp_path / "network.pt2"
 
 
+@pytest.mark.extended
 def test_a_network_is_converted_held_run_and_timed(process, program, network, tmp_path):
     file = tmp_path / "network.tflite"
     process.convert(program, file)
@@ -54,6 +55,7 @@ def test_a_network_is_converted_held_run_and_timed(process, program, network, tm
     assert held.seconds() == 0.125  # what the stand-in's clock says
 
 
+@pytest.mark.extended
 def test_networks_are_there_side_by_side_and_dropped_with_what_holds_them(process, program, tmp_path):
     file = tmp_path / "network.tflite"
     process.convert(program, file)
@@ -67,6 +69,7 @@ def test_networks_are_there_side_by_side_and_dropped_with_what_holds_them(proces
         process.seconds(number)
 
 
+@pytest.mark.extended
 def test_a_request_that_fails_is_an_error_in_a_line_and_the_next_one_is_answered(process, program, tmp_path):
     (tmp_path / "broken").write_text("no network")
     with pytest.raises(RuntimeError, match=r"^\w+: [^\n]+$"):
@@ -77,6 +80,7 @@ def test_a_request_that_fails_is_an_error_in_a_line_and_the_next_one_is_answered
     assert process.is_alive
 
 
+@pytest.mark.extended
 def test_a_process_that_has_ended_is_told_of_and_another_one_takes_its_place(fake_litert, program, tmp_path):
     python = fake_litert()
     process = process_of(python)

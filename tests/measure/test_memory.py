@@ -232,6 +232,7 @@ def plain_encoders():
     torch.backends.mha.set_fastpath_enabled(enabled)
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("make", "size"),
     [

@@ -88,6 +88,7 @@ NETWORKS = {
 }  # fmt: skip
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_layers_on_grids_are_in_the_qdq_form_and_give_what_pytorch_simulates(name, put_on_grids, assert_a_step_away):
     make, size = NETWORKS[name]
@@ -103,6 +104,7 @@ def test_layers_on_grids_are_in_the_qdq_form_and_give_what_pytorch_simulates(nam
     onnx.checker.check_model(graph.proto, full_check=True)
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("options", "n_clips"),
     [
@@ -127,6 +129,7 @@ def test_grids_of_other_kinds(options, n_clips, put_on_grids, assert_a_step_away
         assert_a_step_away(evaluate(graph.proto, values), network, values)
 
 
+@pytest.mark.extended
 def test_unsigned_codes_are_128_higher_and_give_the_same(put_on_grids):
     images = torch.randn(2, 2, 6, 6)
     network = put_on_grids(with_norm(nn.Conv2d(2, 6, 3), gammas=[1.5, 0.0, -0.7]), images)
@@ -137,6 +140,7 @@ def test_unsigned_codes_are_128_higher_and_give_the_same(put_on_grids):
     assert torch.equal(evaluate(signed.proto, images), evaluate(unsigned.proto, images))
 
 
+@pytest.mark.extended
 def test_layers_whose_weights_alone_are_on_a_grid_are_floats():
     network = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4)).eval()
     register(network[0], "weight", UniformQuantizer(8))
@@ -157,6 +161,7 @@ def equal_layers(n, *, tied=False):
     return nn.Sequential(*layers)
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("size", [(3, 6), (2, 3, 6)])
 @pytest.mark.parametrize("tied", [False, True])
 def test_layers_of_equal_weights_have_each_its_own_grid(size, tied, put_on_grids, assert_a_step_away):
@@ -179,6 +184,7 @@ class Hidden(nn.Module):
         return nn.functional.linear(self.called(values), self.read.weight, self.read.bias)
 
 
+@pytest.mark.extended
 def test_a_layer_that_is_not_called_has_no_grid_in_the_graph_and_is_named(put_on_grids):
     images = torch.randn(3, 6)
     network = put_on_grids(Hidden(), images, names=["called"])
@@ -190,6 +196,7 @@ def test_a_layer_that_is_not_called_has_no_grid_in_the_graph_and_is_named(put_on
     torch.testing.assert_close(evaluate(graph.proto, images), network(images).detach(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.extended
 def test_a_code_whose_opposite_is_none_stays_float_behind_a_norm_below_zero():
     layer = nn.Conv2d(1, 2, 1)
     with torch.no_grad():
@@ -204,6 +211,7 @@ def test_a_code_whose_opposite_is_none_stays_float_behind_a_norm_below_zero():
     torch.testing.assert_close(evaluate(graph.proto, images), network(images).detach(), rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.extended
 def test_a_bias_too_large_for_its_steps_stays_float(put_on_grids):
     images = torch.randn(3, 6) * 1e-6
     network = nn.Linear(6, 4)
@@ -216,6 +224,7 @@ def test_a_bias_too_large_for_its_steps_stays_float(put_on_grids):
     torch.testing.assert_close(evaluate(graph.proto, images), network(images).detach(), rtol=1e-6, atol=0)
 
 
+@pytest.mark.extended
 def test_the_file_says_nothing_of_the_sources(put_on_grids):
     images = torch.randn(3, 6)
     for network in (Twice(), put_on_grids(Twice(), images)):
@@ -227,6 +236,7 @@ def test_the_file_says_nothing_of_the_sources(put_on_grids):
         assert not any(part.doc_string or part.metadata_props for part in (proto, proto.graph, *parts))
 
 
+@pytest.mark.extended
 def test_codes_take_a_quarter_of_floats_also_where_a_layer_is_called_twice(put_on_grids):
     class Wide(Twice):
         def __init__(self):
@@ -240,6 +250,7 @@ def test_codes_take_a_quarter_of_floats_also_where_a_layer_is_called_twice(put_o
     assert 10_000 < n_codes < 15_000
 
 
+@pytest.mark.extended
 def test_the_network_is_left_alone(put_on_grids):
     images = torch.randn(3, 6)
     network = put_on_grids(Twice(), images).train()
@@ -256,6 +267,7 @@ class Branching(nn.Module):
         return values if values.sum() > 0 else -values
 
 
+@pytest.mark.extended
 def test_what_can_not_be_exported_is_an_error_in_a_line():
     with pytest.raises(ValueError, match=r"^it can't be written as ONNX: [^\n]+$"):
         to_onnx(Branching(), torch.ones(2, 3))
@@ -280,6 +292,7 @@ def stacks(draw):
     return nn.Sequential(*layers), size
 
 
+@pytest.mark.extended
 @settings(max_examples=6)
 @given(
     stack=stacks(),

@@ -8,6 +8,7 @@ from effbench.measure.compute import count_cost
 from effbench.models import torchvision_model
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("name", "params", "macs"),
     [
@@ -23,6 +24,7 @@ def test_counts_that_torchvision_publishes(name, params, macs):
     assert (cost.params, cost.macs, cost.params_nonzero, cost.macs_effective) == (params, macs, params, macs)
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("name", "side"),
     [

@@ -74,6 +74,7 @@ class Reads(Twice):
         return self.layer(values) + self.layer.weight.sum()
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("make", [Twice, Reads, lambda: nn.Linear(6, 4)])
 def test_a_layer_is_found_wherever_it_is(make, put_on_grids, assert_a_step_away):
     values = torch.randn(3, 6)
@@ -83,6 +84,7 @@ def test_a_layer_is_found_wherever_it_is(make, put_on_grids, assert_a_step_away)
     assert_a_step_away(outputs(program, values), network, values)
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     "make",
     [
@@ -102,6 +104,7 @@ def test_what_has_no_kernel_of_integers_is_computed_in_floats_and_named(make, pu
     assert_a_step_away(outputs(program, images), network, images)
 
 
+@pytest.mark.extended
 def test_a_bias_too_large_for_its_steps_is_not_taken_as_integers(put_on_grids):
     values = torch.randn(3, 6)
     network = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))

@@ -48,6 +48,7 @@ def test_depthwise_separable_costs_1_over_n_plus_1_over_k_squared(n_in, n_out, k
     assert cheap * n_out * kernel**2 == whole * (kernel**2 + n_out)
 
 
+@pytest.mark.extended
 def test_early_strides_cost_less_than_even_ones_than_late_ones():
     costs = {
         pooling: count_cost(mobilenet_v1(alpha=0.25, pooling=pooling), (3, 64, 64))

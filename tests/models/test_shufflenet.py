@@ -30,6 +30,7 @@ def test_counts_of_the_paper():
 
 
 # Table 1, in millions of multiply-adds without the classifier, at 224 × 224. 1×: as printed; 0.5×: table 2.
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("groups", "scale", "millions"), [(1, 1, 143), (2, 1, 140), (3, 1, 137), (4, 1, 133), (8, 1, 137), (1, 0.5, 38)]
 )
@@ -39,6 +40,7 @@ def test_complexities_of_the_tables(groups, scale, millions):
     assert round(macs / 1e6) == pytest.approx(millions, abs=0)
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(("groups", "channels"), [(1, 144), (2, 200), (3, 240), (4, 272), (8, 384)])
 def test_widths_and_sides_of_table_1(groups, channels):
     model, images = on_meta(groups=groups), torch.empty(1, 3, 224, 224, device="meta")
@@ -83,6 +85,7 @@ def counted_by_hand(groups, scale, side=224):
     return params + 1000 * width + 1000, macs + 1000 * width
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("groups", STAGE_2_CHANNELS)
 @pytest.mark.parametrize("scale", [0.25, 0.5, 1, 1.5, 2])
 def test_exact_counts_of_all_groups_and_scales(groups, scale):
@@ -103,6 +106,7 @@ def test_without_shortcuts_nothing_is_added_and_no_count_moves():
     assert [model.features.stage2.unit1.joins for model in (with_them, without)] == ["concatenation"] * 2
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("groups", STAGE_2_CHANNELS)
 @pytest.mark.parametrize("scale", [0.25, 0.5, 1, 1.5, 2])
 def test_all_groups_and_scales_run_on_a_small_input(groups, scale):

@@ -101,6 +101,7 @@ class TestPooling:
         assert run_on(model.eval())[0].shape == (2, 11, 64, 64)
 
 
+@pytest.mark.extended
 @given(
     st.integers(8, 40),
     st.floats(0.07, 1),

@@ -17,6 +17,7 @@ def n_parameters(model):
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("name", "alpha", "builder"),
     [
@@ -37,6 +38,7 @@ def test_the_tensors_are_those_of_torchvisions_own_variants(name, alpha, builder
     assert shapes[0] == shapes[1]
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(("alpha", "variant"), [(0.5, "mnasnet0_5"), (0.75, "mnasnet0_75"), (1.3, "mnasnet1_3")])
 def test_counts_of_the_published_mnasnets(alpha, variant):
     published = torchvision.models.get_model_weights(variant)["IMAGENET1K_V1"].meta
@@ -45,6 +47,7 @@ def test_counts_of_the_published_mnasnets(alpha, variant):
     assert round(cost.macs / 1e9, 3) == published["_ops"]
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(("alpha", "millions"), [(0.5, 97), (0.75, 209), (1.4, 582)])
 def test_multiply_adds_of_the_published_mobilenets_v2(alpha, millions):
     # As the authors' checkpoints are listed: github.com/tensorflow/models, slim/nets/mobilenet.
@@ -55,6 +58,7 @@ def test_a_width_multiplies_the_networks_own():
     assert n_parameters(on_meta(name="mnasnet0_5", alpha=2)) == n_parameters(on_meta(name="mnasnet1_0"))
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("name", ["vgg11", "vgg16_bn", "vgg19"])
 def test_early_poolings_cost_less_than_even_ones_than_late_ones(name):
     costs = [count_cost(on_meta(name=name, pooling=pooling), (3, 64, 64)) for pooling in ("early", "even", "late")]

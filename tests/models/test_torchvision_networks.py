@@ -40,6 +40,7 @@ def test_weights_load_whole_for_the_same_classes(weights_file):
     assert all(torch.equal(loaded, own) for loaded, own in zip(model.parameters(), source.parameters(), strict=True))
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("name", [NAME, "mobilenet_v3_small", "shufflenet_v2_x0_5"])
 def test_the_classifier_alone_stays_fresh_for_other_classes(weights_file, name):
     source = trained(name=name)
@@ -55,6 +56,7 @@ def test_the_classifier_alone_stays_fresh_for_other_classes(weights_file, name):
         assert torch.equal(tensor, fresh[key] if key in refitted else source.state_dict()[key])
 
 
+@pytest.mark.extended
 def test_every_family_has_its_classifier_last():
     # load_fitting refits the last convolution or linear layer; built on meta, for 3 and for 4 classes.
     from effbench.compression.layers import weight_layers
@@ -70,6 +72,7 @@ def test_every_family_has_its_classifier_last():
         assert differing == {classifier}, name
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("name", [NAME, "googlenet", "densenet121"])
 def test_default_weights_come_from_torchvision_and_the_classifier_is_fitted(monkeypatch, name):
     torch.manual_seed(2)

@@ -74,6 +74,7 @@ def test_old_names_of_densenets_are_turned_into_todays():
     assert renamed("resnet18", old) == old
 
 
+@pytest.mark.extended
 def test_files_of_googlenet_come_with_heads_that_are_left_out(tmp_path):
     with torch.device("meta"):
         whole = torchvision.models.googlenet(init_weights=False, num_classes=3)

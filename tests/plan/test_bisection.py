@@ -66,6 +66,7 @@ def numbers(scale):
     return drawn.filter(lambda v: scale.allows(v) and scale.strength(v) >= scale.strength(scale.weakest))
 
 
+@pytest.mark.matrix(fast=4)
 @pytest.mark.parametrize("name", [*NAMES, *GEOMETRIC])
 def test_it_ends_within_bounds_and_has_the_threshold_of_a_monotone_curve_in_its_bracket(scales, name):
     scale = scales[name]

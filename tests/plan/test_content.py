@@ -59,6 +59,7 @@ def test_different_values_have_different_digests():
     assert len(set(digests)) == len(DIFFERENT)
 
 
+@pytest.mark.extended
 def test_it_is_the_same_in_another_process_with_other_hashes():
     program = (
         "import re, torch, numpy as np; from torch import nn; from effbench.plan.content import content_digest as d;"

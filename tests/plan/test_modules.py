@@ -105,19 +105,23 @@ class TestInstalled:
         yield site
         forget()
 
+    @pytest.mark.extended
     def test_what_has_a_version_is_a_package_wherever_it_lies(self, installed):
         assert user_module("users_dist") is None
         assert distributions_of("users_dist") == ["users-dist"]
 
+    @pytest.mark.extended
     def test_what_only_lies_there_is_the_users(self, installed):
         assert user_module("users_loose") is not None
 
+    @pytest.mark.extended
     def test_an_editable_install_is_the_users(self, installed, folder):
         shutil.rmtree(installed / "users_dist")
         write(folder / "src" / "users_dist" / "__init__.py")
         sys.path.insert(0, str(folder / "src"))  # what the installed .pth file does; `syspath_prepend` undoes it
         assert user_module("users_dist") is not None
 
+    @pytest.mark.extended
     def test_a_checkouts_egg_info_makes_it_no_package(self, folder):
         write(folder / "users_kit" / "__init__.py")
         write(folder / "users_kit.egg-info" / "PKG-INFO", "Metadata-Version: 2.1\nName: users-kit\nVersion: 1.0\n")
@@ -129,16 +133,19 @@ class TestInstalled:
         monkeypatch.syspath_prepend(folder / "site-packages")
         assert user_module("users_one") is not None
 
+    @pytest.mark.extended
     def test_a_link_among_the_packages_to_the_users_folder(self, installed, folder):
         write(folder / "work" / "users_linked" / "__init__.py")
         (installed / "users_linked").symlink_to(folder / "work" / "users_linked")
         assert user_module("users_linked") is not None
 
+    @pytest.mark.extended
     def test_a_package_that_is_linked_from_a_cache(self, installed, folder):
         (installed / "users_dist").rename(folder / "cache")
         (installed / "users_dist").symlink_to(folder / "cache")
         assert user_module("users_dist") is None
 
+    @pytest.mark.extended
     def test_half_of_a_package_of_names(self, installed, folder):
         """One that is split over site-packages and the working folder has the user's modules and others'."""
         (installed / "users_dist" / "__init__.py").rename(installed / "users_dist" / "theirs.py")

@@ -147,6 +147,7 @@ def is_told_after_editing(folder, target, edited):
     return identity_of(target) != before
 
 
+@pytest.mark.matrix(fast=7)
 @pytest.mark.parametrize(
     ("target", "edited", "is_told"),
     [

@@ -107,6 +107,7 @@ def test_others_find_the_process_among_the_children_and_may_end_it():
     assert not children()
 
 
+@pytest.mark.extended
 def test_what_it_shares_with_processes_of_its_own_is_given_back(tmp_path):
     (tmp_path / "sharing_apart.py").write_text(
         "import multiprocessing, multiprocessing.util, time\n"

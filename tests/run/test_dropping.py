@@ -37,6 +37,7 @@ def networks(store):
     return {path.name for path in (store.root / "entries" / "models").iterdir()}
 
 
+@pytest.mark.extended
 def test_a_finished_sweep_has_kept_what_was_trained_and_where_its_points_end(store, tiny_sweep, everything_is_kept):
     sweep = tiny_sweep(*ROUNDS)
     run(sweep, store)
@@ -44,6 +45,7 @@ def test_a_finished_sweep_has_kept_what_was_trained_and_where_its_points_end(sto
     assert networks(store) == record.lasting < record.networks
 
 
+@pytest.mark.extended
 def test_the_same_command_then_computes_nothing_and_gives_the_same(store, tiny_sweep, everything_is_kept):
     sweep = tiny_sweep(*ROUNDS)
     first, again = run(sweep, store), run(sweep, store)
@@ -51,6 +53,7 @@ def test_the_same_command_then_computes_nothing_and_gives_the_same(store, tiny_s
     assert [result.blob for _, result in first] == [result.blob for _, result in again]
 
 
+@pytest.mark.extended
 def test_results_are_the_same_with_all_kept(tmp_path, tiny_sweep, everything_is_kept):
     files = []
     for keep in ("needed", "all"):
@@ -62,6 +65,7 @@ def test_results_are_the_same_with_all_kept(tmp_path, tiny_sweep, everything_is_
     assert networks(store) == record.networks - {point.chain.prefix_keys[0] for point in sweep.plan.points}
 
 
+@pytest.mark.extended
 def test_a_cut_off_sweep_goes_on_from_all_it_needs(store, tiny_sweep, everything_is_kept):
     sweep = tiny_sweep(*ROUNDS, "+bits=8,4")  # pairs of points share all but the last step
     _, first, other = sweep.plan.points[:3]
@@ -72,6 +76,7 @@ def test_a_cut_off_sweep_goes_on_from_all_it_needs(store, tiny_sweep, everything
     assert len(result.cached_steps) == len(shared)
 
 
+@pytest.mark.extended
 def test_what_a_failed_run_needs_stays(store, tiny_sweep, everything_is_kept):
     sweep = tiny_sweep(*ROUNDS)
 
@@ -127,6 +132,7 @@ def test_a_limit_that_can_not_be_kept_is_said_once(tmp_path, tiny_sweep, caplog)
     assert line.startswith("store.limit=1KB: can't be kept: results, and what unfinished sweeps need, take ")
 
 
+@pytest.mark.extended
 def test_records_are_not_read_anew_for_each_of_many_points(store, record, monkeypatch):
     """Five hundred points drop a network each while another sweep is known."""
     read = []

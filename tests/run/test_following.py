@@ -81,6 +81,7 @@ def usual(plan_of, tmp_path_factory):
     return chain, *make(chain, Store(tmp_path_factory.mktemp("usual")))
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_training_that_was_ended_goes_on_to_the_bit(kind, plan_of, tmp_path, same_bits):
     chain = plan_of(*KINDS[kind])
@@ -163,6 +164,7 @@ def test_multiply_adds_are_those_of_the_passes(plan_of, tmp_path):
     assert spent.own["prune"]["macs"] == 0
 
 
+@pytest.mark.extended
 def test_the_training_of_a_teacher_goes_on_as_well(plan_of, tmp_path, monkeypatch, same_bits):
     chain, save, n_steps = plan_of("distill=0.5"), TrainingWatch.save, []
     whole, _ = make(chain, Store(tmp_path / "whole"))
@@ -205,6 +207,7 @@ def spoiled(how, store):
     store.put(name, pack(kept))
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     "how", ["damaged", "another network", "bad random state", "no optimiser", "other groups", "no rows"]
 )

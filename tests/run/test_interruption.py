@@ -99,6 +99,7 @@ def begin():
         process.communicate()
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("body", BODIES)
 def test_it_ends_within_two_seconds_wherever_it_is(begin, body):
     process = begin(BODIES[body])

@@ -47,6 +47,7 @@ def first_layer(model):
 
 
 class TestRounds:
+    @pytest.mark.extended
     def test_it_stops_at_the_right_round_and_returns_the_last_good_network(
         self, make_chain, tmp_path, same_bits, everything_is_kept
     ):
@@ -64,6 +65,7 @@ class TestRounds:
         never_bad = make_chain(steps_of("train", ["prune", "finetune"], max_loss=0.999))
         assert same_bits(make(never_bad, store).model, models[-1])
 
+    @pytest.mark.extended
     def test_cached_rounds_give_equal_bits_and_take_no_training(
         self, make_chain, tmp_path, same_bits, everything_is_kept
     ):
@@ -79,6 +81,7 @@ class TestRounds:
         assert same_bits(alone.model, again.model)
         assert again.seconds == 0 and again.cached == tuple(map(str, chosen.steps))
 
+    @pytest.mark.extended
     def test_how_far_they_came_and_why_no_further_is_found(self, tmp_path, tiny_points, everything_is_kept):
         _, point = tiny_points("prune=0.9375", "recipe.rounds=4", "recipe.until.min_accuracy=1.0")
         reference, none = (make(one.chain, Store(tmp_path)).findings for one in (_, point))
@@ -110,6 +113,7 @@ def accuracy(chain, model):
 
 
 class TestSnapshots:
+    @pytest.mark.extended
     @pytest.mark.parametrize("to", ["init", "train"])
     def test_an_earlier_network_is_the_same_from_the_store_and_made_anew(
         self, make_chain, tmp_path, monkeypatch, to, same_bits
@@ -243,6 +247,7 @@ class TestTeacher:
             make(make_chain([orphan]), Store(tmp_path))
 
 
+@pytest.mark.extended
 def test_a_run_has_what_its_kept_steps_found(tmp_path, tiny_points, everything_is_kept):
     store = Store(tmp_path)
     reference, pruned = (point.chain for point in tiny_points("prune=0.5"))
@@ -264,6 +269,7 @@ class TestFindings:
         noting = dataclasses.replace(steps[1], name="noting", stage=Asking(name="init"))
         return make_chain([steps[0], noting, steps[1]])
 
+    @pytest.mark.extended
     def test_those_of_quick_steps_are_kept_with_the_next_network(self, chain, tmp_path, monkeypatch):
         fresh = make(chain, Store(tmp_path / "fresh")).findings
         monkeypatch.setattr("effbench.run.making.WORTH_KEEPING_SECONDS", math.inf)
@@ -295,6 +301,7 @@ class TestFindings:
         assert kept.seconds == 0
         assert kept.findings == found
 
+    @pytest.mark.matrix(fast=1)
     @pytest.mark.parametrize("damaged", [1, 2, 3])
     def test_where_they_are_damaged_the_step_runs_again(self, chain, tmp_path, everything_is_kept, damaged):
         store = Store(tmp_path)

@@ -57,6 +57,7 @@ def test_what_is_measured_is_the_network_in_the_file(pruned):
     assert metrics["train_seconds"] > 0
 
 
+@pytest.mark.extended
 def test_the_energy_model_has_the_grids_of_the_file(tmp_path, tiny_points):
     reference, point = tiny_points("bits=8", "act_bits=8")[:2]
     metrics, result = (run_point(run, Store(tmp_path), device=CPU) for run in (reference, point))
@@ -129,6 +130,7 @@ def test_it_runs_on_as_many_threads_as_the_point_says(pruned, tmp_path, monkeypa
     assert asked[0] == 3
 
 
+@pytest.mark.extended
 def test_a_run_has_what_its_kept_steps_found(tmp_path, tiny_points, everything_is_kept):
     store = Store(tmp_path)
     reference, pruned = tiny_points("prune=0.5")
@@ -140,6 +142,7 @@ def test_a_run_has_what_its_kept_steps_found(tmp_path, tiny_points, everything_i
     assert load_result(pruned.key, store).metrics == second.metrics
 
 
+@pytest.mark.extended
 def test_precisions_can_be_compared(tmp_path, tiny_points):
     found = {
         point.swept["train.precision"]: run_point(point, Store(tmp_path), device=CPU).metrics

@@ -237,6 +237,7 @@ for _ in range(30):
 """
 
 
+@pytest.mark.extended
 def test_a_lock_lets_one_process_at_a_time_in(store, tmp_path):
     counter, started = tmp_path / "counter", tmp_path / "started"
     counter.write_text("0")

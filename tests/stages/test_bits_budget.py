@@ -58,6 +58,7 @@ def allot(model, context, budget, **options):
     return network, pd.DataFrame(context.findings.tables["sensitivity"])
 
 
+@pytest.mark.extended
 def test_the_budget_is_kept_and_used(trained):
     model, context = trained[0]
     n_weights = sum(layer.weight.numel() for _, layer in weight_layers(model))
@@ -71,6 +72,7 @@ def test_the_budget_is_kept_and_used(trained):
         assert budget != 3.9 or spent > 3.5
 
 
+@pytest.mark.extended
 def test_the_same_budget_predicts_no_more_than_the_same_width_everywhere(trained):
     for model, context in trained:
         for bits in (2, 3, 4, 6, 8):
@@ -79,6 +81,7 @@ def test_the_same_budget_predicts_no_more_than_the_same_width_everywhere(trained
             assert table[table.chosen].loss_increase.sum() <= uniform + 1e-12
 
 
+@pytest.mark.extended
 def test_its_loss_is_never_above_that_of_uniform_bits_in_as_many_bytes(trained):
     """As measured on validation, at each width; the file's heads and scales are the same."""
     gains = {}
@@ -109,6 +112,7 @@ def test_the_table_holds_what_one_layer_alone_costs(trained):
     assert row.weights == rounded.weight.numel()
 
 
+@pytest.mark.extended
 def test_a_budget_of_accuracy_is_kept_as_measured_and_a_larger_one_costs_less(trained):
     model, context = trained[1]
     reference, bits = context.evaluate(model), []
@@ -126,6 +130,7 @@ def test_an_accuracy_that_no_width_keeps_is_an_error(trained):
         allot(model, context, 0.001, by="accuracy", widths="1-2")
 
 
+@pytest.mark.extended
 def test_pruned_weights_take_no_part_of_the_budget(trained):
     model, context = trained[0]
     pruned = Prune(ratio=0.7).apply(model, context)
@@ -151,6 +156,7 @@ def test_a_later_round_keeps_the_widths_and_other_budgets_measure_nothing_anew(t
     assert len(calls) == 3  # the reference and two allocations: each layer alone was measured for a budget of 4
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("scheme", ["affine", "kmeans", "power_of_two"])
 def test_other_levels_and_folded_batch_norms_take_a_budget_too(trained, scheme):
     model, context = trained[0]
@@ -191,6 +197,7 @@ def test_what_was_measured_before_scales_could_be_powers_of_two_is_found_again()
         BitsBudget(budget=4.0, widths="8-1", scale="power_of_two")
 
 
+@pytest.mark.extended
 def test_scales_that_are_powers_of_two(trained):
     model, context = trained[0]
     network, _ = allot(model, context, 4, scale="power_of_two")

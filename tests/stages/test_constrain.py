@@ -94,6 +94,7 @@ def test_what_was_trained_is_cut_to_a_shorter_file_still(trained, pressed):
         Rate(rate=0.01).apply(pressed, context)
 
 
+@pytest.mark.extended
 def test_pruned_weights_stay_zero(trained):
     network, context_at = trained
     pruned = Prune(ratio=0.5).apply(network, context_at("prune"))
@@ -188,6 +189,7 @@ def test_batch_norms_are_folded_before_it(trained):
     assert list(map(str, point.chain.steps)) == ["train", "fold_batch_norm", "constrain", "finetune", "rate"]
 
 
+@pytest.mark.extended
 def test_a_grid_that_is_held_gives_way(trained):
     network, context_at = trained
     rounded = Rate(rate=3, small=0).apply(network, context_at("rate"))

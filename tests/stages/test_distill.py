@@ -89,6 +89,7 @@ def perceptron(seed, n_hidden):
         return nn.Sequential(nn.Flatten(), nn.Linear(196, n_hidden), nn.ReLU(), nn.Linear(n_hidden, 10))
 
 
+@pytest.mark.extended
 def test_a_student_with_few_examples_is_better_taught_than_alone(digits_data, make_context):
     def context(step, seed, teacher=None):
         return make_context(digits_data, side=14, step=step, seed=seed, teacher=teacher)
@@ -191,6 +192,7 @@ def teacher(toy_data, make_context):
 
 
 class TestHints:
+    @pytest.mark.extended
     def test_bring_the_guided_layer_nearer_to_the_hint(self, toy_data, make_context, teacher):
         stage = {"epochs": 13, "lr": 1e-2, "batch_size": 32, "weight": 0.5, "hint_epochs": 12}
         left = {"none": [], "features.relu2:features.relu2": []}

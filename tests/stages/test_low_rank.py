@@ -137,6 +137,7 @@ def test_spatial_factors_have_their_closed_form(toy_data, make_context):
     assert by_layer["2.1"] == 4 * 4 * 16 * 12 * 3
 
 
+@pytest.mark.matrix(fast=10)
 @pytest.mark.parametrize("scheme", ["tucker", "spatial"])
 @pytest.mark.parametrize("by", ["share", "energy", "macs"])
 @pytest.mark.parametrize("rank", [0.1, 0.5, 0.9, 0.99])
@@ -230,6 +231,7 @@ def test_the_leading_components_beat_others_of_the_same_number(digits_data, make
     assert leading > others + 0.2
 
 
+@pytest.mark.extended
 def test_mobilenet_v2_keeps_its_depthwise_layers(toy_data, make_context):
     build = lambda: models.torchvision_model(name="mobilenet_v2", num_classes=4, in_channels=1)  # noqa: E731
     model = seeded(build)

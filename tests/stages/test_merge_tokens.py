@@ -37,6 +37,7 @@ def expected_macs(share, n=16, width=WIDTH, hidden=2 * WIDTH):
     return total + matching_macs(counts, n, width // HEADS)
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("share", [0.75, 0.5, 0.25, 0.31])
 def test_multiply_adds_fall_as_the_formula_says(share, toy_data, make_context):
     model, context = transformer(), make_context(toy_data)
@@ -75,6 +76,7 @@ def test_rounds_reach_the_share_and_leave_no_trace_of_those_before(toy_data, mak
     assert encode(model) == encode(at_once)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("first", [True, False])
 def test_it_composes_with_what_prunes_and_quantises(first, toy_data, make_context):
     context, tokens = make_context(toy_data), MergeTokens(tokens=0.5)
@@ -162,6 +164,7 @@ WAYS = {
 }
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("container", [nn.Sequential, nn.ModuleList])
 @pytest.mark.parametrize("way", WAYS)
 def test_blocks_that_are_called_one_by_one_are_merged_or_it_is_refused(way, container, toy_data, make_context):

@@ -85,6 +85,7 @@ def test_quantised_weights_are_still_stored_as_codes(trained, dtype):
     assert len(encode(Precision(dtype=dtype).apply(quantized, context))) < len(encode(quantized))
 
 
+@pytest.mark.extended
 def test_it_can_be_measured(trained, dtype):
     model, context = trained
     cast = Precision(dtype=dtype).apply(QuantizeInputs(bits=8).apply(model, context), context)

@@ -98,6 +98,7 @@ def test_multiply_adds_and_parameters_fall_by_the_blocks_own(toy_data, make_cont
     assert before.params - after.params == 2 * (4 * 4 * 9 + 4)
 
 
+@pytest.mark.extended
 def test_a_real_network_comes_back_from_its_file(toy_data, make_context):
     build = lambda: models.torchvision_model(name="resnet18", num_classes=4, in_channels=1)  # noqa: E731
     pruned = PruneBlocks(count=1).apply(build().eval(), make_context(toy_data, side=32)).eval()

@@ -136,6 +136,7 @@ def every_other_set(channels):
     return torch.cat(sets[: min(range(len(totals)), key=lambda k: abs(totals[k] - channels.n / 2))])
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_real_networks_shrink_compute_what_the_silenced_ones_do(name):
     build, channels, side = NETWORKS[name]
@@ -150,6 +151,7 @@ def test_real_networks_shrink_compute_what_the_silenced_ones_do(name):
     assert len(encode(pruned, coder="none")) < 0.7 * len(encode(model, coder="none"))
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(("criterion", "scope"), [*((one, "layer") for one in CRITERIA), ("l1", "global")])
 def test_shufflenet_loses_channels_between_its_grouped_convolutions(toy_data, make_context, criterion, scope):
     model = spread_statistics(seeded(models.shufflenet_v1, scale=0.5, num_classes=4, in_channels=1))
@@ -167,6 +169,7 @@ def test_shufflenet_loses_channels_between_its_grouped_convolutions(toy_data, ma
     assert kept / before == pytest.approx(0.5, abs=0.06)
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("criterion", "told_by"),
     [("l1", "squeeze"), ("l1", "norm"), ("l1", "expand"), ("batch_norm", "norm"), ("taylor", "expand")],
@@ -205,6 +208,7 @@ def test_channels_that_do_nothing_go_first_through_a_shuffle(toy_data, make_cont
     assert sorted(going.tolist()) == sorted(dead.tolist())
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "shufflenet_v1", "shufflenet_v2"])
 def test_real_networks_come_back_from_file_and_store(name, toy_data, make_context, tmp_path):
     build, _, _ = NETWORKS[name]
@@ -322,6 +326,7 @@ def test_what_is_no_option_is_refused(options, message):
         PruneChannels(**options)
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_smallest_channels_are_missed_least_after_equal_finetuning(digits_data, make_context, seed):
     # Seen at ratio 0.5: 0.925 to 0.929 by l1, 0.902 to 0.914 at random, 0.93 before. In small_cnn, which has no neurons

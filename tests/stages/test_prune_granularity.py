@@ -88,6 +88,7 @@ def test_rows_leave_every_class_its_outputs(trained_on_digits):
         assert (classifier.weight != 0).all()
 
 
+@pytest.mark.extended
 def test_structure_costs_accuracy_at_equal_sparsity(trained_on_digits):
     model, context = trained_on_digits
 

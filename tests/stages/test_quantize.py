@@ -59,6 +59,7 @@ def test_a_grid_per_channel_keeps_more_where_channels_are_uneven(trained_on_digi
     assert accuracy["tensor"] < accuracy["channel"] - 0.2
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
 @pytest.mark.parametrize("bits", [1, 2])
 def test_training_on_the_grid_beats_rounding_afterwards(trained_on_digits, granularity, bits):
@@ -164,6 +165,7 @@ def test_kmeans_finds_its_own_levels_and_says_so():
         Quantize(bits=4, scheme="kmeans", range="mse")
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("scheme", ["symmetric", "affine"])
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
 def test_feedback_loses_less_than_rounding_to_the_nearest_level(trained_on_digits, scheme, granularity):

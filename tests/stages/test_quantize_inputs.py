@@ -91,6 +91,7 @@ def test_a_layer_that_never_runs_stays_as_it_is(toy_data, toy_network, make_cont
     assert grid_on(quantized[5].unused) is None
 
 
+@pytest.mark.extended
 def test_eight_bits_cost_nothing_and_one_costs_much_and_training_on_the_grid_recovers(trained):
     model, context = trained
     reference = context.evaluate(model)
@@ -114,6 +115,7 @@ def outputs(model, context):
         return model.eval()(next(context.data.batches("val", side=28, batch_size=64))[0])
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("bits", [1, 3, 8, 16])
 def test_what_comes_back_from_file_copy_and_store_computes_the_same_bits(trained, tmp_path, bits):
     model, context = trained

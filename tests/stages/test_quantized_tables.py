@@ -63,6 +63,7 @@ def test_tables_are_embeddings_and_rows_beside_the_layers(name):
     assert off.for_network(model, torch.zeros(2, 1, 8, 8)) is off
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("scheme", ["symmetric", "affine", "kmeans"])
 @pytest.mark.parametrize("name", ["torchvision's", "small_vit", "words"])
 def test_tables_are_on_their_grid_and_the_file_is_shorter_for_it(name, scheme, toy_data, make_context):

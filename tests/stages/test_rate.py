@@ -42,6 +42,7 @@ def bits_a_weight(network, coder="context"):
     return 8 * len(encode(network, coder=coder)) / n_weights(network)
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("options", [{}, {"data_free": True}, {"trellis": False, "price": 0.1}, {"small": 0.0}])
 @pytest.mark.parametrize("rate", [6.0, 3.5])
 def test_the_file_takes_what_is_asked(trained, rate, options):
@@ -53,12 +54,14 @@ def test_the_file_takes_what_is_asked(trained, rate, options):
     assert context.evaluate(again) == context.evaluate(rounded)
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("coder", ["none", "huffman", "ans"])
 def test_another_coder_has_another_step(trained, coder):
     network, context = trained
     assert bits_a_weight(Rate(rate=5, coder=coder).apply(network, context), coder) <= 5 * 1.01
 
 
+@pytest.mark.extended
 def test_it_keeps_more_than_as_many_bits_in_a_width(trained):
     network, context = trained
     rounded = Quantize(bits=2, range="mse", rounding="feedback").apply(network, context)
@@ -66,6 +69,7 @@ def test_it_keeps_more_than_as_many_bits_in_a_width(trained):
     assert context.evaluate(Rate(rate=rate).apply(network, context)) > context.evaluate(rounded)
 
 
+@pytest.mark.extended
 def test_each_ingredient_takes_loss_away(trained):
     network, context = trained
     plain = {"trellis": False, "rounding": "nearest", "allocation": "flat", "norms": "kept"}
@@ -79,6 +83,7 @@ def test_each_ingredient_takes_loss_away(trained):
     assert best < bare
 
 
+@pytest.mark.extended
 def test_without_data_none_is_looked_at(trained):
     network, context = trained
     blind = SimpleNamespace(
@@ -88,6 +93,7 @@ def test_without_data_none_is_looked_at(trained):
     assert bits_a_weight(rounded) == pytest.approx(4, rel=0.01)
 
 
+@pytest.mark.extended
 def test_what_was_pruned_stays_zero(trained):
     network, context = trained
     pruned = Prune(ratio=0.8).apply(network, context)
@@ -105,6 +111,7 @@ def test_a_file_that_is_small_already_stays_as_it_is(trained):
         assert torch.equal(one.value(), other.value())
 
 
+@pytest.mark.extended
 def test_over_its_own_result_it_does_nothing_or_goes_on_to_fewer_bits(trained):
     network, context = trained
     pruned = Prune(ratio=0.5).apply(network, context)
@@ -115,6 +122,7 @@ def test_over_its_own_result_it_does_nothing_or_goes_on_to_fewer_bits(trained):
     assert [len(constraints_on(*weight.places[0])) for weight in weights_of(less)] == [2, 2, 2]
 
 
+@pytest.mark.extended
 def test_a_rate_below_the_rest_of_the_file_names_the_least(trained):
     network, context = trained
     with pytest.raises(ValueError, match=r"rate=0\.01: must be at least [\d.]+ here") as refused:
@@ -145,6 +153,7 @@ def test_weights_that_are_not_finite_are_named(trained, value):
         Rate(rate=3, data_free=True).apply(broken, context)
 
 
+@pytest.mark.extended
 def test_layers_have_no_rates_of_their_own_but_can_be_left(trained):
     network, context = trained
     with pytest.raises(ValueError, match="must be skip"):
@@ -175,6 +184,7 @@ def tied():
     return nn.Sequential(nn.Flatten(), first, nn.ReLU(), second, nn.ReLU(), nn.Linear(784, 10))
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_networks_of_every_kind(digits_data, make_context, kind):
     context = make_context(digits_data, step="rate")

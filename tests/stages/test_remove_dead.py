@@ -37,6 +37,7 @@ def outputs(model, n_channels=1, side=28):
         return model(torch.randn(40, n_channels, side, side, generator=torch.Generator().manual_seed(5)))
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     ("build", "options", "keep"),

@@ -171,6 +171,7 @@ LATER = {
 }
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("form", FORMS)
 def test_later_stages_act_on_what_is_inside_one_after_the_other_and_the_file_has_it(form, toy_data, make_context):
     context = make_context(toy_data)

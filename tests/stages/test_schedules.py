@@ -24,6 +24,7 @@ def trained_on_digits(request, digits_data, make_context, train_perceptron):
     return train_perceptron(context, epochs=3), context
 
 
+@pytest.mark.extended
 def test_gradual_pruning_beats_pruning_at_once_when_there_is_time_to_close(trained_on_digits):
     model, context = trained_on_digits
     accuracy = {}
@@ -58,6 +59,7 @@ def pairs(one, other):
         yield a, b
 
 
+@pytest.mark.extended
 def test_weights_really_come_back(trained_on_digits, monkeypatch):
     """Of the weights that were masked at some time, some are there at the end: where they may."""
     model, context = trained_on_digits

@@ -103,6 +103,7 @@ def test_more_values_come_nearer_to_the_weights(trained_on_digits):
         assert errors == sorted(errors, reverse=True)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("k", [3, 4])
 def test_finetuned_values_beat_k_means_alone(trained_on_digits, k):
     # Both are finetuned as long: before the weights are shared, or afterwards, when the values are what is trained.
@@ -239,6 +240,7 @@ def loss_of(model, context):
     return evaluate(model, context.data, "train", task=context.task, side=28).loss
 
 
+@pytest.mark.extended
 def test_values_chosen_anew_fit_better_than_those_chosen_once(trained_on_digits):
     """Over three seeds, trained equally long: what is fitted is the training split."""
     fixed, moving = [], []

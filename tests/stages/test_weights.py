@@ -187,6 +187,7 @@ def same_state(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.matrix(fast=2)
 def test_what_a_stage_made_is_what_comes_back_and_it_goes_on_being_so_in_training(
     stage, make_network, toy_data, make_context
 ):
@@ -206,6 +207,7 @@ def test_what_a_stage_made_is_what_comes_back_and_it_goes_on_being_so_in_trainin
     assert not same_state(bake(trained), bake(made))
 
 
+@pytest.mark.matrix(fast=24)
 def test_every_weight_has_its_constraint_in_all_its_places(stage, make_network, toy_data, make_context):
     made = stage.apply(make_network(), make_context(toy_data))
     for weight in weights_of(made):
@@ -245,6 +247,7 @@ def test_a_file_of_a_network_that_nothing_was_done_to_is_no_smaller_than_its_num
     assert float32_bytes(network) / len(encode(network, coder="none")) < 1.15
 
 
+@pytest.mark.matrix(fast=3)
 def test_half_the_weights_are_half_of_the_multiplications(make_network, toy_data, make_context):
     made = Prune(ratio=0.5, scope="layer").apply(make_network(), make_context(toy_data))
     before, after = count_cost(make_network(), (1, 8, 8)), count_cost(made, (1, 8, 8))
@@ -305,6 +308,7 @@ def test_a_scripted_network_is_refused_in_a_line(toy_data, make_context):
         Quantize(bits=4).apply(scripted, make_context(toy_data))
 
 
+@pytest.mark.matrix(fast=3)
 def test_constraints_of_the_networks_own_stay_and_are_acted_on(stage, toy_data, make_context):
     def make(seed=0):
         with torch.random.fork_rng(devices=[]):

@@ -14,6 +14,7 @@ from effbench.sweep.answer import give_answer
 from effbench.sweep.carry_out import SweepOutcome
 
 
+@pytest.mark.extended
 def test_table_answer_and_figure_are_printed_and_logged(outcome_of, store, make_tracker, capsys):
     sweep, outcome = outcome_of("prune=0.1,0.5,0.9")
     tracker = make_tracker()
@@ -38,6 +39,7 @@ def test_table_answer_and_figure_are_printed_and_logged(outcome_of, store, make_
     assert f"mlflow ui --backend-store-uri sqlite:///{store.root / 'there.db'}" in out
 
 
+@pytest.mark.extended
 def test_the_parents_note_holds_the_answer_and_its_tags_what_was_asked(outcome_of, store, make_tracker, capsys):
     sweep, outcome = outcome_of("prune=0.1,0.5,0.9", "tolerance=0.5")
     tracker = make_tracker()
@@ -52,6 +54,7 @@ def test_the_parents_note_holds_the_answer_and_its_tags_what_was_asked(outcome_o
     assert tracker.tags["effbench.measure.seconds"] == "1.0"
 
 
+@pytest.mark.extended
 def test_a_failure_is_said_and_ends_the_sweep_as_failed(outcome_of, store, make_tracker, capsys):
     sweep, outcome = outcome_of("prune=0.5,0.9", outcomes={"prune=0.5": RunError("ValueError: bad", "trace")})
     tracker = make_tracker()
@@ -84,6 +87,7 @@ def test_a_reference_alone_is_a_row_and_no_answer(outcome_of, store, make_tracke
     assert metrics == {"n_runs": 1, "n_failed": 0}
 
 
+@pytest.mark.extended
 def test_swept_keys_are_columns_of_the_table(outcome_of, store, make_tracker, capsys):
     sweep, outcome = outcome_of("prune=0.5", "coder=huffman,ans")
     tracker = make_tracker()
@@ -99,6 +103,7 @@ def test_every_cost_that_varies_has_a_sentence(outcome_of):
     assert isinstance(outcome, SweepOutcome)
 
 
+@pytest.mark.extended
 def test_each_network_has_its_answers_its_metrics_and_its_row_of_panels(outcome_of, store, make_tracker, capsys):
     sweep, outcome = outcome_of("prune=0.1,0.5", "model=lenet_5,small_cnn")
     tracker = make_tracker()
@@ -117,6 +122,7 @@ def test_each_network_has_its_answers_its_metrics_and_its_row_of_panels(outcome_
     assert "model=small_cnn, size_bytes: " in tracker.tags["mlflow.note.content"]
 
 
+@pytest.mark.extended
 def test_networks_alone_are_compared_with_each_other(outcome_of, store, make_tracker, capsys, result_of):
     command = "model=lenet_5,small_cnn"
     smaller = result_of(read_sweep([command]).plan.points[0], size_bytes=500.0)
@@ -127,6 +133,7 @@ def test_networks_alone_are_compared_with_each_other(outcome_of, store, make_tra
     assert "on the front of " in out
 
 
+@pytest.mark.extended
 def test_where_networks_ran_at_different_sides_these_are_a_column(outcome_of, store, make_tracker, capsys):
     give_answer(*outcome_of("model=alexnet,squeezenet1_1", "data.side=32", "train.epochs=0"), store, make_tracker())
     header, *rows = capsys.readouterr().out.splitlines()[1:5]
@@ -134,6 +141,7 @@ def test_where_networks_ran_at_different_sides_these_are_a_column(outcome_of, st
     assert [row.split()[:2] for row in rows if row.strip()] == [["alexnet", "63"], ["squeezenet1_1", "32"]]
 
 
+@pytest.mark.extended
 def test_on_which_share_of_the_weights_a_technique_acted_is_said_where_that_is_not_all(
     outcome_of, store, make_tracker, capsys, result_of
 ):
@@ -148,6 +156,7 @@ def test_on_which_share_of_the_weights_a_technique_acted_is_said_where_that_is_n
     assert "prune=0.5: prune acted on 31 % of the weights; left: features.conv1\n" in out
 
 
+@pytest.mark.extended
 def test_the_figure_has_a_panel_for_each_cost(outcome_of):
     _, outcome = outcome_of("prune=0.1,0.5,0.9")
     found = answers(outcome.frame)
@@ -156,6 +165,7 @@ def test_the_figure_has_a_panel_for_each_cost(outcome_of):
     assert two.width == 2 * one.width
 
 
+@pytest.mark.extended
 def test_the_printout_holds_what_a_program_reads(outcome_of, store, make_tracker):
     sweep, outcome = outcome_of("prune=0.1,0.5,0.9")
     printout, _ = give_answer(sweep, outcome, store, make_tracker(), shows=False)

@@ -91,6 +91,7 @@ sys.exit(in_format(["--format=csv"], run))
 """
 
 
+@pytest.mark.extended
 def test_what_libraries_and_child_processes_print_goes_to_stderr():
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, timeout=60)

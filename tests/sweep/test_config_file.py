@@ -52,6 +52,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(("command", "end"), COMMANDS.items(), ids=range(len(COMMANDS)))
 def test_the_command_of_a_run_has_its_values_alone_and_no_secret(tmp_path, monkeypatch, command, end):
     monkeypatch.chdir(tmp_path)

@@ -57,6 +57,7 @@ def test_the_run_knows_the_files_digest(exported, row, uri):
     assert tags == {row["run_id"]: {"onnxruntime": exported.card["sha256"]}}
 
 
+@pytest.mark.extended
 def test_what_is_not_the_runs_network_is_not_put_there(uri, row, tmp_path, monkeypatch, capsys):
     pytest.importorskip("onnxruntime")
     wrong = ThroughEngine(qualities={"accuracy": 0.1}, agreement=0.1, max_difference=9.0, disagreeing=())
@@ -80,6 +81,7 @@ def test_the_saturation_point_of_a_sweep_is_its_first_seed(uri, swept, monkeypat
     assert chosen["seed"] == runs["seed"].min()
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize(
     ("change", "message"),
     [

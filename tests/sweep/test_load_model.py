@@ -74,6 +74,7 @@ def test_a_run_of_an_earlier_version_says_what_to_do(swept, uri):
         client.set_tag(run_id, "effbench.network", described)
 
 
+@pytest.mark.extended
 def test_a_network_that_was_given_is_given_again(tmp_path, monkeypatch, empty_database):
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)

@@ -73,6 +73,7 @@ def test_the_form_of_an_answer_is_no_part_of_the_sweep(capsys, folder):
     assert capsys.readouterr().out.startswith("python -m effbench.sweep")
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
@@ -93,6 +94,7 @@ def test_the_status_is_that_of_the_sweep(carried_out):
         assert main(["prune=0.5"]) == status
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("error", "message"),
     [

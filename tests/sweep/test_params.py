@@ -35,6 +35,7 @@ def test_they_are_the_axes_the_main_options_and_what_was_swept(planned):
     )
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("swept", "values"),
     [

@@ -67,6 +67,7 @@ class Holding:
         """Nothing is behind."""
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("is_known", [False, True])
 def test_quality_is_measured_on_what_the_engine_holds_unless_it_is_known(kept, store, is_known, monkeypatch):
     monkeypatch.setattr(Holding, "models", [])
@@ -83,6 +84,7 @@ def test_quality_is_measured_on_what_the_engine_holds_unless_it_is_known(kept, s
     assert native_form(model.features.conv2, "weight").bits == 4
 
 
+@pytest.mark.extended
 def test_the_quality_on_pytorch_is_the_runs_own(kept, store):
     point, sweep = kept
     one = Pass("eager", EAGER, 1, 1)
@@ -136,6 +138,7 @@ def test_all_samples_are_in_the_table_and_the_same_ones_are_the_same_bytes():
     assert back.to_dict("list") == {"run_key": ["key"] * 3, "round": [0, 1, 2], "latency_ms": [1.0, 2.0, 1234.57]}
 
 
+@pytest.mark.extended
 def test_torch_is_left_with_its_threads(kept, store):
     point, sweep = kept
     before = torch.get_num_threads()
@@ -145,6 +148,7 @@ def test_torch_is_left_with_its_threads(kept, store):
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.extended
 def test_a_network_with_subnormal_weights_is_timed_beside_its_copy_without_them(store, result_of, monkeypatch):
     monkeypatch.setattr(Holding, "models", [])
     sweep = planned()
@@ -161,6 +165,7 @@ def test_a_network_with_subnormal_weights_is_timed_beside_its_copy_without_them(
     assert [n_subnormal(model) for model in Holding.models] == [n_weights, 0]
 
 
+@pytest.mark.extended
 def test_energy_is_that_of_an_inference_where_there_are_counters(kept, store, monkeypatch):
     class Counter:
         def mj_of(self, run, *, seconds):

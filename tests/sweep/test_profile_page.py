@@ -114,6 +114,7 @@ def test_markdown_has_both_tables():
     assert "| 0 | convolution | 3×3 | 2,304 | 47.37 % |" in text
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(("name", "begins"), [("a.svg", b"<?xml"), ("b/c.png", b"\x89PNG"), ("d.pdf", b"%PDF")])
 def test_figures_are_saved(tmp_path, name, begins):
     page().save(tmp_path / name)

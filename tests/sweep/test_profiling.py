@@ -30,6 +30,7 @@ def test_without_an_axis_it_is_the_fresh_network_and_nothing_is_written(folder):
     assert not list(folder.iterdir())
 
 
+@pytest.mark.extended
 def test_with_an_axis_it_is_the_point_of_a_sweep_and_is_kept(folder, monkeypatch):
     arguments = [*TINY, "+prune_channels=0.5"]
     subject = subject_of_command(arguments, side=None)

@@ -48,6 +48,7 @@ def test_a_table_that_is_drawn_is_so_in_each_format():
     assert table_files({"sensitivity": rows}).keys() == {"sensitivity.csv", "sensitivity.png"}
 
 
+@pytest.mark.extended
 def test_a_run_has_its_sensitivities_whoever_measured_them(tmp_path, sweep, monkeypatch):
     monkeypatch.setattr("effbench.run.making.WORTH_KEEPING_SECONDS", 0.0)
     store = Store(tmp_path)
@@ -68,6 +69,7 @@ def test_a_run_has_its_sensitivities_whoever_measured_them(tmp_path, sweep, monk
     assert measured[0] == measured[1]
 
 
+@pytest.mark.extended
 def test_tables_and_figures_are_files_of_the_run(tmp_path, sweep):
     point = next(point for point in sweep.plan.points if not point.is_reference)
     files = describe_run(point, sweep, result=run_point(point, Store(tmp_path), device=CPU)).files

@@ -52,6 +52,7 @@ def test_values_come_one_after_the_other_with_all_seeds(planned, results):
     assert refined.notes == ("refined by tolerance: prune: 0.7, 0.6, 0.65",)
 
 
+@pytest.mark.extended
 def test_the_same_results_lead_to_the_same_values_and_more_goes_on_from_fewer(planned, results):
     arguments = ("+prune=0.1,0.9",)
     all_of_it = values(results().refine(planned(*arguments, "sweep.refine=5")))
@@ -70,6 +71,7 @@ def test_beyond_the_grid_and_before_it(planned, results, lost_from, tried):
     assert values(results(lost_from=lost_from).refine(planned("+prune=0.5,0.9", "sweep.refine=2"))) == tried
 
 
+@pytest.mark.extended
 def test_axes_are_refined_side_by_side_at_the_least_of_the_others(planned, results):
     own = results(lost_from=0.8)
     refined = own.refine(planned("+prune=0.5,0.9", "+bits=16,4", "sweep.refine=2"))
@@ -84,6 +86,7 @@ def test_it_ends_where_nothing_is_left_to_split(planned, results):
     )
 
 
+@pytest.mark.extended
 def test_a_point_that_failed_ends_its_bracket_and_a_seed_that_failed_does_not(planned, results):
     refined = results(failing=[0.7]).refine(planned("+prune=0.5,0.9", "sweep.refine=3"))
     assert refined.notes == ("refined by tolerance: prune: 0.7 (prune=0.7 failed)",)
@@ -108,6 +111,7 @@ def test_a_value_that_the_configuration_refuses_bounds_it(planned, results):
     assert "prune=0.95 is refused: too much; prune=0.925 is refused" in refined.notes[0]
 
 
+@pytest.mark.extended
 def test_a_reference_that_failed_or_learned_nothing_is_not_refined(planned, results):
     own = results(failing=[0])
     refined = own.refine(planned("+prune=0.5,0.9", "sweep.refine=3"))

@@ -8,6 +8,7 @@ import effbench
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
+@pytest.mark.extended
 def test_answers_are_those_of_the_frame(swept):
     result = swept
     for cost in (None, "size_bytes", "macs_effective"):

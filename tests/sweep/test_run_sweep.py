@@ -62,6 +62,7 @@ def test_it_does_what_the_command_does_to_the_bit(folder, capsys, empty_database
     assert (logged.to_numpy() == result.runs[columns[:3]].to_numpy()).all()
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     "keywords",
     [
@@ -84,6 +85,7 @@ def test_plans_are_those_of_the_command(folder, keywords):
     assert "<table" in plan._repr_html_() and not (folder / ".effbench").exists()
 
 
+@pytest.mark.extended
 def test_a_trained_network_is_where_a_sweep_starts(folder):
     network = linear()
     plan = effbench.plan_sweep(prune=0.5, model=network)
@@ -102,6 +104,7 @@ def linear(seed=0):
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
 
 
+@pytest.mark.extended
 def test_several_networks_of_a_class_and_names_are_told_apart(folder):
     models = [linear(0), linear(1), "lenet_300_100"]
     keys = {"finetune": {"epochs": 0}, "train": {"epochs": 0}, "measure": {"seconds": 0.01}, "sweep": {"jobs": 1}}
@@ -116,6 +119,7 @@ def test_several_networks_of_a_class_and_names_are_told_apart(folder):
         result.model(model="Sequential", bits=4)
 
 
+@pytest.mark.extended
 def test_an_object_teaches_as_a_name_does(folder):
     keys = {"prune": 0.5, "distill": 0.9, "model": "lenet_300_100", "train": {"epochs": 1}}
     one, same, other = (
@@ -127,12 +131,14 @@ def test_an_object_teaches_as_a_name_does(folder):
         effbench.plan_sweep(**keys, stage={"distill": {"teacher": wide}})
 
 
+@pytest.mark.extended
 def test_a_failed_run_fails_alone(folder):
     result = effbench.run_sweep(prune=[0.5], progress=False, **{**QUICK, "train": {"epochs": 1, "lr": 1e30}})
     assert len(result.failures) == 2 and not result.is_whole and len(result.runs) == 0
     assert "the loss is nan" in next(iter(result.failures.values())) and "failed:" in result.report()
 
 
+@pytest.mark.extended
 def test_an_interrupt_leaves_what_is_there_and_the_same_call_goes_on(folder, monkeypatch, capsys):
     from effbench.run import executors
 
@@ -170,6 +176,7 @@ def test_interrupted_before_anything_was_done_it_says_so(folder, monkeypatch):
         part.plot()
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
@@ -188,6 +195,7 @@ def test_what_does_not_fit_is_refused_before_anything_starts(folder, keywords, m
     assert not (folder / ".effbench" / "entries" / "sweeps").exists()
 
 
+@pytest.mark.extended
 def test_what_the_program_had_set_is_left_alone(folder):
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     torch.set_num_threads(2)
@@ -198,6 +206,7 @@ def test_what_the_program_had_set_is_left_alone(folder):
         torch.set_num_threads(threads)
 
 
+@pytest.mark.extended
 def test_within_a_run_of_ones_own_it_is_a_child_and_what_is_set_stays_so(folder, swept, empty_database, monkeypatch):
     import mlflow
 

@@ -24,6 +24,7 @@ def trained_on(network):
     return network.eval()
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("technique", "options", "smaller"),
     [

@@ -75,6 +75,7 @@ def test_runs_are_ended_though_the_tracker_can_not_be_opened(sweep, display, mon
     assert ended == [True] and caught.value.__traceback__ is not None
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("shows", [False, True])
 def test_it_prints_where_that_is_wanted(sweep, display, capsys, shows):
     display.__class__.__enter__ = lambda self: self

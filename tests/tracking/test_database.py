@@ -41,6 +41,7 @@ def test_a_finished_sweep_is_one_whose_parent_and_runs_are(path, finished):
     assert not is_finished(path, "other", SWEEP, ["a", "b"])
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("status", ["FAILED", "KILLED", "RUNNING"])
 def test_neither_a_parent_nor_a_run_with_another_end_is_finished(path, uri, opened, record, status):
     tracker = opened(uri)

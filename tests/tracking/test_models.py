@@ -82,6 +82,7 @@ def compressed():
     return effbench.decode(effbench.encode(network), fresh)
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_what_is_loaded_answers_as_the_network_for_any_number_of_examples(logged, kind):
     build, channels = NETWORKS[kind]
@@ -125,6 +126,7 @@ def test_a_model_says_what_it_is_and_nothing_of_the_machine(logged, uri):
     assert located is None or located.decode().endswith(f"{model.model_id}/artifacts")  # where MLflow keeps it
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [

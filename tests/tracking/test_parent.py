@@ -264,6 +264,7 @@ class TestNested:
         assert child.data.tags[names.PARENT] == parent.info.run_id
         assert list(load_runs()["run_key"]) == ["a"]
 
+    @pytest.mark.extended
     @pytest.mark.parametrize("nested_first", [True, False])
     def test_the_same_sweep_is_continued_within_a_run_and_outside_of_it(
         self, uri, here, opened, record, active, nested_first

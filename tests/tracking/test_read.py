@@ -27,6 +27,7 @@ def test_unknown_experiments_and_sweeps_are_named(uri, opened, record):
     assert len(load_runs(sweep="0123")) == 1
 
 
+@pytest.mark.extended
 def test_a_database_is_read_without_mlflow_and_torch(awkward):
     program = (
         "import sys; from effbench import load_runs; assert len(load_runs()) == 5;"

@@ -56,6 +56,7 @@ def files(folder):
     return sorted(path.parents[1].name for path in folder.glob(f"mlruns/*/artifacts/{names.COUNTS}"))
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("is_recorded", [True, False])
 @pytest.mark.parametrize("name", ["second", "odd ?%41 'folder'"])
 def test_of_a_moved_folder_new_runs_stay_in_it(place, log, name, is_recorded):
@@ -70,6 +71,7 @@ def test_of_a_moved_folder_new_runs_stay_in_it(place, log, name, is_recorded):
     assert moves_of(moved / "mlflow.db") == ()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("is_recorded", [True, False])
 def test_a_copy_and_its_original_are_independent(place, log, is_recorded):
     log(place, "a")
@@ -120,6 +122,7 @@ def test_what_was_put_elsewhere_on_purpose_stays_there(place, log, here):
         assert client.get_run(runs[name].run_id).info.artifact_uri == runs[name].artifact_uri
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("at_statement", range(1, 5))
 def test_killed_in_the_middle_everything_or_nothing_is_rewritten(place, log, at_statement):
     log(place, "a")

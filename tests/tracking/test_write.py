@@ -130,6 +130,7 @@ def test_files_that_are_gone_are_known_and_kept_once_more(uri, here, opened, rec
     assert "a" not in again.keys_without_files()
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
 def test_files_have_the_rights_that_the_umask_gives(uri, here, opened, record, umask):
     before = os.umask(umask)
@@ -205,6 +206,7 @@ def times_of(uri, run_id):
 
 
 class TestTimes:
+    @pytest.mark.matrix(fast=1)
     @pytest.mark.parametrize("status", ["FINISHED", "FAILED"])
     @pytest.mark.parametrize("is_begun", [True, False])
     def test_a_run_has_the_times_at_which_it_was_computed(self, uri, opened, record, status, is_begun):
@@ -258,6 +260,7 @@ def runs_of(uri):
     return client.search_runs([client.get_experiment_by_name("effbench").experiment_id])
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(
     "line",
     ["tags.effbench.axis.prune = '0.5'", "tags.`effbench.axis.prune` = '0.5'", 'tags."effbench.axis.prune" = "0.5"'],

@@ -116,6 +116,7 @@ def test_pythons_and_numpys_numbers_are_decided_too_and_left_as_they_were(toy_da
     assert torch.equal(augment(images, labels, numbers, 0)[0], first)
 
 
+@pytest.mark.extended
 def test_maps_of_classes_go_with_their_images():
     data = scenes()
     images, labels, numbers = batch(data, 4)

@@ -67,6 +67,7 @@ def test_nor_are_those_that_meet_small_images():
     assert found_in(nn.Conv2d(3, 8, 1, stride=2), side=layout.LEAST_SIDE - 1) == []
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("trial", "fails"),
     [
@@ -90,6 +91,7 @@ def test_a_child_that_can_not_be_started_says_nothing(monkeypatch):
     assert fails_in_channels_last(LAYER) is False
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("transposed", [False, True])
 def test_a_layer_is_tried_for_real(transposed):
     """One of many channels, which no processor was seen to fail on."""

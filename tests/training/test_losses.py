@@ -63,6 +63,7 @@ def test_labels_are_smoothed_and_blended_ones_are_taken(toy_data):
     assert torch.equal(mixed(OUTPUTS, soft), F.binary_cross_entropy_with_logits(OUTPUTS, soft))
 
 
+@pytest.mark.extended
 def test_each_pixel_has_a_loss():
     data = scenes()
     maps = data.labels["train"][:2].long()

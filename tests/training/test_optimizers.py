@@ -78,6 +78,7 @@ def test_a_class_of_torchs_gives_the_bits_of_a_loop_that_is_written_out(toy_data
     assert all(torch.equal(value, expected[name]) for name, value in trained.state_dict().items())
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize("name", MASKED)
 @pytest.mark.parametrize("clip", [None, 0.1])
 def test_masks_hold_and_what_is_masked_has_no_say(name, clip, toy_data, toy_network, monkeypatch):

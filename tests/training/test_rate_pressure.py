@@ -50,6 +50,7 @@ def test_a_network_without_learned_grids_is_under_no_pressure(toy_network):
     assert RatePressure.on(toy_network(), n_steps=10, device=CPU) is None
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("options", [{}, {"ema": 0.9}, {"clip": 1.0}])
 def test_codes_end_at_the_length_that_is_wanted(toy_network, toy_data, options):
     model = on_grids(toy_network(), 1.0)
@@ -132,6 +133,7 @@ def test_steps_become_wider_where_the_price_does_not_suffice_and_never_narrower(
         assert after > before + 0.01 if is_wider else after == before
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("lr", [1e-4, 1e-3, 3e-2])
 def test_the_length_is_kept_at_any_learning_rate(toy_network, toy_data, lr):
     model = on_grids(toy_network(), 1.0)

@@ -94,6 +94,7 @@ KINDS = {
 }
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_done", [1, 3])
 def test_a_training_that_was_killed_goes_on_to_the_bit(kind, n_done, make_toy_data, toy_network, tmp_path):
@@ -127,6 +128,7 @@ def test_the_first_resumed_steps_have_their_rates(kind, toy_data, toy_network, t
     assert len(set(whole)) > 2
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("constraint", ["ramped", "quantized", "learned"])
 def test_constraints_go_on_as_well(constraint, toy_data, toy_network, tmp_path):
     model = toy_network()

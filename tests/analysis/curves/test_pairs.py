@@ -120,6 +120,7 @@ def test_seeds_that_were_asked_for(lucky):
 SEEDS = st.sets(st.integers(0, 3), min_size=1)
 
 
+@pytest.mark.extended
 @settings(max_examples=60, deadline=None)
 @given(SEEDS, SEEDS, st.integers(0, 3), st.integers(0, 100))
 def test_dropping_a_seed_of_one_point_never_changes_the_loss_of_another(first, second, dropped, number):

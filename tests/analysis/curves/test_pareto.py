@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
@@ -23,6 +24,7 @@ def dominates(a, b):
     return a.cost <= b.cost and a.score >= b.score and (a.cost < b.cost or a.score > b.score)
 
 
+@pytest.mark.extended
 @QUICK
 @given(RUNS)
 def test_nothing_on_the_front_is_dominated_and_everything_else_is(frame):
@@ -45,6 +47,7 @@ def test_the_front_ascends_strictly_in_cost_and_quality(frame):
     assert (np.diff(front["score"]) > 0).all()
 
 
+@pytest.mark.extended
 @QUICK
 @given(RUNS, st.randoms(use_true_random=False))
 def test_the_front_does_not_depend_on_the_order_of_rows(frame, random):
@@ -91,6 +94,7 @@ def test_an_empty_frame_has_an_empty_front(runs):
     assert len(pareto_front(runs.iloc[:0])) == 0
 
 
+@pytest.mark.extended
 @QUICK
 @given(RUNS)
 def test_where_lower_is_better_the_front_is_the_mirror_image(frame):

@@ -41,6 +41,7 @@ def test_ends_never_stand_out_and_without_noise_every_height_does():
     assert not any(stands_out(sunken, drawn, row, is_log=True) for row in range(6))
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("slope", [0.0, 0.01])
 @pytest.mark.parametrize("method", [Marginal(), Kneedle(cost_axis="log")], ids=["marginal", "kneedle"])
 def test_noise_about_a_straight_line_is_hardly_ever_a_knee(method, slope):
@@ -52,6 +53,7 @@ def test_noise_about_a_straight_line_is_hardly_ever_a_knee(method, slope):
     assert false <= 8  # 1 % of 300, and two and a half deviations
 
 
+@pytest.mark.extended
 def test_a_true_knee_is_found_in_noise():
     generator = np.random.default_rng(2)
     near = 0

@@ -94,6 +94,7 @@ def test_a_quality_that_is_better_when_lower(language):
 POINTS = st.lists(st.tuples(st.integers(1, 15), st.integers(0, 300)), min_size=2, max_size=8)
 
 
+@pytest.mark.extended
 @settings(max_examples=60, deadline=None)
 @given(POINTS, st.sampled_from([0.25, 1.0, 4.0]), st.sampled_from([0.001, 8.0]), st.integers(0, 10))
 def test_neither_the_unit_nor_the_order_nor_a_dominated_point_moves_the_answer(lost, rate, unit, seed):

@@ -81,6 +81,7 @@ def test_a_reference_is_no_rival():
 LOSSES = st.lists(st.integers(0, 60), min_size=2, max_size=6)
 
 
+@pytest.mark.extended
 @settings(max_examples=60, deadline=None)
 @given(LOSSES, st.sampled_from([0.0, 0.02, 0.05]), st.booleans())
 def test_what_resamples_choose_is_what_the_curve_chooses(lost, tolerance, has_reference):
@@ -99,6 +100,7 @@ def test_what_resamples_choose_is_what_the_curve_chooses(lost, tolerance, has_re
     assert worst.tolist() == [on.reference]
 
 
+@pytest.mark.extended
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 100), min_size=3, max_size=3), st.integers(0, 100))
 def test_the_order_of_rows_decides_nothing(accuracies, number):
@@ -123,6 +125,7 @@ def test_a_bound_leaves_room_for_what_is_not_known():
     assert choice.outcome == "nothing" and on.labels[choice.rival] == "a=1"
 
 
+@pytest.mark.extended
 @settings(max_examples=40, deadline=None)
 @given(LOSSES, st.floats(0, 0.03), st.integers(0, 100))
 def test_a_bound_never_chooses_a_cheaper_point_than_the_tolerance(lost, deviation, seed):

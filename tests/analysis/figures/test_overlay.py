@@ -44,6 +44,7 @@ def test_each_has_a_front_a_reference_and_a_point_in_its_own_colour(runs, coarse
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("file size (KB)", "validation accuracy (%)")
 
 
+@pytest.mark.extended
 def test_names_are_made_where_there_are_none_and_no_legend_where_none_is_wanted(runs, coarse, ax):
     plot_saturation([runs, coarse], ax=ax, legend=False)
     assert ax.get_legend() is None and ax.texts[0].get_text().startswith("sweep 1: ")

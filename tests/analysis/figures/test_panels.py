@@ -81,6 +81,7 @@ def sweep(n, *, axis="prune", n_seeds=1, spread=0.004, decades=1.0, seed=0, mode
     return runs_of(points, seeds=tuple(range(n_seeds)), model=model)
 
 
+@pytest.mark.extended
 @settings(max_examples=4, deadline=None)
 @given(
     n=st.integers(1, 60),
@@ -95,6 +96,7 @@ def test_every_figure_of_one_axis_is_readable(n, n_seeds, decades, seed, axis):
     assert_readable(answers_figure(found))
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("n", [1, 5, 60])
 def test_axes_of_the_users_own_are_readable(n):
     figure = Figure(figsize=(6, 4))
@@ -113,6 +115,7 @@ def grid(*, latency=True):
     return pd.DataFrame(rows) if latency else pd.DataFrame(rows).drop(columns="latency_ms/eager")
 
 
+@pytest.mark.extended
 def test_a_grid_is_readable_and_has_a_line_for_each_combination():
     found = answers(grid(latency=False))
     figure = answers_figure(found)
@@ -143,6 +146,7 @@ def test_each_network_has_panels_with_its_name_and_no_place_is_empty():
     assert_readable(figure)
 
 
+@pytest.mark.extended
 def test_the_legend_stands_in_a_place_that_is_free_else_below():
     runs = sweep(2).assign(macs=[4e6, 3e6, 2e5], macs_effective=[4e6, 1e6, 9e5])
     three, widths = answers(runs), {}

@@ -212,6 +212,7 @@ def browse(tmp_path):
     return show
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [375, 1200])
 def test_a_browser_shows_every_row_within_the_width_and_runs_nothing(browse, width):

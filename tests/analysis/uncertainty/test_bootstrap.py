@@ -113,6 +113,7 @@ def with_shifts(accuracies, shifts, *, n=1000):
     return frame, correct
 
 
+@pytest.mark.extended
 def test_seeds_vary_too_as_t_does_for_a_point_and_its_reference_alike():
     both, correct = with_shifts([0.9, 0.7], [(0, 60, -60)] * 2)
     drawn, _ = losses(both, correct, n_resamples=4000)
@@ -126,6 +127,7 @@ def test_seeds_vary_too_as_t_does_for_a_point_and_its_reference_alike():
     assert one_seed[:, 0].std() < 0.02
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize(("n_seeds", "quantile"), [(2, 12.71), (3, 4.303), (5, 2.776)])
 def test_points_whose_losses_go_together_stay_together(n_seeds, quantile):
     shifts = tuple(range(0, 20 * n_seeds, 20))
@@ -189,6 +191,7 @@ def test_networks_that_are_wrong_about_the_same_examples_are_told_apart_sooner()
         assert saturation_point(frame, counts=Counts.of_correct(correct)).interval == interval
 
 
+@pytest.mark.extended
 def test_the_interval_covers_the_truth_as_often_as_it_says():
     # 200 sweeps in which a point truly loses 1.5 points, on 500 examples.
     hits = 0
@@ -219,6 +222,7 @@ def test_interval_ends_are_values():
     assert interval_of(np.r_[np.zeros(98), 1.0, 1.0]) == (0.0, 0.0)
 
 
+@pytest.mark.extended
 def test_the_sentence_and_the_figure_say_it():
     frame, correct = sweep([0.95, 0.945, 0.929], n=2000, nested=True)
     sentence = saturation_sentence(frame, cost="size_bytes", counts=Counts.of_correct(correct))

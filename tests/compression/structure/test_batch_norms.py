@@ -116,6 +116,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_whole_networks_lose_every_batch_norm_and_stay_what_they_compute(name):
     build, options, size = NETWORKS[name]
@@ -227,6 +228,7 @@ def test_folded_and_quantised_is_the_folded_function_on_a_grid(toy_data, toy_net
     assert differ_by(network, inputs, images) < 1e-3
 
 
+@pytest.mark.extended
 def test_folding_uneven_scales_into_a_tensor_costs_it_what_grids_per_channel_keep(digits_data, make_context):
     """Why per-tensor grids fail on folded networks (arXiv:1806.08342, section 3.1)."""
     context = make_context(digits_data, step="train")

@@ -366,6 +366,7 @@ def test_afterwards_the_network_is_as_it_was():
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_training_goes_the_same_way(precision, toy_data, monkeypatch, calls):
     def trained():

@@ -107,6 +107,7 @@ def _projection_of(network, path):
     return next(name for name in ("projection", "proj", "out_proj") if name in attention._modules)
 
 
+@pytest.mark.matrix(fast=1)
 def test_counts_with_one_head_left_by_the_formula(make):
     network = make()
     layers, _ = attention_layers(network)
@@ -128,6 +129,7 @@ def test_counts_with_one_head_left_by_the_formula(make):
         assert before.params - after.params == 2 * (3 * gone * (16 + 1) + 16 * gone)
 
 
+@pytest.mark.matrix(fast=2)
 def test_more_may_go_later_and_layers_within_may_be_changed(make):
     network = make()
     for _ in range(2):

@@ -74,6 +74,7 @@ def in_every_pass(model):
     yield HeldMasks()
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("impose", [fixed, settled, moving, quantized])
 def test_the_trained_network_is_the_same(impose, precision, toy_data, monkeypatch):
@@ -91,6 +92,7 @@ def test_the_trained_network_is_the_same(impose, precision, toy_data, monkeypatc
         assert (impose in (fixed, settled)) == bool((original[~mask] == 0).all())
 
 
+@pytest.mark.extended
 def test_where_strides_choose_another_kernel_only_rounding_differs(toy_data, monkeypatch):
     def trained():
         torch.manual_seed(0)

@@ -114,6 +114,7 @@ def test_a_list_is_called_as_one_and_is_a_list_when_nothing_merges():
     assert len(blocks) == 3
 
 
+@pytest.mark.extended
 def test_file_and_store_rebuild_it_and_blocks_may_go_before_or_after():
     for removed in ((), ("encoder.layers.encoder_layer_0",), ("encoder.layers.encoder_layer_2",)):
         first, last = network(), merged()

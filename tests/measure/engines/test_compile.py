@@ -103,6 +103,7 @@ def test_inputs_of_another_size_are_refused(monkeypatch):
         prepared.outputs(torch.ones(1, 3))
 
 
+@pytest.mark.extended
 @needs_compiler
 def test_nothing_is_compiled_after_it_is_prepared():
     torch.manual_seed(0)

@@ -66,6 +66,7 @@ class Residual(nn.Module):
 IMAGES = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("input_bits", [8, 6])
 def test_a_network_on_grids_gives_what_pytorch_simulates_and_is_small(input_bits, put_on_grids, assert_a_step_away):
     torch.manual_seed(0)
@@ -78,6 +79,7 @@ def test_a_network_on_grids_gives_what_pytorch_simulates_and_is_small(input_bits
     assert "floats" in prepared.notes[1] and prepared.notes[1].endswith(": grouped")
 
 
+@pytest.mark.extended
 def test_codes_take_a_quarter_of_floats(put_on_grids):
     torch.manual_seed(0)
     make = lambda: nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 256))  # noqa: E731
@@ -94,6 +96,7 @@ class Summing(nn.Module):
         return values.relu().cumsum(1)
 
 
+@pytest.mark.extended
 def test_what_xnnpack_does_not_take_is_named():
     prepared = ExecuTorchEngine().prepare(Summing(), VALUES, threads=1)
     (note,) = prepared.notes
@@ -106,6 +109,7 @@ class Sorting(nn.Module):
         return values.sort(1).values
 
 
+@pytest.mark.extended
 def test_what_it_has_no_kernel_for_is_an_error_in_a_line():
     with pytest.raises(ValueError, match=r"^ExecuTorch lacks kernels for some of its operations: [^\n]+$"):
         ExecuTorchEngine().prepare(Sorting(), VALUES, threads=1)
@@ -121,6 +125,7 @@ def test_what_can_not_be_exported_is_an_error_in_a_line():
         ExecuTorchEngine().prepare(Branching(), VALUES, threads=1)
 
 
+@pytest.mark.extended
 def test_the_pool_has_as_many_threads_as_are_asked_for(monkeypatch, network, tmp_path):
     from executorch.extension.pybindings import portable_lib
 

@@ -52,6 +52,7 @@ def test_the_environment_names_one(fake_litert, monkeypatch):
     assert find_engine("litert") == LitertEngine()
 
 
+@pytest.mark.extended
 def test_a_network_is_written_run_and_timed_by_the_other_clock(fake_litert, network):
     engine = LitertEngine(python=fake_litert())
     prepared = engine.prepare(network, VALUES, threads=1)

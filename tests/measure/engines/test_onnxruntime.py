@@ -36,6 +36,7 @@ def network(put_on_grids):
     return put_on_grids(make_cnn(), IMAGES)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("weights", ["int8", "uint8"])
 def test_8_bit_layers_give_what_pytorch_simulates(network, assert_a_step_away, weights, tmp_path):
     """Signed weights only without ORT's own kernels, which may cut products off here: see `cuts_products_off`."""
@@ -47,11 +48,13 @@ def test_8_bit_layers_give_what_pytorch_simulates(network, assert_a_step_away, w
             assert_a_step_away(prepared.outputs(IMAGES), network, IMAGES)
 
 
+@pytest.mark.extended
 def test_the_kernels_that_it_chooses_itself_are_exact(network, assert_a_step_away):
     prepared = OnnxRuntimeEngine().prepare(network, IMAGES, threads=2)
     assert_a_step_away(prepared.outputs(IMAGES), network, IMAGES)
 
 
+@pytest.mark.extended
 def test_products_of_the_largest_codes_are_exact_with_the_type_that_it_chooses(tmp_path, put_on_grids):
     network = nn.Sequential(nn.Conv2d(16, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 1))
     with torch.no_grad():
@@ -64,6 +67,7 @@ def test_products_of_the_largest_codes_are_exact_with_the_type_that_it_chooses(t
         torch.testing.assert_close(outputs, network(images), rtol=0.02, atol=0)
 
 
+@pytest.mark.extended
 def test_layers_are_fused_to_kernels_of_integers(network, tmp_path):
     import onnxruntime
 
@@ -79,6 +83,7 @@ def test_layers_are_fused_to_kernels_of_integers(network, tmp_path):
     assert kinds.count("BatchNormalization") == 0
 
 
+@pytest.mark.extended
 def test_a_file_of_codes_is_smaller_than_one_of_floats(put_on_grids):
     def make():
         torch.manual_seed(0)
@@ -92,6 +97,7 @@ def test_a_file_of_codes_is_smaller_than_one_of_floats(put_on_grids):
     assert codes.n_bytes < 0.4 * floats.n_bytes and codes.download_bytes < 0.4 * floats.download_bytes
 
 
+@pytest.mark.extended
 def test_outputs_are_not_overwritten_by_the_next_ones(network):
     prepared = OnnxRuntimeEngine(optimization="none").prepare(network, IMAGES, threads=1)
     first = prepared.outputs(IMAGES)
@@ -117,6 +123,7 @@ def test_the_quality_of_runs_is_not_its_own():
     assert not evaluates_as_runs_do(OnnxRuntimeEngine())
 
 
+@pytest.mark.extended
 def test_the_number_of_threads_is_its_own(tmp_path, monkeypatch):
     import onnxruntime
 

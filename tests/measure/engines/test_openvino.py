@@ -106,6 +106,7 @@ def test_the_quality_of_runs_is_not_its_own():
     assert not evaluates_as_runs_do(OpenVinoEngine())
 
 
+@pytest.mark.extended
 def test_signals_are_handled_when_some_networks_are_gone_and_others_not():
     code = (
         "import faulthandler, os, signal, torch\n"
@@ -125,6 +126,7 @@ def test_signals_are_handled_when_some_networks_are_gone_and_others_not():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.extended
 def test_nobody_is_told_of_its_use(tmp_path):
     code = (
         "import multiprocessing, os, sys, time\n"
