@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -129,9 +130,11 @@ def _sweep(frame: pd.DataFrame, column: str, name: str) -> _Sweep:
     shared = shared_groups([str(label) for label in runs["point"]])
     rows: dict[object, dict[str, int]] = {}
     labels: dict[object, str] = {}
-    for row, full in enumerate(runs["point"].astype(str)):
-        label = without_parts(full, shared)
-        same = _by_value(label)
+    names = [without_parts(str(full), shared) for full in runs["point"]]
+    n_written = Counter(_by_value(label) for label in set(names))
+    for row, label in enumerate(names):
+        # Two labels of one sweep that differ in how a number is written are two points: text, such as versions.
+        same = _by_value(label) if n_written[_by_value(label)] == 1 else label
         axes = label_axes(same)
         # What stands before the first axis, as in "smaller: alpha=0.5", is part of what a point is.
         key: object = (same[: same.index(f"{next(iter(axes))}=")], frozenset(axes.items())) if axes else same

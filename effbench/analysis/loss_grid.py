@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from effbench.analysis.contributions import moves_of
 from effbench.analysis.curves.curve import Curve
 from effbench.analysis.curves.series import axis_values
+from effbench.analysis.definitions.choice import slack
 
 _UNNAMED = "reference"
 """The value of an axis where neither a column nor a label says it: that of the reference."""
@@ -33,9 +34,16 @@ class LossGrid:
     held: Mapping[str, str]
     """At which value each other axis stands."""
 
+    round_off: NDArray[np.float64]
+    """(n_down, n_across): by how much a loss may be above a tolerance and still be within it."""
+
+    def within(self, tolerance: float, /) -> NDArray[np.bool_]:
+        """Return which cells lose no more than a tolerance: (n_down, n_across)."""
+        return np.asarray(np.nan_to_num(self.losses, nan=np.inf) <= tolerance + self.round_off)
+
     def edges(self, tolerance: float, /) -> list[tuple[tuple[int, int], tuple[int, int]]]:
         """Return the outline of the cells that lose no more than a tolerance: the ends of lines, by cells' corners."""
-        inside = np.pad(np.nan_to_num(self.losses, nan=np.inf) <= tolerance, 1)
+        inside = np.pad(self.within(tolerance), 1)
         upright = [((x, y), (x, y + 1)) for y, x in np.argwhere(inside[1:-1, :-1] != inside[1:-1, 1:]).tolist()]
         level = [((x, y), (x + 1, y)) for y, x in np.argwhere(inside[:-1, 1:-1] != inside[1:, 1:-1]).tolist()]
         return upright + level
@@ -59,10 +67,16 @@ def loss_grid(curve: Curve, axes: Sequence[str] | None = None, /) -> LossGrid:
     rows = np.union1d(rows, curve.references[rows])
     across, down = (_ordered(values[name].iloc[rows], curve.costs[rows]) for name in chosen)
     by_pair = {pair: int(row) for pair, row in zip(_pairs(values, chosen, rows), rows, strict=True)}
+    if len(by_pair) < len(rows):
+        pairs = _pairs(values, chosen, rows)
+        x, y = next(pair for pair in pairs if pairs.count(pair) > 1)
+        raise ValueError(f"several points have {chosen[0]}={x}, {chosen[1]}={y}: select those of one recipe")
     numbers = np.array([by_pair.get((x, y), -1) for y, x in product(down, across)], dtype=np.int64)
     numbers = numbers.reshape(len(down), len(across))
     losses = np.where(numbers >= 0, curve.losses[numbers], np.nan)
-    return LossGrid(axes=chosen, across=across, down=down, rows=numbers, losses=losses, held=held)
+    return LossGrid(
+        axes=chosen, across=across, down=down, rows=numbers, losses=losses, held=held, round_off=slack(curve)[numbers]
+    )
 
 
 def has_grid(curve: Curve, /) -> bool:

@@ -21,7 +21,11 @@ _DAMAGED = (ValueError, KeyError, EOFError, OSError, NotImplementedError, Runtim
 """What zipfile and numpy raise of content that is no npz file, is cut off, encrypted or compressed in another way."""
 
 
-_KNOWN = {"group": np.dtype(np.int32), "confidence": np.dtype(np.float32)}
+_KNOWN: dict[str, np.dtype[Any]] = {
+    "group": np.dtype(np.int64),
+    "confidence": np.dtype(np.float32),
+    "is_right": np.dtype(np.bool_),
+}
 """What a task may know of each test example beside its counts, and how it is kept: (n_examples,)."""
 
 
@@ -32,10 +36,12 @@ def pack_counts(
 
     Each is (n_examples, n_ratios, 2), whole numbers of at least 0: numerators and denominators. test_examples: what
     else is known of each test example, (n_examples,): its "group" (such as its class), the "confidence" in what was
-    predicted; other names are not kept.
+    predicted, whether that "is_right"; other names, and what is of another shape, are not kept.
     """
-    known = {name: values for name, values in (test_examples or {}).items() if name in _KNOWN}
-    beside = {f"test_{name}": np.asarray(values).astype(_KNOWN[name]) for name, values in known.items()}
+    known = {name: np.asarray(values) for name, values in (test_examples or {}).items() if name in _KNOWN}
+    beside = {
+        f"test_{name}": values.astype(_KNOWN[name]) for name, values in known.items() if values.shape == test.shape[:1]
+    }
     stream = io.BytesIO()
     arrays: dict[str, Any] = {"val": _narrowed(val), "test": _narrowed(test), **beside}
     np.savez_compressed(stream, **arrays)
@@ -56,7 +62,7 @@ def unpack_counts(content: bytes, /) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 
 def unpack_test_examples(content: bytes, /) -> dict[str, NDArray[Any]]:
-    """Return what else is known of each test example, (n_examples,): what there is of "group" and "confidence".
+    """Return what else is known of each test example, (n_examples,), under the names that `pack_counts` keeps.
 
     ValueError, in one line, for anything that `pack_counts` did not write.
     """

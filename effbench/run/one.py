@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from effbench.analysis.curves.details import calibration_error, worst_group
@@ -108,7 +110,7 @@ def measure(
         blob=blob,
         counts_val=validation.own_counts,
         counts_test=test.own_counts,
-        test_examples=test.examples,
+        test_examples=_examples(test),
         words={**made.findings.words, **made.findings.spent.words},
         tables={**made.findings.tables, **curves_table(made.findings), TENSORS: list(map(asdict, file.tensor_sizes()))},
     )
@@ -132,6 +134,14 @@ def _modelled(point: Point, model: nn.Module, made: Made) -> dict[str, float]:
     with suppress(ValueError):
         modelled["energy_modelled_uj"] = modelled_energy_uj(made.model, point.input_size)
     return modelled
+
+
+def _examples(test: Evaluation) -> dict[str, NDArray[Any]]:
+    """Return what the task knows of each test example, and where it names a class for each, whether that is right."""
+    known = dict(test.examples)
+    if {"group", "predicted"} <= set(known):
+        known["is_right"] = known["group"] == known["predicted"]
+    return known
 
 
 def _details(test: Evaluation) -> dict[str, float]:

@@ -33,7 +33,7 @@ class RunResult:
     """Likewise by test example."""
     test_examples: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """What else the task knows of each test example, (n_examples,): its "group", the "confidence" in what was
-    predicted; nothing where an earlier version kept it."""
+    predicted and whether that "is_right"; nothing where an earlier version kept it."""
     words: Mapping[str, str] = field(default_factory=dict)
     """What is said of it in a word, such as why its rounds stopped."""
     tables: Mapping[str, Rows] = field(default_factory=dict)

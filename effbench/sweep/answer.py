@@ -16,7 +16,7 @@ from effbench.sweep.answer_record import answer_record
 from effbench.sweep.budget import budget_lines
 from effbench.sweep.carry_out import SweepOutcome
 from effbench.sweep.config_file import sweep_config_file
-from effbench.sweep.figures import SATURATION, nominal_files, saturation_files
+from effbench.sweep.figures import SATURATION, former_figures, nominal_files, saturation_files
 from effbench.sweep.messages import say
 from effbench.sweep.note import note
 from effbench.sweep.page import page_of
@@ -80,6 +80,8 @@ def _answered(
     )
     files[REPORT] = report_of_sweep(sweep, outcome, found, printout, store, tracker)
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in former_figures(folder, files):  # of a format that is no longer asked for: they have an earlier answer
+        stale.unlink()
     for name, content in files.items():
         (folder / name).write_bytes(content)
     return printout, metrics, files

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import version
+from pathlib import Path
+from typing import get_args
 
 from matplotlib.figure import Figure
 
 from effbench.analysis import Answer, answers_figure, figure_bytes, nominal_and_real, plot_nominal
+from effbench.analysis.figures.saving import Format
 from effbench.plan.sweep import Sweep
 from effbench.run.store import Store
 from effbench.sweep.carry_out import SweepOutcome
 
-FIGURE_VERSION = 5
+FIGURE_VERSION = 6
 """Bumped when the figure of equal values comes to be drawn in another way."""
 SATURATION, NOMINAL = "saturation", "nominal"
 """The names of the figures, without their formats."""
+
+
+def former_figures(folder: Path, files: Collection[str], /) -> list[Path]:
+    """Return the figures in a sweep's folder that are none of the files it now has."""
+    names = [f"{name}.{ending}" for name in (SATURATION, NOMINAL) for ending in get_args(Format)]
+    return [folder / name for name in names if name not in files and (folder / name).is_file()]
 
 
 def saturation_files(found: Sequence[Answer], sweep: Sweep, outcome: SweepOutcome, store: Store, /) -> dict[str, bytes]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from effbench.analysis import Answer
-from effbench.analysis.curves.groups import marked_references
+from effbench.analysis.curves.averages import POINT_KEYS
+from effbench.analysis.curves.groups import group_columns, marked_references
 from effbench.analysis.report.sensitivity_cells import SENSITIVITY
 from effbench.analysis.report.training_panels import CURVES
 from effbench.run.results import load_tables as kept_tables
@@ -65,7 +66,8 @@ def from_tracking(tracking_uri: str | None, /) -> Load:
 
 
 def _chosen_rows(frame: pd.DataFrame, found: Sequence[Answer]) -> list[int]:
-    first = frame.drop_duplicates("point" if "point" in frame.columns else "run_key").index.tolist()
+    keys = [name for name in POINT_KEYS if name in frame.columns] if "point" in frame.columns else ["run_key"]
+    first = frame.drop_duplicates(keys).index.tolist()
     references = set(frame.index[marked_references(frame)])
     labels = [None if answer.saturation is None else answer.saturation.point for answer in found]
     chosen = {str(point["point"]) for point in labels if point is not None and "point" in point.index}
@@ -82,5 +84,9 @@ def _chosen_rows(frame: pd.DataFrame, found: Sequence[Answer]) -> list[int]:
 def _names(runs: pd.DataFrame) -> pd.Series:
     """Return what runs are called: their points, with their seeds where there are several."""
     points = runs["point"].astype(str) if "point" in runs.columns else runs["run_key"].astype(str)
+    for name in group_columns([str(column) for column in runs.columns]):
+        if runs[name].nunique() > 1:
+            named = f"{name}=" + runs[name].astype(str) + ", " + points
+            points = points.where(points.str.contains(f"{name}=", regex=False), named)
     seeds = runs["seed"].astype(str) if "seed" in runs.columns and runs["seed"].nunique() > 1 else None
     return points if seeds is None else points + ", seed=" + seeds

@@ -73,10 +73,10 @@ def test_points_read_from_a_file_are_those_that_were_written(tmp_path):
     assert compare(plain, plain.assign(point=plain["bits"].astype(float)))["n_seeds"].tolist() == [2, 2]
 
 
-def test_two_runs_of_one_point_written_in_two_ways_are_refused():
-    frame = runs_of([("bits=4", 20, 0.8), ("bits=4.0", 20, 0.81)])
-    with pytest.raises(ValueError, match=r"'bits=4.0' has two runs of seed 0"):
-        compare(frame, frame)
+def test_what_one_sweep_writes_in_two_ways_is_text_and_two_points():
+    frame = runs_of([("version=1.1", 20, 0.8), ("version=1.10", 30, 0.81)])
+    table = compare(frame, frame)
+    assert table["point"].tolist() == ["version=1.1", "version=1.10"] and not table.attrs["only_b"]
 
 
 def test_what_stands_before_the_axes_tells_points_apart():

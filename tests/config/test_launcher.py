@@ -81,7 +81,6 @@ def test_objects_from_python_are_not_written_into_files(tmp_path, monkeypatch):
 
 
 @pytest.mark.waiting
-@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_a_run_that_takes_too_long_is_ended_in_its_job(tmp_path, points, monkeypatch, launcher):
     monkeypatch.chdir(tmp_path)

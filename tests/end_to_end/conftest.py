@@ -23,7 +23,6 @@ def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
-            item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*"))
 
 

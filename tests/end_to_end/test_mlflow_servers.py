@@ -24,7 +24,6 @@ from effbench.tracking.request import CREDENTIALS, PASSWORD, USER
 
 pytestmark = [
     pytest.mark.waiting,
-    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),

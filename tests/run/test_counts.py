@@ -103,20 +103,26 @@ def test_whatever_is_flipped_is_an_error_or_counts(data):
             assert counts.dtype == np.int64 and counts.shape[2] == 2
 
 
-KNOWN = {"group": np.array([3, 0, 2]), "confidence": np.array([0.5, 1.0, np.nan])}
+KNOWN = {
+    "group": np.array([3, 0, 2**40]),
+    "confidence": np.array([0.5, 1.0, np.nan]),
+    "is_right": np.array([True, False, True]),
+}
 
 
 def test_what_is_known_of_test_examples_comes_back_and_other_names_do_not():
     counts = np.ones((3, 1, 2), np.int64)
     content = pack_counts(val=counts, test=counts, test_examples={**KNOWN, "predicted": np.zeros(3)})
     found = unpack_test_examples(content)
-    assert {name: values.dtype for name, values in found.items()} == {"group": np.int32, "confidence": np.float32}
+    assert [values.dtype for values in found.values()] == [np.int64, np.float32, np.bool_]
+    of_pixels = {"group": np.zeros((3, 8, 8)), "confidence": np.zeros(4)}
+    assert unpack_test_examples(pack_counts(val=counts, test=counts, test_examples=of_pixels)) == {}
     assert all(np.array_equal(found[name], values, equal_nan=True) for name, values in KNOWN.items())
     assert np.array_equal(unpack_counts(content)[1], counts)
     assert unpack_test_examples(pack_counts(val=counts, test=counts)) == {}
 
 
-@pytest.mark.parametrize("values", [np.zeros(4, np.int32), np.zeros((3, 1), np.int32), np.zeros(3, np.int64)])
+@pytest.mark.parametrize("values", [np.zeros(4, np.int64), np.zeros((3, 1), np.int64), np.zeros(3, np.int32)])
 def test_examples_of_another_shape_or_type_are_damage(values):
     counts = np.ones((3, 1, 2), np.uint8)
     with pytest.raises(ValueError, match="damaged"):

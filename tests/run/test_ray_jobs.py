@@ -27,7 +27,6 @@ from effbench.run.ray_jobs import RayJobs, RayOptions
 from effbench.run.store import Store
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(find_spec("ray") is None, reason="the extra is not installed: pip install 'effbench[ray]'"),
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]

@@ -26,7 +26,6 @@ BY_FILE = {"with_environment": False, "caller": Owner.here()}
 
 
 @pytest.mark.waiting
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_jobs_of_this_machine_give_the_same_bits_and_one_that_dies_fails_alone(
     watched, tmp_path, recorder, monkeypatch

@@ -4,8 +4,6 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 PROGRAM = """
 import json, signal, sys, threading
 import effbench.run.worker_imports
@@ -24,7 +22,6 @@ print(json.dumps({
 """
 
 
-@pytest.mark.slow
 def test_it_has_what_is_slow_to_get_and_no_thread_of_its_own(tmp_path):
     finished = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, timeout=120

@@ -44,7 +44,6 @@ class Recorder:
         self.computed.append(point.key)
 
 
-@pytest.mark.slow
 def test_workers_give_the_results_of_this_process_and_an_error_fails_its_run_alone(tmp_path, tiny_points):
     points = tiny_points("prune=0.5,0.97", "+prune_granularity=row")
     store, cpu, observer = Store(tmp_path / "workers"), torch.device("cpu"), Recorder()
@@ -96,7 +95,6 @@ def short_folder():
 
 
 @pytest.mark.waiting
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 def test_workers_end_by_themselves_when_their_parent_is_gone(tmp_path, short_folder):
     (tmp_path / "parent.py").write_text(PARENT)

@@ -61,7 +61,6 @@ MlflowTracker(sys.argv[1], "effbench")
 
 
 @pytest.mark.waiting
-@pytest.mark.slow
 @pytest.mark.parametrize("at_bytes", [1, 100_000, 500_000])
 def test_killed_while_the_database_is_made_it_is_made_anew(here, at_bytes, opened, record):
     uri, part = f"sqlite:///{here / 'mlflow.db'}", here / "mlflow.db.part"

@@ -62,14 +62,17 @@ class Counts:
     """By run key: (n_examples, n_ratios, 2), numerators and denominators, any real dtype, in the split's one order."""
 
     examples: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
-    """By run key, what else is known of each example, (n_examples,): its "group" (such as its class) and the
-    "confidence" in what was predicted; of test examples alone, where the task knows it."""
+    """By run key, what else is known of each example, (n_examples,): its "group" (such as its class), the "confidence"
+    in what was predicted and whether that "is_right"; of test examples alone, where the task knows it."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind={self.kind!r}: {', '.join(KINDS)} are the kinds of quality")
         for key, counts in self.by_run.items():
             _check(key, np.asarray(counts), self.kind)
+            for name, values in self.examples.get(key, {}).items():
+                if np.shape(values) != np.shape(counts)[:1]:
+                    raise ValueError(f"run {key}: it has {len(counts)} examples, and {name} of {np.shape(values)}")
 
     @classmethod
     def of_correct(cls, correct: Mapping[str, NDArray[np.bool_]], /) -> Counts:

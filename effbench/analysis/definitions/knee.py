@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from effbench.analysis.curves.curve import Curve
+from effbench.analysis.curves.jitter import is_cheaper
 from effbench.analysis.curves.pareto import front_of, front_rows
 from effbench.analysis.definitions.bend import stands_out
 from effbench.analysis.definitions.choice import NO_ROW, Choice, is_number, problem_of
@@ -81,9 +82,8 @@ class Kneedle:
 
     def _problem(self, curve: Curve) -> str:
         front = front_rows(curve)
-        n_points = len(self._line(curve, front, curve.qualities)[0]) if len(front) else 0
-        if n_points < 3:
-            return f"3 points are needed on the front for a knee, it has {n_points}"
+        if not len(front) or len(self._line(curve, front, curve.qualities)[0]) < 3:
+            return f"3 points are needed on the front for a knee, it has {len(front)}"
         if self._is_log and curve.costs[front[0]] <= 0:
             return f"{curve.cost} is not above 0 everywhere: it has no logarithm"
         return problem_of(curve, 0)
@@ -91,7 +91,7 @@ class Kneedle:
     def _why_none(self, costs: NDArray[np.float64], qualities: NDArray[np.float64]) -> str:
         if _above_chord(costs, qualities).max() <= _STRAIGHT:
             return "no knee: the front nowhere rises above the straight line between its ends"
-        return f"no knee: the front of {len(costs)} points bends too little for sensitivity {self.sensitivity:g}"
+        return f"no knee: the front bends too little for sensitivity {self.sensitivity:g}"
 
     def _line(
         self, curve: Curve, front: NDArray[np.int64], qualities: NDArray[np.float64]
@@ -102,7 +102,7 @@ class Kneedle:
         """
         costs, values = curve.costs[front], qualities[front]
         end = float(curve.costs[curve.references].max())
-        if curve.base == "reference" and costs[-1] < end:
+        if curve.base == "reference" and costs[-1] < end and is_cheaper(curve)[front[-1]]:
             costs, values = np.append(costs, end), np.append(values, values[-1])
         return (np.log2(costs) if self._is_log and costs[0] > 0 else costs), values
 

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from effbench.analysis.curves.costs import cost_words
 from effbench.analysis.curves.curve import Curve
-from effbench.analysis.curves.pareto import front_rows
 from effbench.analysis.curves.words import amount, change, difference_unit, named, scale
 from effbench.analysis.definitions.choice import Choice
 from effbench.analysis.definitions.exchange import Marginal, Price
@@ -39,7 +38,7 @@ def found_by(curve: Curve, choice: Choice, method: Method, /) -> str:
     name = named(curve, choice.row)
     if isinstance(method, Kneedle):
         over = " over the logarithm of the cost" if method.cost_axis == "log" else ""
-        return f"{name} is the knee of the front of {len(front_rows(curve))} points{over}"
+        return f"{name} is the knee of the front{over}"
     assert isinstance(method, Marginal | Price), "there are no other methods"
     if choice.outcome == "nothing":
         assert choice.rival is not None, "something is cheaper"

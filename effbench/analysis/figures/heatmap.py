@@ -59,6 +59,8 @@ def plot_heatmap(
     """
     runs = select_group(frame, model=model)
     found = answer_of(runs, cost=chosen_cost(runs, cost), quality=quality, tolerance=tolerance)
+    if found.curve.base == "missing":
+        raise ValueError("the references that the runs are to be compared with are not among them")
     grid = loss_grid(found.curve, axes)
     ax = _new_axes(grid) if ax is None else ax
     _draw_cells(ax, grid, found.curve, tolerance)

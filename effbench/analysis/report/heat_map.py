@@ -40,7 +40,7 @@ def _map(answer: Answer, curve: Curve, tolerance: float, page_of: PageOf) -> Cel
         title=", ".join(part for part in (answer.group, what) if part),
         described=f"{what} against the reference at each pair of values of {grid.axes[0]} (across) and {grid.axes[1]} "
         f"(down): {int((grid.rows >= 0).sum())} of {grid.rows.size} cells, of which "
-        f"{int((grid.losses <= tolerance).sum())} are within the tolerance.",
+        f"{int(grid.within(tolerance).sum())} are within the tolerance.",
         note=f"{grid_note(grid, curve, tolerance, chosen)} ({cost_words(curve.cost).title})"
         if chosen is not None
         else grid_note(grid, curve, tolerance, chosen),

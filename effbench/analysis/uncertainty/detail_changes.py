@@ -17,6 +17,8 @@ from effbench.analysis.uncertainty.bootstrap import N_RESAMPLES, draws_of, inter
 from effbench.analysis.uncertainty.seed_noise import SeedNoise
 
 CALIBRATION = "calibration_error"
+_CLOSENESS = 1e-6
+"""By how much a logged value may differ from that of the examples."""
 _Draws = NDArray[np.uint8]
 _BLOCK = 100
 """Resamples that are summed at once."""
@@ -24,10 +26,11 @@ _BLOCK = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What a point loses against its reference, mean over seeds, and 95 % of it; negative where it is better."""
+    """What a point loses against its reference, mean over seeds; negative where it is better."""
 
     loss: float
     interval: tuple[float, float]
+    """95 % of what would be measured with other examples, as many, and other seeds."""
 
 
 def detail_changes(
@@ -35,11 +38,12 @@ def detail_changes(
 ) -> dict[str, Change]:
     """Return what the worst class loses at a point, and by how much its calibration error is larger, by their columns.
 
-    counts: of the test split, with the "group" and the "confidence" of its examples (`Counts.examples`); what they do
-    not have is left out. Resamples as for the losses themselves: the same examples drawn for a run and its reference,
-    seeds by Student's t. The worst class is looked for anew in each, on either side. A minimum and a sum of absolute
-    values are biased when resampled: the draws are moved so that their mean is what was measured (Efron & Tibshirani
-    1993, An Introduction to the Bootstrap, section 10.2). Nothing without paired runs.
+    counts: of the test split, with what is known of its examples (`Counts.examples`); where that is not enough, or is
+    not what the column was made of, the column is left out. Resamples as for the losses themselves: the same examples
+    drawn for a run and its reference, seeds by Student's t. The worst class is looked for anew in each, on either side.
+    A minimum and a sum of absolute values are biased where examples are few, and once more where they are resampled:
+    the draws are moved so that their mean is what was measured, and the interval is of what would be measured with as
+    many examples, not of what would be with any number. Nothing without paired runs.
     """
     column = curve.test_column
     if column is None or not curve.pairs.is_paired or curve.quality is None:
@@ -59,7 +63,9 @@ def detail_changes(
             for which in (draws, everything)
         )
         defined = drawn[np.isfinite(drawn).all(axis=1)]
-        if not np.isfinite(measured).all() or not len(defined):
+        logged = np.asarray(curve.runs[name], dtype=np.float64)
+        said = sign * (logged[reference] - logged[own])
+        if not len(defined) or not np.allclose(measured[0], said, rtol=0, atol=_CLOSENESS):  # NaN, too
             return None
         seeds = SeedNoise(curve, name, n_resamples=n_resamples, seed=seed)
         centred = drawn - defined.mean(axis=0) + measured
@@ -70,14 +76,15 @@ def detail_changes(
         return _worst_group(np.asarray(counts.by_run[keys[run]]), counts.examples[keys[run]], which, curve.sign)
 
     def calibration(run: int, which: _Draws) -> NDArray[np.float64]:
-        return _calibration_error(np.asarray(counts.by_run[keys[run]]), counts.examples[keys[run]], which)
+        return _calibration_error(counts.examples[keys[run]], which)
 
     found = {}
     for name, needed, of_run, sign in (
-        (f"{curve.quality.name}_worst_class", "group", worst, curve.sign),
-        (CALIBRATION, "confidence", calibration, -1),
+        (f"{curve.quality.name}_worst_class", {"group"}, worst, curve.sign),
+        (CALIBRATION, {"confidence", "is_right"}, calibration, -1),
     ):
-        if counts.kind == "ratio" and name in curve.runs.columns and all(needed in examples for examples in known):
+        is_known = name == CALIBRATION or counts.kind == "ratio"
+        if is_known and name in curve.runs.columns and all(needed <= set(examples) for examples in known):
             found[name] = change(name, of_run, sign)
     return {name: value for name, value in found.items() if value is not None}
 
@@ -92,14 +99,12 @@ def _worst_group(
     return np.asarray(np.nanmin(sign * ratios, axis=1) * sign)
 
 
-def _calibration_error(
-    counts: NDArray[Any], examples: Mapping[str, NDArray[Any]], draws: _Draws
-) -> NDArray[np.float64]:
-    """Return the expected calibration error in each resample, (n_resamples,). counts: (n_examples, 1, 2)."""
+def _calibration_error(examples: Mapping[str, NDArray[Any]], draws: _Draws) -> NDArray[np.float64]:
+    """Return the expected calibration error in each resample, (n_resamples,)."""
     confidence = examples["confidence"]
     if not ((confidence >= 0) & (confidence <= 1)).all():  # NaN, too, of a network that diverged
         return np.full(len(draws), np.nan)
-    gaps = _sums(counts[:, 0, 0] - confidence.astype(np.float64), calibration_bins(confidence), draws, N_BINS)
+    gaps = _sums(examples["is_right"] - confidence.astype(np.float64), calibration_bins(confidence), draws, N_BINS)
     return np.asarray(np.abs(gaps).sum(axis=1) / draws.sum(axis=1))
 
 

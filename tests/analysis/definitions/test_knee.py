@@ -26,7 +26,7 @@ def test_knee_of_a_bent_curve():
     frame = pd.DataFrame({"cost": x, "score": 1 - np.exp(-x / 0.15)}).sample(frac=1, random_state=1)
     row, reason = knee_of(frame)
     assert row["cost"] == pytest.approx(0.3, abs=0.11)
-    assert "knee of the front of 11 points" in reason
+    assert reason == "cost=0.3 is the knee of the front"
 
 
 def test_a_knee_at_cost_zero_is_not_mistaken_for_none():

@@ -213,7 +213,6 @@ def browse(tmp_path):
 
 
 @pytest.mark.extended
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [375, 1200])
 def test_a_browser_shows_every_row_within_the_width_and_runs_nothing(browse, width):
     page = report_page(hostile_report())
@@ -234,7 +233,6 @@ TOUCHING = """[...d.querySelectorAll('figure > svg')].flatMap(s => {
 """For each picture: how many pairs of texts lie over each other, and how many texts leave it."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [375, 1200])
 def test_no_text_of_a_picture_touches_another_with_sixty_points(browse, grid_runs, width):
     prunes = [0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9]
