@@ -30,11 +30,11 @@ def test_each_method_says_why():
         "points, perhaps 1.5",
         "more": "not reached: the cheapest, a=2, at 0.2× the bytes, loses 3.0 points, at most 4.0 (test: loses 3.0): "
         "still within 10; sweep further",
-        "knee": "no knee: the front of 3 points bends too little for sensitivity 1",
+        "knee": "no knee: the front bends too little for sensitivity 1",
     }
     assert bounds_of(on, Tolerance().choose(on), drawn) == ("1.5", "4.0")
     sharp = Kneedle(sensitivity=0)
-    assert reason_of(on, sharp.choose(on), sharp, None) == "a=1 is the knee of the front of 3 points"
+    assert reason_of(on, sharp.choose(on), sharp, None) == "a=1 is the knee of the front"
     drawn += np.random.default_rng(0).normal(0, 0.05, drawn.shape)
     assert reason_of(on, sharp.choose(on, drawn), sharp, drawn) == (
         "no knee stands out from the noise: that at a=1 may be chance; add seeds"
