@@ -102,6 +102,7 @@ def test_of_several_axes_it_is_said_what_the_joint_front_owes_to_each():
     assert not any("joint" in line for line in single.details)
 
 
+@pytest.mark.extended
 def test_prices_are_by_cost_and_the_tolerance_is_for_all_definitions():
     points = [("reference", 800, 0.96), ("a=1", 400, 0.955), ("a=2", 200, 0.92), ("a=3", 100, 0.6)]
     frame = runs_of(points, seeds=(0,)).assign(macs=[80.0, 40.0, 20.0, 10.0])

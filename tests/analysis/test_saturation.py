@@ -36,6 +36,7 @@ def test_the_chosen_point_is_acceptable_and_nothing_cheaper_is(frame, tolerance)
         assert saturation.point["score"] == acceptable[acceptable["cost"] == saturation.point["cost"]]["score"].max()
 
 
+@pytest.mark.extended
 @QUICK
 @given(CURVES, TOLERANCES, st.sampled_from(["tolerance", "kneedle"]), st.randoms(use_true_random=False))
 def test_the_answer_does_not_depend_on_the_order_of_rows(frame, tolerance, method, random):
@@ -58,6 +59,7 @@ def test_the_unit_of_the_cost_does_not_matter(frame, method, unit):
         assert scaled.point["score"] == saturation.point["score"]
 
 
+@pytest.mark.extended
 @QUICK
 @given(CURVES, TOLERANCES, TOLERANCES)
 def test_a_tighter_tolerance_never_gives_a_cheaper_point(frame, tighter, looser):

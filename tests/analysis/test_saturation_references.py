@@ -110,6 +110,7 @@ def test_a_frame_that_lost_its_reference_says_which_row_stands_in(runs):
     assert "no row is marked as the reference: prune=0.1, the most expensive, stands in" in saturation.reason
 
 
+@pytest.mark.extended
 def test_a_reference_that_learned_nothing_has_no_saturation_point(segmented, language):
     reason = "the reference learned hardly anything, 2 mIoU points or less (96.0 % where chance is 94.5 %)"
     saturation = saturation_point(segmented.assign(quality_chance=0.945))

@@ -253,6 +253,7 @@ def test_details_are_of_the_seeds_of_both(lucky):
     ]
 
 
+@pytest.mark.extended
 def test_a_network_is_not_repeated_wherever_it_stands_in_labels(runs):
     both = pd.concat(
         [runs.assign(model=name, point=f"coder=ans, model={name}, " + runs["point"]) for name in ("a", "b")]
@@ -264,6 +265,7 @@ def test_a_network_is_not_repeated_wherever_it_stands_in_labels(runs):
     assert second.sentence.endswith("; coder=ans, prune=0.99 failed")
 
 
+@pytest.mark.extended
 def test_a_control_says_how_many_of_its_seeds_failed(seeded):
     control = seeded[seeded["reference"] & (seeded["seed"] < 2)].assign(
         point="distill=0.5", reference=False, control=True, accuracy_val=0.97

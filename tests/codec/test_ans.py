@@ -144,6 +144,7 @@ def test_a_code_that_goes_on_is_refused():
         ans.decode_symbols(Reader(table[:-1] + b"\0"), 1000, 3)
 
 
+@pytest.mark.extended
 @SEEDED
 @given(st.integers(2, 256), st.floats(0, 6), st.floats(0, 1), st.integers(0, 2**32 - 1))
 def test_no_table_is_better_than_the_best_and_none_below_the_least(n_used, magnitude, density, seed):

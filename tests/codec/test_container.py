@@ -112,6 +112,7 @@ def test_every_bit_of_every_type_comes_back(dtype, shape, density, seed, coder):
     assert_comes_back(Holder(tensor), Holder(torch.zeros_like(tensor)), coder=coder)
 
 
+@pytest.mark.matrix(fast=6)
 @pytest.mark.parametrize("coder", CODERS)
 @pytest.mark.parametrize("dtype", FLOATS[:4])
 def test_special_values_come_back(dtype, coder):

@@ -90,6 +90,7 @@ def test_reaches_the_best_quantiser_of_a_normal_distribution(initial):
         assert squared_error(drawn, clusters) / len(drawn) == pytest.approx(best, rel=0.04)
 
 
+@pytest.mark.matrix(fast=14)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("initial", INITIALS)
 @pytest.mark.parametrize("shape", ["standard_normal", "standard_t", "laplace", "random"])

@@ -85,6 +85,7 @@ WRONG = {
 }
 
 
+@pytest.mark.matrix(fast=9)
 @pytest.mark.parametrize("text", WRONG)
 def test_what_is_no_command_is_refused(text):
     arguments = text.split(" ") if "{" not in text else [text]
@@ -112,6 +113,7 @@ def test_an_empty_command_has_the_defaults():
     }
 
 
+@pytest.mark.extended
 def test_a_task_brings_its_network_and_data_where_none_are_named():
     task = members("task")["segmentation"]
     (composed,) = read_command_line(["task=segmentation"]).configurations

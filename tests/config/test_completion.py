@@ -153,6 +153,7 @@ def test_a_real_bash_completes_both_ways_to_call_it(own_folder, tmp_path):
     ]
 
 
+@pytest.mark.extended
 def test_an_answer_needs_neither_torch_nor_a_composition():
     program = (
         "import sys; from effbench.sweep.__main__ import main; main(['-sc', 'query=bash'])\n"

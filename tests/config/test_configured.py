@@ -77,6 +77,7 @@ def test_each_network_of_a_sweep_has_its_own():
     assert len({planned.reference_of(point).key for point in planned.points}) == 2
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("command", "message"),
     [
@@ -92,6 +93,7 @@ def test_what_has_nothing_to_compare_with_is_refused_and_so_is_what_is_no_value(
         plan(command)
 
 
+@pytest.mark.extended
 def test_a_network_without_the_setting_is_refused_by_name():
     with pytest.raises(ValueError, match=r"^width=3: the network \S*lenet_5 does not read width"):
         plan("width=3", model="lenet_5")

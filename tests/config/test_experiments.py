@@ -61,6 +61,7 @@ def test_a_file_sets_keys_chooses_members_and_its_lists_are_swept(read, written)
     assert node["measure"]["batch"] == [1, 8]
 
 
+@pytest.mark.extended
 def test_it_is_the_command_that_would_have_been_written_out(read):
     command = "prune=0.1,0.5 model=lenet_5 seed=1 train.epochs=3 finetune.epochs=1 coder=ans"
     given = "# @package _global_\ndefaults: [{override /model: lenet_5}]\nprune: [0.1, 0.5]\nseed: 1\ncoder: ans\n"
@@ -100,6 +101,7 @@ def test_files_build_on_others_wherever_they_stand(read):
     assert read("experiment=null").axis_values == {}
 
 
+@pytest.mark.extended
 def test_a_launcher_and_the_sweepers_parameters_in_a_file_are_honoured(read):
     command = read("+experiment=launched")
     assert command.launcher == ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -129,6 +131,7 @@ WRONG = {
 }
 
 
+@pytest.mark.matrix(fast=8)
 @pytest.mark.parametrize("text", WRONG)
 def test_what_is_wrong_in_a_file_is_told_with_its_name(own_folder, text):
     own_folder({"experiment/x.yaml": text})

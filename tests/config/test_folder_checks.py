@@ -70,6 +70,7 @@ def test_a_folder_that_is_no_group_is_told_of(own_folder, caplog):
     assert not caplog.records
 
 
+@pytest.mark.extended
 def test_what_editors_leave_beside_a_file_is_no_member(own_folder):
     folder = own_folder({"stage/mine.yaml": "_target_: a.B\n", "stage/.#mine.yaml": "a: [", "stage/mine.yaml~": "a: ["})
     checked(folder)

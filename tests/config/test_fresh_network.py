@@ -76,6 +76,7 @@ def test_a_side_is_what_it_is_built_for(fresh):
     assert fresh("model=own_nets:asks", "model.input_side=7").input_size == (3, 7, 7)
 
 
+@pytest.mark.extended
 def test_it_follows_data(fresh):
     found = fresh("model=own_nets:asks", "data=digits", follows_data=True)
     assert (found.input_size, found.data) == ((1, 28, 28), "digits")

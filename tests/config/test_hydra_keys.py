@@ -111,6 +111,7 @@ def test_jobs_of_a_launcher_get_the_variables_and_the_logging_too():
     assert command.launcher == (arguments[0], "++hydra.job.env_set.MINE_OF_15=3", arguments[2])
 
 
+@pytest.mark.extended
 def test_a_file_of_the_users_own_is_held_to_the_same(own_folder):
     own_folder(
         {

@@ -34,6 +34,7 @@ def test_networks_of_one_sweep_may_run_at_different_sides():
     assert [(point.network_name, point.chain.side) for point in plan.points] == [("alexnet", 63), ("squeezenet1_1", 32)]
 
 
+@pytest.mark.extended
 def test_a_profile_of_such_a_network_is_at_that_side():
     command = read_command_line(["model=alexnet", "data=digits"])
     assert fresh_network(command, follows_data=True).input_size == (1, 63, 63)

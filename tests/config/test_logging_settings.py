@@ -38,6 +38,7 @@ def test_what_is_effbenchs_own_is_left(asked, text):
     assert asked(text) is None
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("group", ["job_logging", "hydra_logging"])
 def test_a_users_own_is_resolved_with_the_working_folder_for_hydras_output(asked, group):
     config, verbose = asked(f"hydra/{group}=mine")

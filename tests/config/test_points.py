@@ -127,6 +127,7 @@ def test_training_is_in_the_format_that_the_machine_is_fast_in(monkeypatch, capa
     trial._try_out.cache_clear()
 
 
+@pytest.mark.extended
 def test_a_stage_of_another_version_has_another_key(monkeypatch):
     before = by_label(plan("prune=0.5"))
     monkeypatch.setattr("effbench.stages.prune.Prune.VERSION", 99)
@@ -221,6 +222,7 @@ def test_runs_on_one_ladder_share_its_rungs():
     )
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("ladder", "message"),
     [

@@ -56,6 +56,7 @@ def test_names_of_weights_bring_side_and_crop(photos, said):
     assert "data.side=299, data.crop_share=0.874269: as inception_v3's weights are used to" in said.text
 
 
+@pytest.mark.extended
 def test_keys_that_are_given_stay(photos):
     arguments = ["model=inception_v3", "model.weights=DEFAULT", f"data={photos}", "data.side=150", "data.mean=[0,0,0]"]
     data = node(*arguments)["data"]
@@ -97,6 +98,7 @@ def test_of_a_file_they_are_kept_where_that_is_asked_for(folders, tmp_path, said
     assert node(*arguments, "model.labels=weights")["model"]["class_rows"] == [1, 281]
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("names", "arguments", "message"),
     [
@@ -112,6 +114,7 @@ def test_what_can_not_be_followed_is_refused_where_it_is_asked_for(folders, name
         node(f"model={NAME}", f"data={folders(names)}", *arguments, *labels)
 
 
+@pytest.mark.extended
 def test_unasked_a_part_of_the_classes_is_only_said(folders, said):
     model = node(f"model={NAME}", "model.weights=DEFAULT", f"data={folders(['tabby', 'goldfish', 'dog'])}")["model"]
     assert "class_rows" not in model
@@ -149,6 +152,7 @@ class TestFoldersOfTransformers:
         (tmp_path / "model.safetensors").write_bytes(b"")
         return tmp_path
 
+    @pytest.mark.extended
     def test_its_files_preparation_and_labels(self, folder, photos):
         config = node(f"model=hf:{folder}", f"data={photos}")
         model, data = config["model"], config["data"]
@@ -157,6 +161,7 @@ class TestFoldersOfTransformers:
         assert model["class_rows"] == [2, 0, 1]
         assert (data["side"], data["mean"], data["std"], data["crop_share"]) == (32, [0.5] * 3, [0.5] * 3, 1.0)
 
+    @pytest.mark.extended
     @pytest.mark.parametrize("argument", ["model.pretrained=false", "model.weights=none"])
     def test_without_its_weights(self, folder, photos, argument):
         config = node(f"model=hf:{folder}", f"data={photos}", argument, "train.precision=float32")

@@ -48,6 +48,7 @@ def test_a_call_is_shown_without_its_passwords():
     assert sweep.name == "bits=[4], tracking={'uri': 'postgresql://me:***@there/db'}"
 
 
+@pytest.mark.extended
 def test_models_are_logged_only_where_that_is_asked_for_and_no_key_knows():
     plain, asked = read_sweep(["+bits=4"]), read_sweep(["+bits=4", "tracking.log_model=true"])
     assert (plain.tracking.log_model, asked.tracking.log_model) == (False, True)
@@ -166,6 +167,7 @@ def test_formats_that_there_are_not(argument, message):
     assert str(refusal.value) == message
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

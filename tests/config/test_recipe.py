@@ -76,6 +76,7 @@ class TestEntries:
         assert names(one) == ["train", "finetune", "quantize", "quantize_inputs"]
         assert one.key == other.key
 
+    @pytest.mark.matrix(fast=1)
     @pytest.mark.parametrize("other", ["bits=4", "share=16", "bits_budget=4"])
     def test_axes_that_exclude_each_other_are_refused_together_but_not_at_their_neutral_values(self, other):
         name, _ = other.split("=")
@@ -129,6 +130,7 @@ class TestAxesOfOneStage:
 
 
 class TestRounds:
+    @pytest.mark.extended
     def test_their_end_is_read_and_told_in_the_key(self):
         loose, strict = (
             plan("+prune=0.9", "recipe=until_accuracy", f"recipe.until.max_loss={x}").points[1] for x in (0.02, 0.01)

@@ -83,6 +83,7 @@ def test_another_teacher_is_trained_wholly():
     assert [taught.stage.freeze for taught in step.teacher.plain_steps] == [None]
 
 
+@pytest.mark.matrix(fast=1)
 @pytest.mark.parametrize("name", ["1.10", "true", "1e3"])
 def test_a_layer_whose_name_is_read_as_no_text_is_refused_with_what_to_write(name):
     with pytest.raises(ValueError, match=r"^stage\.prune\.layers=\{\S+: …\}: is read as no text; write \? for one of"):

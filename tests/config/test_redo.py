@@ -96,6 +96,7 @@ def test_a_run_s_configuration_has_the_keys_of_that_run(tmp_path, monkeypatch, c
     check_all(sweep, tmp_path / "artifact")
 
 
+@pytest.mark.extended
 def test_objects_that_were_given_are_known_where_they_are(tmp_path):
     torch.manual_seed(0)
     network = give_network(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)))

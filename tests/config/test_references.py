@@ -59,6 +59,7 @@ WRONG = {
 }
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize("text", WRONG)
 def test_one_to_nothing_is_refused_in_a_line(text):
     with pytest.raises(ValueError) as caught:

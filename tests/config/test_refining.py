@@ -45,6 +45,7 @@ def test_a_point_between_is_made_as_one_of_a_grid_is():
     assert all(point.key in own for point in curve.references)
 
 
+@pytest.mark.extended
 def test_the_id_and_the_keys_are_the_grids_whether_or_not_it_is_refined():
     plain, refined = planned("+prune=0.5"), planned("+prune=0.5", "sweep.refine=3")
     assert plain.plan.sweep_id == refined.plan.sweep_id and plain.refinement.curves == ()
@@ -53,6 +54,7 @@ def test_the_id_and_the_keys_are_the_grids_whether_or_not_it_is_refined():
     assert more.plan.sweep_id == plain.plan.sweep_id and len(more.plan.points) == 3
 
 
+@pytest.mark.extended
 def test_each_configuration_has_curves_of_its_own():
     curves = planned("+prune=0.5", "coder=huffman,none", "sweep.refine=1").refinement.curves
     assert [curve.name for curve in curves] == ["coder=huffman, prune", "coder=none, prune"]
@@ -76,6 +78,7 @@ def test_what_has_no_order_is_refused(arguments, message):
     planned(*arguments, "sweep.refine=0")
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize("value", ["-1", "1.5", "many", "true", "null", "101"])
 def test_a_number_of_values_is_a_whole_one(value):
     with pytest.raises(ValueError, match=f"sweep.refine={value}: must be a whole number, 0 to 100"):

@@ -26,6 +26,7 @@ def test_short_forms_and_names_are_written_out():
     assert found["train"]["optimizer"]["_target_"] == "torch.optim.Adam"
 
 
+@pytest.mark.extended
 def test_references_stay_or_are_resolved_and_one_node_can_be_asked_for():
     assert node("")["finetune"]["batch_size"] == "${train.batch_size}"
     assert node("", resolve=True)["finetune"]["batch_size"] == 64

@@ -26,6 +26,7 @@ def test_what_no_stage_can_do_to_the_network_is_refused_with_the_point(value):
     assert [stage.tokens for stage in stages_of([*VIT, "tokens=0.5"], "merge_tokens")] == [0.5]
 
 
+@pytest.mark.extended
 def test_heads_of_a_network_without_attention_are_refused_before_anything_runs():
     with pytest.raises(ValueError, match=r"^prune_heads=0\.5: prune_heads: Sequential has no attention whose heads"):
         read_sweep([*TINY, "prune_heads=0.5"])

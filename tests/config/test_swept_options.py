@@ -29,6 +29,7 @@ class TestAxesOfTheNetwork:
             assert planned.reference_of(point) is points["reference"]
             assert point.reference_bytes == points["reference"].reference_bytes
 
+    @pytest.mark.extended
     def test_the_neutral_value_is_not_in_the_key(self):
         plain = plan().points[0]
         assert plan("alpha=0.5,1").points[0].key == plain.key
@@ -79,6 +80,7 @@ def data_axis(target, **changes):
 
 
 class TestAxesOfTheData:
+    @pytest.mark.extended
     def test_an_axis_of_any_name_may_multiply_the_side_of_training_or_of_evaluation(self):
         trained = by_label(plan_with(data_axis("side"), 0.5, 1, 1.5))
         assert {label: (p.chain.side, p.eval_side) for label, p in trained.items()} == {

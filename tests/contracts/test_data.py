@@ -134,6 +134,7 @@ def test_examples_have_the_numbers_of_their_labels(data):
         assert torch.equal(data.labels["train"][numbers].long(), labels)
 
 
+@pytest.mark.matrix(fast=5)
 def test_a_generator_decides_order_and_augmentation(data):
     first, again, second = (
         torch.cat([images for images, _ in batches(data, "train", seed=seed)]) for seed in (0, 0, 1)

@@ -81,7 +81,17 @@ class Made:
     expected_of_narrow: torch.Tensor
 
 
-@pytest.fixture(scope="module", params=CONFIGS, ids=lambda config: config.stem)
+COMPILED = ("aot", "compile", "executorch")
+"""Engines that compile for many seconds."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(config, id=config.stem, marks=[pytest.mark.waiting] if config.stem in COMPILED else [])
+        for config in CONFIGS
+    ],
+)
 def config(request):
     return request.param
 

@@ -101,6 +101,7 @@ def test_where_every_layer_has_its_value_no_share_is_noted(
         assert not [metric for metric in context.findings.metrics if metric.startswith("acted_share")]
 
 
+@pytest.mark.matrix(fast=3)
 def test_of_several_patterns_the_first_counts(name, stage_at, layer_values, toy_data, toy_network, make_context):
     one, other = layer_values(name)
     model, stage = toy_network(), stage_at(other)

@@ -225,6 +225,7 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"data\.root=.*nowhere: there is no such folder"):
             load(tmp_path / "nowhere")
 
+    @pytest.mark.matrix(fast=2)
     @pytest.mark.parametrize("workers", [0, 2])
     @pytest.mark.parametrize("is_gone", [True, False])
     def test_an_unreadable_image_while_streaming(self, whole_folder, workers, is_gone):

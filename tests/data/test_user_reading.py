@@ -74,6 +74,7 @@ FIXED = {
 }
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize("name", FIXED)
 def test_what_gives_the_same_is_read_and_global_states_are_left_alone(name):
     before = global_states()
@@ -94,6 +95,7 @@ def test_two_reads_of_everything_and_more_of_few_examples():
     assert sorted(reads[120:240]) == list(range(120))
 
 
+@pytest.mark.extended
 def test_other_processes_read_the_same_and_once_where_they_were_told_to(monkeypatch):
     source = first_example(Images(), "train")
     one, two = (scan(source, workers=workers) for workers in (0, 2))

@@ -64,6 +64,7 @@ def things(folder, monkeypatch):
     return folder
 
 
+@pytest.mark.waiting
 def test_every_command_is_understood(things):
     planned = [command for command in COMMANDS if not any(word in " ".join(command) for word in ELSEWHERE)]
     assert len(planned) >= 20

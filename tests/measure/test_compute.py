@@ -50,6 +50,7 @@ class SelfAttention(nn.Module):
 ATTENTION = 50 * 64 * 192 + 2 * 50 * 50 * 64 + 50 * 64 * 64
 
 
+@pytest.mark.matrix(fast=11)
 @pytest.mark.parametrize(
     ("model", "size", "macs"),
     [

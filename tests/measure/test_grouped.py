@@ -55,6 +55,7 @@ def test_where_all_fit_the_rounds_are_those_of_sample_latency(sample, make_bench
     assert not found.failures
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize(
     ("n_fit", "expected"),
     [
@@ -89,6 +90,7 @@ def test_speed_ups_come_from_the_rounds_of_their_own_group(sample):
     assert summary["latency_ms"]["r"] == pytest.approx(24.0)  # of all its rounds
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize("n_fit", range(1, 8))
 def test_each_model_is_in_a_group_with_its_own_reference(sample, n_fit):
     models = {"a": 1.0, "b": 2.0, "a1": 3.0, "b1": 4.0, "a2": 5.0, "lone": 6.0, "b2": 7.0}

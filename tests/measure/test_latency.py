@@ -235,6 +235,7 @@ def test_summarising_needs_the_reference():
         summarise_latency(samples, reference="b")
 
 
+@pytest.mark.extended
 def test_a_much_larger_network_is_slower():
     torch.manual_seed(0)
     models = {"small": nn.Linear(256, 256), "large": nn.Sequential(*[nn.Linear(512, 512) for _ in range(50)])}

@@ -18,6 +18,8 @@ from effbench.measure.engine import engine_versions
 from effbench.measure.engines.litert import LitertEngine
 from effbench.measure.litert_process import LitertProcess, end_all, missing_packages, package_versions, process_of
 
+pytestmark = pytest.mark.waiting
+
 VALUES = torch.randn(2, 6, generator=torch.Generator().manual_seed(1))
 
 

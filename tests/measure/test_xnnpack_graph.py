@@ -32,6 +32,7 @@ def outputs(program, values):
         return program.exported.module()(values)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("bits", [1, 5])
 def test_inputs_of_fewer_bits_are_cut_off_at_their_ends(bits, put_on_grids):
     images = torch.randn(2, 3, 8, 8)
@@ -43,6 +44,7 @@ def test_inputs_of_fewer_bits_are_cut_off_at_their_ends(bits, put_on_grids):
     torch.testing.assert_close(outputs(program, 9 * images), expected, rtol=0, atol=0.02 * float(expected.abs().max()))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("gammas", [[1.5, -0.7], [0.0, 1.0]], ids=str)
 def test_a_norm_is_in_the_codes_and_scales(gammas, put_on_grids, assert_a_step_away):
     images = torch.randn(2, 3, 8, 8)

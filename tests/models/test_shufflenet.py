@@ -22,6 +22,7 @@ def seeded(**options):
         return shufflenet_v1(**{"num_classes": 10, **options}).eval()
 
 
+@pytest.mark.extended
 def test_counts_of_the_paper():
     model = on_meta()
     cost = count_cost(model, (3, 224, 224))
@@ -94,6 +95,7 @@ def test_exact_counts_of_all_groups_and_scales(groups, scale):
     assert (groups, scale) != (3, 1) or cost.params == 1_865_728
 
 
+@pytest.mark.extended
 def test_without_shortcuts_nothing_is_added_and_no_count_moves():
     with_them, without = (seeded(scale=0.25, shortcut=value) for value in (True, False))
     costs = [count_cost(model, (3, 64, 64)) for model in (with_them, without)]
@@ -133,6 +135,7 @@ def reaches(model, unit, images):
     return torch.stack([(row != 0).any(dim=(0, 2, 3)) for row in rows])
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(("groups", "shuffle"), [(3, True), (3, False), (4, True), (4, False)])
 def test_without_the_shuffle_groups_never_meet(groups, shuffle):
     # Section 3.1, figure 1: with stacked group convolutions, outputs of a group know only the inputs of that group.
@@ -143,6 +146,7 @@ def test_without_the_shuffle_groups_never_meet(groups, shuffle):
     assert torch.equal(blocks, torch.ones(groups, groups, dtype=bool) if shuffle else torch.eye(groups, dtype=bool))
 
 
+@pytest.mark.extended
 def test_the_shuffle_has_no_parameters_and_costs_no_multiply_adds():
     shuffled, plain = (seeded(shuffle=shuffle) for shuffle in (True, False))
     assert [p.shape for p in shuffled.parameters()] == [p.shape for p in plain.parameters()]

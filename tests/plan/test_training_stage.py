@@ -132,6 +132,7 @@ def test_blended_images_have_blended_lessons(mixing, toy_data, toy_network, make
     assert context.evaluate(blended) > 0.9
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("hints", ["none", "0:0"])
 def test_a_lesson_takes_the_same_options_and_masks_hold(hints, toy_data, toy_network, make_context):
     pruned = Prune(ratio=0.6).apply(toy_network(), make_context(toy_data))

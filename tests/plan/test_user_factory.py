@@ -79,6 +79,7 @@ def test_what_the_factory_takes_itself_goes_to_it_alone():
     assert next(data.batches("train", side=6, batch_size=1))[0].unique().tolist() == [2.5]
 
 
+@pytest.mark.extended
 def test_what_it_draws_is_the_same_in_every_process_and_follows_the_seed():
     before = global_states()
     for name in ("unseeded", "Module"):

@@ -59,6 +59,7 @@ def test_an_exception_comes_back_with_its_traceback():
     assert "in fail" in raised.value.trace
 
 
+@pytest.mark.matrix(fast=2)
 @pytest.mark.parametrize(
     ("function", "argument", "message"),
     [

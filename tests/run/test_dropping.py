@@ -165,6 +165,7 @@ def test_checkpoints_that_were_left_go_where_no_run_of_any_sweep_may_need_them(s
     assert [has_checkpoint(key, store) for key in "abcd"] == [False, False, False, True]
 
 
+@pytest.mark.extended
 def test_the_store_knows_of_points_that_refining_adds(store, tiny_sweep):
     sweep = tiny_sweep("prune=0.5", "sweep.refine=1")
     with use_of(store, by=sweep) as use:

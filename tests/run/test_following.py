@@ -100,6 +100,7 @@ def test_a_training_that_was_ended_goes_on_to_the_bit(kind, plan_of, tmp_path, s
         assert not list((store.root / "entries" / "checkpoints").iterdir())
 
 
+@pytest.mark.extended
 def test_only_the_missing_epochs_are_trained_on_the_batches_that_they_would_have_had(plan_of, tmp_path, monkeypatch):
     chain, seen = plan_of("prune=0.5", "data.augment=crop_flip"), []
     batches = InMemoryData._batches
@@ -148,12 +149,14 @@ def test_a_kept_prefix_has_its_curves_and_what_it_took(plan_of, tmp_path, everyt
     assert again.findings.spent.metrics["train_seconds_total"] == pytest.approx(first.seconds)
 
 
+@pytest.mark.extended
 def test_parts_of_a_step_have_curves_of_their_own(plan_of, tmp_path):
     _, rows = make(plan_of(*HINTS), Store(tmp_path))
     assert [(row["curve"], row["epoch"]) for row in rows[:3]] == [("distill/hints", 1), ("distill", 2), ("distill", 3)]
     assert "accuracy" not in rows[0] and "accuracy" in rows[1]
 
 
+@pytest.mark.extended
 def test_multiply_adds_are_those_of_the_passes(plan_of, tmp_path):
     chain = plan_of("prune=0.5")
     spent = make(chain, Store(tmp_path))[0].findings.spent

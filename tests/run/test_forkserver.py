@@ -36,6 +36,7 @@ def test_beginning_it_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
+@pytest.mark.extended
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 def test_a_server_that_still_imports_ends_with_its_parent(tmp_path):
     code = "import time; from effbench.run.forkserver import begin_server; begin_server(); time.sleep(1)"

@@ -92,6 +92,7 @@ class TestRounds:
         assert all_of_them.metrics["prune_reached"] == pytest.approx(0.9375)
         assert reference.words["stopped_by"] == "best" and 0 <= reference.metrics["rounds_done"] <= 4
 
+    @pytest.mark.extended
     def test_what_a_bad_round_took_counts_as_well(self, make_chain, tmp_path):
         impossible = make(make_chain(steps_of("train", ["prune", "finetune"], min_accuracy=1.0)), Store(tmp_path))
         alone = make(make_chain(steps_of("train")), Store(tmp_path / "alone"))
@@ -99,6 +100,7 @@ class TestRounds:
         assert impossible.findings.peaks["train_memory_mb"] >= alone.findings.peaks["train_memory_mb"]
         assert impossible.seconds > 0
 
+    @pytest.mark.extended
     def test_their_steps_find_the_same_however_often(self, tmp_path, tiny_points, everything_is_kept):
         store = Store(tmp_path)
         _, point = tiny_points("prune=0.5", "recipe.rounds=2", "recipe.until.max_loss=0.9")
@@ -235,6 +237,7 @@ class TestTeacher:
         assert make(taught, Store(tmp_path)).seconds == 0
         assert clock[0] == 1000
 
+    @pytest.mark.extended
     def test_its_labels_are_kept_for_the_next_student(self, taught, tmp_path, same_bits):
         store = Store(tmp_path)
         one = make(taught, store).model

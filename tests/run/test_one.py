@@ -67,6 +67,7 @@ def test_the_energy_model_has_the_grids_of_the_file(tmp_path, tiny_points):
     assert result.metrics["peak_memory_bytes"] == metrics.metrics["peak_memory_bytes"]
 
 
+@pytest.mark.extended
 def test_what_cannot_be_modelled_is_left_out(tmp_path, tiny_points, monkeypatch):
     def fail(*_):
         raise ValueError("x")
@@ -120,6 +121,7 @@ def test_without_a_coder_nothing_is_gained_by_coding(pruned):
     assert len(plain.blob) == result.metrics["coding_gain"] * len(result.blob)
 
 
+@pytest.mark.extended
 def test_it_runs_on_as_many_threads_as_the_point_says(pruned, tmp_path, monkeypatch):
     point, _, _ = pruned
     asked = []
@@ -152,6 +154,7 @@ def test_precisions_can_be_compared(tmp_path, tiny_points):
     assert min(metrics["train_seconds"] for metrics in found.values()) > 0
 
 
+@pytest.mark.extended
 def test_the_share_acted_on_is_a_metric_where_layers_are_skipped(tmp_path, tiny_points):
     _, point = tiny_points("prune=0.5", "stage.prune.layers={classifier:skip}")
     metrics = run_point(point, Store(tmp_path), device=CPU).metrics
@@ -162,6 +165,7 @@ def test_the_share_acted_on_is_a_metric_where_layers_are_skipped(tmp_path, tiny_
 
 
 class TestTimes:
+    @pytest.mark.extended
     def test_a_result_says_when_it_was_computed_also_when_it_comes_from_the_store(self, tmp_path, tiny_points):
         point, store, begun = tiny_points("prune=0.5")[0], Store(tmp_path), []
         before = time.time()

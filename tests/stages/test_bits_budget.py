@@ -97,6 +97,7 @@ def test_its_loss_is_never_above_that_of_uniform_bits_in_as_many_bytes(trained):
     assert np.mean(gains[3]) > 0.02
 
 
+@pytest.mark.extended
 def test_the_table_holds_what_one_layer_alone_costs(trained):
     model, context = trained[0]
     _, table = allot(model, context, 4, widths="3-8")

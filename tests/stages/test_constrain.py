@@ -122,6 +122,7 @@ def test_what_cannot_be_is_refused(trained):
             Constrain(rate=rate)
 
 
+@pytest.mark.extended
 def test_the_recipe_has_it_where_the_axis_says_so():
     plan = read_sweep(["recipe=rate_constrained", "+rate=1"]).plan
     steps = {point.axes["rate"]: point.chain.steps for point in plan.points}
@@ -172,6 +173,7 @@ def test_what_is_all_zero_has_no_step_of_its_own(trained):
     assert learned_grid_on(constrained[6], "weight") is None
 
 
+@pytest.mark.extended
 def test_layers_can_be_skipped_and_nothing_else(trained):
     with pytest.raises(ValueError, match="must be skip; the rate is the whole file's"):
         Constrain(rate=2, layers={"0": 4.0})

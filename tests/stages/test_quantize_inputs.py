@@ -189,6 +189,7 @@ def transformer(seed=0):
 MODULES = ["blocks.0.attention", "blocks.1.attention"]
 
 
+@pytest.mark.extended
 def test_what_attention_multiplies_is_rounded_too(toy_data, make_context):
     context, model = make_context(toy_data), transformer()
     rounded = QuantizeInputs(bits=3).apply(model, context)

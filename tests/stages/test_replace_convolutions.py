@@ -201,6 +201,7 @@ def test_it_trains(toy_data, make_context):
         assert context.evaluate(trained) > 0.8
 
 
+@pytest.mark.extended
 def test_the_small_networks_of_conf_are_rewritten(make_context, digits_data):
     context = make_context(digits_data)
     for build in (models.lenet_5, models.mobilenet_v1, models.shufflenet_v1):

@@ -19,6 +19,7 @@ def fresh_network():
         return small_cnn(num_classes=4, input_side=8, channels=(4, 6, 8))
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize("layout", ["channels_last", "contiguous"])
 @pytest.mark.parametrize("technique", [None, Prune(ratio=0.5), Quantize(bits=3)], ids=["none", "prune", "quantize"])
 def test_going_on_from_the_store_gives_the_bits_of_going_on_at_once(

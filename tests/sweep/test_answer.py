@@ -76,6 +76,7 @@ def test_where_every_run_failed_there_is_no_table(outcome_of, store, make_tracke
     assert (status, list(files)) == ("FAILED", ["report.html", "config.yaml"])
 
 
+@pytest.mark.extended
 def test_a_reference_alone_is_a_row_and_no_answer(outcome_of, store, make_tracker, capsys):
     sweep, outcome = outcome_of()
     tracker = make_tracker()
@@ -96,6 +97,7 @@ def test_swept_keys_are_columns_of_the_table(outcome_of, store, make_tracker, ca
     assert list(pd.read_csv(io.BytesIO(files["table.csv"])).columns[:2]) == ["prune", "coder"]
 
 
+@pytest.mark.extended
 def test_every_cost_that_varies_has_a_sentence(outcome_of):
     _, outcome = outcome_of("prune=0.5,0.9")
     said = answers(outcome.frame, tolerance=0.02, counts=outcome.counts)

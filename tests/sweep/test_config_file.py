@@ -87,6 +87,7 @@ def test_a_sweep_has_all_values_of_its_axes(sweep):
     assert node["effbench"]["swept"] == {"train.batch_size": ["32", "64"]}
 
 
+@pytest.mark.extended
 def test_hundreds_of_files_take_no_composition_each():
     sweep = read_sweep([*TINY.split(), f"prune={','.join(str(n / 50) for n in range(1, 41))}"])
     began = time.process_time()

@@ -68,6 +68,7 @@ def test_what_is_not_the_runs_network_is_not_put_there(uri, row, tmp_path, monke
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.extended
 def test_the_saturation_point_of_a_sweep_is_its_first_seed(uri, swept, monkeypatch):
     where = {"experiment": "effbench", "tracking_uri": uri}
     with pytest.raises(ValueError, match=r"has no saturation point: not reached: .*; give run= instead"):

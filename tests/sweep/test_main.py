@@ -88,6 +88,7 @@ def test_what_can_not_be_written_is_wrong_input(capsys, folder, argument, messag
     assert capsys.readouterr().err.startswith(message)
 
 
+@pytest.mark.extended
 def test_the_status_is_that_of_the_sweep(carried_out):
     for status in (0, FAILED):
         carried_out(lambda status=status: status)

@@ -10,7 +10,7 @@ from effbench.latency import main
 from effbench.sweep.measuring_again import FILE_OF, machine_suffix, measure_again, note_export, read_again
 from effbench.tracking.additions import tags_of
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.waiting, pytest.mark.filterwarnings("ignore")]
 LITERT = "Inference timings in us: Init: 561, First inference: 9120, Warmup (avg): 4300, Inference (avg): 4250.5"
 EXECUTORCH = "I 00:00 executor_runner: Model executed successfully 200 time(s) in 900.0 ms."
 ONNX = "Session creation time cost: 0.1 s\nAverage inference time cost total: 3.5 ms\n"

@@ -42,6 +42,7 @@ def test_with_an_axis_it_is_the_point_of_a_sweep_and_is_kept(folder, monkeypatch
     assert n_parameters(subject_of_command(arguments, side=None)) == n_parameters(subject)
 
 
+@pytest.mark.extended
 def test_what_only_builds_the_network_otherwise_is_not_trained(folder, monkeypatch):
     monkeypatch.setattr(profiling, "run_here", lambda *_: pytest.fail("nothing is to be run"))
     tiny = [argument for argument in TINY if argument != "data.side=8"]
@@ -50,6 +51,7 @@ def test_what_only_builds_the_network_otherwise_is_not_trained(folder, monkeypat
     assert n_parameters(subject_of_command([*TINY, "+prune=0"], side=None)) == 4 * 9 + 8 + 8 * 36 + 16 + 90
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -164,6 +164,7 @@ class TestRecord:
         }
         assert realised == {1.0: None, 0.5: "removed", 2.0: "removed"}
 
+    @pytest.mark.matrix(fast=1)
     @pytest.mark.parametrize(
         ("metrics", "realised"),
         [

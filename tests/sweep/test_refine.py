@@ -45,6 +45,7 @@ def values(refined, axis="prune"):
     return [point.axes[axis] for point in refined.sweep.plan.points if point.is_refined]
 
 
+@pytest.mark.extended
 def test_values_come_one_after_the_other_with_all_seeds(planned, results):
     own = results()
     refined = own.refine(planned("+prune=0.1,0.5,0.9", "+seed=0,1", "sweep.refine=3"))
@@ -66,6 +67,7 @@ def test_without_it_nothing_is_added(planned, results):
     assert own.refine(sweep).sweep is sweep and own.batches == []
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("lost_from", "tried"), [(2.0, [0.95, 0.975]), (0.05, [0.25, 0.125])])
 def test_beyond_the_grid_and_before_it(planned, results, lost_from, tried):
     assert values(results(lost_from=lost_from).refine(planned("+prune=0.5,0.9", "sweep.refine=2"))) == tried
@@ -79,6 +81,7 @@ def test_axes_are_refined_side_by_side_at_the_least_of_the_others(planned, resul
     assert refined.notes == ("refined by tolerance: prune: 0.7, 0.8", "refined by tolerance: bits: 8, 6")
 
 
+@pytest.mark.extended
 def test_it_ends_where_nothing_is_left_to_split(planned, results):
     own = results(lost_from=0.8)
     assert own.refine(planned("+bits=8,6", "sweep.refine=9")).notes == (
@@ -126,6 +129,7 @@ def test_axes_without_an_order_are_named(planned, results):
     assert notes[-1] == "not refined, without an order of counted costs: pooling"
 
 
+@pytest.mark.extended
 def test_a_point_that_another_configuration_has_is_computed_once(planned, results):
     own = results()
     refined = own.refine(planned("+prune=0.5,0.9", "finetune.lr=1e-3,1e-4", "sweep.refine=1"))

@@ -13,7 +13,7 @@ from effbench.run.outcomes import RunError
 from effbench.sweep import replay as replaying
 from effbench.sweep.replay import compare, plan_replay, read_logged, run_again
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.waiting, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")

@@ -164,6 +164,7 @@ def test_an_interrupt_leaves_what_is_there_and_the_same_call_goes_on(folder, mon
     assert whole.runs["run_key"][:2].tolist() == part.runs["run_key"].tolist()
 
 
+@pytest.mark.extended
 def test_interrupted_before_anything_was_done_it_says_so(folder, monkeypatch):
     monkeypatch.setattr(
         "effbench.run.executors.run_point", lambda *given, **options: (_ for _ in ()).throw(KeyboardInterrupt)

@@ -30,6 +30,7 @@ def measured(here, monkeypatch):
     return references, asked
 
 
+@pytest.mark.extended
 def test_every_run_has_its_latency_and_its_speedup_over_its_own_reference(measured, store, tiny_sweep):
     references, asked = measured
     sweep = tiny_sweep("prune=0.5", "train.lr=0.001,0.002")
@@ -211,6 +212,7 @@ def test_every_sample_is_handed_on_also_when_it_comes_from_the_store(measured, s
     assert again == files and len(measured[1]) == 2
 
 
+@pytest.mark.extended
 def test_memory_is_what_was_asked_for_else_half_of_what_is_free(measured, store, monkeypatch, tiny_sweep):
     monkeypatch.setattr(passes, "free_memory", lambda: 1000)
     for arguments, expected in (((), 500), (("measure.memory=2KB",), 2000), (("measure.memory=1e3",), 1000)):

@@ -98,6 +98,7 @@ def test_what_is_loaded_answers_as_the_network_for_any_number_of_examples(logged
         np.testing.assert_allclose(served_by.predict(images.numpy()), expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.extended
 def test_a_model_says_what_it_is_and_nothing_of_the_machine(logged, uri):
     network = Own(nn.Sequential(nn.Flatten(), nn.Linear(4 * SIDE**2, 3)))
     tracker, run_id, model = logged(network, classes=["cat", "dog"])

@@ -246,6 +246,7 @@ VARIABLES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID")
 
 
 class TestNested:
+    @pytest.mark.extended
     def test_a_sweep_within_an_active_run_is_its_child_and_leaves_it_as_it_is(self, uri, opened, record, active):
         run = active()
         mlflow.log_param("own", 1)
@@ -294,6 +295,7 @@ class TestNested:
         assert [own[names.PARENT] for own in tags] == [run.info.run_id] * 2
         assert len({tracker.parent_id for tracker in trackers}) == 2
 
+    @pytest.mark.extended
     @pytest.mark.parametrize("is_active", [True, False])
     def test_exported_variables_neither_decide_nor_are_overwritten(
         self, uri, opened, record, monkeypatch, is_active, active

@@ -107,6 +107,7 @@ def test_a_link_to_a_folder_is_no_move(place, log):
     assert moves_of(link / "mlflow.db") == ()
 
 
+@pytest.mark.extended
 def test_what_was_put_elsewhere_on_purpose_stays_there(place, log, here):
     log(place, "a")
     client = MlflowClient(f"sqlite:///{place / 'mlflow.db'}")

@@ -25,6 +25,7 @@ def asked(monkeypatch):
     return filters
 
 
+@pytest.mark.matrix(fast=3)
 @pytest.mark.parametrize("sweep", [None, "", "abc1", "a", "Abc2", "nothing", "a_c%", "it's"])
 def test_it_gives_what_the_database_gives(awkward, asked, sweep):
     there, here = Server(awkward).runs(["effbench"], sweep), Database(sqlite_path(awkward)).runs(["effbench"], sweep)

@@ -159,6 +159,7 @@ def points(*steps, name="curve/train/loss", value=0.5):
     return [CurvePoint(name=name, value=value, step=step, time=1e9 + step) for step in steps]
 
 
+@pytest.mark.extended
 def test_curves_are_there_while_the_run_goes_on_and_its_end_completes_them(uri, opened, record):
     tracker, client = opened(uri), MlflowClient(uri)
     tracker.begin_run(record("a", metrics={}, files={}))
@@ -190,6 +191,7 @@ def test_a_run_that_goes_on_is_closed_with_its_sweep(uri, opened, record):
     assert curve(client, load_runs(tracking_uri=uri)["run_id"][0]) == [(1, 0.5)]
 
 
+@pytest.mark.extended
 def test_many_points_and_odd_ones(uri, opened, record):
     tracker, client = opened(uri), MlflowClient(uri)
     odd = [*points(7, value=math.nan), *points(8, value=math.inf), *points(9, name="curve/my step+1/loss")]
@@ -221,6 +223,7 @@ class TestTimes:
         assert (run.info.status, *times_of(uri, run.info.run_id)) == (status, 1_000_000, 1_002_500)
         assert names.TIMES not in run.data.tags and names.LOGGED not in run.data.tags
 
+    @pytest.mark.extended
     def test_a_reused_run_has_those_of_its_computation_and_is_the_latest_all_the_same(self, uri, opened, record):
         first = opened(uri, sweep_id="first")
         first.log_run(record("a", began=1000.0, ended=1002.5), status="FINISHED")

@@ -57,6 +57,7 @@ SECOND_NORM = {name.replace("1.", "4.", 1) for name in FIRST_NORM}
 EVERYTHING = HEAD | FIRST | FIRST_NORM | SECOND | SECOND_NORM | {"table"}
 
 
+@pytest.mark.matrix(fast=12)
 @pytest.mark.parametrize(
     ("freeze", "moves"),
     [

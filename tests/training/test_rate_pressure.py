@@ -113,6 +113,7 @@ def test_the_price_rises_while_codes_take_too_much_and_falls_while_they_take_too
         assert sign * (pressure._integral - first) > 0
 
 
+@pytest.mark.extended
 def test_the_same_training_gives_the_same_bits(toy_network, toy_data):
     one, other = on_grids(toy_network(), 2000.0), on_grids(toy_network(), 2000.0)
     train(one, toy_data, epochs=3)

@@ -39,6 +39,7 @@ def test_nothing_on_the_front_is_dominated_and_everything_else_is(frame):
         assert (row.tag in kept) == (not beaten and not equal_kept)
 
 
+@pytest.mark.extended
 @QUICK
 @given(RUNS)
 def test_the_front_ascends_strictly_in_cost_and_quality(frame):
@@ -56,6 +57,7 @@ def test_the_front_does_not_depend_on_the_order_of_rows(frame, random):
     assert_frame_equal(front_of(frame.iloc[order]), front_of(frame), check_exact=True)
 
 
+@pytest.mark.extended
 @QUICK
 @given(RUNS)
 def test_the_front_of_a_front_is_itself(frame):

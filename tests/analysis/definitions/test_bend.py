@@ -64,6 +64,7 @@ def test_a_true_knee_is_found_in_noise():
     assert near >= 95
 
 
+@pytest.mark.extended
 def test_what_is_dearer_than_the_reference_makes_no_knee():
     # A line from the cheapest point to a bad one beyond the reference would lie below everything.
     generator = np.random.default_rng(3)

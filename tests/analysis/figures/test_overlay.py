@@ -24,6 +24,7 @@ def with_gid(ax, gid):
     return [artist for artist in ax.get_children() if artist.get_gid() == gid]
 
 
+@pytest.mark.extended
 def test_each_has_a_front_a_reference_and_a_point_in_its_own_colour(runs, coarse, ax):
     assert plot_saturation([runs, SimpleNamespace(runs=coarse)], labels=["pruned", "rounded"], ax=ax) is ax
     fronts, rings, references = (with_gid(ax, gid) for gid in ("front", "saturation", "reference"))

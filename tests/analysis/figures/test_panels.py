@@ -136,6 +136,7 @@ def test_costs_in_proportion_are_one_panel_that_says_so():
     assert len(proportional.axes) == 2
 
 
+@pytest.mark.extended
 def test_each_network_has_panels_with_its_name_and_no_place_is_empty():
     names = ("lenet_5", "torchvision_with_a_very_long_$name$_" + "x" * 60)
     runs = pd.concat([sweep(3, model=name).assign(macs=7) for name in names], ignore_index=True)

@@ -195,6 +195,7 @@ def test_a_single_point_can_be_drawn_and_no_point_can_not(runs, ax):
         plot_saturation(runs.iloc[:0], ax=ax)
 
 
+@pytest.mark.extended
 def test_without_axes_one_figure_is_made_and_saved(runs, tmp_path):
     drawn = plot_saturation(runs)
     assert plt.get_fignums() == [drawn.figure.number]

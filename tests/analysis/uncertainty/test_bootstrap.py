@@ -168,6 +168,7 @@ def test_runs_paired_by_key_alone_are_drawn_in_pairs():
     assert drawn[:, 0].std() < 0.01 and drawn[:, 0].mean() == pytest.approx(0.05, abs=0.002)
 
 
+@pytest.mark.extended
 @settings(max_examples=10)
 @given(st.integers(0, 50))
 def test_the_order_of_rows_does_not_matter(seed):

@@ -140,6 +140,7 @@ def test_it_counts_what_is_in_use_and_its_file_comes_back(make):
         assert torch.allclose(restored.eval()(inputs(model)), bake(model).eval()(inputs(model)), rtol=0, atol=0)
 
 
+@pytest.mark.matrix(fast=15)
 @pytest.mark.parametrize("stage", [Prune(ratio=0.75), Quantize(bits=3), Share(values=4, values_bias=2)])
 def test_stages_act_on_it(stage, make, toy_data, make_context):
     model = make(has_run=True).eval()

@@ -78,6 +78,7 @@ def outputs(network):
         return network(images())
 
 
+@pytest.mark.matrix(fast=2)
 def test_the_network_is_that_with_zeros_before_the_projection_and_comes_back_from_its_file(make):
     network = make()
     layers, others = attention_layers(network)

@@ -167,6 +167,7 @@ def test_what_is_no_sequence_of_blocks_is_refused(path):
         apply_edits(network(), {path: Edit(EditKind.MERGED, WIDTHS)})
 
 
+@pytest.mark.extended
 def test_whatever_the_bytes_say_is_merged_or_refused():
     model, rng = merged(), np.random.default_rng(0)
     blob, template = encode(model), network(seed=1)

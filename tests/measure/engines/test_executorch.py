@@ -9,6 +9,8 @@ from torch import nn
 from effbench.measure.engine import evaluates_as_runs_do
 from effbench.measure.engines.executorch import ExecuTorchEngine
 
+pytestmark = pytest.mark.waiting
+
 pytest.importorskip("executorch", reason="executorch is not installed: pip install 'effbench[executorch]'")
 
 VALUES = torch.randn(4, 16, generator=torch.Generator().manual_seed(1))
