@@ -81,7 +81,9 @@ def verdicts_on(points: pd.DataFrame, cost: str) -> pd.DataFrame:
     small = points[points["family"].isin(UNTOUCHED)].sort_values([cost, "accuracy"])
     front = small[small["accuracy"] > small["accuracy"].cummax().shift(fill_value=-1.0)]
     rows = []
-    for _, point in points[~points["family"].isin(UNTOUCHED)].iterrows():
+    compressed = points[~points["family"].isin(UNTOUCHED) & (points["point"] != "reference")]
+    spans = points.groupby("family")[cost].agg(lambda costs: costs.max() / costs.min())
+    for _, point in compressed[compressed["family"].map(spans) > 1.02].iterrows():
         at = float(point[cost])
         if not front[cost].iloc[0] <= at <= front[cost].iloc[-1]:
             continue
@@ -89,6 +91,7 @@ def verdicts_on(points: pd.DataFrame, cost: str) -> pd.DataFrame:
         near = front.iloc[int(np.argmin(np.abs(np.log(front[cost]) - np.log(at))))]
         gained, half = point["accuracy"] - there, _half_width(point, near)
         verdict = "better" if gained > half else "worse" if gained < -half else "level"
+        verdict = verdict if np.isfinite(half) else "one seed"
         row = {"cost": cost, "at": at, **point[["family", "point", "accuracy"]], "untouched": there}
         rows.append({**row, "points_gained": 100 * gained, "plus_minus": 100 * half, "verdict": verdict})
     return pd.DataFrame(rows)
