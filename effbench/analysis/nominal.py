@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from effbench.analysis.curves.averages import point_numbers, read_runs
 from effbench.analysis.curves.groups import split_groups
+from effbench.analysis.curves.jitter import SPEEDUPS
 from effbench.analysis.curves.pairs import base_of, pair_with_references
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Verdict = Literal["as predicted", "partly", "none", "slower"]
-SPEEDUP, LOW, HIGH = "speedup/", "speedup_low/", "speedup_high/"
+SPEEDUP, LOW, HIGH = (SPEEDUPS[end] for end in ("median", "low", "high"))
 RATIOS = {"macs": "macs_ratio", "macs_effective": "macs_effective_ratio", "size_bytes": "size_bytes_ratio"}
 _NEAR = 0.9
 """The share of a predicted speed-up from which on it is as predicted: layers that are not multiplied take time, too."""

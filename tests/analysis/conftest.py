@@ -94,3 +94,25 @@ def lucky():
     )
     frame.attrs["failed"] = [{"point": "prune=0.9", "seed": 1}]
     return frame
+
+
+def pruned(losses, *, sizes=None, seeds=(0,), **columns):
+    """Runs of points at shares with losses, {share: loss, or one for each seed}; that at 0 is the reference.
+
+    sizes: the bytes by share; None: as many as weights are left.
+    """
+    rows = [
+        {
+            "point": f"prune={share}" if share else "reference",
+            "reference": share == 0,
+            "seed": seed,
+            "prune": share,
+            "run_key": f"{share}-{seed}",
+            "reference_key": f"0-{seed}",
+            "size_bytes": 1000 * (1 - share) if sizes is None else sizes[share],
+            "accuracy_val": 0.9 - (loss[seed] if isinstance(loss, tuple) else loss),
+        }
+        for share, loss in losses.items()
+        for seed in seeds
+    ]
+    return pd.DataFrame(rows).assign(**columns)

@@ -1,12 +1,12 @@
 """Which points keep their quality: by means over seeds, against their own reference, by the tolerance."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from effbench.analysis.acceptable import acceptable_runs
 from effbench.analysis.curves.counts import Counts
 from effbench.analysis.definitions.tolerance import Tolerance, ToleranceBound
+from tests.analysis.conftest import pruned
 
 QUALITY = {
     f"quality_{name}": value
@@ -16,37 +16,18 @@ QUALITY = {
 }
 
 
-def frame(values, *, seeds=(0,), **columns):
-    """Return runs of points at these shares with these losses; that at 0 is the reference."""
-    rows = [
-        {
-            "point": f"prune={share}" if share else "reference",
-            "reference": share == 0,
-            "seed": seed,
-            "prune": share,
-            "run_key": f"{share}-{seed}",
-            "reference_key": f"0-{seed}",
-            "size_bytes": 1000 * (1 - share),
-            "accuracy_val": 0.9 - (loss if isinstance(loss, float) else loss[seed]),
-        }
-        for share, loss in values.items()
-        for seed in seeds
-    ]
-    return pd.DataFrame(rows).assign(**columns)
-
-
 def judged(runs, tolerance=0.02):
     return acceptable_runs(runs, Tolerance(tolerance=tolerance), cost="size_bytes")
 
 
 def test_the_tolerance_is_inclusive_and_the_reference_is_acceptable():
-    verdicts, why = judged(frame({0: 0.0, 0.5: 0.02, 0.9: 0.03}))
+    verdicts, why = judged(pruned({0: 0.0, 0.5: 0.02, 0.9: 0.03}))
     assert (verdicts, why) == ({"0-0": True, "0.5-0": True, "0.9-0": False}, "")
-    assert judged(frame({0: 0.0, 0.5: 0.02, 0.9: 0.03}), 0.01)[0]["0.5-0"] is False
+    assert judged(pruned({0: 0.0, 0.5: 0.02, 0.9: 0.03}), 0.01)[0]["0.5-0"] is False
 
 
 def test_seeds_are_averaged_and_the_order_of_rows_does_not_matter():
-    runs = frame({0: (0.0, 0.0), 0.5: (0.03, 0.0), 0.9: (0.03, 0.02)}, seeds=(0, 1))
+    runs = pruned({0: (0.0, 0.0), 0.5: (0.03, 0.0), 0.9: (0.03, 0.02)}, seeds=(0, 1))
     verdicts, _ = judged(runs)
     assert [verdicts[key] for key in ("0.5-0", "0.5-1", "0.9-0", "0.9-1")] == [True, True, False, False]
     assert judged(runs.sample(frac=1, random_state=3))[0] == verdicts
@@ -55,16 +36,16 @@ def test_seeds_are_averaged_and_the_order_of_rows_does_not_matter():
 
 
 def test_rounds_that_ended_early_are_not_what_was_asked_for():
-    runs = frame({0: 0.0, 0.5: 0.0, 0.9: 0.01}).assign(prune_reached=[0.0, 0.5, 0.7])
+    runs = pruned({0: 0.0, 0.5: 0.0, 0.9: 0.01}).assign(prune_reached=[0.0, 0.5, 0.7])
     assert judged(runs)[0] == {"0-0": True, "0.5-0": True, "0.9-0": False}
 
 
 @pytest.mark.parametrize(
     ("runs", "why"),
     [
-        (frame({0: 0.0, 0.5: 0.0}, size_bytes=7), "no point is cheaper than the reference"),
-        (frame({0.5: 0.0, 0.9: 0.0}), "the reference is not among the runs"),
-        (frame({0: 0.8, 0.5: 0.8}, **QUALITY), "chance"),
+        (pruned({0: 0.0, 0.5: 0.0}, size_bytes=7), "no point is cheaper than the reference"),
+        (pruned({0.5: 0.0, 0.9: 0.0}), "the reference is not among the runs"),
+        (pruned({0: 0.8, 0.5: 0.8}, **QUALITY), "chance"),
     ],
 )
 def test_without_an_answer_it_says_why(runs, why):
@@ -83,7 +64,7 @@ def counted(runs, n_examples):
 
 @pytest.mark.parametrize(("n_examples", "is_sure"), [(200, False), (20_000, True)])
 def test_by_a_bound_a_loss_within_the_tolerance_is_acceptable_where_enough_examples_say_so(n_examples, is_sure):
-    runs = frame({0: 0.0, 0.5: 0.01, 0.9: 0.1})
+    runs = pruned({0: 0.0, 0.5: 0.01, 0.9: 0.1})
     rule, counts = ToleranceBound(tolerance=0.02), counted(runs, n_examples)
     verdicts, why = acceptable_runs(runs, rule, cost="size_bytes", counts=counts)
     assert (verdicts, why) == ({"0-0": True, "0.5-0": is_sure, "0.9-0": False}, "")
@@ -94,7 +75,7 @@ LOSSES = ((0.005, 0.005, 0.005), (-0.005, 0.005, 0.015))
 
 
 def test_by_a_bound_seeds_that_differ_are_not_sure():
-    alike, apart = (frame({0: (0.0,) * 3, 0.5: losses, 0.9: (0.2,) * 3}, seeds=(0, 1, 2)) for losses in LOSSES)
+    alike, apart = (pruned({0: (0.0,) * 3, 0.5: losses, 0.9: (0.2,) * 3}, seeds=(0, 1, 2)) for losses in LOSSES)
     sure = [
         acceptable_runs(runs, ToleranceBound(tolerance=0.02), cost="size_bytes", counts=counted(runs, 2000))[0]["0.5-0"]
         for runs in (alike, apart)
@@ -104,4 +85,4 @@ def test_by_a_bound_seeds_that_differ_are_not_sure():
 
 def test_a_bound_needs_counts():
     with pytest.raises(ValueError, match="needs the counts"):
-        acceptable_runs(frame({0: 0.0, 0.5: 0.0}), ToleranceBound(), cost="size_bytes")
+        acceptable_runs(pruned({0: 0.0, 0.5: 0.0}), ToleranceBound(), cost="size_bytes")

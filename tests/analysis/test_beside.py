@@ -1,33 +1,19 @@
 """Beside which points a definition's own lies: the chosen one, the reference, the whole front without a knee."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from effbench.analysis.beside import runs_beside
 from effbench.analysis.definitions.exchange import Marginal, Price
 from effbench.analysis.definitions.knee import Kneedle
+from tests.analysis.conftest import pruned
 
 COSTS = {0: 800.0, 0.5: 400.0, 0.8: 160.0, 0.9: 80.0}
 
 
-def frame(losses, *, seeds=(0,), **columns):
-    """Return runs of points at these shares with these losses; that at 0 is the reference."""
-    rows = [
-        {
-            "point": f"prune={share}" if share else "reference",
-            "reference": share == 0,
-            "seed": seed,
-            "prune": share,
-            "run_key": f"{share}-{seed}",
-            "reference_key": f"0-{seed}",
-            "size_bytes": cost,
-            "accuracy_val": 0.9 - loss + 0.001 * seed,
-        }
-        for (share, cost), loss in zip(COSTS.items(), losses, strict=True)
-        for seed in seeds
-    ]
-    return pd.DataFrame(rows).assign(**columns)
+def frame(losses, **options):
+    """Return runs of points at these shares with these losses."""
+    return pruned(dict(zip(COSTS, losses, strict=True)), sizes=COSTS, **options)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def _worst_group(
     _, groups = np.unique(examples["group"], return_inverse=True)
     numerators, denominators = (_sums(counts[:, 0, part], groups, draws) for part in (0, 1))
     ratios = np.divide(numerators, denominators, out=np.full_like(numerators, np.nan), where=denominators > 0)
-    return np.asarray(np.nanmin(sign * ratios, axis=1) * sign)
+    return np.asarray(np.where(np.isnan(ratios), np.inf, sign * ratios).min(axis=1) * sign)
 
 
 def _calibration_error(examples: Mapping[str, NDArray[Any]], draws: _Draws) -> NDArray[np.float64]:
