@@ -53,7 +53,7 @@ class Saturation:
     is_stable: bool | None = None
     """Whether one point has at least half of them."""
     covers: str = ""
-    """What they cover, as in "3 seeds" (and their examples) or "examples only, 1 seed"; of a latency "3 seeds, rounds"."""
+    """What they cover: "3 seeds" (and their examples), "examples only, 1 seed", or of a latency "3 seeds, rounds"."""
     loss_interval: tuple[float, float] | None = None
     """95 % of what the chosen point loses, in what the quality's column holds."""
     test_loss: float | None = None
