@@ -231,7 +231,10 @@ def outcome_so_far(sweep: Sweep, store: Store, /) -> SweepOutcome:
         return len(found) == len(points)
 
     is_done = look_up(sweep, sweep.plan.points)
-    refined = refine(sweep, metrics, counts, look_up) if is_done else Refined(sweep)
+    n_of_grid = len(results)
+    refined = refine(sweep, metrics, counts, look_up)
+    if not is_done and len(results) == n_of_grid:  # it was not refined yet; else what the grid lacks had failed
+        refined = Refined(sweep)
     sweep = refined.sweep
     finished = [point for point in sweep.plan.points if point.key in results]
     chosen = points_to_measure(finished, sweep, metrics)

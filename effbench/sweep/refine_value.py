@@ -19,8 +19,8 @@ from effbench.analysis.beside import runs_beside
 from effbench.analysis.curves.costs import counted_costs_that_vary
 from effbench.analysis.definitions.methods import Method, answerable_costs, method_of, options_on
 from effbench.analysis.definitions.tolerance import Tolerance
+from effbench.plan.beside import value_beside
 from effbench.plan.bisection import next_value
-from effbench.plan.neighbours import value_beside
 from effbench.plan.point import Point
 from effbench.plan.refinement import AxisCurve
 from effbench.plan.sweep import Sweep

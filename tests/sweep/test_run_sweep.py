@@ -165,6 +165,28 @@ def test_an_interrupt_leaves_what_is_there_and_the_same_call_goes_on(folder, mon
 
 
 @pytest.mark.extended
+def test_interrupted_while_it_refines_it_has_what_was_refined_though_a_run_had_failed(folder, monkeypatch):
+    from effbench.run import executors
+
+    real, refined = executors.run_point, []
+
+    def stopped(point, *given, **options):
+        if point.label == "prune=0.1":
+            raise ValueError("not this one")
+        if point.label not in ("reference", "prune=0.5", "prune=0.9"):
+            refined.append(point.label)
+            if len(refined) == 2:
+                raise KeyboardInterrupt
+        return real(point, *given, **options)
+
+    monkeypatch.setattr(executors, "run_point", stopped)
+    keys = {**QUICK, "sweep": {"jobs": 1, "refine": 2}, "tolerance": 0.2}
+    part = effbench.run_sweep(prune=[0.1, 0.5, 0.9], progress=False, **keys)
+    assert part.runs["point"].tolist() == ["reference", "prune=0.5", "prune=0.9", refined[0]]
+    assert part.runs["refined"].tolist() == [False, False, False, True] and part.n_missing == 2
+
+
+@pytest.mark.extended
 def test_interrupted_before_anything_was_done_it_says_so(folder, monkeypatch):
     monkeypatch.setattr(
         "effbench.run.executors.run_point", lambda *given, **options: (_ for _ in ()).throw(KeyboardInterrupt)

@@ -25,7 +25,7 @@ def point_marks(curve: Curve, x: Scale, y: Scale, page_of: PageOf) -> tuple[list
         places = [(x.place(float(curve.costs[row])), y.place(float(curve.values[row]))) for row in one.rows.tolist()]
         if one.is_joined:
             lines.append(Line(corners=places, colour=number))
-        if len(series) > 1 and one.name:
+        if len(series) > 1 and one.name and not set(one.rows.tolist()) <= references:
             legend.append(Entry(name=one.name, colour=number, shape=shape))
         for row, (left, top) in zip(one.rows.tolist(), places, strict=True):
             kind = "reference" if row in references else "front" if row in front else "dominated"

@@ -1,7 +1,7 @@
 """The marks of the report's figure: controls, single runs, and what is said of a point."""
 
 from effbench.analysis.curves.curve import control_curve, curve_of
-from effbench.analysis.report.marks import bars_of, control_marks, keys_of, said_of, seed_marks
+from effbench.analysis.report.marks import bars_of, control_marks, keys_of, point_marks, said_of, seed_marks
 from effbench.analysis.report.panel import scales_of
 
 
@@ -27,6 +27,16 @@ def test_single_runs_have_marks_where_there_are_several(grid_runs):
         assert len(marks) == (9 * 3 if n_seeds == 3 else 0)
         assert len(bars_of(curve, x, y)) == (9 if n_seeds == 3 else 0)
         assert {mark.page for mark in marks} == (set(curve.runs["run_key"]) if marks else set())
+
+
+def test_the_legend_names_series_but_none_of_which_only_the_reference_is(grid_runs):
+    runs = grid_runs(n_seeds=1)
+    alone = runs[runs["reference"] | ((runs["prune"] > 0) & (runs["bits"] < 32))]
+    for frame, n_names in ((runs, runs["bits"].nunique()), (alone, alone["bits"].nunique() - 1)):
+        curve, x, y = curve_and_scales(frame)
+        _, lines, legend = point_marks(curve, x, y, lambda keys: None)
+        assert len(legend) == n_names and len({entry.colour for entry in legend}) == n_names
+        assert len(lines) == n_names
 
 
 def test_controls_are_hollow_diamonds(grid_runs):

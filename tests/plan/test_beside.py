@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from effbench.config.members import declared_axes
 from effbench.config.refining import scale_of
-from effbench.plan.neighbours import value_beside
+from effbench.plan.beside import value_beside
 
 
 @pytest.fixture(scope="module")
