@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -23,7 +23,30 @@ from effbench.training.calibration import RangeRule, calibrate, calibrate_produc
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizeInputs(Stage):
+class InputGridOptions:
+    """How activations are put on grids: what stages that do so have in common."""
+
+    range: Range = "max"
+    """What the grid covers of what was seen: everything, a percentile, or what has the least squared error."""
+    percentile: Annotated[float, Field(ge=50, le=100)] = 99.9
+    """Of range=percentile: the share of the non-zero inputs that is covered, in percent; for each sign."""
+    scale: ScaleKind = "real"
+    """Of the grid: any number, or a power of two. With such scales of the weights, too, the products of a layer are
+    fixed-point numbers; biases and batch norms stay floats."""
+    examples: Annotated[int, Field(ge=1)] = 1000
+    """Training examples seen; all of them where there are fewer."""
+    products: bool | Literal["auto"] = "auto"
+    """Whether operands of products of activations are rounded; auto: where there are any, which a key then says."""
+
+    def with_products(self, network: nn.Module, images: Tensor, /) -> Self:
+        """Return the options, with `products` true for a network that has such."""
+        if self.products == "auto" and modules_that_multiply(copy_network(network), images):
+            return dataclasses.replace(self, products=True)
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeInputs(Stage, InputGridOptions):
     """Round the inputs of convolution and linear layers to affine grids (arXiv:1806.08342, sections 2.1 and 3.1).
 
     One grid per tensor, its range fixed by a pass over training examples. Where a recipe finetunes after this stage,
@@ -42,23 +65,10 @@ class QuantizeInputs(Stage):
 
     bits: Annotated[int, Field(ge=1, le=16)]
     """Width of an activation."""
-    range: Range = "max"
-    """What the grid covers of what was seen: everything, a percentile, or what has the least squared error."""
-    percentile: Annotated[float, Field(ge=50, le=100)] = 99.9
-    """Of range=percentile: the share of the non-zero inputs that is covered, in percent; for each sign."""
-    scale: ScaleKind = "real"
-    """Of the grid: any number, or a power of two. With such scales of the weights, too, the products of a layer are
-    fixed-point numbers; biases and batch norms stay floats."""
-    examples: Annotated[int, Field(ge=1)] = 1000
-    """Training examples seen; all of them where there are fewer."""
-    products: bool | Literal["auto"] = "auto"
-    """Whether operands of products of activations are rounded; auto: where there are any, which a key then says."""
 
     def for_network(self, network: nn.Module, images: Tensor, /) -> QuantizeInputs:
         """Return the stage, with `products` true for a network that has such."""
-        if self.products == "auto" and modules_that_multiply(copy_network(network), images):
-            return dataclasses.replace(self, products=True)
-        return self
+        return self.with_products(network, images)
 
     def apply(self, model: nn.Module, context: Context, /) -> nn.Module:
         """Return a copy of `model` whose layers round their inputs; grids that were there are replaced."""

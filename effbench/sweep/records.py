@@ -122,7 +122,9 @@ def extra_qualities(point: Point, /) -> tuple[str, ...]:
     return tuple(others)
 
 
-_FIGURES: Mapping[str, Callable[[pd.DataFrame], Any]] = {"sensitivity": plot_sensitivity}
+_FIGURES: Mapping[str, Callable[[pd.DataFrame], Any]] = dict.fromkeys(
+    ("sensitivity", "act_sensitivity"), plot_sensitivity
+)
 """What draws a table, by the table's name; each returns matplotlib axes."""
 
 

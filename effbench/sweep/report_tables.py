@@ -10,7 +10,7 @@ import pandas as pd
 from effbench.analysis import Answer
 from effbench.analysis.curves.averages import POINT_KEYS
 from effbench.analysis.curves.groups import group_columns, marked_references
-from effbench.analysis.report.sensitivity_cells import SENSITIVITY
+from effbench.analysis.report.sensitivity_cells import SENSITIVITIES
 from effbench.analysis.report.training_panels import CURVES
 from effbench.run.results import load_tables as kept_tables
 from effbench.run.store import Store
@@ -18,7 +18,7 @@ from effbench.tracking.tables import load_tables as logged_tables
 
 MOST_RUNS = 7
 """As many as there are colours; each is read from the store, or from the tracker."""
-DRAWN = (CURVES, SENSITIVITY)
+DRAWN = (CURVES, *SENSITIVITIES)
 Tables = dict[str, pd.DataFrame]
 """Of a run, by their names."""
 Load = Callable[[pd.DataFrame], Sequence[Tables]]

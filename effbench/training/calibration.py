@@ -150,15 +150,7 @@ def calibrate_products(
     images = list(batches)
 
     def watch(note: Callable[[tuple[str, int], Tensor], None]) -> None:
-        def operand(name: str, number: int, values: Tensor) -> Tensor:
-            note((name, number), values.detach().float())
-            return values
-
-        with ExitStack() as ends, fast_paths_off():
-            for name, module in modules.items():
-                multiply_otherwise(module, partial(operand, name))
-                ends.callback(run_plainly, module)
-            _watch(model, {}, images, device, lambda *_: None)
+        _watch_products(model, modules, images, device, note)
 
     grids = _grids(watch, lambda key: bits[key[0]], rule, what=lambda key: f"what {key[0]} multiplies")
     numbers = {name: sorted(number for owner, number in grids if owner == name) for name in modules}
@@ -175,6 +167,35 @@ def calibrate_products(
     }
 
 
+def count_inputs(
+    model: nn.Module, layers: Mapping[str, nn.Module], images: Tensor, /, *, device: torch.device
+) -> dict[str, int]:
+    """Return how many activations of one example go into each of `layers` (of `model`), by name.
+
+    images: (n, channels, side, side). 0 for what does not run; what runs several times takes as many in.
+    """
+    counts = dict.fromkeys(layers, 0)
+
+    def add(name: str, values: Tensor) -> None:
+        counts[name] += values.numel()
+
+    _watch(model, layers, [images], device, add)
+    return {name: count // len(images) for name, count in counts.items()}
+
+
+def count_operands(
+    model: nn.Module, modules: Mapping[str, nn.Module], images: Tensor, /, *, device: torch.device
+) -> dict[str, int]:
+    """Return how many activations of one example each of `modules` multiplies with others: see `count_inputs`."""
+    counts = dict.fromkeys(modules, 0)
+
+    def add(key: tuple[str, int], values: Tensor) -> None:
+        counts[key[0]] += values.numel()
+
+    _watch_products(model, modules, [images], device, add)
+    return {name: count // len(images) for name, count in counts.items()}
+
+
 def first_images(batches: Iterable[tuple[Tensor, Tensor]], n_examples: int, /) -> Iterator[Tensor]:
     """Yield the images of the first `n_examples` examples; of all, where there are fewer."""
     n_left = n_examples
@@ -183,6 +204,26 @@ def first_images(batches: Iterable[tuple[Tensor, Tensor]], n_examples: int, /) -
         n_left -= len(images)
         if n_left <= 0:
             return
+
+
+def _watch_products(
+    model: nn.Module,
+    modules: Mapping[str, nn.Module],
+    batches: Sequence[Tensor],
+    device: torch.device,
+    note: Callable[[tuple[str, int], Tensor], None],
+) -> None:
+    """Run `model` and note each operand of the products in each of `modules`, which have no grids on them."""
+
+    def operand(name: str, number: int, values: Tensor) -> Tensor:
+        note((name, number), values.detach().float())
+        return values
+
+    with ExitStack() as ends, fast_paths_off():
+        for name, module in modules.items():
+            multiply_otherwise(module, partial(operand, name))
+            ends.callback(run_plainly, module)
+        _watch(model, {}, batches, device, lambda *_: None)
 
 
 def _watch(

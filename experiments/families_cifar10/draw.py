@@ -23,6 +23,7 @@ COSTS = {
     "macs_effective": (1e6, "effective multiply-adds (M)"),
 }
 """By column: the size of the axis's unit, and what it is called."""
+METRICS = ("accuracy", "accuracy_val", "params", *COSTS)
 # Colours of Okabe and Ito; filled: compressed after training; hollow: small before it.
 STYLES = {
     "small_cnn, weights pruned": ("#0072B2", "o"),
@@ -37,8 +38,10 @@ UNTOUCHED = ("separable", "shuffle", "mobilenet_v1")
 
 
 def main() -> None:
-    """Write the tables and the figure."""
-    points = averaged(with_families(effbench.load_runs("families_cifar10")))
+    """Write the tables and the figure. What earlier sweeps came to, whose database is gone, stays in the tables."""
+    runs = with_earlier(with_families(effbench.load_runs("families_cifar10")))
+    runs.to_csv(HERE / "runs.csv", index=False, float_format="%.6g")
+    points = with_means(averaged(runs))
     points.to_csv(HERE / "points.csv", index=False, float_format="%.6g")
     verdicts = pd.concat([verdicts_on(points, cost) for cost in COSTS])
     verdicts.to_csv(HERE / "verdicts.csv", index=False, float_format="%.4g")
@@ -62,13 +65,27 @@ def with_families(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def with_earlier(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a family, point and seed: of these runs, and of earlier ones in runs.csv."""
+    table, keys = HERE / "runs.csv", ["family", "point", "seed"]
+    parts = [runs[runs["size_bytes"].notna()][[*keys, *METRICS]], *([pd.read_csv(table)] if table.exists() else [])]
+    return pd.concat(parts, ignore_index=True).drop_duplicates(keys).sort_values(keys)
+
+
 def averaged(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row a family and point, the mean over its seeds; of accuracy the sample standard deviation as well."""
     groups = runs.groupby(["family", "point"])
-    means = groups[["accuracy", "accuracy_val", "params", *COSTS]].mean()
+    means = groups[list(METRICS)].mean()
     means.insert(1, "accuracy_std", groups["accuracy"].std())
     means.insert(2, "n_seeds", groups["seed"].nunique())
-    return means[means["size_bytes"].notna()].sort_values(["family", "size_bytes"]).reset_index()
+    return means.reset_index()
+
+
+def with_means(points: pd.DataFrame) -> pd.DataFrame:
+    """Return the points, and in their place what points.csv has of more seeds: not of all is each seed on record."""
+    both = pd.concat([points, pd.read_csv(HERE / "points.csv")], ignore_index=True)
+    most = both.sort_values("n_seeds", ascending=False, kind="stable").drop_duplicates(["family", "point"])
+    return most.sort_values(["family", "size_bytes"], ignore_index=True)
 
 
 def verdicts_on(points: pd.DataFrame, cost: str) -> pd.DataFrame:

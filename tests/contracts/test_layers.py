@@ -7,14 +7,27 @@ import torch
 import yaml
 
 from effbench.compression.constraints.described import describe
+from effbench.compression.constraints.layer_inputs import grid_on
 from effbench.compression.constraints.stack import bake, quantizer_of
 from effbench.compression.layers import weight_layers, weight_of
 from effbench.plan.blueprint import Blueprint
+from effbench.plan.width_budget import WidthBudget
+from effbench.stages.act_bits_budget import ActBitsBudget
 from effbench.stages.bits_budget import BitsBudget
 from effbench.stages.prune_channels import PruneChannels
 
 CONF = Path(__file__).parents[2] / "conf"
-LAYERED = ("bits_budget", "low_rank", "prune", "prune_channels", "prune_nm", "quantize", "quantize_inputs", "share")
+LAYERED = (
+    "act_bits_budget",
+    "bits_budget",
+    "low_rank",
+    "prune",
+    "prune_channels",
+    "prune_nm",
+    "quantize",
+    "quantize_inputs",
+    "share",
+)
 KINDS = {path.stem: yaml.safe_load(path.read_text())["_target_"] for path in (CONF / "stage").glob("*.yaml")}
 OTHERS = sorted(name for name, target in KINDS.items() if Blueprint(target).callable.LAYER_FIELD is None)
 NAMES = ["0", "4", "5", "6", "7", "9"]
@@ -46,6 +59,9 @@ def facts(stage, model, layer):
     if isinstance(stage, BitsBudget):
         grid = quantizer_of(model.get_submodule(layer), "weight")
         return None if grid is None else grid.bits
+    if isinstance(stage, ActBitsBudget):
+        held = grid_on(model.get_submodule(layer))
+        return None if held is None else held.bits
     tensors = {n: p for n, p in bake(model).named_parameters() if n.startswith(f"{layer}.")}
     return (
         {name: (tuple(tensor.shape), tensor.detach().double().sum().item()) for name, tensor in tensors.items()},
@@ -68,7 +84,7 @@ def test_a_value_for_a_layer_does_what_it_does_for_all(
     found = stage_at(other, {CHOSEN: one}).apply(toy_network(), make_context(toy_data))
     mild, strong = (stage_at(value).apply(toy_network(), make_context(toy_data)) for value in (one, other))
     stage = stage_at(other)
-    if isinstance(stage, BitsBudget):  # what the others have is allotted anew
+    if isinstance(stage, WidthBudget):  # what the others have is allotted anew
         assert facts(stage, found, CHOSEN) == one
         assert all(facts(stage, found, layer) is not None for layer in NAMES)
         return

@@ -163,6 +163,7 @@ def test_the_result_comes_back_from_its_file_bit_by_bit(name, made, network_for,
 
 LEAVES_THE_SAME_KIND = {
     **dict.fromkeys(["distill", "distill_finetune", "early", "finetune", "rewind"], "train"),
+    "act_bits_budget": "quantize_inputs",
     "bits_budget": "quantize",
     "prune_nm": "prune",
     "remove_dead": "prune_channels",

@@ -20,11 +20,12 @@ def plot_sensitivity(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the increase of the validation loss for each layer (a row) and width (a column), the chosen width framed.
 
     frame: the table `sensitivity` of a run with `bits_budget`: layer, weights, bits, loss_increase and chosen, one row
-    for each layer and width. Darker is worse, on a logarithmic scale; what does not raise the loss is white. Where
-    there are few enough, cells hold their figures. `ax` None makes a figure as high as the layers need. ValueError
-    where a column is missing, or a layer lacks a width.
+    for each layer and width; or `act_sensitivity` of one with `act_bits_budget`, which has activations for weights.
+    Darker is worse, on a logarithmic scale; what does not raise the loss is white. Where there are few enough, cells
+    hold their figures. `ax` None makes a figure as high as the layers need. ValueError where a column is missing, or a
+    layer lacks a width.
     """
-    increases, chosen, weights = sensitivity_matrices(frame)
+    increases, chosen, sizes = sensitivity_matrices(frame)
     if ax is None:
         ax = _new_axes(len(increases))
     from matplotlib.colors import LogNorm
@@ -38,21 +39,24 @@ def plot_sensitivity(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for row, column in zip(*np.nonzero(chosen.to_numpy(dtype=bool)), strict=True):
         _frame_cell(ax, int(row), int(column))
     ax.set_xticks(range(len(increases.columns)), [str(bits) for bits in increases.columns], fontsize=_FONT_SIZE)
-    labels = [f"{layer} ({_short(weights[layer])})" for layer in increases.index]
+    labels = [f"{layer} ({_short(sizes[layer])})" for layer in increases.index]
     ax.set_yticks(range(len(labels)), labels, fontsize=_FONT_SIZE)
-    ax.set_xlabel("bits of this layer's weights alone", fontsize=_FONT_SIZE + 1)
-    ax.set_ylabel("layer (weights that are not zero)", fontsize=_FONT_SIZE + 1)
+    across, down = axis_titles(sizes)
+    ax.set_xlabel(across, fontsize=_FONT_SIZE + 1)
+    ax.set_ylabel(down, fontsize=_FONT_SIZE + 1)
     ax.set_title("increase of the validation loss; framed: the width chosen", fontsize=_FONT_SIZE + 1)
     ax.tick_params(length=0)
     return ax
 
 
 def sensitivity_matrices(frame: pd.DataFrame, /) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
-    """Return increases and choices, both (layers, widths, the widest first), and the weights of each layer.
+    """Return increases and choices, both (layers, widths, the widest first), and how many weights each layer has.
 
-    ValueError where a column is missing, or a layer lacks a width.
+    Of a table of activations it is how many of these, by the name of the series. ValueError where a column is missing,
+    or a layer lacks a width.
     """
-    for name in ("layer", "weights", "bits", "loss_increase", "chosen"):
+    counted = "activations" if "activations" in frame.columns else "weights"
+    for name in ("layer", counted, "bits", "loss_increase", "chosen"):
         if name not in frame.columns:
             raise ValueError(f"{name}: a table of sensitivities has this column; there are {', '.join(frame.columns)}")
     order = list(dict.fromkeys(frame["layer"]))
@@ -65,7 +69,14 @@ def sensitivity_matrices(frame: pd.DataFrame, /) -> tuple[pd.DataFrame, pd.DataF
     if increases.isna().any(axis=None):
         missing = increases.index[increases.isna().any(axis=1)][0]
         raise ValueError(f"{missing}: each layer needs a figure for each width")
-    return increases, chosen, frame.groupby("layer")["weights"].first()
+    return increases, chosen, frame.groupby("layer")[counted].first()
+
+
+def axis_titles(sizes: pd.Series, /) -> tuple[str, str]:
+    """Return what the widths and the layers are titled; sizes: of `sensitivity_matrices`."""
+    if sizes.name == "activations":
+        return "bits of what goes into this layer alone", "layer (activations that go into it)"
+    return "bits of this layer's weights alone", "layer (weights that are not zero)"
 
 
 def _new_axes(n_layers: int) -> Axes:

@@ -8,37 +8,43 @@ import numpy as np
 import pandas as pd
 
 from effbench.analysis.figures.profile_figure import short_count
-from effbench.analysis.figures.sensitivity import sensitivity_matrices
+from effbench.analysis.figures.sensitivity import axis_titles, sensitivity_matrices
 from effbench.analysis.report.cells import Cells, Content
 
-SENSITIVITY = "sensitivity"
-"""The name of the table that has them: a row for each layer and width."""
+SENSITIVITIES = ("sensitivity", "act_sensitivity")
+"""The names of the tables that have them, of weights and of activations: a row for each layer and width."""
 _NOTHING, _SMALL = 1e-5, 1e-3
 """Increases below are written as 0, and with one digit."""
 
 
 def sensitivity_cells(tables: Mapping[str, Mapping[str, pd.DataFrame]], /) -> list[Cells]:
-    """Return the picture of the first run that has such a table; none where none has, or a table lacks something.
+    """Return of each kind the picture of the first run that has such a table; none where a table lacks something.
 
     tables: of runs, by their names. What was measured is the same for other budgets of the same network: these differ
     in the widths that were given.
     """
+    found = (_first(tables, kind) for kind in SENSITIVITIES)
+    return [cells for cells in found if cells is not None]
+
+
+def _first(tables: Mapping[str, Mapping[str, pd.DataFrame]], kind: str) -> Cells | None:
     for name, own in tables.items():
-        if SENSITIVITY in own:
+        if kind in own:
             try:
-                return [_cells(name, own[SENSITIVITY])]
+                return _cells(name, own[kind])
             except ValueError:
                 continue
-    return []
+    return None
 
 
 def _cells(name: str, table: pd.DataFrame) -> Cells:
-    increases, chosen, weights = sensitivity_matrices(table)
+    increases, chosen, sizes = sensitivity_matrices(table)
     values, given = increases.to_numpy(dtype=float), chosen.to_numpy(dtype=bool)
     positive = values[np.isfinite(values) & (values > 0)]
     top = float(positive.max()) if len(positive) else 1.0
     low = max(top / 1e4, float(positive.min())) if len(positive) else top
     layers, widths = [str(layer) for layer in increases.index], [str(bits) for bits in increases.columns]
+    across, down = axis_titles(sizes)
     contents = [
         [
             _content(layers[row], widths[column], float(values[row, column]), low, top, bool(given[row, column]))
@@ -48,16 +54,16 @@ def _cells(name: str, table: pd.DataFrame) -> Cells:
     ]
     return Cells(
         title=f"increase of the validation loss ({name})",
-        described=f"The increase of the validation loss for each of {len(layers)} layers, its weights alone at "
+        described=f"The increase of the validation loss for each of {len(layers)} layers, its {sizes.name} alone at "
         f"{', '.join(widths)} bits; framed is the width that the layer was given.",
         note="framed: the width that the layer was given; darker is worse, on a logarithmic scale",
-        x_title="bits of this layer's weights alone",
-        y_title="layer (weights that are not zero)",
+        x_title=across,
+        y_title=down,
         key_title="increase of the validation loss, logarithmic",
         key_ends=(f"{low:.2g} or less", f"{top:.2g}"),
         contents=contents,
         across=widths,
-        down=[f"{layer} ({short_count(weights[layer])})" for layer in increases.index],
+        down=[f"{layer} ({short_count(sizes[layer])})" for layer in increases.index],
     )
 
 
