@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 HELP = """\
 python -m effbench.latency sweep=<id> engine=<name> [key=value …]         (or effbench latency …: the same command)
 Time the finished runs of a tracked sweep again, from the files that were logged: on other engines, on this machine.
-What is found is added to the runs, its names ending with the machine's, as in latency_ms/onnxruntime:pi5.
+What is found is added to the runs, its names ending with the machine's, as in latency_ms/onnxruntime:pi5; all samples
+are files of the sweep's parent run, latency/<machine>/<engine>.csv.gz.
 
 keys
   sweep=                 the sweep's id, or the beginning of it (effbench.load_runs lists them)

@@ -21,6 +21,7 @@ from effbench.sweep.replay import Logged, plan_replay, read_logged
 from effbench.sweep.timing import Listener, measure_points
 from effbench.tracking import names
 from effbench.tracking.additions import add_to_runs, tags_of
+from effbench.tracking.parents import add_file, read_sweep_parent
 from effbench.tracking.read import load_runs
 
 FILE_OF = f"{names.PREFIX}file/"
@@ -63,7 +64,8 @@ def measure_again(
     """Measure the finished runs of a tracked sweep, from the files that were logged, and add what is found to them.
 
     engines: as on the command line, "onnxruntime,openvino". machine: its name, which the metrics' names end with, as in
-    latency_ms/onnxruntime:pi5. overrides: such as measure.seconds=2. ValueError where the sweep or an engine is not
+    latency_ms/onnxruntime:pi5; all samples are files of the sweep's parent, latency/<machine>/<engine>.csv.gz.
+    overrides: such as measure.seconds=2. ValueError where the sweep or an engine is not
     there.
     """
     suffix = machine_suffix(machine)
@@ -82,12 +84,20 @@ def measure_again(
             settings = replayed.sweep
         notes: list[str] = []
         unmeasured: list[str] = []
-        listener = Listener(progress=progress, complain=unmeasured.append, note=notes.append)
+        samples: dict[str, bytes] = {}
+        listener = Listener(progress=progress, complain=unmeasured.append, note=notes.append, keep=samples.__setitem__)
         found = measure_points(points, _all_of(settings, points), store, listener)
     metrics = {run_of[key]: _renamed(values, suffix) for key, values in found.items()}
     versions = version_tags(settings, found)
     tags = {run_of[key]: {name + suffix: text for name, text in own.items()} for key, own in versions.items()}
     add_to_runs(metrics, tags, tracking_uri=tracking_uri)
+    try:
+        parent = read_sweep_parent(str(runs["sweep"].iloc[0]), experiment=experiment, tracking_uri=tracking_uri)
+        for name, content in samples.items():
+            folder, _, file = name.rpartition("/")
+            add_file(parent.run_id, f"{folder}/{machine}/{file}", content, tracking_uri=tracking_uri)
+    except ValueError as error:  # the parent was deleted: the runs have their figures all the same
+        notes.append(f"the single times of the passes are not kept: {error}")
     return Again(frame=_frame(runs, metrics), notes=notes, unmeasured=unmeasured)
 
 

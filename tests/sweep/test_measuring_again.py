@@ -3,12 +3,14 @@
 import json
 from importlib.metadata import version
 
+import pandas as pd
 import pytest
 
 import effbench
 from effbench.latency import main
 from effbench.sweep.measuring_again import FILE_OF, machine_suffix, measure_again, note_export, read_again
 from effbench.tracking.additions import tags_of
+from effbench.tracking.parents import read_sweep_parent
 
 pytestmark = [pytest.mark.waiting, pytest.mark.filterwarnings("ignore")]
 LITERT = "Inference timings in us: Init: 561, First inference: 9120, Warmup (avg): 4300, Inference (avg): 4250.5"
@@ -42,6 +44,18 @@ def test_the_runs_say_what_timed_them_there(again, swept, uri):
     runs = effbench.load_runs(sweep=swept.sweep_id, tracking_uri=uri)["run_id"]
     for tags in tags_of(runs, "effbench.engine/", tracking_uri=uri).values():
         assert tags["eager:pi5"] == tags["eager"] == f"torch {version('torch')}"
+
+
+def test_all_samples_are_files_of_the_parent(again, swept, uri):
+    from mlflow.tracking import MlflowClient
+
+    parent = read_sweep_parent(swept.sweep_id, experiment="effbench", tracking_uri=uri)
+    client = MlflowClient(uri)
+    (found,) = client.list_artifacts(parent.run_id, "latency/pi5")
+    assert found.path == "latency/pi5/eager.csv.gz"
+    samples = pd.read_csv(client.download_artifacts(parent.run_id, found.path))
+    assert set(effbench.load_runs(sweep=swept.sweep_id, tracking_uri=uri)["run_key"]) <= set(samples["run_key"])
+    assert samples["round"].nunique() >= 10 and (samples["latency_ms"] > 0).all()
 
 
 @pytest.mark.parametrize(("output", "milliseconds"), [(LITERT, 4.2505), (EXECUTORCH, 4.5), (ONNX, 3.5)])
