@@ -110,6 +110,13 @@ def engines_of(frame: pd.DataFrame, /) -> list[str]:
     return [engine for engine in engines if f"{LOW}{engine}" in names and f"{HIGH}{engine}" in names]
 
 
+def speedups_without_interval(frame: pd.DataFrame, /) -> list[str]:
+    """Return the engines that were timed but for an interval, as they are beside busy processes."""
+    known = engines_of(frame)
+    timed = [str(name).removeprefix(SPEEDUP) for name in frame.columns if str(name).startswith(SPEEDUP)]
+    return [engine for engine in timed if engine not in known and frame[f"{SPEEDUP}{engine}"].notna().any()]
+
+
 def not_faster(rows: pd.DataFrame, /) -> list[str]:
     """Return a sentence for each engine on which points with fewer multiply-adds are not faster, naming them.
 

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from effbench.analysis.answers import Answer
 from effbench.analysis.curves.quality import Quality
-from effbench.analysis.nominal import nominal_and_real, not_faster
+from effbench.analysis.nominal import nominal_and_real, not_faster, speedups_without_interval
 from effbench.analysis.report.axes_panel import axes_panels
 from effbench.analysis.report.duties import Duty, duties
 from effbench.analysis.report.figure import panels_of
@@ -93,6 +93,7 @@ def report_page(report: Report, /) -> str:
         nominal=_nominal_grid(nominal),
         verdicts=[_VERDICTS.get(str(verdict), "") for verdict in nominal["verdict"]] if len(nominal) else [],
         not_faster=not_faster(nominal) if len(nominal) else [],
+        is_rough=bool(speedups_without_interval(report.frame)),
         record=strict_record(report.record),
         details=[line for answer in report.found for line in answer.details],
         has_seeds=_has_seeds(report.frame),

@@ -183,6 +183,12 @@ def test_pictures_of_which_nothing_is_known_are_left_out():
     assert "No latency was measured" in page
 
 
+def test_times_without_intervals_are_told_from_none():
+    runs = runs_of(["reference", "prune=0.5"]).assign(**{"speedup/eager": [1.0, 1.2]})
+    page = report_page(report_of(runs))
+    assert "The machine was busy while latency was measured" in page and "No latency was measured" not in page
+
+
 def test_a_record_is_strict():
     assert strict_record({1: np.float64("nan"), "a": (True, None, "x", 3)}) == {"1": None, "a": [True, None, "x", 3]}
 
