@@ -84,11 +84,12 @@ def axis_contributions(
     Returns
     -------
     pandas.DataFrame
-        One row per axis, the one that most depends on first: axis; on_front (points of the joint front that have moved
-        it), alone (those that have moved it and no other); hypervolume (of the joint front) and without (of the front
-        of the points that leave the axis where the reference has it); lost, their difference as a share of the first,
-        with several seeds its mean over them; low and high, the 95 % interval of that mean (Student's t, from 0 to 1;
-        NaN with one seed), n_seeds.
+        One row per axis, the one that most depends on first: axis; held_at; on_front (points of the joint front that
+        have moved it), alone (those that have moved it and no other); hypervolume (of the joint front) and without (of
+        the front of the points that leave the axis where the reference has it; where all have moved it, as in a grid of
+        several axes, of those at its one value whose front has the most, which is in held_at, else ""); lost, their
+        difference as a share of the first, with several seeds its mean over them; low and high, the 95 % interval of
+        that mean (Student's t, from 0 to 1; NaN with one seed), n_seeds.
         `.attrs`: "front" has the labels of the joint front by cost, "owed_to" the axes that each of them has moved.
 
     Raises
@@ -119,21 +120,28 @@ def axis_contributions(
     found, front = moves_of(curve), front_rows(curve)
     if not found.axes:
         raise ValueError("no axis varies over the points: there is nothing that a front could owe to one")
-    whole = _hypervolume(*_objectives(curve, depth))
-    by_seed = _seed_objectives(curve, depth)
+    ratios, losses = _objectives(curve, depth)
+    whole = _hypervolume(ratios, losses)
+    by_seed, values = _seed_objectives(curve, depth), axis_values(curve)
+    others = np.setdiff1d(np.arange(len(curve)), curve.references)
     rows = []
     for place, axis in enumerate(found.axes):
         if not found.moved[:, place].any():  # a configuration with a reference of its own
             continue
-        kept = ~found.moved[:, place]
-        ratios, losses = _objectives(curve, depth)
+        kept, held_at = ~found.moved[:, place], ""
         without = _hypervolume(ratios[kept], losses[kept])
+        if len(found.axes) > 1 and found.moved[others, place].all():
+            for value in sorted(set(values[axis].iloc[others])):
+                at_value = ~found.moved[:, place] | (values[axis] == value).to_numpy()
+                area = _hypervolume(ratios[at_value], losses[at_value])
+                if not held_at or area > without:
+                    kept, held_at, without = at_value, str(value), area
         shares = [_lost(_hypervolume(x, y), _hypervolume(x[kept[points]], y[kept[points]])) for points, x, y in by_seed]
         low, high = np.clip(mean_interval(np.array(shares)), 0, 1)
         lost = float(np.mean(shares)) if len(shares) > 1 else _lost(whole, without)
         on_front = found.moved[front, place]
         rows.append(
-            {"axis": axis, "on_front": int(on_front.sum()),
+            {"axis": axis, "held_at": held_at, "on_front": int(on_front.sum()),
              "alone": int((on_front & (found.moved[front].sum(axis=1) == 1)).sum()),
              "hypervolume": whole, "without": without, "lost": lost,
              "low": low, "high": high, "n_seeds": len(shares)}
@@ -166,12 +174,13 @@ def contributions_sentence(table: pd.DataFrame, /) -> str:
         return ""
     parts = []
     for number, (_, row) in enumerate(table.iterrows()):
+        base = f"with {row['axis']}={row['held_at']} alone" if row["held_at"] else f"without {row['axis']}"
         notes = [] if math.isnan(row["low"]) else [f"{100 * row['low']:.0f} to {100 * row['high']:.0f}"]
         if number == 0 and row["n_seeds"] > 0:
             notes.append(f"{row['n_seeds']} seed{'s' if row['n_seeds'] > 1 else ''}")
         note = f" ({', '.join(notes)})" if notes else ""
-        what = f"{row['axis']} the joint front would lose" if number == 0 else row["axis"]
-        parts.append(f"without {what} {100 * row['lost']:.0f} %{' of its area' if number == 0 else ''}{note}")
+        what = f"{base} the joint front would lose" if number == 0 else base
+        parts.append(f"{what} {100 * row['lost']:.0f} %{' of its area' if number == 0 else ''}{note}")
     return ", ".join(parts)
 
 

@@ -49,6 +49,29 @@ def test_the_sentence_says_it_with_its_seeds():
     assert contributions_sentence(axis_contributions(runs_of(GRID[:2]), cost="size_bytes")) == ""
 
 
+def test_where_every_point_has_moved_an_axis_its_best_value_alone_is_what_the_front_is_compared_with():
+    """By hand, as above: of all three halvings x 1 and two x 0.5; of bits=8, of prune=0.1 one of the latter less."""
+    points = [
+        ("reference", 400, 1.0),
+        ("prune=0.1, bits=8", 50, 1.0),
+        ("prune=0.5, bits=8", 25, 0.95),
+        ("prune=0.1, bits=4", 25, 0.95),
+        ("prune=0.5, bits=4", 12.5, 0.95),
+    ]
+    table = axis_contributions(runs_of(points), cost="size_bytes").set_index("axis")
+    assert table["hypervolume"].to_numpy() == pytest.approx([4.0, 4.0])
+    assert table["held_at"].to_dict() == {"prune": "0.1", "bits": "8"}
+    assert table["without"].to_dict() == pytest.approx({"prune": 3.5, "bits": 3.5})
+    assert table["lost"].to_numpy() == pytest.approx([0.125, 0.125]) and table["low"].notna().all()
+    sentence = contributions_sentence(table.reset_index())
+    assert sentence.startswith(
+        "with bits=8 alone the joint front would lose 12 % of its area (12 to 12, 3 seeds), with"
+    )
+    alone = axis_contributions(runs_of([*points, ("bits=8", 100, 1.0)]), cost="size_bytes").set_index("axis")
+    assert alone["held_at"].to_dict() == {"prune": "", "bits": "8"}
+    assert alone.loc["prune", "without"] == pytest.approx(2.0) and alone.loc["bits", "without"] == pytest.approx(3.5)
+
+
 def test_an_axis_of_its_own_has_the_others_at_neutral():
     curve = curve_of(runs_of(GRID), cost="size_bytes")
     assert [curve.labels[row] for row in axis_rows(curve, "prune")] == ["prune=0.5", "reference"]
