@@ -9,6 +9,8 @@ DEMO := python -m effbench.sweep +prune=0.1,0.5,0.9
 WAITING := $(shell grep -rl --include="*.py" "mark\.waiting" tests)
 ACTIVATE := your turn: type  . $(BIN)/activate  and then  python -m effbench.sweep --help
 MAKEFLAGS += --no-print-directory
+# Tests begin hundreds of processes: where this is set, each of them compiles all of effbench anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup demo test waiting thorough check bench notebooks clean
 

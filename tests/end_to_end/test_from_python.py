@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 SCRIPT = """
 import effbench, torch
@@ -93,6 +91,8 @@ print("plan", *set(effbench.plan_sweep(prune=[0.5, 0.8, 0.95], **keys).runs["sta
 
 def notebook_as_tested():
     """Return the notebook with shorter trainings, an interrupt, and its network's cell changed and run again."""
+    import nbformat  # takes seconds, and is needed here alone
+
     cells = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
     sources = [re.sub(r'"epochs": \d', '"epochs": 1', cell.source) for cell in cells]
     network = next(source for source in sources if source.startswith("class Net"))
@@ -103,6 +103,8 @@ def notebook_as_tested():
 @pytest.mark.waiting
 @pytest.mark.filterwarnings("ignore")  # the notebook client's own
 def test_the_notebook_runs_is_interrupted_and_notices_a_changed_cell(tmp_path, monkeypatch, empty_database):
+    from nbclient import NotebookClient
+
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     notebook = notebook_as_tested()

@@ -5,9 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -57,6 +55,9 @@ def lessons(tmp_path_factory, empty_database):
 
 def executed(name, folder):
     """Return a notebook after all its cells have run, and all that it printed as text. An error of a cell is raised."""
+    import nbformat  # takes seconds, and not every test needs it
+    from nbclient import NotebookClient
+
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
     outputs = [output for cell in code_of(notebook) for output in cell.outputs]
@@ -76,6 +77,8 @@ def _text(output):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_is_stored_without_outputs_and_teaches(path):
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
     assert not any(cell.outputs or cell.execution_count for cell in code_of(notebook))
     nbformat.validate(notebook)
@@ -88,8 +91,9 @@ def test_every_notebook_has_its_assertions():
     assert [path.stem for path in NOTEBOOKS] == list(SAYS)
 
 
+@pytest.mark.waiting
 @pytest.mark.filterwarnings("ignore")  # the notebook client's own
-@pytest.mark.parametrize("name", [FIRST, *(pytest.param(name, marks=pytest.mark.waiting) for name in (*OTHERS, OWN))])
+@pytest.mark.parametrize("name", [FIRST, *OTHERS, OWN])
 def test_a_notebook_runs_from_top_to_bottom(lessons, name):
     notebook, text = executed(name, lessons)
     for said in SAYS[name]:
