@@ -84,12 +84,12 @@ def axis_contributions(
     Returns
     -------
     pandas.DataFrame
-        One row per axis, the one that most depends on first: axis; held_at; on_front (points of the joint front that
-        have moved it), alone (those that have moved it and no other); hypervolume (of the joint front) and without (of
-        the front of the points that leave the axis where the reference has it; where all have moved it, as in a grid of
-        several axes, of those at its one value whose front has the most, which is in held_at, else ""); lost, their
-        difference as a share of the first, with several seeds its mean over them; low and high, the 95 % interval of
-        that mean (Student's t, from 0 to 1; NaN with one seed), n_seeds.
+        One row per axis, the one that most depends on first: axis; n_values (that points have); held_at; on_front
+        (points of the joint front that have moved it), alone (those that have moved it and no other); hypervolume (of
+        the joint front) and without (of the front of the points that leave the axis where the reference has it; where
+        all have moved it, as in a grid of several axes, of those at its one value whose front has the most, which is in
+        held_at, else ""); lost, their difference as a share of the first, with several seeds its mean over them; low
+        and high, the 95 % interval of that mean (Student's t, from 0 to 1; NaN with one seed), n_seeds.
         `.attrs`: "front" has the labels of the joint front by cost, "owed_to" the axes that each of them has moved.
 
     Raises
@@ -141,7 +141,8 @@ def axis_contributions(
         lost = float(np.mean(shares)) if len(shares) > 1 else _lost(whole, without)
         on_front = found.moved[front, place]
         rows.append(
-            {"axis": axis, "held_at": held_at, "on_front": int(on_front.sum()),
+            {"axis": axis, "n_values": int(values[axis].iloc[others].nunique()), "held_at": held_at,
+             "on_front": int(on_front.sum()),
              "alone": int((on_front & (found.moved[front].sum(axis=1) == 1)).sum()),
              "hypervolume": whole, "without": without, "lost": lost,
              "low": low, "high": high, "n_seeds": len(shares)}
@@ -163,17 +164,20 @@ def owes_to_several(curve: Curve, /) -> bool:
 
 
 def contributions_sentence(table: pd.DataFrame, /) -> str:
-    """Say which axis the joint front owes most to, from `axis_contributions`; empty where one axis was swept.
+    """Say which axis the joint front owes most to, from `axis_contributions`; empty where fewer than two vary.
 
     >>> runs = pd.DataFrame({"point": ["reference", "prune=0.5", "bits=8", "prune=0.5, bits=8"],
     ...                      "size_bytes": [400, 200, 100, 50], "accuracy_val": [0.96, 0.95, 0.96, 0.95]})
     >>> contributions_sentence(axis_contributions(runs))
     'without bits the joint front would lose 69 % of its area, without prune 31 %'
     """
+    table = table[
+        (table["n_values"] > 1) | (table["held_at"] == "")
+    ]  # the same value everywhere owes and costs nothing
     if len(table) < 2 or not (table["hypervolume"] > 0).all():
         return ""
     parts = []
-    for number, (_, row) in enumerate(table.iterrows()):
+    for number, row in enumerate(table.to_dict("records")):
         base = f"with {row['axis']}={row['held_at']} alone" if row["held_at"] else f"without {row['axis']}"
         notes = [] if math.isnan(row["low"]) else [f"{100 * row['low']:.0f} to {100 * row['high']:.0f}"]
         if number == 0 and row["n_seeds"] > 0:

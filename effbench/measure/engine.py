@@ -35,6 +35,8 @@ class Prepared:
     """That of the same file compressed, as it is fetched by a phone."""
     int8_weights: int | None = None
     """How many weights the file holds for kernels of 8-bit integers; None where the engine makes no difference."""
+    int8_layers: Sequence[str] = ()
+    """The names of the layers that these are of."""
     notes: Sequence[str] = ()
     """What is not run as it was asked for, a line each: what stays float, what the engine has changed."""
 

@@ -32,6 +32,8 @@ class Exported:
     path: Path
     int8_weights: int = 0
     """How many of the weights it holds for kernels of 8-bit integers."""
+    int8_layers: Sequence[str] = ()
+    """The names of the layers that these are of."""
     notes: Sequence[str] = ()
     """What of the network it does not hold as it was asked for, a line each."""
 
@@ -64,6 +66,7 @@ class FileEngine(ABC):
                 n_bytes=os.path.getsize(exported.path),
                 download_bytes=compressed_bytes(exported.path),
                 int8_weights=exported.int8_weights,
+                int8_layers=exported.int8_layers,
                 notes=(*exported.notes, *prepared.notes),
             )
 

@@ -49,7 +49,7 @@ class OnnxEngine(FileEngine):
         )
         path = folder / f"network{self.SUFFIX}"
         path.write_bytes(graph.proto.SerializeToString())
-        return Exported(path=path, int8_weights=graph.int8_weights, notes=graph.notes)
+        return Exported(path=path, int8_weights=graph.int8_weights, int8_layers=tuple(graph.int8), notes=graph.notes)
 
 
 @cache

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from effbench.compression.layers import weights_of
 from effbench.data import ImageData
 from effbench.measure.engine import Prepared
+from effbench.measure.float_borders import borders_of
 from effbench.measure.input_size import input_dtype
 from effbench.plan.point import Point
 from effbench.tasks import Task
@@ -134,6 +135,10 @@ def engine_metrics(
         metrics[f"agreement/{name}"] = through.agreement
     if prepared.int8_weights is not None and weights:
         metrics[f"int8_share/{name}"] = prepared.int8_weights / weights
+    if prepared.int8_layers:
+        example = next(data.batches("test", side=point.eval_side, batch_size=1))[0].to(input_dtype(model))
+        borders = borders_of(model, prepared.int8_layers, example)
+        metrics |= {f"float_borders/{name}": borders.n, f"converted_activations/{name}": borders.activations}
     if through.disagreeing and not prepared.int8_weights:
         n, n_all = len(through.disagreeing), data.n_examples("test")
         notes.append(f"of {n_all} test examples {n} get another answer: {through.names_of_disagreeing()}")

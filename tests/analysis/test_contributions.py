@@ -67,6 +67,11 @@ def test_where_every_point_has_moved_an_axis_its_best_value_alone_is_what_the_fr
     assert sentence.startswith(
         "with bits=8 alone the joint front would lose 12 % of its area (12 to 12, 3 seeds), with"
     )
+    same = axis_contributions(runs_of(points[:3]), cost="size_bytes")
+    assert contributions_sentence(same) == "" and same.set_index("axis")["n_values"].to_dict() == {
+        "prune": 2,
+        "bits": 1,
+    }
     alone = axis_contributions(runs_of([*points, ("bits=8", 100, 1.0)]), cost="size_bytes").set_index("axis")
     assert alone["held_at"].to_dict() == {"prune": "", "bits": "8"}
     assert alone.loc["prune", "without"] == pytest.approx(2.0) and alone.loc["bits", "without"] == pytest.approx(3.5)

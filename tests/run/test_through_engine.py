@@ -158,6 +158,14 @@ def test_metrics_bear_the_engines_name(point, toy_network):
     }
 
 
+def test_borders_are_those_of_the_layers_that_the_engine_computes_with_integers(point, toy_network):
+    network = toy_network()
+    prepared = Engine(network).prepared(int8_weights=54, int8_layers=("0",))
+    found = engine_metrics(prepared, network, point, name="ort", batch=8).metrics
+    # The convolution's maps go into a layer of floats.
+    assert (found["float_borders/ort"], found["converted_activations/ort"]) == (1, 6 * 16)
+
+
 def test_what_is_not_known_is_no_metric(point, toy_network):
     found = engine_metrics(Engine(toy_network()).prepared(), toy_network(), point, name="e", batch=4)
     assert found.metrics.keys() == {"accuracy/e", "agreement/e", "max_difference/e"} and found.notes == ()

@@ -14,7 +14,7 @@ ACCURACY = "accuracy"
 
 METRIC = re.compile(
     r"loss$|size_|download_bytes|coding_gain$|macs|flops|params|latency_ms|throughput/|speedup|calibration_error"
-    r"|(agreement|max_difference|int8_share|verdict)/|subnormal_weights|flushed_speedup/|peak_memory_bytes|energy_(modelled_uj|mj/)"
+    r"|(agreement|max_difference|int8_share|float_borders|converted_activations|verdict)/|subnormal_weights|flushed_speedup/|peak_memory_bytes|energy_(modelled_uj|mj/)"
     r"|train_(seconds|seconds_total|macs|memory_mb)$|teacher_(seconds|macs)$"
 )
 """Metrics of every task; the quality's own columns are found by its name."""

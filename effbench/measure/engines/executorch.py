@@ -57,7 +57,12 @@ class ExecuTorchEngine(FileEngine):
         except Exception as error:  # whatever the exporter raises: it is the network that it can't follow
             raise ValueError(f"it can't be written for ExecuTorch: {first_line(error)}") from None
         notes = (f"not computed by XNNPACK: {few_names(left)}",) if left else ()
-        return Exported(path=path, int8_weights=program.int8_weights, notes=(*program.notes, *notes))
+        return Exported(
+            path=path,
+            int8_weights=program.int8_weights,
+            int8_layers=tuple(program.int8),
+            notes=(*program.notes, *notes),
+        )
 
     def load(self, path: Path, example_input: Tensor, /, *, threads: int) -> Prepared:
         """Return what runs a program. ExecuTorch has one pool of threads for all: it has so many from now on."""
