@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from effbench.analysis.curves.columns import parse_numbers
 from effbench.analysis.curves.costs import chosen_cost
 from effbench.analysis.curves.curve import Curve, curve_of
 from effbench.analysis.curves.groups import select_group
@@ -60,6 +61,12 @@ def axis_rows(curve: Curve, axis: str, /) -> NDArray[np.int64]:
             neutral = rows[(values[name].iloc[rows] == costs.idxmax()).to_numpy()]
         rows = neutral
     return np.asarray(np.union1d(rows, curve.references[rows]), dtype=np.int64)
+
+
+def is_joined(curve: Curve, axis: str, /) -> bool:
+    """Whether points that move an axis are joined by a line: they differ in a number, whatever the reference has."""
+    moved = np.setdiff1d(axis_rows(curve, axis), curve.references)
+    return parse_numbers(axis_values(curve)[axis].iloc[moved]) is not None
 
 
 def axis_contributions(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from effbench.analysis.contributions import axis_rows, moves_of
+from effbench.analysis.contributions import axis_rows, is_joined, moves_of
 from effbench.analysis.curves.costs import chosen_cost
 from effbench.analysis.curves.curve import curve_of
 from effbench.analysis.curves.groups import select_group
@@ -65,10 +65,9 @@ def plot_axes(
         )
     for number, axis in enumerate(found.axes):
         style, rows = style_of(number), axis_rows(curve, axis)
-        is_ordered = curve.points[axis].dtype.kind in "iuf" if axis in curve.points.columns else True
         axes.plot(
             x[rows], y[rows], color=style.colour, marker=style.shape, markersize=5.5, zorder=3,
-            linewidth=1.3 if is_ordered else 0, label=shown_name(axis), gid="axis",
+            linewidth=1.3 if is_joined(curve, axis) else 0, label=shown_name(axis), gid="axis",
         )  # fmt: skip
     where = sorted(set(curve.references.tolist()))
     axes.scatter(x[where], y[where], s=48, marker="D", color=BLACK, zorder=4, label="reference", gid="reference")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from effbench.analysis.answers import Answer
-from effbench.analysis.contributions import axis_rows, moves_of
+from effbench.analysis.contributions import axis_rows, is_joined, moves_of
 from effbench.analysis.curves.costs import cost_words
 from effbench.analysis.curves.curve import Curve
 from effbench.analysis.curves.pareto import front_rows
@@ -43,8 +43,7 @@ def _panel(group: str, curve: Curve, axes: Sequence[str], page_of: PageOf) -> Pa
     styles: dict[int, tuple[int, str]] = {}
     for number, axis in enumerate(axes):
         shape, rows = style_of(number).shape, axis_rows(curve, axis).tolist()
-        is_ordered = curve.points[axis].dtype.kind in "iuf" if axis in curve.points.columns else True
-        if is_ordered:
+        if is_joined(curve, axis):
             lines.append(Line(corners=_places(curve, x, y, rows), colour=number, said=axis))
         legend.append(Entry(name=shown_name(axis), colour=number, shape=shape))
         styles |= {row: (number, shape) for row in rows if row not in styles}

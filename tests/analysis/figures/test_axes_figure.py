@@ -33,6 +33,15 @@ def test_categories_are_not_joined():
     }
 
 
+def test_numbers_are_joined_whatever_the_reference_has_in_their_place():
+    frame = runs_of([("reference", 400, 1.0), ("hidden=100", 200, 0.95), ("hidden=50", 100, 0.9), ("bits=8", 90, 1.0)])
+    hidden = {"hidden=100": 100, "hidden=50": 50}
+    for own in (None, "300-100"):
+        frame["hidden"] = [hidden.get(point, own) for point in frame["point"]]
+        ax = plot_axes(frame.astype({"hidden": object}), ax=Figure().add_subplot())
+        assert all(line.get_linewidth() > 0 for line in artists(ax, "axis"))
+
+
 def test_names_are_not_read_as_mathematics():
     frame = runs_of([("reference", 400, 1.0), ("a_b=5", 200, 0.95), ("a_c=8", 100, 1.0)])
     ax = plot_axes(frame, ax=Figure().add_subplot())
