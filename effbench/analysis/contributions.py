@@ -77,7 +77,7 @@ def axis_contributions(
     depth: float = DEPTH,
     model: str | None = None,
 ) -> pd.DataFrame:
-    """Return what the joint front of several axes owes to each: how much of it is gone without that axis.
+    """Return what the joint front of several axes owes to each: how much of it is gone without that axis, or with it held.
 
     Parameters
     ----------
@@ -94,9 +94,10 @@ def axis_contributions(
         One row per axis, the one that most depends on first: axis; n_values (that points have); held_at; on_front
         (points of the joint front that have moved it), alone (those that have moved it and no other); hypervolume (of
         the joint front) and without (of the front of the points that leave the axis where the reference has it; where
-        all have moved it, as in a grid of several axes, of those at its one value whose front has the most, which is in
-        held_at, else ""); lost, their difference as a share of the first, with several seeds its mean over them; low
-        and high, the 95 % interval of that mean (Student's t, from 0 to 1; NaN with one seed), n_seeds.
+        all points have moved some axis, as in a grid of several, each axis is held at the one of its values whose front
+        has the largest hypervolume, held_at, else ""); lost, their difference as a share of the first, with several
+        seeds its mean over them; low and high, the 95 % interval of that mean (Student's t, from 0 to 1; NaN with one
+        seed), n_seeds.
         `.attrs`: "front" has the labels of the joint front by cost, "owed_to" the axes that each of them has moved.
 
     Raises
@@ -131,18 +132,16 @@ def axis_contributions(
     whole = _hypervolume(ratios, losses)
     by_seed, values = _seed_objectives(curve, depth), axis_values(curve)
     others = np.setdiff1d(np.arange(len(curve)), curve.references)
+    # A grid of several axes has no points without one of them: each is then held at a value, not left out.
+    is_held = len(found.axes) > 1 and bool(found.moved[others].all(axis=0).any())
     rows = []
     for place, axis in enumerate(found.axes):
         if not found.moved[:, place].any():  # a configuration with a reference of its own
             continue
         kept, held_at = ~found.moved[:, place], ""
         without = _hypervolume(ratios[kept], losses[kept])
-        if len(found.axes) > 1 and found.moved[others, place].all():
-            for value in sorted(set(values[axis].iloc[others])):
-                at_value = ~found.moved[:, place] | (values[axis] == value).to_numpy()
-                area = _hypervolume(ratios[at_value], losses[at_value])
-                if not held_at or area > without:
-                    kept, held_at, without = at_value, str(value), area
+        if is_held:
+            kept, held_at, without = _best_value(values[axis], ratios, losses, curve.references)
         shares = [_lost(_hypervolume(x, y), _hypervolume(x[kept[points]], y[kept[points]])) for points, x, y in by_seed]
         low, high = np.clip(mean_interval(np.array(shares)), 0, 1)
         lost = float(np.mean(shares)) if len(shares) > 1 else _lost(whole, without)
@@ -162,6 +161,21 @@ def axis_contributions(
         "owed_to": {curve.labels[row]: names[found.moved[row]].tolist() for row in front},
     }
     return table
+
+
+def _best_value(
+    values: pd.Series, ratios: NDArray[np.float64], losses: NDArray[np.float64], references: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], str, float]:
+    """Return the points that have an axis at the one value whose front has the largest area; it; and that area.
+
+    The references are among them.
+    """
+    found: list[tuple[NDArray[np.bool_], str, float]] = []
+    for value in sorted(set(values)):
+        kept = np.array(values == value, dtype=np.bool_)
+        kept[references] = True
+        found.append((kept, str(value), _hypervolume(ratios[kept], losses[kept])))
+    return max(found, key=lambda one: one[2])
 
 
 def owes_to_several(curve: Curve, /) -> bool:
@@ -185,7 +199,7 @@ def contributions_sentence(table: pd.DataFrame, /) -> str:
         return ""
     parts = []
     for number, row in enumerate(table.to_dict("records")):
-        base = f"with {row['axis']}={row['held_at']} alone" if row["held_at"] else f"without {row['axis']}"
+        base = f"with {row['axis']} held at {row['held_at']}" if row["held_at"] else f"without {row['axis']}"
         notes = [] if math.isnan(row["low"]) else [f"{100 * row['low']:.0f} to {100 * row['high']:.0f}"]
         if number == 0 and row["n_seeds"] > 0:
             notes.append(f"{row['n_seeds']} seed{'s' if row['n_seeds'] > 1 else ''}")

@@ -36,7 +36,8 @@ class WidthBudget(Stage):
     is measured: parts times widths evaluations, once for all budgets. What rounding parts together costs is predicted
     as the sum of what each costs alone; of all allocations the one of least predicted loss under the budget is found
     (`allocation`). The sum can be wrong where much is lost: the allocation is then measured, and so is the widest equal
-    width under the budget, and the better one is taken. A table of the run holds what was measured and chosen.
+    width under the budget, and the one of less validation loss is taken (its quality may be the lower one). A table of
+    the run holds what was measured and chosen.
     """
 
     LAYER_FIELD: ClassVar[str | None] = "budget"
@@ -114,6 +115,8 @@ class WidthBudget(Stage):
     def _how(self) -> str:
         """Return a key of what decides the measurement: all fields but the budget's, which may differ."""
         fields = {name: value for name, value in asdict(self).items() if name not in ("budget", "by", "widths")}
+        if len(self.layers) > 1:  # the first pattern that matches counts: their order is a part of it
+            fields["layers"] = list(self.layers.items())
         if fields.get("scale") == "real":  # the option is younger than what was measured without it
             del fields["scale"]
         return digest({**fields, "bits": self.bits, "version": self.VERSION})

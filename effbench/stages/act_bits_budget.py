@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
 from effbench.checks.patterns import matches
+from effbench.checks.text import few_names
 from effbench.compression.constraints.copies import copy_network
-from effbench.compression.constraints.layer_inputs import (
-    InputGrid,
-    ProductGrids,
-    clear_input,
-    constraints_on_inputs,
-    set_input,
-)
+from effbench.compression.constraints.layer_inputs import InputGrid, ProductGrids, clear_input, set_input
 from effbench.compression.constraints.stack import bake
 from effbench.compression.duplicate import duplicate
 from effbench.plan.context import Context
-from effbench.plan.findings import Findings
+from effbench.plan.input_grids import InputGridOptions, outermost
 from effbench.plan.layer_values import SKIP
 from effbench.plan.width_budget import NOTHING, WidthBudget
-from effbench.stages.quantize_inputs import InputGridOptions, QuantizeInputs
 from effbench.training.calibration import count_inputs, count_operands
-
-Grids = Mapping[str, tuple[str, InputGrid | ProductGrids]]
-"""Of the inputs of layers, and of what modules multiply: by what they are called, with the names of the modules."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +27,13 @@ class ActBitsBudget(WidthBudget, InputGridOptions):
     """Give the activations that go into each layer a width of their own, by measured sensitivity.
 
     See `WidthBudget` for how, `QuantizeInputs` for which activations and which grids. The budget is one of bits an
-    activation, on average over all that go into these layers and products: of what one example makes of them, so that
-    it is the bytes of memory that they take, as a share of 32 bits. (HAWQ-V2, Dong et al. 2020, arXiv:1911.03852,
-    allots them by second derivatives; here their effect is measured.)
+    activation, on average over all that these layers and products take for one example, what several take counted as
+    often: the bytes that they read, as a share of 32 bits. Where a recipe has rounds, widths and ranges are those of
+    the first. (HAWQ-V2, Dong et al. 2020, arXiv:1911.03852, allots them by second derivatives; here their effect is
+    measured.)
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 1  # bumped with that of QuantizeInputs, too, whose grids these are
     TABLE: ClassVar[str] = "act_sensitivity"
     COUNTED: ClassVar[str] = "activations"
     ACTS_ON_MODULES: ClassVar[bool] = True
@@ -59,57 +51,64 @@ class ActBitsBudget(WidthBudget, InputGridOptions):
         network = copy_network(model)
         if self.budget == NOTHING and not self.layers:
             return network
-        by_width = {bits: self._grids(bits, model, context) for bits in self.bits}
-        grids = by_width[self.bits[0]]
+        budgets: dict[str, float] = self.values_by_layer(network, context)
         for module in network.modules():
-            clear_input(module, InputGrid)
             clear_input(module, ProductGrids)
-        budgets = {part: self._own_budget(name) for part, (name, _) in grids.items()}
-        own = {part: self.width_within(budget) for part, budget in budgets.items() if budget is not None}
+        modules = outermost(self.multiplying(network, context), self._budget_of)
+        for name in budgets:
+            clear_input(network.get_submodule(name), InputGrid)
         baked = bake(network)  # weights that are on grids are rounded once, not in every forward pass
+        grids = {bits: self._grids(baked, list(budgets), modules, bits, context) for bits in self.bits}
+        parts = grids[self.bits[0]]
+        own = {part: self.width_within(self._budget_of(name) or NOTHING) for part, (name, _) in parts.items()
+               if self._has_own_budget(name)}  # fmt: skip
 
         def put(onto: nn.Module, widths: Mapping[str, int | None]) -> nn.Module:
             for part, bits in {**own, **widths}.items():
                 if bits is not None:
-                    name, grid = by_width[bits][part]
+                    name, grid = grids[bits][part]
                     set_input(onto.get_submodule(name), grid)
             return onto
 
-        others = {part: held for part, held in grids.items() if part not in own}
+        others = {part: held for part, held in parts.items() if part not in own}
         chosen: dict[str, int] = {}
         if self.budget != NOTHING and others:
             sizes = _sizes(baked, others, context)
             chosen = self.allot(sizes, lambda widths: put(duplicate(baked), widths), context)
+        if modules:
+            of_products = [name for name, held in parts.values() if isinstance(held, ProductGrids)]
+            context.findings.say(f"products/{context.step}", few_names(of_products))
+        self.say_share([name for name, held in parts.values() if isinstance(held, InputGrid)], network, context)
         return put(network, chosen)
 
-    def _own_budget(self, name: str) -> float | None:
-        """Return the budget that a module was given for itself; None where it has none."""
-        return next((value for pattern, value in self.layers.items() if matches(pattern, name)), None)
+    def _has_own_budget(self, name: str) -> bool:
+        return any(matches(pattern, name) for pattern in self.layers)
 
-    def _grids(self, bits: int, model: nn.Module, context: Context) -> Grids:
-        """Return the grids of one width for all that is not skipped; the run says which these are once."""
-        layers = {pattern: value if value == SKIP else bits for pattern, value in self.layers.items()}
-        options = {field.name: getattr(self, field.name) for field in dataclasses.fields(InputGridOptions)}
-        silent = dataclasses.replace(context, findings=Findings())
-        stage = QuantizeInputs(bits=bits, layers=layers, **options)
-        quantized = stage.apply(model, context if bits == self.bits[0] else silent)
+    def _budget_of(self, name: str) -> float | None:
+        """Return the budget of a module; None where it is skipped."""
+        value = next((value for pattern, value in self.layers.items() if matches(pattern, name)), self.budget)
+        return None if value == SKIP else value
+
+    def _grids(
+        self, network: nn.Module, layers: list[str], modules: list[str], bits: int, context: Context
+    ) -> dict[str, tuple[str, InputGrid | ProductGrids]]:
+        """Return the grids of one width by what they are called, with the names of their modules."""
+        of_inputs, of_products = self.calibrated(
+            network, dict.fromkeys(layers, bits), dict.fromkeys(modules, bits), context
+        )
         found: dict[str, tuple[str, InputGrid | ProductGrids]] = {}
-        for name, _, held in constraints_on_inputs(quantized):
-            if isinstance(held, InputGrid):
-                found[name] = name, held
-            elif isinstance(held, ProductGrids):
-                found[f"{name} (products)".strip()] = name, held
-        return found
+        found |= {name: (name, grid) for name, grid in of_inputs.items()}
+        return found | {f"{name} (products)".strip(): (name, held) for name, held in of_products.items()}
 
 
-def _sizes(network: nn.Module, grids: Grids, context: Context) -> dict[str, int]:
+def _sizes(
+    network: nn.Module, parts: Mapping[str, tuple[str, InputGrid | ProductGrids]], context: Context
+) -> dict[str, int]:
     """Return how many activations of one example each grid rounds."""
-
-    def count(kind: type[InputGrid | ProductGrids], counter: Callable[..., dict[str, int]]) -> dict[str, int]:
-        names = {part: name for part, (name, grid) in grids.items() if isinstance(grid, kind)}
+    counts: dict[str, int] = {}
+    for kind, count in ((InputGrid, count_inputs), (ProductGrids, count_operands)):
+        names = {part: name for part, (name, grid) in parts.items() if isinstance(grid, kind)}
         modules = {name: network.get_submodule(name) for name in names.values()}
-        counted = counter(network, modules, context.example(), device=context.device)
-        return {part: counted[name] for part, name in names.items()}
-
-    counts = {**count(InputGrid, count_inputs), **count(ProductGrids, count_operands)}
-    return {part: counts[part] for part in grids}
+        counted = count(network, modules, context.example(), device=context.device)
+        counts |= {part: counted[name] for part, name in names.items()}
+    return {part: counts[part] for part in parts}

@@ -131,6 +131,10 @@ class _Taken:
             display.run_ended(point, failed=isinstance(result, RunError))
 
 
+class InterruptedAfterGrid(KeyboardInterrupt):
+    """Interrupted once all runs of the grid had ended, well or not: what follows had begun."""
+
+
 Computing = Callable[[Sweep, Sequence[Point]], AbstractContextManager[Outcomes]]
 """Computes further points of a sweep, which has them among its own, while it is entered."""
 
@@ -164,16 +168,20 @@ def carry_out(
     taken = _Taken()
     taken.take(runs, log, display)
     refined = Refined(sweep)
-    if computing is not None:
 
-        def compute(extended: Sweep, points: Sequence[Point]) -> bool:
-            display.expect(len(points))
-            with computing(extended, points) as more:
-                taken.take(more, log, display)
-            return True
+    def compute(extended: Sweep, points: Sequence[Point]) -> bool:
+        assert computing is not None
+        display.expect(len(points))
+        with computing(extended, points) as more:
+            taken.take(more, log, display)
+        return True
 
-        refined = refine(sweep, taken.metrics, taken.counts, compute)
-    return replace(_measured(refined.sweep, store, tracker, display, log, taken), refined=refined)
+    try:
+        if computing is not None:
+            refined = refine(sweep, taken.metrics, taken.counts, compute)
+        return replace(_measured(refined.sweep, store, tracker, display, log, taken), refined=refined)
+    except KeyboardInterrupt as interrupt:
+        raise InterruptedAfterGrid from interrupt
 
 
 def _measured(
@@ -217,8 +225,11 @@ def _measured(
     )
 
 
-def outcome_so_far(sweep: Sweep, store: Store, /) -> SweepOutcome:
-    """Return what the store has of a sweep that was interrupted: the runs that were computed, and their latencies."""
+def outcome_so_far(sweep: Sweep, store: Store, /, *, is_grid_over: bool) -> SweepOutcome:
+    """Return what the store has of a sweep that was interrupted: the runs that were computed, and their latencies.
+
+    is_grid_over: whether all runs of the grid had ended; what it then lacks had failed, and refining went on without.
+    """
     results: dict[str, RunResult] = {}
     metrics: dict[str, Mapping[str, float]] = {}
     counts: dict[str, NDArray[np.int64]] = {}
@@ -231,10 +242,7 @@ def outcome_so_far(sweep: Sweep, store: Store, /) -> SweepOutcome:
         return len(found) == len(points)
 
     is_done = look_up(sweep, sweep.plan.points)
-    n_of_grid = len(results)
-    refined = refine(sweep, metrics, counts, look_up)
-    if not is_done and len(results) == n_of_grid:  # it was not refined yet; else what the grid lacks had failed
-        refined = Refined(sweep)
+    refined = refine(sweep, metrics, counts, look_up) if is_done or is_grid_over else Refined(sweep)
     sweep = refined.sweep
     finished = [point for point in sweep.plan.points if point.key in results]
     chosen = points_to_measure(finished, sweep, metrics)

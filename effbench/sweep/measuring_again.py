@@ -23,6 +23,7 @@ from effbench.tracking import names
 from effbench.tracking.additions import add_to_runs, tags_of
 from effbench.tracking.parents import add_file, read_sweep_parent
 from effbench.tracking.read import load_runs
+from effbench.tracking.tracker import TrackingError
 
 FILE_OF = f"{names.PREFIX}file/"
 """Prefix of tags: the SHA-256 of the file that was exported for an engine."""
@@ -45,7 +46,7 @@ class Again:
 
 def machine_suffix(machine: str, /) -> str:
     """Return what the names of metrics of another machine end with. ValueError for what can be no such name."""
-    if not _MACHINE.fullmatch(machine):
+    if not _MACHINE.fullmatch(machine) or not machine.strip("."):  # it is a folder of the parent's files, too
         raise ValueError(f"machine={machine}: must be a name of letters, digits, _ . and -, such as pixel-8")
     return f":{machine}"
 
@@ -94,9 +95,12 @@ def measure_again(
     try:
         parent = read_sweep_parent(str(runs["sweep"].iloc[0]), experiment=experiment, tracking_uri=tracking_uri)
         for name, content in samples.items():
-            folder, _, file = name.rpartition("/")
-            add_file(parent.run_id, f"{folder}/{machine}/{file}", content, tracking_uri=tracking_uri)
-    except ValueError as error:  # the parent was deleted: the runs have their figures all the same
+            place, _, file = name.rpartition("/")
+            add_file(parent.run_id, f"{place}/{machine}/{file}", content, tracking_uri=tracking_uri)
+    except (
+        ValueError,
+        TrackingError,
+    ) as error:  # the parent was deleted, say: the runs have their figures all the same
         notes.append(f"the single times of the passes are not kept: {error}")
     return Again(frame=_frame(runs, metrics), notes=notes, unmeasured=unmeasured)
 

@@ -21,7 +21,7 @@ from effbench.plan.given import is_given, name_of
 from effbench.plan.sweep import Sweep
 from effbench.run.store import Store
 from effbench.sweep.answer import answer_so_far
-from effbench.sweep.carry_out import Display, outcome_so_far
+from effbench.sweep.carry_out import Display, InterruptedAfterGrid, outcome_so_far
 from effbench.sweep.dry_run import more_runs, plan_table, print_plan
 from effbench.sweep.messages import say
 from effbench.sweep.notebook_progress import NotebookProgress, is_notebook
@@ -100,8 +100,9 @@ def _run(sweep: Sweep, progress: bool) -> SweepResult:
     with place_of(sweep) as (use, uri):
         try:
             worked = work(sweep, use, uri, display, shows=False)
-        except KeyboardInterrupt:
-            outcome = outcome_so_far(sweep, use.store)
+        except KeyboardInterrupt as interrupt:
+            is_grid_over = isinstance(interrupt, InterruptedAfterGrid)
+            outcome = outcome_so_far(sweep, use.store, is_grid_over=is_grid_over)
             sweep = sweep if outcome.refined is None else outcome.refined.sweep
             say(f"interrupted: {outcome.n_missing} of {len(sweep.plan.points)} runs are missing; the same call goes on")
             return SweepResult.of(sweep, outcome, answer_so_far(sweep, outcome, use.store), use.store, is_logged=False)

@@ -65,7 +65,7 @@ def test_where_every_point_has_moved_an_axis_its_best_value_alone_is_what_the_fr
     assert table["lost"].to_numpy() == pytest.approx([0.125, 0.125]) and table["low"].notna().all()
     sentence = contributions_sentence(table.reset_index())
     assert sentence.startswith(
-        "with bits=8 alone the joint front would lose 12 % of its area (12 to 12, 3 seeds), with"
+        "with bits held at 8 the joint front would lose 12 % of its area (12 to 12, 3 seeds), with prune held at 0.1"
     )
     same = axis_contributions(runs_of(points[:3]), cost="size_bytes")
     assert contributions_sentence(same) == "" and same.set_index("axis")["n_values"].to_dict() == {
@@ -73,8 +73,8 @@ def test_where_every_point_has_moved_an_axis_its_best_value_alone_is_what_the_fr
         "bits": 1,
     }
     alone = axis_contributions(runs_of([*points, ("bits=8", 100, 1.0)]), cost="size_bytes").set_index("axis")
-    assert alone["held_at"].to_dict() == {"prune": "", "bits": "8"}
-    assert alone.loc["prune", "without"] == pytest.approx(2.0) and alone.loc["bits", "without"] == pytest.approx(3.5)
+    assert alone["held_at"].to_dict() == {"prune": "0.1", "bits": "8"}  # all have moved bits: both are held
+    assert alone["without"].to_dict() == pytest.approx({"prune": 3.5, "bits": 3.5})
 
 
 def test_an_axis_of_its_own_has_the_others_at_neutral():

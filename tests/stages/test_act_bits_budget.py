@@ -165,3 +165,36 @@ def test_it_says_once_what_it_leaves(small, toy_data, make_context):
     QuantizeInputs(bits=8, layers={"classifier": "skip"}).apply(small, quantized)
     assert context.findings.words == quantized.findings.words
     assert context.findings.metrics == quantized.findings.metrics
+
+
+def test_a_skipped_layer_keeps_the_grid_that_it_had(trained):
+    model, context = trained
+    before = QuantizeInputs(bits=8).apply(model, context)
+    fresh = dataclasses.replace(context, keep=lambda name, make: make())
+    network, table = allot(before, fresh, 4, layers={"features.conv1": "skip"})
+    assert grid_on(network.features.conv1) == grid_on(before.features.conv1)
+    assert "features.conv1" not in set(table.layer) and max(table.bits[table.chosen]) <= 8
+
+
+def test_a_module_and_what_multiplies_within_it_have_one_budget(toy_data, make_context):
+    class Inner(nn.Module):
+        def forward(self, values):
+            return values @ values.transpose(1, 2)
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.head = Inner(), nn.Linear(8, 4)
+
+        def forward(self, images):
+            values = images[:, 0]
+            return self.head((self.inner(values) @ values).mean(1))
+
+    with pytest.raises(ValueError, match="inner multiplies within the network: give both one value"):
+        ActBitsBudget(budget=4, layers={"inner": 8}).apply(Outer(), make_context(toy_data))
+
+
+def test_what_was_measured_for_other_patterns_is_not_taken(trained):
+    one, other = ({"features.conv2": 2.0, "features.*": "skip"}, {"features.*": "skip", "features.conv2": 2.0})
+    assert ActBitsBudget(budget=4, layers=one)._how() != ActBitsBudget(budget=4, layers=other)._how()
+    assert ActBitsBudget(budget=4, layers=one)._how() == ActBitsBudget(budget=5, layers=dict(one))._how()

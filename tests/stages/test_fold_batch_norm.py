@@ -28,7 +28,7 @@ def test_by_default_nothing_is_folded(toy_data, toy_network, make_context):
 
 
 @pytest.mark.matrix(fast=1)
-@pytest.mark.parametrize("axis", ["bits=4", "act_bits=8", "bits_budget=4"])
+@pytest.mark.parametrize("axis", ["bits=4", "act_bits=8", "bits_budget=4", "act_bits_budget=4"])
 def test_it_stands_directly_before_quantisation_in_points_and_references(axis):
     reference, point = read_sweep([f"+{axis}", "stage.fold_batch_norm.enabled=true"]).plan.points
     names = [[str(step) for step in one.chain.steps] for one in (reference, point)]

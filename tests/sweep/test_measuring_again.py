@@ -102,7 +102,7 @@ def test_an_output_without_a_time_is_refused(swept, uri, tmp_path):
         read_again(swept.sweep_id, tmp_path / "phone.json", machine="phone", tracking_uri=uri)
 
 
-@pytest.mark.parametrize("name", ["", "my phone", "a/b", "x" * 41, "a:b"])
+@pytest.mark.parametrize("name", ["", "my phone", "a/b", "x" * 41, "a:b", ".", ".."])
 def test_a_machines_name_is_part_of_a_metrics(name):
     with pytest.raises(ValueError, match="must be a name of letters"):
         machine_suffix(name)

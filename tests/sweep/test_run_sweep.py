@@ -187,6 +187,22 @@ def test_interrupted_while_it_refines_it_has_what_was_refined_though_a_run_had_f
 
 
 @pytest.mark.extended
+def test_what_another_sweep_refined_is_not_shown_where_the_grid_was_interrupted(folder, monkeypatch):
+    from effbench.run import executors
+
+    keys = {**QUICK, "sweep": {"jobs": 1, "refine": 1}, "tolerance": 0.2}
+    whole = effbench.run_sweep(prune=[0.5, 0.9], progress=False, **keys)
+    assert whole.runs["refined"].any()
+
+    def stopped(point, *given, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(executors, "run_point", stopped)
+    part = effbench.run_sweep(prune=[0.5, 0.6, 0.9], progress=False, **keys)
+    assert not part.runs["refined"].any() and part.n_missing >= 1
+
+
+@pytest.mark.extended
 def test_interrupted_before_anything_was_done_it_says_so(folder, monkeypatch):
     monkeypatch.setattr(
         "effbench.run.executors.run_point", lambda *given, **options: (_ for _ in ()).throw(KeyboardInterrupt)
