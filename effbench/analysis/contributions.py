@@ -77,7 +77,7 @@ def axis_contributions(
     depth: float = DEPTH,
     model: str | None = None,
 ) -> pd.DataFrame:
-    """Return what the joint front of several axes owes to each: how much of it is gone without that axis, or with it held.
+    """Return what the joint front of several axes owes to each: how much of it is gone without it, or with it held.
 
     Parameters
     ----------

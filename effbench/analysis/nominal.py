@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from effbench.analysis.curves.averages import point_numbers, read_runs
-from effbench.analysis.curves.groups import split_groups
+from effbench.analysis.curves.groups import marked_references, split_groups
 from effbench.analysis.curves.jitter import SPEEDUPS
 from effbench.analysis.curves.pairs import base_of, pair_with_references
 
@@ -111,10 +111,19 @@ def engines_of(frame: pd.DataFrame, /) -> list[str]:
 
 
 def speedups_without_interval(frame: pd.DataFrame, /) -> list[str]:
-    """Return the engines that were timed but for an interval, as they are beside busy processes."""
-    known = engines_of(frame)
-    timed = [str(name).removeprefix(SPEEDUP) for name in frame.columns if str(name).startswith(SPEEDUP)]
-    return [engine for engine in timed if engine not in known and frame[f"{SPEEDUP}{engine}"].notna().any()]
+    """Return the engines on which points were timed beside their references but for an interval: the machine was busy.
+
+    frame: as for `nominal_and_real`.
+    """
+    points = frame[~marked_references(frame)] if len(frame) else frame
+    engines = [str(name).removeprefix(SPEEDUP) for name in frame.columns if str(name).startswith(SPEEDUP)]
+    return [
+        engine for engine in engines if points[f"{SPEEDUP}{engine}"].notna().any() and not _has_interval(points, engine)
+    ]
+
+
+def _has_interval(frame: pd.DataFrame, engine: str) -> bool:
+    return all(f"{end}{engine}" in frame.columns and frame[f"{end}{engine}"].notna().any() for end in (LOW, HIGH))
 
 
 def not_faster(rows: pd.DataFrame, /) -> list[str]:
@@ -161,7 +170,9 @@ def plot_nominal(frame: pd.DataFrame, /, *, ax: Axes | None = None) -> Axes:
 
     rows = nominal_and_real(frame)
     if not len(rows):
-        raise ValueError("no point with a reference has a measured speed-up: there is nothing to draw")
+        rough = ", ".join(speedups_without_interval(frame))
+        why = f"; those on {rough} have no interval, as the machine was busy" if rough else ""
+        raise ValueError(f"no point with a reference has a measured speed-up with its interval{why}: nothing to draw")
     if ax is None:
         import matplotlib.pyplot as plt
 

@@ -46,6 +46,8 @@ def test_a_table_that_is_drawn_is_so_in_each_format():
     files = table_files({"sensitivity": rows}, ("svg", "pdf"))
     assert sorted(files) == ["sensitivity.csv", "sensitivity.pdf", "sensitivity.svg"]
     assert table_files({"sensitivity": rows}).keys() == {"sensitivity.csv", "sensitivity.png"}
+    of_inputs = [{"activations": row["weights"], **row} for row in rows]
+    assert table_files({"act_sensitivity": of_inputs}).keys() == {"act_sensitivity.csv", "act_sensitivity.png"}
 
 
 @pytest.mark.extended

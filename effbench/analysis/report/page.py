@@ -93,7 +93,7 @@ def report_page(report: Report, /) -> str:
         nominal=_nominal_grid(nominal),
         verdicts=[_VERDICTS.get(str(verdict), "") for verdict in nominal["verdict"]] if len(nominal) else [],
         not_faster=not_faster(nominal) if len(nominal) else [],
-        is_rough=bool(speedups_without_interval(report.frame)),
+        rough=speedups_without_interval(report.frame),
         record=strict_record(report.record),
         details=[line for answer in report.found for line in answer.details],
         has_seeds=_has_seeds(report.frame),

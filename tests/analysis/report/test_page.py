@@ -186,7 +186,13 @@ def test_pictures_of_which_nothing_is_known_are_left_out():
 def test_times_without_intervals_are_told_from_none():
     runs = runs_of(["reference", "prune=0.5"]).assign(**{"speedup/eager": [1.0, 1.2]})
     page = report_page(report_of(runs))
-    assert "The machine was busy while latency was measured" in page and "No latency was measured" not in page
+    busy = r"eager(<[^>]+>)*: the machine was busy while latency was measured there"
+    assert re.search(busy, page) and "No latency was measured" not in page
+    ends = {"speedup_low/ort": [1.0, 1.1], "speedup/ort": [1.0, 1.2], "speedup_high/ort": [1.0, 1.3]}
+    both = report_page(report_of(runs.assign(macs=[2, 1], **ends)))
+    assert "How much faster fewer" in both and re.search(busy, both) and both.count("the machine was busy") == 1
+    alone = report_page(report_of(runs[:1]))
+    assert "No latency was measured" in alone and "the machine was busy" not in alone
 
 
 def test_a_record_is_strict():

@@ -24,6 +24,14 @@ def test_layers_are_rows_and_widths_columns():
     assert cells.title.endswith("(bits_budget=4)") and cells.has_texts
 
 
+def test_activations_have_a_picture_of_their_own_beside_that_of_weights():
+    activations = table().rename(columns={"weights": "activations"})
+    tables = {"bits_budget=4, act_bits_budget=4": {"act_sensitivity": activations, "sensitivity": table()}}
+    of_weights, of_activations = sensitivity_cells(tables)
+    assert "its weights alone" in of_weights.described and "its activations alone" in of_activations.described
+    assert of_activations.y_title == "layer (activations that go into it)" and of_activations.down[1] == "conv2 (2 K)"
+
+
 def test_what_is_no_such_table_is_not_drawn():
     assert sensitivity_cells({"a": {"sensitivity": table().drop(columns="chosen")}}) == []
     assert sensitivity_cells({"a": {"curves": table()}}) == []
