@@ -131,7 +131,8 @@ def draw(points: pd.DataFrame) -> Figure:
     for ax, (cost, (unit, title)) in zip(axes, COSTS.items(), strict=True):
         ax.set(xscale="log", xlabel=title)
         ax.grid(color="0.93", which="both")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        is_wide = points[cost].max() > 500 * points[cost].min()
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 3) if is_wide else (1, 2, 5)))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
         for family in STYLES:
