@@ -192,9 +192,8 @@ def contributions_sentence(table: pd.DataFrame, /) -> str:
     >>> contributions_sentence(axis_contributions(runs))
     'without bits the joint front would lose 69 % of its area, without prune 31 %'
     """
-    table = table[
-        (table["n_values"] > 1) | (table["held_at"] == "")
-    ]  # the same value everywhere owes and costs nothing
+    # To an axis that has one value everywhere nothing is owed.
+    table = table[(table["n_values"] > 1) | (table["held_at"] == "")]
     if len(table) < 2 or not (table["hypervolume"] > 0).all():
         return ""
     parts = []

@@ -124,4 +124,7 @@ def _tensors(values: Any) -> list[Tensor]:
 
 
 def _storage(one: Tensor) -> int:
-    return int(one.untyped_storage()._cdata)
+    try:
+        return int(one.untyped_storage()._cdata)
+    except (NotImplementedError, RuntimeError):  # a sparse tensor has none of its own
+        return id(one)

@@ -45,6 +45,16 @@ def beside(patterns: Mapping[str, Any], names: Sequence[str], further: Sequence[
     return {p: value for p, value in patterns.items() if meets(p, names) or not meets(p, further)}
 
 
+def value_of(patterns: Mapping[str, Any], name: str, /, *, default: Any) -> Any:
+    """Return the value of one layer or module; None where it is skipped.
+
+    >>> [value_of({"fc*": 4, "head": "skip"}, name, default=8) for name in ("fc1", "head", "conv")]
+    [4, None, 8]
+    """
+    value = next((value for pattern, value in patterns.items() if matches(pattern, name)), default)
+    return None if value == SKIP else value
+
+
 def refuse_own_values(layers: Mapping[str, Any], why: str, /) -> None:
     """Refuse values of single layers but skip: ValueError says why."""
     if any(value != SKIP for value in layers.values()):

@@ -9,7 +9,6 @@ from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
-from effbench.checks.patterns import matches
 from effbench.checks.text import few_names
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.layer_inputs import InputGrid, ProductGrids, clear_input, set_input
@@ -17,7 +16,7 @@ from effbench.compression.constraints.stack import bake
 from effbench.compression.duplicate import duplicate
 from effbench.plan.context import Context
 from effbench.plan.input_grids import InputGridOptions, outermost
-from effbench.plan.layer_values import SKIP
+from effbench.plan.layer_values import value_of
 from effbench.plan.width_budget import NOTHING, WidthBudget
 from effbench.training.calibration import count_inputs, count_operands
 
@@ -51,17 +50,17 @@ class ActBitsBudget(WidthBudget, InputGridOptions):
         network = copy_network(model)
         if self.budget == NOTHING and not self.layers:
             return network
-        budgets: dict[str, float] = self.values_by_layer(network, context)
+        layers = list(self.values_by_layer(network, context))
         for module in network.modules():
             clear_input(module, ProductGrids)
         modules = outermost(self.multiplying(network, context), self._budget_of)
-        for name in budgets:
+        for name in layers:
             clear_input(network.get_submodule(name), InputGrid)
         baked = bake(network)  # weights that are on grids are rounded once, not in every forward pass
-        grids = {bits: self._grids(baked, list(budgets), modules, bits, context) for bits in self.bits}
+        grids = {bits: self._grids(baked, layers, modules, bits, context) for bits in self.bits}
         parts = grids[self.bits[0]]
-        own = {part: self.width_within(self._budget_of(name) or NOTHING) for part, (name, _) in parts.items()
-               if self._has_own_budget(name)}  # fmt: skip
+        budgets = {part: value_of(self.layers, name, default=None) for part, (name, _) in parts.items()}
+        own = {part: self.width_within(budget) for part, budget in budgets.items() if budget is not None}
 
         def put(onto: nn.Module, widths: Mapping[str, int | None]) -> nn.Module:
             for part, bits in {**own, **widths}.items():
@@ -81,13 +80,10 @@ class ActBitsBudget(WidthBudget, InputGridOptions):
         self.say_share([name for name, held in parts.values() if isinstance(held, InputGrid)], network, context)
         return put(network, chosen)
 
-    def _has_own_budget(self, name: str) -> bool:
-        return any(matches(pattern, name) for pattern in self.layers)
-
     def _budget_of(self, name: str) -> float | None:
         """Return the budget of a module; None where it is skipped."""
-        value = next((value for pattern, value in self.layers.items() if matches(pattern, name)), self.budget)
-        return None if value == SKIP else value
+        budget: float | None = value_of(self.layers, name, default=self.budget)
+        return budget
 
     def _grids(
         self, network: nn.Module, layers: list[str], modules: list[str], bits: int, context: Context

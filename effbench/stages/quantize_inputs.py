@@ -8,13 +8,12 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from torch import Tensor, nn
 
-from effbench.checks.patterns import matches
 from effbench.checks.text import few_names
 from effbench.compression.constraints.copies import copy_network
 from effbench.compression.constraints.layer_inputs import InputGrid, ProductGrids, clear_input, set_input
 from effbench.plan.context import Context
 from effbench.plan.input_grids import InputGridOptions, outermost
-from effbench.plan.layer_values import SKIP
+from effbench.plan.layer_values import value_of
 from effbench.plan.stage import Stage
 
 
@@ -64,5 +63,5 @@ class QuantizeInputs(Stage, InputGridOptions):
 
     def _bits_of(self, name: str) -> int | None:
         """Return the width of what a module multiplies; None where it is skipped."""
-        value = next((value for pattern, value in self.layers.items() if matches(pattern, name)), self.bits)
-        return None if value == SKIP else value
+        width: int | None = value_of(self.layers, name, default=self.bits)
+        return width

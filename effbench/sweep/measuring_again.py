@@ -66,8 +66,7 @@ def measure_again(
 
     engines: as on the command line, "onnxruntime,openvino". machine: its name, which the metrics' names end with, as in
     latency_ms/onnxruntime:pi5; all samples are files of the sweep's parent, latency/<machine>/<engine>.csv.gz.
-    overrides: such as measure.seconds=2. ValueError where the sweep or an engine is not
-    there.
+    overrides: such as measure.seconds=2. ValueError where the sweep or an engine is not there.
     """
     suffix = machine_suffix(machine)
     runs = _runs_of(sweep, experiment, tracking_uri)
@@ -97,10 +96,7 @@ def measure_again(
         for name, content in samples.items():
             place, _, file = name.rpartition("/")
             add_file(parent.run_id, f"{place}/{machine}/{file}", content, tracking_uri=tracking_uri)
-    except (
-        ValueError,
-        TrackingError,
-    ) as error:  # the parent was deleted, say: the runs have their figures all the same
+    except (ValueError, TrackingError) as error:  # such as a deleted parent: the runs have their figures all the same
         notes.append(f"the single times of the passes are not kept: {error}")
     return Again(frame=_frame(runs, metrics), notes=notes, unmeasured=unmeasured)
 

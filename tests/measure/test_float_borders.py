@@ -135,6 +135,18 @@ def test_operations_that_are_no_layers_multiply_too():
     assert borders_of(Products(), ["own"], torch.zeros(2, 8)) == Borders(n=1, activations=8)
 
 
+def test_sparse_activations_have_no_storage_and_are_followed():
+    class Sparse(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.own, self.head = nn.Linear(8, 8), nn.Linear(8, 2)
+
+        def forward(self, values):
+            return self.head(self.own(values).to_sparse().to_dense())
+
+    assert borders_of(Sparse(), ["own"], torch.ones(2, 8)) == Borders(n=1, activations=8)
+
+
 def test_a_layer_that_runs_twice_is_the_same_kind_both_times():
     class Twice(nn.Module):
         def __init__(self):

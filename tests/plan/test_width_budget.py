@@ -113,6 +113,7 @@ def test_of_later_rounds_nothing_is_asked():
     [
         ({"budget": 1.5}, "budget=1.5: must be 2 .* bits an activation"),
         ({"budget": 33}, "budget=33: must be 2 "),
+        ({"budget": float("nan")}, "budget=nan: must be"),
         ({"budget": 1, "by": "accuracy"}, r"budget=1: must be in \[0, 1\)"),
         ({"budget": 0.1, "by": "accuracy", "layers": {"fc": 0.2}}, "must be skip; with by=accuracy a loss is"),
         ({"budget": 4, "by": "bytes"}, "by=bytes: must be bits or accuracy"),

@@ -58,6 +58,17 @@ def test_all_samples_are_files_of_the_parent(again, swept, uri):
     assert samples["round"].nunique() >= 10 and (samples["latency_ms"] > 0).all()
 
 
+def test_where_the_parent_is_gone_the_runs_have_their_times_all_the_same(swept, uri, monkeypatch):
+    def gone(sweep, **where):
+        raise ValueError(f"sweep={sweep}: its parent run is gone")
+
+    monkeypatch.setattr("effbench.sweep.measuring_again.read_sweep_parent", gone)
+    given = ["measure.seconds=0.02", "measure.disturbed=keep"]
+    found = measure_again(swept.sweep_id, "eager", machine="alone", overrides=given, tracking_uri=uri)
+    assert (found.frame["latency_ms/eager:alone"] > 0).all() and not found.unmeasured
+    assert found.notes[-1].startswith("the single times of the passes are not kept: sweep=")
+
+
 @pytest.mark.parametrize(("output", "milliseconds"), [(LITERT, 4.2505), (EXECUTORCH, 4.5), (ONNX, 3.5)])
 def test_what_a_benchmark_printed_finds_its_run_by_the_files_digest(swept, uri, tmp_path, output, milliseconds):
     run_id = str(effbench.load_runs(sweep=swept.sweep_id, tracking_uri=uri)["run_id"].iloc[1])
